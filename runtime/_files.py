@@ -1,0 +1,64 @@
+"""Reading bytes that come from outside: regular files only, never more than a limit, one kind of error."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, BinaryIO, TypeAlias
+
+from .errors import PocketlensError
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+def shown(path: object) -> str:
+    """A path as it can be printed anywhere: undecodable bytes and control characters escaped."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else str(path)
+    if isinstance(text, bytes):
+        text = os.fsdecode(text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:
+    """The bytes of a regular file and its name for messages.
+
+    Opened without blocking and checked after opening, so that a pipe or a device put in the file's place
+    can neither hang the caller nor be read.
+
+    Raises:
+        error: missing, unreadable, not a regular file, or larger than `limit` bytes.
+    """
+    name = shown(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError, TypeError) as problem:
+        raise error(f"{name}: cannot be opened: {getattr(problem, 'strerror', None) or problem}") from problem
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise error(f"{name}: not a regular file; folders, pipes and devices are not read")
+    with os.fdopen(handle, "rb") as file:
+        return read_stream(file, limit, error, name), name
+
+
+def read_stream(file: BinaryIO | Any, limit: int, error: type[PocketlensError], name: str) -> bytes:
+    """All the bytes of a binary file object.
+
+    Raises:
+        error: it cannot be read, gives something else than bytes, or holds more than `limit` bytes.
+    """
+    chunks: list[bytes] = []
+    left = limit + 1
+    while left > 0:
+        try:
+            chunk = file.read(left)
+        except Exception as problem:  # the object is the caller's: it may raise anything
+            raise error(f"{name}: cannot be read: {problem}") from problem
+        if not isinstance(chunk, bytes):
+            raise error(f"{name}: gives {type(chunk).__name__}, expected bytes; open it in binary mode")
+        if not chunk:
+            break
+        chunks.append(chunk)  # a raw stream may give less than it was asked for
+        left -= len(chunk)
+    if left <= 0:
+        raise error(f"{name}: larger than {limit // 2**20} MiB, the limit")
+    return b"".join(chunks)

@@ -1,0 +1,232 @@
+"""The contract: what a model expects of a picture and what its answers mean.
+
+The trainer writes it once; the exporter puts it inside the model file; the device obeys it. Nobody retypes
+preprocessing. It is a frozen value with a JSON form; reading that form is strict, since a field that is
+ignored would change what a model sees without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn
+
+from .errors import ContractError
+
+FORMAT = "pocketlens-contract"
+VERSION = 1
+
+#: The tasks this version can rank. The names of the other two are reserved: see `_KNOWN_TASKS`.
+TASKS = ("multiclass",)
+_KNOWN_TASKS = ("multiclass", "binary", "multilabel")
+INPUT_KINDS = ("image",)
+COLOURS = {"grey": 1, "rgb": 3, "bgr": 3}
+RESIZES = ("stretch", "pad", "crop")
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+
+MAX_SIDE = 4096
+MAX_LABELS = 10_000
+MAX_LABEL_LENGTH = 200
+MAX_JSON_BYTES = 4 * 2**20
+
+
+def _refuse(what: str, found: object, wanted: str) -> NoReturn:
+    raise ContractError(f"contract: {what} is {found!r}, expected {wanted}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _as_tuple(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        _refuse(name, value, "a list")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """How a picture becomes the input tensor.
+
+    Attributes:
+        height: rows of the input tensor, 1 to 4096 pixels.
+        width: columns of the input tensor, 1 to 4096 pixels.
+        colour: `"grey"` (one channel), `"rgb"` or `"bgr"` (three, in that order).
+        resize: `"stretch"` to the size whatever the shape; `"pad"`: keep the shape, fill with the background;
+            `"crop"`: keep the shape, cut what juts out, evenly on both sides.
+        filter: the resampling filter, by Pillow's name in lower case.
+        background: red, green and blue, 0 to 255, put under transparent pixels and into padding.
+        mean: one number a channel, in pixel units (0 to 255), subtracted from each pixel.
+        std: one positive number a channel, in pixel units, by which the difference is then divided.
+        kind: `"image"`; other kinds of input are reserved.
+
+    Raises:
+        ContractError: a field is out of range.
+    """
+
+    height: int
+    width: int
+    colour: str = "rgb"
+    resize: str = "stretch"
+    # After a JPEG is decoded at reduced scale, bilinear costs accuracy; hamming and bicubic do not.
+    filter: str = "hamming"
+    background: tuple[int, int, int] = (255, 255, 255)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    kind: str = "image"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("kind", INPUT_KINDS),
+            ("colour", tuple(COLOURS)),
+            ("resize", RESIZES),
+            ("filter", FILTERS),
+        ):
+            if getattr(self, name) not in allowed:
+                _refuse(f"input {name}", getattr(self, name), f"one of {', '.join(allowed)}")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if not _is_int(value) or not 1 <= value <= MAX_SIDE:
+                _refuse(f"input {name}", value, f"a whole number from 1 to {MAX_SIDE}")
+        background = _as_tuple("input background", self.background)
+        if len(background) != 3 or not all(_is_int(v) and 0 <= v <= 255 for v in background):
+            _refuse("input background", self.background, "three whole numbers from 0 to 255")
+        object.__setattr__(self, "background", background)
+        self._set_scaling("mean", 0.0, lambda v: 0 <= v <= 255, "from 0 to 255")
+        self._set_scaling("std", 255.0, lambda v: 1e-3 <= v <= 1e6, "from 0.001 to 1,000,000")
+
+    def _set_scaling(self, name: str, default: float, accepts: Any, wanted: str) -> None:
+        given = _as_tuple(f"input {name}", getattr(self, name))
+        values = given or (default,) * self.channels
+        if len(values) != self.channels or not all(_is_number(v) and accepts(v) for v in values):
+            _refuse(f"input {name}", list(values), f"{self.channels} numbers {wanted}, one a channel")
+        object.__setattr__(self, name, tuple(float(v) for v in values))
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return COLOURS[self.colour]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes:
+        dataset: the data set's name.
+        seed: the training seed.
+        date: ISO 8601 date of the source data, or of `SOURCE_DATE_EPOCH`; never the wall clock, so that
+            the same command gives the same file.
+        packages: name to version of what trained it.
+    """
+
+    dataset: str = ""
+    seed: int = 0
+    date: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name in ("dataset", "date"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not _printable(value):
+                _refuse(f"provenance {name}", value, "a line of text")
+        if not _is_int(self.seed):
+            _refuse("provenance seed", self.seed, "a whole number")
+        pairs = self.packages.items() if isinstance(self.packages, Mapping) else None
+        if pairs is None or not all(isinstance(t, str) and _printable(t) for pair in pairs for t in pair):
+            _refuse("provenance packages", self.packages, "an object of names and versions")
+
+
+def _printable(text: str) -> bool:
+    """Whether text can be shown on a terminal: a label must not carry escape sequences there."""
+    return len(text) <= MAX_LABEL_LENGTH and text.isprintable()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model expects and what its outputs mean.
+
+    Attributes:
+        labels: the name of each output, in the order of the outputs; unique, printable.
+        input: how a picture becomes the input tensor.
+        task: `"multiclass"`: the scores are probabilities that sum to one.
+        provenance: where the model comes from.
+        version: of the contract's format, 1.
+
+    Raises:
+        ContractError: a field is out of range.
+
+    Example:
+        >>> contract = Contract(("cat", "dog"), ImageInput(96, 96))
+        >>> Contract.from_json(contract.to_json()) == contract
+        True
+    """
+
+    labels: tuple[str, ...]
+    input: ImageInput
+    task: str = "multiclass"
+    provenance: Provenance = Provenance()
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if not _is_int(self.version) or self.version != VERSION:
+            _refuse("version", self.version, f"{VERSION}; a newer Pocketlens wrote it, upgrade this one")
+        if self.task not in TASKS:
+            known = self.task in _KNOWN_TASKS
+            _refuse("task", self.task, f"{', '.join(TASKS)}{' (others need a newer Pocketlens)' * known}")
+        labels = _as_tuple("labels", self.labels)
+        for label in labels:
+            if not isinstance(label, str) or not label.strip() or not _printable(label):
+                _refuse("a label", label, f"printable text of 1 to {MAX_LABEL_LENGTH} characters")
+        if not 2 <= len(labels) <= MAX_LABELS or len(set(labels)) != len(labels):
+            _refuse("labels", f"{len(labels)} names, {len(set(labels))} distinct", "2 to 10,000 distinct names")
+        object.__setattr__(self, "labels", labels)
+
+    def to_json(self) -> str:
+        """The contract as indented JSON: the same text for the same contract."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Contract:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ContractError: not JSON, not a contract, an unknown version, or a field unknown, missing or out of range.
+        """
+        if len(text) > MAX_JSON_BYTES:
+            raise ContractError(f"contract: {len(text)} bytes long, expected at most {MAX_JSON_BYTES}")
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"contract: not JSON ({error})") from error
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise ContractError(f"contract: not a contract: it has no field format = {FORMAT!r}")
+        if data.get("version") != VERSION:  # before the fields: those of another version are not ours to judge
+            _refuse("version", data.get("version"), f"{VERSION}; upgrade Pocketlens if the file is newer")
+        data["input"] = _build(ImageInput, "input", data.get("input"))
+        data["provenance"] = _build(Provenance, "provenance", data.get("provenance", {}))
+        contract: Contract = _build(cls, "contract", data)
+        return contract
+
+
+def _build(cls: type[Any], what: str, data: object) -> Any:
+    if not isinstance(data, dict):
+        _refuse(what, data, "an object")
+    unknown = sorted(set(data) - set(cls.__dataclass_fields__))
+    if unknown:
+        raise ContractError(f"contract: unknown field {unknown[0]!r} in {what}; upgrade Pocketlens if it is newer")
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise ContractError(f"contract: {what} is incomplete ({error})") from error

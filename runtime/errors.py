@@ -1,0 +1,23 @@
+"""The error family: one base for "anything Pocketlens refuses", each member also the fitting builtin."""
+
+from __future__ import annotations
+
+
+class PocketlensError(Exception):
+    """Base of every error that Pocketlens raises on purpose; its text is one line that names the cure."""
+
+
+class ContractError(PocketlensError, ValueError):
+    """A contract that is not JSON, is of an unknown version, or has a field missing or out of range."""
+
+
+class ModelFileError(PocketlensError, ValueError):
+    """A model file that is missing, foreign, truncated or changed, or that its contract does not describe."""
+
+
+class ImageError(PocketlensError, ValueError):
+    """An image that cannot be read, is of a kind that is not accepted, or exceeds a limit."""
+
+
+class InterpreterError(PocketlensError, RuntimeError):
+    """No TensorFlow Lite interpreter that works is installed, or it refused the model."""

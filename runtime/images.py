@@ -1,0 +1,196 @@
+"""Any picture to the pixels that a contract asks for. The limits on what is read live here.
+
+The same function serves training, evaluation and the device, so that nothing can differ between them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from ._files import PathLike, read_regular_file, read_stream
+from .contract import ImageInput
+from .errors import ImageError
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
+
+#: What is decoded at all. An allow-list: Pillow knows formats that start other programs (EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_FILE_BYTES = 64 * 2**20
+#: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
+MAX_PIXELS = 32 * 10**6
+
+_EXIF_ORIENTATION = 0x0112
+_TRANSPOSE = Image.Transpose
+_UPRIGHT = {
+    2: _TRANSPOSE.FLIP_LEFT_RIGHT,
+    3: _TRANSPOSE.ROTATE_180,
+    4: _TRANSPOSE.FLIP_TOP_BOTTOM,
+    5: _TRANSPOSE.TRANSPOSE,
+    6: _TRANSPOSE.ROTATE_270,
+    7: _TRANSPOSE.TRANSVERSE,
+    8: _TRANSPOSE.ROTATE_90,
+}
+_FILTERS = {member.name.lower(): member for member in Image.Resampling}
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+
+
+def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
+    """Decode, turn upright, flatten, resize: what the contract's geometry and colour fields say.
+
+    Args:
+        image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
+            shape HxW, HxWx1 (grey) or HxWx3 (red, green, blue). Of an animation or a multi-page file the
+            first frame is taken.
+        spec: the contract's input.
+
+    Returns:
+        uint8 array of shape (height, width, channels), in the spec's colour order. For an array that has
+        this shape already it is the array itself, or a view of it.
+
+    Raises:
+        ImageError: it cannot be read or decoded, or exceeds a limit.
+    """
+    if isinstance(image, np.ndarray):
+        return _array_pixels(image, spec)
+    name = "image"
+    if not isinstance(image, Image.Image):
+        data, name = _read(image)
+        image = _open(data, name)
+    try:
+        upright = _decode(image, spec)
+        return _ordered(_resize(_flatten(upright, spec), spec), spec)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded: {detail}") from error
+
+
+def _read(image: Any) -> tuple[bytes, str]:
+    if isinstance(image, bytes | bytearray | memoryview):
+        if len(image) > MAX_FILE_BYTES:
+            raise ImageError(f"image (bytes): larger than {MAX_FILE_BYTES // 2**20} MiB, the limit")
+        return bytes(image), "image (bytes)"
+    if hasattr(image, "read"):
+        name = "image (file object)"
+        return read_stream(image, MAX_FILE_BYTES, ImageError, name), name
+    if isinstance(image, str | os.PathLike):
+        return read_regular_file(image, MAX_FILE_BYTES, ImageError)
+    raise ImageError(
+        f"image is a {type(image).__name__}, expected a path, bytes, a binary file object, a PIL image or an array"
+    )
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise ImageError(f"{name}: empty file")
+    try:
+        # From memory: Pillow maps files that it opens by path, and a map of a file cut short kills the process.
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not an image of a known format ({', '.join(FORMATS)})") from error
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be opened: {error}") from error
+    # Pillow takes a PNG without its end for a whole one, with whatever rows are there.
+    if image.format == "PNG" and b"IEND" not in data[-4096:]:
+        raise ImageError(f"{name}: truncated PNG, its end is missing")
+    return image
+
+
+def _decode(image: Image.Image, spec: ImageInput) -> Image.Image:
+    """Decode, at reduced scale where a JPEG is much larger than wanted, and turn upright."""
+    orientation = _orientation(image)
+    # Twice the wanted size is left for the filter; the larger side serves both, upright or not.
+    wanted = 2 * max(spec.height, spec.width)
+    image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
+    image.load()
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block says nothing about the picture, which viewers then show as it is
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
+    """To 8-bit grey or RGB, transparency over the spec's background."""
+    mode = "L" if spec.channels == 1 else "RGB"
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _from_16_bit(image).convert(mode)
+    if image.mode == "F":
+        raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        canvas = Image.new("RGBA", image.size, (*spec.background, 255))
+        canvas.alpha_composite(image.convert("RGBA"))
+        image = canvas
+    return image.convert(mode)
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255; Pillow's own conversion would clip at 255."""
+    values = np.asarray(image)
+    if values.dtype != np.uint16 and (values.min() < 0 or values.max() > 65535):
+        raise ImageError("32-bit integer pixels beyond 16 bits; save it as 8- or 16-bit")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _resize(image: Image.Image, spec: ImageInput) -> Image.Image:
+    size = (spec.width, spec.height)
+    if image.size == size:
+        return image
+    resample = _FILTERS[spec.filter]
+    if spec.resize == "stretch":
+        return image.resize(size, resample)
+    width, height = image.size
+    ratios = (spec.width / width, spec.height / height)
+    if spec.resize == "crop":
+        ratio = max(ratios)
+        box_width, box_height = min(width, spec.width / ratio), min(height, spec.height / ratio)
+        left, top = (width - box_width) / 2, (height - box_height) / 2
+        return image.resize(size, resample, box=(left, top, left + box_width, top + box_height))
+    ratio = min(ratios)
+    inner = (
+        min(spec.width, max(1, round(width * ratio))),
+        min(spec.height, max(1, round(height * ratio))),
+    )
+    canvas = Image.new("RGB", size, spec.background).convert(image.mode)
+    canvas.paste(image.resize(inner, resample), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return canvas
+
+
+def _ordered(image: Image.Image, spec: ImageInput) -> Pixels:
+    pixels: Pixels = np.asarray(image)
+    if spec.channels == 1:
+        return pixels[:, :, np.newaxis]
+    return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
+
+
+def _array_pixels(array: npt.NDArray[Any], spec: ImageInput) -> Pixels:
+    shape = array.shape
+    if array.dtype != np.uint8:
+        raise ImageError(f"array: dtype {array.dtype}, expected uint8 pixels from 0 to 255")
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) or 0 in shape:
+        raise ImageError(f"array: shape {shape}, expected HxW, HxWx1 or HxWx3")
+    grey = len(shape) == 2 or shape[2] == 1
+    if shape[:2] == (spec.height, spec.width) and grey == (spec.channels == 1):
+        pixels = array.reshape(spec.shape)
+        return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ImageError(f"array: {shape[1]} x {shape[0]} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
+    image = Image.fromarray(np.ascontiguousarray(array.reshape(shape[:2]) if grey else array))
+    return _ordered(_resize(_flatten(image, spec), spec), spec)

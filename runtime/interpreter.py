@@ -1,0 +1,84 @@
+"""The only place that imports a TensorFlow Lite interpreter, and the cures for its known failures."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import InterpreterError
+
+#: In order of preference: module to import, distribution to install.
+LIBRARIES = {"tflite_runtime": "tflite-runtime", "ai_edge_litert": "ai-edge-litert"}
+
+
+class Interpreter(Protocol):
+    """What is used of `tflite_runtime.interpreter.Interpreter` and its successor."""
+
+    def allocate_tensors(self) -> None: ...
+    def get_input_details(self) -> list[dict[str, Any]]: ...
+    def get_output_details(self) -> list[dict[str, Any]]: ...
+    def set_tensor(self, index: int, value: Any) -> None: ...
+    def invoke(self) -> None: ...
+    def get_tensor(self, index: int) -> Any: ...
+
+
+def installed() -> list[str]:
+    """The interpreter libraries that are installed, best first."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+
+
+def choose() -> str:
+    """The library that `build` uses: the first installed one that this numpy allows.
+
+    Raises:
+        InterpreterError: none.
+    """
+    found = installed()
+    if not found:
+        raise InterpreterError(
+            "no TensorFlow Lite interpreter is installed; pip install tflite-runtime (Python up to 3.11) "
+            "or ai-edge-litert (Python 3.10 or newer)"
+        )
+    usable = [name for name in found if name != "tflite_runtime" or int(np.__version__.split(".")[0]) < 2]
+    if not usable:
+        raise InterpreterError(
+            f"tflite-runtime does not work with numpy {np.__version__}; pip install 'numpy<2', or ai-edge-litert"
+        )
+    return usable[0]
+
+
+def build(content: bytes, num_threads: int = 1) -> Interpreter:
+    """An interpreter for a model held in memory, its tensors allocated.
+
+    Args:
+        content: the model file; whatever follows the FlatBuffer is ignored.
+        num_threads: for one invocation; small models are fastest with 1.
+
+    Raises:
+        InterpreterError: none is installed, or it refuses the model.
+    """
+    library = choose()
+    try:
+        module = importlib.import_module(f"{library}.interpreter")
+    except ImportError as error:
+        raise InterpreterError(
+            f"{LIBRARIES[library]} is installed and cannot be imported ({error}); install it again"
+        ) from error
+    try:
+        interpreter: Interpreter = module.Interpreter(model_content=content, num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except Exception as error:  # the bindings raise ValueError, RuntimeError and TypeError
+        raise InterpreterError(f"{LIBRARIES[library]} refuses the model: {_explain(error)}") from error
+    return interpreter
+
+
+def _explain(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "vector::reserve" in text:
+        return "TensorFlow was imported before it in this process; classify in a process without TensorFlow"
+    if "Didn't find op" in text or "unresolved" in text.lower():
+        return f"it lacks an operator of this model ({text}); export for this interpreter"
+    return text

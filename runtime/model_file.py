@@ -1,0 +1,160 @@
+"""One self-describing model file: a FlatBuffer, then a stored zip, whose comment seals the whole.
+
+Layout:
+
+    FlatBuffer              what a TensorFlow Lite interpreter reads; it ignores whatever follows
+    zip archive (stored)    `contract.json`, `labels.txt`; the place where TFLite metadata keeps its associated files
+    zip comment             SEAL, then the SHA-256 (hex) of every byte before it
+
+The digest is the last thing in the file, so checking it needs no parsing: every flipped bit and every
+truncation is seen before an interpreter sees the file, which matters because tflite-runtime does not verify
+FlatBuffers and dies of damaged ones. It tells damage, not malice: it is a checksum, not a signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
+
+from ._files import PathLike, read_regular_file, read_stream
+from .contract import Contract
+from .errors import ContractError, ModelFileError
+
+ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
+
+CONTRACT_NAME = "contract.json"
+LABELS_NAME = "labels.txt"
+SEAL = b"pocketlens-sha256:"
+MAX_MODEL_BYTES = 512 * 2**20
+
+_IDENTIFIER = b"TFL3"
+_DIGEST_LENGTH = 64
+#: Zip's earliest date: an archive's dates would make two equal models differ.
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A verified model file, in memory.
+
+    Attributes:
+        content: the whole file, which is what the interpreter is given.
+        contract: what lies inside it.
+        name: where it came from, for messages.
+    """
+
+    content: bytes
+    contract: Contract
+    name: str
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, in hex: what `sha256sum` prints."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def is_flatbuffer(content: bytes) -> bool:
+    """Whether content begins as a TensorFlow Lite FlatBuffer does."""
+    return content[4:8] == _IDENTIFIER
+
+
+def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | None = None) -> bytes:
+    """Join a converted model, its contract and further associated files into one sealed file.
+
+    Args:
+        flatbuffer: what the converter returned.
+        contract: what the model expects and answers.
+        files: more members of the archive, by name.
+
+    Raises:
+        ModelFileError: `flatbuffer` is not one.
+    """
+    if not is_flatbuffer(flatbuffer):
+        raise ModelFileError("cannot seal: not a TensorFlow Lite FlatBuffer (no TFL3 identifier)")
+    members = {
+        CONTRACT_NAME: contract.to_json().encode(),
+        LABELS_NAME: "".join(f"{label}\n" for label in contract.labels).encode(),
+        **(files or {}),
+    }
+    buffer = io.BytesIO()
+    buffer.write(flatbuffer)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _NO_DATE), data)
+        archive.comment = SEAL + b"0" * _DIGEST_LENGTH
+    body = buffer.getvalue()[:-_DIGEST_LENGTH]
+    return body + _digest(body)
+
+
+def _digest(body: bytes | memoryview) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
+
+
+def read_model(source: ModelSource) -> ModelFile:
+    """Read a model once into memory and verify it.
+
+    Args:
+        source: a path, the file's bytes, or a binary file object.
+
+    Raises:
+        ModelFileError: missing, not a regular file, not a TensorFlow Lite model, not one of ours,
+            truncated or changed.
+        ContractError: intact, but its contract is one that this version cannot obey.
+    """
+    content, name = _read(source)
+    verify(content, name)
+    return ModelFile(content, _read_contract(content, name), name)
+
+
+def verify(content: bytes, name: str) -> None:
+    """Check identifier, seal and digest.
+
+    Raises:
+        ModelFileError: any of them is not as `seal` left it.
+    """
+    if not is_flatbuffer(content):
+        raise ModelFileError(f"{name}: not a TensorFlow Lite model ({len(content)} bytes, no TFL3 identifier)")
+    body, digest = memoryview(content)[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
+    if body[-len(SEAL) :] != SEAL:
+        raise ModelFileError(
+            f"{name}: no Pocketlens seal at its end: the file is truncated, or was not made by `pocketlens export`; "
+            "copy it again or export it"
+        )
+    actual = _digest(body)
+    if actual != digest:
+        raise ModelFileError(
+            f"{name}: damaged: its content has SHA-256 {actual[:12].decode()}..., its seal says "
+            f"{digest[:12].decode(errors='replace')!r}...; copy it again"
+        )
+
+
+def _read(source: ModelSource) -> tuple[bytes, str]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "model (bytes)"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        name = name if isinstance(name, str) else "model (file object)"
+        return read_stream(source, MAX_MODEL_BYTES, ModelFileError, name), name
+    return read_regular_file(source, MAX_MODEL_BYTES, ModelFileError)
+
+
+def _read_contract(content: bytes, name: str) -> Contract:
+    # Sealed, so this is what `seal` wrote; the checks are for a seal that someone computed over other content.
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            member = archive.getinfo(CONTRACT_NAME)
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ModelFileError(f"{name}: {CONTRACT_NAME} is compressed, expected a stored member")
+            text = archive.read(member)
+    except ModelFileError:
+        raise
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise ModelFileError(f"{name}: no {CONTRACT_NAME} can be read from it ({error}); export it again") from error
+    try:
+        return Contract.from_json(text)
+    except ContractError as error:
+        raise ContractError(f"{name}: {error}") from error
