@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from ._files import shown
 from ._version import __version__
 from .command_line import Command, LazyGroup, describe
 from .errors import ModelFileError, PocketlensError
+from .files import shown
 
 MODEL_VARIABLE = "POCKETLENS_MODEL"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import traceback
 from typing import Any
 
@@ -16,6 +17,20 @@ import click
 from .errors import PocketlensError
 
 STATUS_ERROR = 1
+
+
+def progress(length: int, label: str) -> Any:
+    """A progress bar over `length` steps on standard error, with the time left; use it as a context manager.
+
+    On a terminal it is drawn; elsewhere only the label is printed, once. See `click.progressbar`.
+    """
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, update_min_steps=max(1, length // 200), item_show_func=_shown_item
+    )
+
+
+def _shown_item(item: object) -> str:
+    return "" if item is None else str(item)
 
 
 class MissingExtraError(PocketlensError, ImportError):

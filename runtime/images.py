@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ._files import PathLike, read_regular_file, read_stream
 from .contract import ImageInput
 from .errors import ImageError
+from .files import PathLike, read_regular_file, read_stream
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels

@@ -7,8 +7,8 @@ import json
 import zipfile
 from typing import Any
 
-from ._files import PathLike
 from .classifier import Classifier
+from .files import PathLike
 from .model_file import read_model
 from .preprocessing import Preprocessor, TensorSpec
 

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
-from ._files import PathLike, read_regular_file, read_stream
 from .contract import Contract
 from .errors import ContractError, ModelFileError
+from .files import PathLike, read_regular_file, read_stream
 
 ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 

@@ -1,0 +1,56 @@
+"""The representative dataset: which training images, and in what form the converter sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import ImageInput, Preprocessor, load_pixels
+
+from .errors import ExportError
+from .run import Run
+
+
+def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Indices of `count` training images, the classes as even as they can be; all of them where there are fewer.
+
+    Raises:
+        ExportError: the training split is empty.
+    """
+    train = run.splits["train"]
+    if not len(train):
+        raise ExportError(f"{run.folder}: the training split is empty: nothing to calibrate with")
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(train)
+    # The first image of every class, then the second of every class, and so on.
+    place = np.empty(len(shuffled), np.int64)
+    for target in range(len(run.contract.labels)):
+        members = run.targets[shuffled] == target
+        place[members] = np.arange(members.sum())
+    return shuffled[np.argsort(place, kind="stable")][:count]
+
+
+def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """The chosen images as the contract says, uint8, shape (n, height, width, channels), spanning 0 to 255.
+
+    The converter takes the input's scale and zero point from the least and the greatest pixel that it sees.
+    Only if these are 0 and 255 do they come out as 1/std and the mean, so that a device can feed raw pixels.
+    Where no image has them, the first one's darkest and brightest pixel are set to 0 and 255: one or two
+    values in all, which leaves the ranges of the layers behind as they are.
+    """
+    spec: ImageInput = run.contract.input
+    pixels = np.stack([load_pixels(run.images[int(i)], spec) for i in indices])
+    if pixels.min() > 0:
+        pixels[0].flat[pixels[0].argmin()] = 0
+    if pixels.max() < 255:
+        pixels[0].flat[pixels[0].argmax()] = 255
+    return pixels
+
+
+def representative_dataset(pixels: npt.NDArray[np.uint8], spec: ImageInput) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """The images one by one, scaled as the device's code scales them, in the form that TFLiteConverter wants."""
+    prepare = Preprocessor(spec)
+    for image in pixels:
+        yield [prepare.scale(image[np.newaxis])]

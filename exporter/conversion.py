@@ -1,0 +1,66 @@
+"""From a Keras model to a FlatBuffer: the only place that touches TFLiteConverter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from runtime import Contract
+from runtime.quiet import held_stderr
+
+from .calibration import representative_dataset
+from .errors import ExportError
+from .recipes import Recipe
+
+
+def load_model(path: Path, contract: Contract) -> Any:
+    """The Keras model, with a fixed batch of one picture.
+
+    A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
+
+    Raises:
+        ExportError: it cannot be loaded, or its shapes are not what the contract says.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
+    except Exception as error:  # h5py, zipfile and Keras each raise their own
+        raise ExportError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    wanted = (contract.input.shape, (len(contract.labels),))
+    if shapes != wanted:
+        raise ExportError(f"{path}: input and output of shape {shapes}, its contract says {wanted}")
+    inputs = keras.Input(batch_shape=(1, *contract.input.shape))
+    return keras.Model(inputs, model(inputs))
+
+
+def convert(model: Any, recipe: Recipe, contract: Contract, calibration: npt.NDArray[np.uint8]) -> bytes:
+    """The model as a TensorFlow Lite FlatBuffer.
+
+    Args:
+        model: from `load_model`.
+        calibration: from `calibration_pixels`; not used for float32.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if recipe.is_quantized:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+        # Only these: an operator without an int8 kernel is then an error, not a float island.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)
+    try:
+        # Keras prints where it saved its intermediate model, and MLIR what it thinks of it.
+        with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
+            flatbuffer: bytes = converter.convert()
+    except Exception as error:  # the converter raises its own class, and what MLIR and Keras raise
+        raise ExportError(f"{recipe.mode}: cannot be converted: {' '.join(str(error).split())[:500]}") from error
+    return flatbuffer

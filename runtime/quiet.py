@@ -1,0 +1,43 @@
+"""Native libraries' chatter on standard error, held back unless things go wrong.
+
+For commands only: it redirects the whole process's standard error, which no library may do to its host.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held_stderr() -> Iterator[None]:
+    """Keep what native code writes to standard error; show it only if the block raises."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            if failed:
+                held.seek(0)
+                os.write(2, held.read())
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without its greeting, its information and warnings off unless the user set its variable."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras must run on TensorFlow here, whatever ~/.keras/keras.json says.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with held_stderr():
+        # Looking for a GPU is what greets; done here, nothing is left to say later.
+        importlib.import_module("tensorflow").config.list_physical_devices("GPU")

@@ -1,0 +1,108 @@
+"""A data set as training needs it: pixels as the contract says, targets, and where the pictures came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import ImageInput, load_pixels
+from runtime.command_line import progress
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a user may say about the input; `None` leaves it to the data set.
+
+    Attributes:
+        size: (height, width) of the input tensor.
+        colour: `"grey"` or `"rgb"`.
+        resize: `"stretch"`, `"pad"` or `"crop"`.
+    """
+
+    size: tuple[int, int] | None = None
+    colour: str | None = None
+    resize: str = "stretch"
+
+    def resolve(self, size: tuple[int, int], colour: str) -> ImageInput:
+        """The contract's input, with the data set's own size and colour where the user gave none."""
+        height, width = self.size or size
+        return ImageInput(height, width, self.colour or colour, self.resize)
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Pictures that came as one array.
+
+    Attributes:
+        images: uint8, of shape (n, height, width) or (n, height, width, 3), as the publisher has them.
+    """
+
+    images: npt.NDArray[np.uint8]
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Copy the pictures into a run folder; returns how `splits.json` describes them."""
+        np.save(folder / "images.npy", self.images)
+        return {"kind": "array", "file": "images.npy"}
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Pictures that lie in a folder.
+
+    Attributes:
+        root: the folder, absolute.
+        paths: relative to it, one for each picture.
+        sha256: of each file, in hex, so that a later change is seen.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    sha256: tuple[str, ...]
+
+    def write(self, _folder: Path) -> dict[str, Any]:
+        """How `splits.json` describes the pictures; nothing is copied."""
+        return {"kind": "files", "root": str(self.root), "paths": list(self.paths), "sha256": list(self.sha256)}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, decoded.
+
+    Attributes:
+        name: for people and for the provenance.
+        labels: class names, in the order of the targets.
+        input: the geometry that `pixels` has; its scaling is not yet decided.
+        pixels: uint8, shape (n, height, width, channels).
+        targets: int32, shape (n,): the class of each picture.
+        source: the pictures as they were before any resizing.
+        given: indices of the splits that the data set brings itself ("train", "validation", "test").
+        date: ISO 8601, of the data.
+        left_out: one line for each file that could not be used.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    input: ImageInput
+    pixels: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.int32]
+    source: ArraySource | FileSource
+    given: Mapping[str, Indices] = field(default_factory=dict)
+    date: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:
+    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels)."""
+    pixels = np.empty((len(images), *spec.shape), np.uint8)
+    with progress(len(images), "reading images") as bar:
+        for row, image in zip(pixels, images, strict=True):
+            row[:] = load_pixels(image, spec)
+            bar.update(1)
+    return pixels

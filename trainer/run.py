@@ -1,0 +1,105 @@
+"""The run folder: what the trainer hands on. Written whole or not at all.
+
+model.keras     the model, of the best epoch by validation
+contract.json   what it expects and answers
+splits.json     where the pictures are, and which of them are in which split
+images.npy      the pictures themselves, where they came as an array
+history.csv     one row an epoch
+metrics.json    figures of the test split, and the settings
+curves.png, confusion.png
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from .errors import RunError
+from .plots import save_confusion, save_curves
+from .training import TrainedRun
+
+#: The file by which a folder is known to be a run.
+MARKER = "contract.json"
+SPLITS_VERSION = 1
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Refuse a place for a run before the time of a training is spent.
+
+    Raises:
+        RunError: a run lies there and `force` is off; something else lies there; or it cannot be written.
+    """
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target}: not a folder; name another with --out")
+    if target.is_dir() and any(target.iterdir()):
+        if not (target / MARKER).is_file():
+            raise RunError(f"{target}: holds files and is not a run; name another folder with --out")
+        if not force:
+            raise RunError(f"{target}: holds a run already; --force replaces it, --out names another place")
+    existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        raise RunError(f"{existing}: cannot be written; name another place with --out")
+
+
+def write_run(run: TrainedRun, target: Path) -> None:
+    """Write a run folder, replacing the run that may lie there.
+
+    Raises:
+        OSError: it cannot be written; what lay there is untouched.
+    """
+    with _whole_folder(target) as folder:
+        run.model.save(folder / "model.keras")
+        (folder / MARKER).write_text(run.contract.to_json(), encoding="utf-8")
+        _write_splits(run, folder)
+        with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, run.history[0])
+            writer.writeheader()
+            writer.writerows(run.history)
+        metrics = {
+            "test": run.metrics.as_dict(),
+            "best_epoch": run.best_epoch,
+            "parameters": run.model.count_params(),
+            "splits": {name: len(indices) for name, indices in run.splits.items()},
+            "settings": asdict(run.spec),
+            "left_out": list(run.dataset.left_out),
+        }
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        save_curves(folder / "curves.png", run.history, run.best_epoch)
+        title = f"{run.dataset.name}, test split: accuracy {run.metrics.accuracy:.4f}"
+        save_confusion(folder / "confusion.png", run.metrics.confusion, run.contract.labels, title)
+
+
+def _write_splits(run: TrainedRun, folder: Path) -> None:
+    document = {
+        "version": SPLITS_VERSION,
+        "images": run.dataset.source.write(folder),
+        "targets": run.dataset.targets.tolist(),
+        **{name: indices.tolist() for name, indices in run.splits.items()},
+    }
+    (folder / "splits.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place when the block ends well, and is removed when it does not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
+            target.replace(old / "run")
+            partial.replace(target)
+            shutil.rmtree(old)
+        else:
+            partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

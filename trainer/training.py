@@ -1,0 +1,201 @@
+"""Fitting a model: the steps from a data set to a run folder, in order."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
+
+from .architectures import build_model
+from .callbacks import BestEpoch, EpochLog
+from .datasets import Dataset
+from .datasets.dataset import Indices
+from .errors import TrainingError
+from .metrics import Metrics, evaluate
+from .splits import Splits, make_splits
+
+OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
+_WARM_UP_SHARE = 0.05
+_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
+#: Pictures from which mean and standard deviation are measured.
+_SCALING_SAMPLE = 10_000
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything that decides what comes out of a training, beside the data.
+
+    Attributes:
+        architecture: `"cnn"` or `"dense"`.
+        units, activation: the hidden layers of `dense`.
+        optimizer: one of `OPTIMIZERS`.
+        learning_rate: at its highest; it rises over the first 5 % of the steps and falls to 0 along a cosine.
+        epochs: passes over the training split.
+        batch_size: pictures a step.
+        seed: of the splits, the initial weights, the order of the pictures and dropout.
+    """
+
+    architecture: str = "cnn"
+    units: tuple[int, ...] = (128,)
+    activation: str = "relu"
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    epochs: int = 14
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        if not 0 < self.learning_rate <= 10:
+            raise TrainingError(f"learning rate {self.learning_rate}, expected a number above 0, at most 10")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training gives; `run.write_run` makes a folder of it.
+
+    Attributes:
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        best_epoch: whose weights the model has, counted from 1.
+        metrics: of the test split.
+    """
+
+    model: Any
+    contract: Contract
+    dataset: Dataset
+    splits: Splits
+    history: list[dict[str, float]]
+    best_epoch: int
+    metrics: Metrics
+    spec: TrainingSpec
+
+
+def default_epochs(images: int) -> int:
+    """Passes over a data set of so many pictures: a small one needs more of them for as many steps."""
+    return int(min(40, max(12, round(12 * math.sqrt(60_000 / images)))))
+
+
+def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
+    """Fit a classifier and measure it.
+
+    The test split is used once, for the metrics of the best epoch by validation accuracy.
+
+    Raises:
+        DatasetError: the data set is too small to split.
+        TrainingError: settings out of range, or the loss became NaN.
+    """
+    keras.utils.set_random_seed(spec.seed)
+    tf.config.experimental.enable_op_determinism()
+    splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
+    contract = make_contract(dataset, splits.train, spec.seed)
+    preprocessor = Preprocessor(contract.input)
+    model = build_model(
+        spec.architecture,
+        contract.input.shape,
+        len(contract.labels),
+        units=spec.units,
+        activation=spec.activation,
+    )
+    batches = _Batches(dataset, splits.train, preprocessor, spec.batch_size, shuffle_seed=spec.seed)
+    validation = _Batches(dataset, splits.validation, preprocessor, spec.batch_size)
+    model.compile(
+        optimizer=_optimizer(spec, len(batches) * spec.epochs),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    best = BestEpoch()
+    log = EpochLog(len(batches), spec.epochs)
+    # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
+    model.fit(batches, validation_data=validation, epochs=spec.epochs, verbose=0, callbacks=[best, log])
+    best.restore(model)
+    test = _Batches(dataset, splits.test, preprocessor, spec.batch_size)
+    metrics = evaluate(model.predict(test, verbose=0), dataset.targets[splits.test], contract.labels)
+    return TrainedRun(model, contract, dataset, splits, log.rows, best.epoch, metrics, spec)
+
+
+def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contract:
+    """The contract of a model trained on this data set: its geometry, and the scaling measured on training pixels."""
+    sample = train_indices[:: max(1, len(train_indices) // _SCALING_SAMPLE)]
+    return Contract(
+        labels=dataset.labels,
+        input=_with_scaling(dataset.input, dataset.pixels[sample]),
+        provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
+    )
+
+
+def _with_scaling(spec: ImageInput, pixels: npt.NDArray[np.uint8]) -> ImageInput:
+    """Scaling to about zero mean and unit variance.
+
+    The mean is rounded to a whole pixel and shared by the channels, as is the standard deviation. So a
+    quantized input can have the mean as its zero point and 1/std as its scale, and the device feeds the pixels
+    raw; and the zeros that "same" padding adds are the mean pixel.
+    """
+    mean = float(round(float(pixels.mean(dtype=np.float64))))
+    std = max(1.0, round(float(pixels.std(dtype=np.float64)), 2))
+    return replace(spec, mean=(mean,) * spec.channels, std=(std,) * spec.channels)
+
+
+def _date(dataset: Dataset) -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return dataset.date
+    if not epoch.isdecimal():
+        raise TrainingError(f"SOURCE_DATE_EPOCH is {epoch!r}, expected seconds since 1970")
+    return datetime.fromtimestamp(int(epoch), timezone.utc).date().isoformat()
+
+
+def _versions() -> dict[str, str]:
+    return {"pocketlens": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _optimizer(spec: TrainingSpec, steps: int) -> Any:
+    warm_up = max(1, round(_WARM_UP_SHARE * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=spec.learning_rate, warmup_steps=warm_up
+    )
+    return keras.optimizers.get({"class_name": spec.optimizer, "config": {"learning_rate": schedule}})
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of one split, scaled by the same code as on the device; in a new seeded order each epoch."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        indices: Indices,
+        preprocessor: Preprocessor,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._preprocessor = preprocessor
+        self._batch_size = batch_size
+        self._rng = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
+        self._order = indices
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self._preprocessor.scale(self._dataset.pixels[chosen]), self._dataset.targets[chosen]
+
+    def on_epoch_end(self) -> None:
+        if self._rng is not None:
+            self._order = self._rng.permutation(self._order)
