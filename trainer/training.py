@@ -22,6 +22,7 @@ from .datasets import Dataset
 from .datasets.dataset import Indices
 from .errors import TrainingError
 from .metrics import Metrics, evaluate
+from .pipeline import Pipeline
 from .splits import Splits, make_splits
 
 OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
@@ -102,7 +103,6 @@ def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
-    preprocessor = Preprocessor(contract.input)
     model = build_model(
         spec.architecture,
         contract.input.shape,
@@ -110,8 +110,9 @@ def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
         units=spec.units,
         activation=spec.activation,
     )
-    batches = _Batches(dataset, splits.train, preprocessor, spec.batch_size, shuffle_seed=spec.seed)
-    validation = _Batches(dataset, splits.validation, preprocessor, spec.batch_size)
+    pipeline = Pipeline(dataset.pixels, dataset.targets, Preprocessor(contract.input), spec.batch_size)
+    batches = pipeline.batches(splits.train, shuffle_seed=spec.seed)
+    validation = pipeline.batches(splits.validation)
     model.compile(
         optimizer=_optimizer(spec, len(batches) * spec.epochs),
         loss="sparse_categorical_crossentropy",
@@ -122,8 +123,8 @@ def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
     # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
     model.fit(batches, validation_data=validation, epochs=spec.epochs, verbose=0, callbacks=[best, log])
     best.restore(model)
-    test = _Batches(dataset, splits.test, preprocessor, spec.batch_size)
-    metrics = evaluate(model.predict(test, verbose=0), dataset.targets[splits.test], contract.labels)
+    scores = model.predict(pipeline.batches(splits.test), verbose=0)
+    metrics = evaluate(scores, dataset.targets[splits.test], contract.labels)
     return TrainedRun(model, contract, dataset, splits, log.rows, best.epoch, metrics, spec)
 
 
@@ -168,34 +169,3 @@ def _optimizer(spec: TrainingSpec, steps: int) -> Any:
         0.0, max(1, steps - warm_up), warmup_target=spec.learning_rate, warmup_steps=warm_up
     )
     return keras.optimizers.get({"class_name": spec.optimizer, "config": {"learning_rate": schedule}})
-
-
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of one split, scaled by the same code as on the device; in a new seeded order each epoch."""
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        indices: Indices,
-        preprocessor: Preprocessor,
-        batch_size: int,
-        shuffle_seed: int | None = None,
-    ) -> None:
-        super().__init__()
-        self._dataset = dataset
-        self._preprocessor = preprocessor
-        self._batch_size = batch_size
-        self._rng = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
-        self._order = indices
-        self.on_epoch_end()
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._preprocessor.scale(self._dataset.pixels[chosen]), self._dataset.targets[chosen]
-
-    def on_epoch_end(self) -> None:
-        if self._rng is not None:
-            self._order = self._rng.permutation(self._order)

@@ -1,0 +1,72 @@
+# Pocketlens: bare `make` prints help. Needs Python 3.10 to 3.13 and a package registry, nothing else.
+
+# 3.11 first: the newest that tflite-runtime, the interpreter of most devices, has wheels for.
+PYTHON ?= $(shell for p in python3.11 python3.10 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+DATASET ?= digits
+OUT ?= build/$(shell basename "$(DATASET)")
+DATA_DIR ?=
+EPOCHS ?=
+MAX_DROP ?=
+SEED ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help export test check format bench wheel clean distclean
+
+help: ## Print this help
+	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  DATASET   what to learn: digits (default), fashion-mnist, or a folder with a subfolder for each class"
+	@echo "  DATA_DIR  where Fashion-MNIST's files lie, if they are not to be downloaded"
+	@echo "  OUT       where the run and the models go (default: build/<dataset>)"
+	@echo "  EPOCHS    passes over the training images    SEED      of everything random (default: 0)"
+	@echo "  MAX_DROP  accuracy that int8 may lose, 0 to 1 (default: 0.01, one percentage point)"
+
+export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check the accuracy drop
+	$(BIN)/pocketlens train --dataset "$(DATASET)" --out "$(OUT)/run" --force \
+		$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SEED),--seed "$(SEED)")
+	$(BIN)/pocketlens export "$(OUT)/run" --out "$(OUT)" $(if $(MAX_DROP),--max-drop "$(MAX_DROP)")
+
+test: $(VENV)/dev.stamp ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp ## Measure what the runtime costs over a bare interpreter loop
+	$(BIN)/python -m tests.bench.classify_overhead
+
+wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean: ## Remove what was built: models, runs, wheels, caches
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find runtime trainer exporter tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment too
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; install one or name it: make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/workstation.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the workstation into $(VENV); TensorFlow is large, this takes some minutes"
+	$(INSTALL) -e '.[workstation]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/workstation.stamp
+	$(INSTALL) -e '.[workstation,dev]'
+	@touch $@
