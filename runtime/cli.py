@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ._version import __version__
 from .command_line import Command, LazyGroup, describe
 from .errors import ModelFileError, PocketlensError
 from .files import shown
+from .quiet import held_stderr
 
 MODEL_VARIABLE = "POCKETLENS_MODEL"
 
@@ -31,6 +33,8 @@ MODEL_VARIABLE = "POCKETLENS_MODEL"
 @click.version_option(__version__, prog_name="pocketlens")
 def main() -> None:
     """From a folder of images to a checked int8 TensorFlow Lite model, and to answers on a device."""
+    # What Pillow warns of (large images, odd tags) is either refused by the limits of `images` or harmless.
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 @main.command(
@@ -59,7 +63,8 @@ def classify(model_path: str | None, top: int, threads: int, as_json: bool, path
     path = model_path or _default_model()
     if not model_path:
         click.echo(f"model: {shown(path)}", err=True)
-    classifier = Classifier(path, num_threads=threads)
+    with held_stderr():  # the interpreter announces its delegates
+        classifier = Classifier(path, num_threads=threads)
     failed = False
     for image in paths:
         try:
@@ -124,7 +129,8 @@ def info(model: str, as_json: bool) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first."""
     from .inspection import inspect_model
 
-    found = inspect_model(model)
+    with held_stderr():  # the interpreter announces its delegates
+        found = inspect_model(model)
     if as_json:
         click.echo(json.dumps(found))
         return

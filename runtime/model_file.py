@@ -56,6 +56,12 @@ class ModelFile:
         """SHA-256 of the whole file, in hex: what `sha256sum` prints."""
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def flatbuffer(self) -> bytes:
+        """The FlatBuffer alone: what `seal` was given."""
+        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
+            return self.content[: min(member.header_offset for member in archive.infolist())]
+
 
 def is_flatbuffer(content: bytes) -> bool:
     """Whether content begins as a TensorFlow Lite FlatBuffer does."""
@@ -71,10 +77,12 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
         files: more members of the archive, by name.
 
     Raises:
-        ModelFileError: `flatbuffer` is not one.
+        ModelFileError: `flatbuffer` is not one, or is a sealed file already.
     """
     if not is_flatbuffer(flatbuffer):
         raise ModelFileError("cannot seal: not a TensorFlow Lite FlatBuffer (no TFL3 identifier)")
+    if flatbuffer[:-_DIGEST_LENGTH].endswith(SEAL):
+        raise ModelFileError("cannot seal: sealed already; give it the FlatBuffer alone, ModelFile.flatbuffer")
     members = {
         CONTRACT_NAME: contract.to_json().encode(),
         LABELS_NAME: "".join(f"{label}\n" for label in contract.labels).encode(),

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runtime import Contract, ContractError, ImageInput, Provenance
+
+CONTRACT = Contract(
+    labels=("Katze", "chien", "鳥"),
+    input=ImageInput(24, 32, "bgr", "pad", "bicubic", (1, 2, 3), (10.0, 20.5, 30.0), (50.0, 60.0, 70.25)),
+    provenance=Provenance("pets", 7, "2024-02-29", {"tensorflow": "2.21.0"}),
+)
+
+
+def test_round_trip_keeps_every_field() -> None:
+    assert Contract.from_json(CONTRACT.to_json()) == CONTRACT
+    assert Contract.from_json(CONTRACT.to_json().encode()) == CONTRACT
+
+
+def test_the_same_contract_gives_the_same_text() -> None:
+    assert Contract.from_json(CONTRACT.to_json()).to_json() == CONTRACT.to_json()
+
+
+def test_defaults_scale_to_one() -> None:
+    spec = ImageInput(8, 8, "grey")
+    assert (spec.mean, spec.std, spec.shape) == ((0.0,), (255.0,), (8, 8, 1))
+
+
+def test_a_contract_is_a_frozen_value() -> None:
+    with pytest.raises(AttributeError):
+        CONTRACT.task = "binary"  # type: ignore[misc]
+
+
+def changed(path: str, value: Any) -> str:
+    """The contract's JSON with one field, named by a dotted path, set to another value."""
+    document = json.loads(CONTRACT.to_json())
+    *parents, last = path.split(".")
+    place = document
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "names"),
+    [
+        ("version", 2, "version"),
+        ("version", True, "version"),
+        ("version", "1", "version"),
+        ("format", "other", "format"),
+        ("task", "regression", "task"),
+        ("task", "binary", "newer Pocketlens"),
+        ("task", "multilabel", "newer Pocketlens"),
+        ("labels", ["one"], "labels"),
+        ("labels", ["a", "a"], "labels"),
+        ("labels", ["a", ""], "label"),
+        ("labels", ["a", "b\x1b[31m"], "label"),
+        ("labels", ["a", "x" * 201], "label"),
+        ("labels", "ab", "labels"),
+        ("labels", ["a", 3], "label"),
+        ("input", None, "input"),
+        ("input.height", 0, "height"),
+        ("input.height", 4097, "height"),
+        ("input.height", 8.5, "height"),
+        ("input.width", "8", "width"),
+        ("input.width", True, "width"),
+        ("input.colour", "yuv", "colour"),
+        ("input.colour", ["rgb"], "colour"),
+        ("input.resize", "zoom", "resize"),
+        ("input.filter", "magic", "filter"),
+        ("input.kind", "sound", "kind"),
+        ("input.background", [0, 0], "background"),
+        ("input.background", [0, 0, 256], "background"),
+        ("input.background", "white", "background"),
+        ("input.mean", [1.0], "mean"),
+        ("input.mean", [1, 2, 256], "mean"),
+        ("input.mean", [1, 2, float("nan")], "mean"),
+        ("input.std", [1, 2, 0], "std"),
+        ("input.std", [1, 2, float("inf")], "std"),
+        ("input.std", [1, 2, "3"], "std"),
+        ("input.crop", 4, "crop"),
+        ("provenance.seed", "x", "seed"),
+        ("provenance.packages", [], "packages"),
+        ("provenance.packages", {"a": 1}, "packages"),
+        ("provenance.date", "a\nb", "date"),
+        ("threshold", 0.5, "threshold"),
+    ],
+)
+def test_a_field_out_of_range_is_named(path: str, value: Any, names: str) -> None:
+    with pytest.raises(ContractError, match=names):
+        Contract.from_json(changed(path, value))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, b"\xff\xfe\x00", "{}"])
+def test_what_is_no_contract_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ContractError, match="not"):
+        Contract.from_json(text)
+
+
+def test_a_missing_field_is_named() -> None:
+    document = json.loads(CONTRACT.to_json())
+    del document["input"]["height"]
+    with pytest.raises(ContractError, match="height"):
+        Contract.from_json(json.dumps(document))
+
+
+def test_a_huge_document_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(ContractError, match="bytes long"):
+        Contract.from_json(" " * (5 * 2**20))

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import ImageError, ImageInput, load_pixels
+
+GREY = ImageInput(4, 4, "grey")
+RGB = ImageInput(4, 4, "rgb", background=(10, 20, 30))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def plain(mode: str, colour: Any) -> Image.Image:
+    return Image.new(mode, (6, 5), colour)
+
+
+def gradient(height: int = 12, width: int = 20) -> Image.Image:
+    """Different in every corner, so that a wrong turn shows."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows * 255 // (height - 1), columns * 255 // (width - 1), np.full_like(rows, 90)], axis=-1)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("data", "grey", "colour"),
+    [
+        (encoded(plain("L", 100)), 100, (100, 100, 100)),
+        (encoded(plain("1", 1)), 255, (255, 255, 255)),
+        (encoded(plain("RGB", (255, 0, 0))), 76, (255, 0, 0)),
+        (encoded(plain("LA", (100, 0))), 18, (10, 20, 30)),
+        (encoded(plain("LA", (100, 255))), 100, (100, 100, 100)),
+        (encoded(plain("RGBA", (200, 100, 50, 0))), 18, (10, 20, 30)),
+        (encoded(plain("RGBA", (200, 200, 200, 255))), 200, (200, 200, 200)),
+        (encoded(plain("P", 0), transparency=0), 18, (10, 20, 30)),
+        (encoded(plain("L", 7), transparency=7), 18, (10, 20, 30)),
+        (encoded(plain("I;16", 200 * 257)), 200, (200, 200, 200)),
+        (encoded(plain("I;16", 200 * 257), "TIFF"), 200, (200, 200, 200)),
+        (encoded(plain("CMYK", (0, 0, 0, 0)), "JPEG"), 255, (255, 255, 255)),
+        (encoded(plain("L", 100), "BMP"), 100, (100, 100, 100)),
+        (encoded(plain("L", 100), "TIFF"), 100, (100, 100, 100)),
+        (encoded(plain("RGB", (9, 9, 9)), "GIF"), 9, (9, 9, 9)),
+        (encoded(plain("RGB", (90, 90, 90)), "WEBP", lossless=True), 90, (90, 90, 90)),
+    ],
+)
+def test_every_kind_of_pixel_becomes_what_it_means(
+    data: bytes, grey: int, colour: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_background = ImageInput(4, 4, "grey", background=RGB.background)
+    np.testing.assert_allclose(load_pixels(data, on_background), grey, atol=1)
+    np.testing.assert_allclose(load_pixels(data, RGB), np.broadcast_to(colour, (4, 4, 3)), atol=1)
+
+
+def test_half_transparent_is_mixed_with_the_background() -> None:
+    pixels = load_pixels(encoded(plain("RGBA", (250, 250, 250, 128))), ImageInput(4, 4, background=(50, 50, 50)))
+    np.testing.assert_allclose(pixels, 150, atol=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    upright = gradient()
+    inverse = {
+        1: [],
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }[orientation]
+    stored = upright
+    for step in inverse:
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    spec = ImageInput(12, 20)
+    pixels = load_pixels(encoded(stored, exif=exif), spec)
+    np.testing.assert_array_equal(pixels, np.asarray(upright))
+
+
+def test_every_source_gives_the_same_pixels(tmp_path: Path) -> None:
+    image = gradient()
+    data = encoded(image)
+    path = tmp_path / "image.png"
+    path.write_bytes(data)
+    spec = ImageInput(8, 8)
+    expected = load_pixels(data, spec)
+    for source in (path, str(path), bytearray(data), memoryview(data), io.BytesIO(data), image, np.asarray(image)):
+        np.testing.assert_array_equal(load_pixels(source, spec), expected)
+
+
+def test_bgr_is_rgb_backwards() -> None:
+    for source in (encoded(gradient()), np.asarray(gradient())):
+        for size in ((8, 8), (12, 20)):
+            rgb = load_pixels(source, ImageInput(*size, "rgb"))
+            np.testing.assert_array_equal(load_pixels(source, ImageInput(*size, "bgr")), rgb[:, :, ::-1])
+
+
+def test_pad_keeps_the_shape_on_the_background() -> None:
+    pixels = load_pixels(plain("L", 200).resize((40, 20)), ImageInput(16, 16, "grey", "pad", background=(7, 7, 7)))
+    assert (pixels[:4] == 7).all()
+    assert (pixels[12:] == 7).all()
+    assert (pixels[4:12] == 200).all()
+
+
+def test_crop_takes_the_middle() -> None:
+    wide = np.zeros((10, 30), np.uint8)
+    wide[:, 10:20] = 255
+    assert (load_pixels(wide, ImageInput(10, 10, "grey", "crop")) == 255).all()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 7)])
+def test_any_shape_comes_out_in_the_size_that_is_asked_for(resize: str, size: tuple[int, int]) -> None:
+    assert load_pixels(plain("RGB", 1).resize(size), ImageInput(9, 5, resize=resize)).shape == (9, 5, 3)
+
+
+def test_an_array_of_the_right_shape_is_not_copied() -> None:
+    array = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert np.shares_memory(load_pixels(array, GREY), array)
+
+
+def test_grey_arrays_serve_colour_models_and_the_other_way_round() -> None:
+    assert (load_pixels(np.full((4, 4), 9, np.uint8), RGB) == 9).all()
+    assert (load_pixels(np.full((4, 4, 1), 9, np.uint8), RGB) == 9).all()
+    np.testing.assert_allclose(load_pixels(np.full((4, 4, 3), (255, 0, 0), np.uint8), GREY), 76)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_picture_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="array"):
+        load_pixels(array, GREY)
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
+    data = encoded(Image.new("RGB", (9000, 6000), (120, 130, 140)), "JPEG")
+    np.testing.assert_allclose(load_pixels(data, RGB), np.broadcast_to((120, 130, 140), (4, 4, 3)), atol=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello", "not an image"),
+        (encoded(gradient(), "JPEG")[:-40], "cannot be decoded|truncated"),
+        (encoded(gradient())[:-40], "truncated"),
+        (encoded(gradient())[:-12], "truncated"),
+        (encoded(plain("RGB", 0), "EPS"), "not an image"),
+        (encoded(plain("RGB", 0), "PPM"), "not an image"),
+        (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point"),
+        (encoded(Image.new("1", (13_000, 13_000))), "pixels"),
+    ],
+)
+def test_what_cannot_be_decoded_is_one_kind_of_error(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        load_pixels(data, GREY)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_damaged_files_raise_nothing_else(kind: str) -> None:
+    data = encoded(gradient(40, 40), kind)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in rng.integers(0, len(data), 4):
+            damaged[position] = rng.integers(256)
+        cut = bytes(damaged[: rng.integers(1, len(data) + 1)])
+        try:
+            assert load_pixels(cut, GREY).shape == (4, 4, 1)
+        except ImageError:
+            refused += 1
+    assert refused > 50
+
+
+def test_paths_that_are_no_regular_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path, reason in ((fifo, "regular"), (tmp_path, "regular"), (Path("/dev/zero"), "regular")):
+        with pytest.raises(ImageError, match=reason):
+            load_pixels(path, GREY)
+    for missing in (tmp_path / "none.png", "a\0b"):
+        with pytest.raises(ImageError, match="cannot be opened"):
+            load_pixels(missing, GREY)
+
+
+def test_sources_of_another_type_are_named() -> None:
+    with pytest.raises(ImageError, match="NoneType"):
+        load_pixels(None, GREY)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="binary"):
+        load_pixels(io.StringIO("text"), GREY)  # type: ignore[arg-type]
+
+
+def test_a_raw_stream_that_gives_little_at_a_time_is_read_to_its_end() -> None:
+    class Trickle(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self._data = io.BytesIO(data)
+
+        def read(self, size: int = -1) -> bytes:
+            return self._data.read(min(size, 10))
+
+    np.testing.assert_array_equal(load_pixels(Trickle(encoded(plain("L", 3))), GREY), 3)  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runtime
+
+ROOT = Path(__file__).parents[1]
+STANDARD = sys.stdlib_module_names
+ALLOWED = {
+    "runtime": {"numpy", "PIL", "click"},
+    "trainer": {"runtime", "numpy", "PIL", "click", "tensorflow", "keras", "sklearn", "matplotlib"},
+    "exporter": {"runtime", "numpy", "click", "tensorflow", "keras"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a module imports from outside its package."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    modules = sorted((ROOT / package).rglob("*.py"))
+    assert modules
+    for module in modules:
+        extra = imported(module) - STANDARD - ALLOWED[package]
+        assert not extra, f"{module.relative_to(ROOT)} imports {extra}"
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement", ["import runtime", "import runtime.cli", "import exporter.scoring", "import trainer.cli, exporter.cli"]
+)
+def test_nothing_heavy_is_loaded(statement: str) -> None:
+    heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "scipy"}
+    assert not modules_after(statement) & heavy
+
+
+def test_help_does_not_load_the_trainer_or_the_exporter() -> None:
+    code = "from runtime.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert not modules_after(code) & {"trainer", "exporter"}
+
+
+def test_the_public_face_is_what_it_says() -> None:
+    assert sorted(runtime.__all__) == runtime.__all__
+    for name in runtime.__all__:
+        assert getattr(runtime, name) is not None
+        documented = name == "__version__" or getattr(runtime, name).__doc__
+        assert documented, f"{name} has no docstring"
