@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -38,6 +39,9 @@ _UPRIGHT = {
     8: _TRANSPOSE.ROTATE_90,
 }
 _FILTERS = {member.name.lower(): member for member in Image.Resampling}
+#: EXIF orientations from this one on swap height and width.
+_FIRST_ON_ITS_SIDE = 5
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -71,6 +75,25 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{name}: cannot be decoded: {detail}") from error
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image says of itself before it is decoded: its size when upright, and whether it has no colour."""
+
+    height: int
+    width: int
+    is_grey: bool
+
+
+def read_header(path: PathLike) -> ImageHeader:
+    """The header of an image file; raises ImageError as `load_pixels` does for what cannot be opened."""
+    data, name = _read(path)
+    image = _open(data, name)
+    width, height = image.size
+    if _orientation(image) >= _FIRST_ON_ITS_SIDE:
+        width, height = height, width
+    return ImageHeader(height, width, image.mode in _GREY_MODES)
 
 
 def _read(image: Any) -> tuple[bytes, str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from runtime.command_line import Command
 from runtime.contract import RESIZES
+from runtime.quiet import quiet_tensorflow
 
-_ARCHITECTURES = ("cnn", "dense")
+from .spec import ACTIVATIONS, ARCHITECTURES, OPTIMIZERS, TrainingSpec, default_epochs
+
 _REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 
 
@@ -39,10 +43,16 @@ def _image_size(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to write.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie.")
-@click.option("--arch", type=click.Choice(_ARCHITECTURES), default="cnn", show_default=True, help="The architecture.")
+@click.option("--arch", type=click.Choice(ARCHITECTURES), default="cnn", show_default=True, help="The architecture.")
 @click.option("--units", default="128", show_default=True, callback=_units, help="Hidden layers of dense, as in 4,4.")
-@click.option("--activation", default="relu", show_default=True, help="Of the hidden layers of dense.")
-@click.option("--optimizer", default="adamw", show_default=True, help="adamw, adam, nadam, rmsprop or sgd.")
+@click.option(
+    "--activation",
+    type=click.Choice(ACTIVATIONS),
+    default="relu",
+    show_default=True,
+    help="Of the hidden layers of dense.",
+)
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="The optimizer.")
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="At its highest.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images. [default: by data set]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step.")
@@ -71,31 +81,21 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a classifier and write a run folder, whole or not at all."""
-    import time
-
-    started = time.perf_counter()
-    from runtime.quiet import quiet_tensorflow
-
-    quiet_tensorflow()
     from .datasets import Geometry, load_dataset
     from .run import check_target, write_run
-    from .training import TrainingSpec, default_epochs
-    from .training import train as fit
 
+    started = time.perf_counter()
+    spec = TrainingSpec(arch, units, activation, optimizer, learning_rate, epochs or 1, batch_size, seed)
     check_target(out, force)
     data = load_dataset(dataset, Geometry(image_size, colour, resize), data_dir)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
-    spec = TrainingSpec(
-        architecture=arch,
-        units=units,
-        activation=activation,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        epochs=epochs or default_epochs(len(data.targets)),
-        batch_size=batch_size,
-        seed=seed,
-    )
+    if epochs is None:
+        spec = replace(spec, epochs=default_epochs(len(data.targets)))
+    # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
+    quiet_tensorflow()
+    from .training import train as fit
+
     run = fit(spec, data)
     write_run(run, out)
     seconds = time.perf_counter() - started

@@ -20,10 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import RunError
 from .plots import save_confusion, save_curves
-from .training import TrainedRun
+
+if TYPE_CHECKING:
+    from .training import TrainedRun
 
 #: The file by which a folder is known to be a run.
 MARKER = "contract.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -23,46 +22,13 @@ from .datasets.dataset import Indices
 from .errors import TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Pipeline
+from .spec import TrainingSpec
 from .splits import Splits, make_splits
 
-OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 #: Pictures from which mean and standard deviation are measured.
 _SCALING_SAMPLE = 10_000
-
-
-@dataclass(frozen=True)
-class TrainingSpec:
-    """Everything that decides what comes out of a training, beside the data.
-
-    Attributes:
-        architecture: `"cnn"` or `"dense"`.
-        units, activation: the hidden layers of `dense`.
-        optimizer: one of `OPTIMIZERS`.
-        learning_rate: at its highest; it rises over the first 5 % of the steps and falls to 0 along a cosine.
-        epochs: passes over the training split.
-        batch_size: pictures a step.
-        seed: of the splits, the initial weights, the order of the pictures and dropout.
-    """
-
-    architecture: str = "cnn"
-    units: tuple[int, ...] = (128,)
-    activation: str = "relu"
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-3
-    epochs: int = 14
-    batch_size: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise TrainingError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
-        if not 0 < self.learning_rate <= 10:
-            raise TrainingError(f"learning rate {self.learning_rate}, expected a number above 0, at most 10")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -85,11 +51,6 @@ class TrainedRun:
     spec: TrainingSpec
 
 
-def default_epochs(images: int) -> int:
-    """Passes over a data set of so many pictures: a small one needs more of them for as many steps."""
-    return int(min(40, max(12, round(12 * math.sqrt(60_000 / images)))))
-
-
 def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
     """Fit a classifier and measure it.
 
@@ -103,13 +64,7 @@ def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
-    model = build_model(
-        spec.architecture,
-        contract.input.shape,
-        len(contract.labels),
-        units=spec.units,
-        activation=spec.activation,
-    )
+    model = build_model(spec, contract.input.shape, len(contract.labels))
     pipeline = Pipeline(dataset.pixels, dataset.targets, Preprocessor(contract.input), spec.batch_size)
     batches = pipeline.batches(splits.train, shuffle_seed=spec.seed)
     validation = pipeline.batches(splits.validation)
@@ -121,7 +76,7 @@ def train(spec: TrainingSpec, dataset: Dataset) -> TrainedRun:
     best = BestEpoch()
     log = EpochLog(len(batches), spec.epochs)
     # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
-    model.fit(batches, validation_data=validation, epochs=spec.epochs, verbose=0, callbacks=[best, log])
+    model.fit(batches, validation_data=validation, epochs=spec.epochs, shuffle=False, verbose=0, callbacks=[best, log])
     best.restore(model)
     scores = model.predict(pipeline.batches(splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[splits.test], contract.labels)

@@ -11,12 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from runtime import ContractError, ImageError, ImageInput, load_pixels
 from runtime.command_line import progress
 from runtime.files import read_regular_file
-from runtime.images import FORMATS, MAX_FILE_BYTES
+from runtime.images import MAX_FILE_BYTES, read_header
 
 from ..errors import DatasetError
 from .dataset import Dataset, FileSource, Geometry
@@ -27,7 +26,6 @@ _SPLITS |= {"validation": "validation", "test": "test"}
 #: The side that images of mixed or large size are brought to where the user names none.
 _DEFAULT_SIDE = 96
 _SMALLEST_SIDE = 8
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 @dataclass(frozen=True)
@@ -122,14 +120,14 @@ def _input(root: Path, entries: list[_Entry], geometry: Geometry) -> ImageInput:
     if geometry.size is None or geometry.colour is None:
         for entry in entries:
             try:
-                with Image.open(root / entry.path, formats=FORMATS) as image:
-                    sizes.append(image.size)
-                    grey = grey and image.mode in _GREY_MODES
-            except Exception:  # listed with its reason when it is decoded
+                header = read_header(root / entry.path)
+            except ImageError:  # listed with its reason when it is decoded
                 continue
+            sizes.append((header.height, header.width))
+            grey = grey and header.is_grey
     if not sizes:
         sizes = [(_DEFAULT_SIDE, _DEFAULT_SIDE)]
-    width, height = np.median(np.array(sizes), axis=0)
+    height, width = np.median(np.array(sizes), axis=0)
     shrink = min(1.0, _DEFAULT_SIDE / max(width, height))
     size = tuple(max(_SMALLEST_SIDE, round(side * shrink)) for side in (height, width))
     try:

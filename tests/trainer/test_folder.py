@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import load_pixels
+from tests.conftest import SHADES, fill_class
+from trainer.datasets import Geometry, load_dataset
+from trainer.datasets.dataset import Dataset, FileSource
+from trainer.errors import DatasetError
+
+
+def load(root: Path, geometry: Geometry | None = None) -> Dataset:
+    return load_dataset(str(root), geometry or Geometry())
+
+
+def test_one_subfolder_a_class(colour_folder: Path) -> None:
+    data = load(colour_folder)
+    assert data.name == "shades"
+    assert data.labels == ("blue", "green", "red")
+    assert data.given == {}
+    assert data.left_out == ()
+    assert np.bincount(data.targets).tolist() == [30, 30, 30]
+    assert data.input.colour == "rgb"
+    assert 20 <= data.input.height <= 60
+    assert data.pixels.shape == (90, *data.input.shape)
+
+
+def test_pixels_are_what_the_device_will_see(colour_folder: Path) -> None:
+    data = load(colour_folder, Geometry((12, 10), resize="pad"))
+    assert isinstance(data.source, FileSource)
+    for path, pixels, target in zip(data.source.paths, data.pixels, data.targets, strict=True):
+        np.testing.assert_array_equal(pixels, load_pixels(data.source.root / path, data.input))
+        assert path.startswith(data.labels[target] + "/")
+
+
+def test_splits_above_the_classes(tmp_path: Path) -> None:
+    for split, seeds in (("train", range(20)), ("val", range(20, 25)), ("test", range(25, 32))):
+        for label in SHADES:
+            fill_class(tmp_path / split / label, label, seeds)
+    data = load(tmp_path)
+    assert data.labels == tuple(SHADES)
+    assert {name: len(indices) for name, indices in data.given.items()} == {"train": 60, "validation": 15, "test": 21}
+    assert isinstance(data.source, FileSource)
+    for name, folder in (("train", "train/"), ("validation", "val/"), ("test", "test/")):
+        assert all(data.source.paths[i].startswith(folder) for i in data.given[name])
+
+
+def test_grey_images_make_a_grey_input(tmp_path: Path) -> None:
+    for label, shade in (("dark", 20), ("light", 220)):
+        (tmp_path / label).mkdir()
+        for i in range(5):
+            Image.new("L", (17, 11), shade + i).save(tmp_path / label / f"{i}.png")
+    data = load(tmp_path)
+    assert data.input.shape == (11, 17, 1)
+    assert load(tmp_path, Geometry((8, 8), "rgb")).input.shape == (8, 8, 3)
+
+
+def test_large_images_are_brought_to_96(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for i in range(4):
+            Image.new("RGB", (800, 400), (i * 50, ord(label), 0)).save(tmp_path / label / f"{label}{i}.jpg")
+    assert load(tmp_path, Geometry()).input.shape == (48, 96, 3)
+
+
+def test_unreadable_files_are_listed_and_left_out(colour_folder: Path) -> None:
+    (colour_folder / "red" / "broken.jpg").write_bytes(b"not an image")
+    whole = (colour_folder / "red" / "0.jpg").read_bytes()
+    (colour_folder / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (colour_folder / "red" / "notes.txt").write_text("no image, and no name of one")
+    os.mkfifo(colour_folder / "blue" / "pipe.png")
+    data = load(colour_folder)
+    assert len(data.targets) == 90
+    assert len(data.left_out) == 3
+    for name in ("broken.jpg", "cut.jpg", "pipe.png"):
+        assert sum(name in line for line in data.left_out) == 1
+
+
+def test_a_copy_is_left_out_so_that_no_picture_is_in_two_splits(tmp_path: Path) -> None:
+    for split, seeds in (("train", range(6)), ("test", range(6, 9))):
+        for label in SHADES:
+            fill_class(tmp_path / split / label, label, seeds)
+    shutil.copy(tmp_path / "test/red/6.jpg", tmp_path / "train/red/leaked.jpg")
+    data = load(tmp_path)
+    assert data.left_out == ("train/red/leaked.jpg: the same file as test/red/6.jpg",)
+    assert len(data.given["test"]) == 9
+
+
+def test_the_date_is_that_of_the_newest_file(colour_folder: Path) -> None:
+    for path in colour_folder.rglob("*.*"):
+        os.utime(path, (0, 86_400 * 365))
+    assert load(colour_folder).date == "1971-01-01"
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder"):
+        load(tmp_path / "none")
+
+
+def test_no_classes(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "loose.png")
+    with pytest.raises(DatasetError, match="no class folders"):
+        load(tmp_path)
+
+
+def test_one_class(tmp_path: Path) -> None:
+    fill_class(tmp_path / "red", "red", range(5))
+    with pytest.raises(DatasetError, match="one class"):
+        load(tmp_path)
+
+
+def test_an_empty_class(colour_folder: Path) -> None:
+    (colour_folder / "yellow").mkdir()
+    with pytest.raises(DatasetError, match="'yellow' is empty"):
+        load(colour_folder)
+
+
+def test_a_class_with_nothing_usable(colour_folder: Path) -> None:
+    (colour_folder / "yellow").mkdir()
+    (colour_folder / "yellow" / "a.png").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="'yellow' has no usable image"):
+        load(colour_folder)
+
+
+def test_a_class_that_one_split_lacks(tmp_path: Path) -> None:
+    for label in SHADES:
+        fill_class(tmp_path / "train" / label, label, range(6))
+    fill_class(tmp_path / "test" / "red", "red", range(6, 9))
+    with pytest.raises(DatasetError, match="'blue' has no folder in the test split"):
+        load(tmp_path)
+
+
+def test_a_folder_beside_the_splits(tmp_path: Path) -> None:
+    for label in SHADES:
+        fill_class(tmp_path / "train" / label, label, range(6))
+    (tmp_path / "old").mkdir()
+    with pytest.raises(DatasetError, match="'old' lies beside the splits"):
+        load(tmp_path)
+
+
+def test_an_impossible_size_is_one_plain_error(colour_folder: Path) -> None:
+    with pytest.raises(DatasetError, match="height"):
+        load(colour_folder, Geometry((0, 8)))
+
+
+def test_data_dir_is_for_fashion_mnist_only(colour_folder: Path) -> None:
+    with pytest.raises(DatasetError, match="--data-dir"):
+        load_dataset(str(colour_folder), Geometry(), colour_folder)
