@@ -15,7 +15,7 @@ MAX_DROP ?=
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format bench wheel clean distclean
+.PHONY: help export test check format proof bench wheel clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -44,6 +44,9 @@ check: $(VENV)/dev.stamp ## Check format, lint and types
 format: $(VENV)/dev.stamp ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (half an hour)
+	$(BIN)/python -m pytest -m slow -rP
 
 bench: $(VENV)/dev.stamp ## Measure what the runtime costs over a bare interpreter loop
 	$(BIN)/python -m tests.bench.classify_overhead

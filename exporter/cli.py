@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from runtime.command_line import Command
+from runtime.quiet import quiet_tensorflow
 
-from .recipes import IO_TYPES
+from .recipes import IO_TYPES, Recipe
 
 STATUS_GATE_FAILED = 3
 
@@ -47,15 +48,16 @@ def export(
     int8 loses more than --max-drop, nothing is published: the exit status is 3, and what was made stays as
     *.rejected.tflite beside report.json.
     """
-    from runtime.quiet import quiet_tensorflow
+    from .report import table
+    from .run import read_run
 
+    found = read_run(run)
+    # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     from .export import export as export_run
-    from .recipes import Recipe
-    from .report import table
 
     exported = export_run(
-        run,
+        found,
         out,
         (Recipe.float32(), Recipe.int8(io)),
         max_drop=max_drop,

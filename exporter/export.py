@@ -15,7 +15,7 @@ from .calibration import calibration_pixels, choose_images
 from .conversion import convert, load_model
 from .recipes import Recipe
 from .report import MeasuredModel, make_report, write_report
-from .run import read_run
+from .run import Run
 
 REPORT_NAME = "report.json"
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
@@ -35,7 +35,7 @@ class Exported:
 
 
 def export(
-    run_folder: Path,
+    run: Run,
     out: Path,
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
     *,
@@ -51,7 +51,7 @@ def export(
     export stay as they are.
 
     Args:
-        run_folder: what the trainer wrote.
+        run: what the trainer wrote, from `read_run`.
         out: folder for the files and `report.json`.
         recipes: what to make.
         max_drop: accuracy that a model may lose against float32, 0 to 1.
@@ -60,10 +60,9 @@ def export(
         say: called with a line for each step.
 
     Raises:
-        RunFolderError, ContractError, ExportError: the run cannot be read, converted or measured.
+        RunFolderError, ExportError: the run cannot be converted or measured, or its images have changed.
         OSError: `out` cannot be written.
     """
-    run = read_run(run_folder)
     seed = run.contract.provenance.seed if seed is None else seed
     chosen = choose_images(run, calibration_samples, seed)
     pixels = calibration_pixels(run, chosen)

@@ -81,7 +81,7 @@ def table(report: dict[str, Any]) -> Iterator[str]:
                 model["file"],
                 f"{model['bytes']:,}",
                 f"{model['accuracy']:.4f}",
-                f"{100 * model['drop']:+.2f}",
+                f"{100 * model['drop']:.2f}",
                 f"{model['agreement']:.4f}",
                 f"{model['latency_ms']['median']:.3f}",
                 model["gate"],

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, ImageError
+from runtime import Contract, ImageError, PocketlensError
 from runtime.files import read_regular_file
 from runtime.images import MAX_FILE_BYTES, ImageSource
 
@@ -95,11 +95,11 @@ def read_run(folder: Path) -> Run:
         splits = {name: _indices(document[name], len(images)) for name in SPLITS}
     except OSError as error:
         raise RunFolderError(f"{error.filename}: {error.strerror}; the run is half there, train again") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, RunFolderError) or "contract" in str(error):
-            raise
+    except PocketlensError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, EOFError) as error:
         raise RunFolderError(
-            f"{folder / 'splits.json'}: not as the trainer writes it ({error}); train again"
+            f"{folder}: its splits or images are not as the trainer writes them ({error!r}); train again"
         ) from error
     if len(targets) != len(images):
         raise RunFolderError(f"{folder}: {len(images)} images and {len(targets)} targets; train again")

@@ -20,7 +20,9 @@ from runtime.interpreter import choose
 importlib.import_module(f"{choose()}.interpreter")
 
 
-def run_pocketlens(*arguments: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_pocketlens(
+    *arguments: object, cwd: Path | None = None, timeout: float = 600, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """The command as a user starts it, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
@@ -28,7 +30,7 @@ def run_pocketlens(*arguments: object, cwd: Path | None = None, **variables: str
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **variables},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
 
