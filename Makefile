@@ -52,6 +52,7 @@ bench: $(VENV)/dev.stamp ## Measure what the runtime costs over a bare interpret
 	$(BIN)/python -m tests.bench.classify_overhead
 
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
+	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean: ## Remove what was built: models, runs, wheels, caches

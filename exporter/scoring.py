@@ -49,5 +49,7 @@ def score(model: Path, run_folder: Path, out: Path) -> None:
 if __name__ == "__main__":
     try:
         score(*map(Path, sys.argv[1:4]))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as problem:
         sys.exit(describe(problem))

@@ -16,8 +16,12 @@ from contextlib import contextmanager
 @contextmanager
 def held_stderr() -> Iterator[None]:
     """Keep what native code writes to standard error; show it only if the block raises."""
-    sys.stderr.flush()
-    saved = os.dup(2)
+    try:
+        saved = os.dup(2)
+    except OSError:  # a daemon's: closed, so there is nothing to hold back
+        yield
+        return
+    _flush()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         failed = True
@@ -25,12 +29,17 @@ def held_stderr() -> Iterator[None]:
             yield
             failed = False
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(saved, 2)
             os.close(saved)
             if failed:
                 held.seek(0)
                 os.write(2, held.read())
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def quiet_tensorflow() -> None:
