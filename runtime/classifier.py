@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import interpreter
+from . import interpreter as interpreters
 from .contract import Contract
-from .errors import InterpreterError, ModelFileError
+from .engines import EnginePool
+from .errors import ImageError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .model_file import ModelSource, read_model
-from .prediction import Prediction, rank
+from .prediction import Prediction, choose_labels, rank
 from .preprocessing import Preprocessor, TensorSpec
+
+DEFAULT_TOP = 3
 
 
 class Classifier:
@@ -24,13 +31,17 @@ class Classifier:
         model: a path, a model file's bytes, or a binary file object. It is read once, into memory: replacing
             the file later changes nothing here.
         num_threads: threads of one invocation, at least 1; small models are fastest with 1.
+        interpreter: `"auto"` (tflite-runtime where it is installed, else ai-edge-litert), `"tflite_runtime"`
+            or `"ai_edge_litert"`.
+        delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
 
     Raises:
         ModelFileError: missing, foreign, truncated or changed, or its tensors are not what its contract says.
         ContractError: its contract is one that this version cannot obey.
-        InterpreterError: no interpreter that works is installed, or it refuses the model.
+        InterpreterError: no interpreter that works is installed, or it refuses the model or the delegate.
 
-    Calls from several threads are safe, one after the other.
+    Any number of threads may call at once: each call has an interpreter to itself. A forked process builds its
+    own; a pickle carries the model's bytes. It is a context manager too: leaving it lets go of the model.
 
     Example:
         >>> classifier = Classifier("int8.tflite")              # doctest: +SKIP
@@ -38,18 +49,62 @@ class Classifier:
         'Sneaker'
     """
 
-    def __init__(self, model: ModelSource, *, num_threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: ModelSource,
+        *,
+        num_threads: int = 1,
+        interpreter: str = interpreters.AUTO,
+        delegate: str | None = None,
+    ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
         file = read_model(model)
-        self._contract = file.contract
-        self._interpreter = interpreter.build(file.content, num_threads)
-        self._input = _only_tensor(self._interpreter.get_input_details(), "input", file.name)
-        self._output = _only_tensor(self._interpreter.get_output_details(), "output", file.name)
-        _check_shapes(file.contract, self._input, self._output, file.name)
-        self._preprocess = Preprocessor(file.contract.input, self._input)
-        # One interpreter is not safe to call from two threads at once: it raises or, rarely, answers wrongly.
-        self._lock = threading.Lock()
+        build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
+        self._assemble(file.contract, build, file.name)
+        self._content: bytes | None = file.content
+        self._options: dict[str, Any] = {"num_threads": num_threads, "interpreter": interpreter, "delegate": delegate}
+
+    @classmethod
+    def from_interpreter(cls, contract: Contract, build: Callable[[], interpreters.Interpreter]) -> Classifier:
+        """A classifier on interpreters of your own, such as `runtime.testing.FakeInterpreter`; it cannot be pickled.
+
+        Args:
+            contract: what the model expects and answers.
+            build: makes an interpreter, its tensors allocated; called again for each thread that calls at once.
+
+        Raises:
+            ModelFileError: its tensors are not what the contract says.
+        """
+        classifier = cls.__new__(cls)
+        classifier._content, classifier._options = None, {}
+        classifier._assemble(contract, build, "interpreter")
+        return classifier
+
+    def _assemble(self, contract: Contract, build: Callable[[], interpreters.Interpreter], name: str) -> None:
+        self._contract = contract
+        first = build()
+        self._input = _only_tensor(first.get_input_details(), "input", name)
+        self._output = _only_tensor(first.get_output_details(), "output", name)
+        _check_shapes(contract, self._input, self._output, name)
+        self._preprocess = Preprocessor(contract.input, self._input)
+        self._engines: EnginePool | None = EnginePool(build, self._input.index, self._output.index)
+        self._engines.add(first)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model and its interpreters; a later call raises InterpreterError."""
+        self._engines = self._content = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._content is None:
+            raise InterpreterError("the classifier has no model to pickle: it is closed, or made from an interpreter")
+        return _unpickled, (self._content, self._options)
 
     @property
     def contract(self) -> Contract:
@@ -75,30 +130,100 @@ class Classifier:
 
         Raises:
             ImageError: the picture cannot be read.
-            InterpreterError: the invocation failed, or gave something that is no number.
+            InterpreterError: the invocation failed, gave something that is no number, or the classifier is closed.
         """
         tensor = self._preprocess(image)
-        with self._lock:
-            try:
-                self._interpreter.set_tensor(self._input.index, tensor)
-                self._interpreter.invoke()
-                stored = self._interpreter.get_tensor(self._output.index)
-            except (RuntimeError, ValueError) as error:
-                raise InterpreterError(f"the model failed to run: {error}") from error
-        scores = self._output.dequantize(stored).reshape(-1)
+        if self._engines is None:
+            raise InterpreterError("the classifier is closed")
+        scores = self._output.dequantize(self._engines.run(tensor)).reshape(-1)
         if not np.isfinite(scores).all():
             raise InterpreterError("the model gave scores that are not numbers (NaN); its weights are damaged")
+        if self._contract.task == "binary":  # one output: the probability of the second label
+            return np.array([1 - scores[0], scores[0]], np.float32)
         return scores
 
-    def classify(self, image: ImageSource, top: int = 3) -> list[Prediction]:
-        """The `top` best answers for one picture, best first; for `image` and errors see `scores`."""
+    def classify(
+        self,
+        image: ImageSource,
+        top: int = DEFAULT_TOP,
+        *,
+        min_score: float = 0.0,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] = (),
+    ) -> list[Prediction]:
+        """The best answers for one picture, best first; there is always at least one.
+
+        Args:
+            image: as for `scores`, and the same errors.
+            top: answers at most, at least 1.
+            min_score: answers with a lower score are left out; where none is left, the one answer is "unknown".
+            allow: the only labels that may be answered; all of them without it.
+            deny: labels that may not be answered.
+
+        Raises:
+            ValueError: `top` below 1, or a name in `allow` or `deny` that is no label.
+        """
         if top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
-        return rank(self.scores(image), self._contract.labels, top)
+        chosen = choose_labels(self._contract.labels, allow, deny)
+        return rank(self.scores(image), self._contract.labels, top, min_score, chosen)
 
-    def classify_batch(self, images: Iterable[ImageSource], top: int = 3) -> Iterator[list[Prediction]]:
-        """Classify many pictures, lazily and in order: what `classify` gives for each; see `scores` for errors."""
-        return (self.classify(image, top) for image in images)
+    def classify_batch(
+        self,
+        images: Iterable[ImageSource],
+        top: int = DEFAULT_TOP,
+        *,
+        workers: int | None = None,
+        return_errors: bool = False,
+        **options: Any,
+    ) -> Iterator[list[Prediction] | ImageError]:
+        """Classify many pictures, lazily and in order: what `classify` gives for each.
+
+        Worker threads decode and run the model, an interpreter each, a few pictures ahead of the caller.
+
+        Args:
+            images: taken one by one, as far ahead as there are workers to keep busy.
+            top, options: as for `classify`.
+            workers: threads; without it one for each processor.
+            return_errors: give the ImageError of a picture that cannot be read in its place, and go on.
+
+        Raises:
+            ImageError: a picture cannot be read, unless `return_errors`.
+            InterpreterError, ValueError: as `classify` does.
+        """
+        workers = os.cpu_count() or 1 if workers is None else workers
+        if workers < 1:
+            raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
+        return self._batch(images, workers, return_errors, partial(self.classify, top=top, **options))
+
+    def _batch(
+        self, images: Iterable[ImageSource], workers: int, return_errors: bool, classify: Any
+    ) -> Iterator[list[Prediction] | ImageError]:
+        ahead: deque[Future[list[Prediction]]] = deque()
+
+        def answer() -> list[Prediction] | ImageError:
+            try:
+                return ahead.popleft().result()
+            except ImageError as error:
+                if not return_errors:
+                    raise
+                return error
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:
+            try:
+                for image in images:
+                    ahead.append(pool.submit(classify, image))
+                    if len(ahead) > 2 * workers:
+                        yield answer()
+                while ahead:
+                    yield answer()
+            finally:  # the caller left, or an error ends it: what was not begun need not be
+                for future in ahead:
+                    future.cancel()
+
+
+def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:
+    return Classifier(content, **options)
 
 
 def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> TensorSpec:
@@ -110,9 +235,10 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
 def _check_shapes(contract: Contract, given: TensorSpec, answer: TensorSpec, name: str) -> None:
     if given.shape != (1, *contract.input.shape):
         raise ModelFileError(f"{name}: input of shape {given.shape}, its contract says {(1, *contract.input.shape)}")
-    if answer.shape != (1, len(contract.labels)):
+    if answer.shape != (1, contract.outputs):
         raise ModelFileError(
-            f"{name}: output of shape {answer.shape}, its contract names {len(contract.labels)} labels"
+            f"{name}: output of shape {answer.shape}, its contract names {len(contract.labels)} labels "
+            f"for the task {contract.task}"
         )
     if not answer.is_quantized and answer.dtype != np.float32:
         raise ModelFileError(f"{name}: output of type {answer.dtype}, expected float32, uint8 or int8")

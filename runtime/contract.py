@@ -18,9 +18,7 @@ from .errors import ContractError
 FORMAT = "pocketlens-contract"
 VERSION = 1
 
-#: The tasks this version can rank. The names of the other two are reserved: see `_KNOWN_TASKS`.
-TASKS = ("multiclass",)
-_KNOWN_TASKS = ("multiclass", "binary", "multilabel")
+TASKS = ("multiclass", "binary", "multilabel")
 INPUT_KINDS = ("image",)
 COLOURS = {"grey": 1, "rgb": 3, "bgr": 3}
 RESIZES = ("stretch", "pad", "crop")
@@ -160,7 +158,8 @@ class Contract:
     Attributes:
         labels: the name of each output, in the order of the outputs; unique, printable.
         input: how a picture becomes the input tensor.
-        task: `"multiclass"`: the scores are probabilities that sum to one.
+        task: `"multiclass"`: the outputs are probabilities that sum to one; `"binary"`: one output, the
+            probability of the second of two labels; `"multilabel"`: each output is a probability of its own.
         provenance: where the model comes from.
         version: of the contract's format, 1.
 
@@ -183,15 +182,21 @@ class Contract:
         if not _is_int(self.version) or self.version != VERSION:
             _refuse("version", self.version, f"{VERSION}; a newer Pocketlens wrote it, upgrade this one")
         if self.task not in TASKS:
-            known = self.task in _KNOWN_TASKS
-            _refuse("task", self.task, f"{', '.join(TASKS)}{' (others need a newer Pocketlens)' * known}")
+            _refuse("task", self.task, f"one of {', '.join(TASKS)}")
         labels = _as_tuple("labels", self.labels)
         for label in labels:
             if not isinstance(label, str) or not label.strip() or not _printable(label):
                 _refuse("a label", label, f"printable text of 1 to {MAX_LABEL_LENGTH} characters")
         if not 2 <= len(labels) <= MAX_LABELS or len(set(labels)) != len(labels):
             _refuse("labels", f"{len(labels)} names, {len(set(labels))} distinct", "2 to 10,000 distinct names")
+        if self.task == "binary" and len(labels) != 2:
+            _refuse("labels", f"{len(labels)} names", "2 names for the task binary")
         object.__setattr__(self, "labels", labels)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model answers with."""
+        return 1 if self.task == "binary" else len(self.labels)
 
     def to_json(self) -> str:
         """The contract as indented JSON: the same text for the same contract."""

@@ -14,6 +14,10 @@ from .errors import InterpreterError
 LIBRARIES = {"tflite_runtime": "tflite-runtime", "ai_edge_litert": "ai-edge-litert"}
 
 
+#: Whichever is installed, tflite-runtime first.
+AUTO = "auto"
+
+
 class Interpreter(Protocol):
     """What is used of `tflite_runtime.interpreter.Interpreter` and its successor."""
 
@@ -30,13 +34,18 @@ def installed() -> list[str]:
     return [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
 
 
-def choose() -> str:
-    """The library that `build` uses: the first installed one that this numpy allows.
+def choose(wanted: str = AUTO) -> str:
+    """The library that `build` uses: the one that is named, else the first installed one that this numpy allows.
 
     Raises:
-        InterpreterError: none.
+        InterpreterError: none, or not the one that is named.
+        ValueError: a name that is no library.
     """
-    found = installed()
+    if wanted != AUTO and wanted not in LIBRARIES:
+        raise ValueError(f"interpreter is {wanted!r}, expected {AUTO}, {' or '.join(LIBRARIES)}")
+    found = installed() if wanted == AUTO else [name for name in installed() if name == wanted]
+    if not found and wanted != AUTO:
+        raise InterpreterError(f"{LIBRARIES[wanted]} is not installed; pip install {LIBRARIES[wanted]}")
     if not found:
         raise InterpreterError(
             "no TensorFlow Lite interpreter is installed; pip install tflite-runtime (Python up to 3.11) "
@@ -50,25 +59,35 @@ def choose() -> str:
     return usable[0]
 
 
-def build(content: bytes, num_threads: int = 1) -> Interpreter:
+def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: str | None = None) -> Interpreter:
     """An interpreter for a model held in memory, its tensors allocated.
 
     Args:
         content: the model file; whatever follows the FlatBuffer is ignored.
         num_threads: for one invocation; small models are fastest with 1.
+        library: `"auto"`, `"tflite_runtime"` or `"ai_edge_litert"`.
+        delegate: a shared library to load, such as `"libedgetpu.so.1"` for a Coral.
 
     Raises:
-        InterpreterError: none is installed, or it refuses the model.
+        InterpreterError: none is installed, it refuses the model, or the delegate cannot be loaded.
     """
-    library = choose()
+    library = choose(library)
     try:
         module = importlib.import_module(f"{library}.interpreter")
     except ImportError as error:
         raise InterpreterError(
             f"{LIBRARIES[library]} is installed and cannot be imported ({error}); install it again"
         ) from error
+    options: dict[str, Any] = {"model_content": content, "num_threads": num_threads}
+    if delegate is not None:
+        try:
+            options["experimental_delegates"] = [module.load_delegate(delegate)]
+        except (OSError, ValueError) as error:
+            raise InterpreterError(
+                f"delegate {delegate}: cannot be loaded: {error}; is its package installed?"
+            ) from error
     try:
-        interpreter: Interpreter = module.Interpreter(model_content=content, num_threads=num_threads)
+        interpreter: Interpreter = module.Interpreter(**options)
         interpreter.allocate_tensors()
     except Exception as error:  # the bindings raise ValueError, RuntimeError and TypeError
         raise InterpreterError(f"{LIBRARIES[library]} refuses the model: {_explain(error)}") from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+#: The label of an answer that no score was high enough for.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Prediction:
     Attributes:
         label: the class's name.
         score: its probability, 0 to 1.
-        index: its place among the model's outputs.
+        index: its place among the model's outputs; -1 for `UNKNOWN`.
     """
 
     label: str
@@ -29,12 +32,55 @@ class Prediction:
         return {"label": self.label, "score": self.score, "index": self.index}
 
 
-def rank(scores: npt.NDArray[np.float32], labels: Sequence[str], top: int) -> list[Prediction]:
+def choose_labels(
+    labels: tuple[str, ...], allow: Collection[str] | None, deny: Collection[str]
+) -> npt.NDArray[np.int64] | None:
+    """Indices of the labels that may be answered, in their order; `None` for all of them.
+
+    Raises:
+        ValueError: a name that is no label, or nothing is left.
+    """
+    if allow is None and not deny:
+        return None
+    for name in (*(allow or ()), *deny):
+        if name not in labels:
+            raise ValueError(f"no label {name!r}; the model has {', '.join(labels[:20])}{', ...' * (len(labels) > 20)}")
+    chosen = [i for i, label in enumerate(labels) if (allow is None or label in allow) and label not in deny]
+    if not chosen:
+        raise ValueError("allow and deny leave no label to answer with")
+    return np.array(chosen)
+
+
+def rank(
+    scores: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    top: int,
+    min_score: float = 0.0,
+    chosen: npt.NDArray[np.int64] | None = None,
+) -> list[Prediction]:
     """The `top` highest scores, highest first, equal ones in the order of the outputs.
+
+    Args:
+        scores: float32, shape (n,).
+        labels: n names.
+        top: answers at most, at least 1.
+        min_score: answers below it are left out. Where none is left, the one answer is `UNKNOWN`, with the
+            score that was best and the index -1, so that there always is a first answer.
+        chosen: indices of the labels that may be answered; all of them without it.
 
     Example:
         >>> rank(np.array([0.25, 0.75], np.float32), ("cat", "dog"), top=1)
         [Prediction(label='dog', score=0.75, index=1)]
+        >>> rank(np.array([0.25, 0.75], np.float32), ("cat", "dog"), top=2, min_score=0.9)
+        [Prediction(label='unknown', score=0.75, index=-1)]
     """
-    order = np.argsort(-scores, kind="stable")[:top]
-    return [Prediction(labels[i], float(scores[i]), i) for i in order.tolist()]
+    if chosen is None:
+        order = np.argsort(-scores, kind="stable")[:top]
+    else:
+        order = chosen[np.argsort(-scores[chosen], kind="stable")[:top]]
+    answers = [Prediction(labels[i], float(scores[i]), i) for i in order.tolist()]
+    if answers[0].score < min_score:
+        return [Prediction(UNKNOWN, answers[0].score, -1)]
+    if answers[-1].score < min_score:
+        return [answer for answer in answers if answer.score >= min_score]
+    return answers

@@ -73,8 +73,9 @@ class Preprocessor:
 
     Example:
         >>> prepare = Preprocessor(ImageInput(2, 2, "grey"))
-        >>> prepare(np.full((2, 2), 51, np.uint8)).tolist()
-        [[[[0.2], [0.2]], [[0.2], [0.2]]]]
+        >>> tensor = prepare(np.full((2, 2), 255, np.uint8))
+        >>> tensor.shape, tensor.tolist()[0][0]
+        ((1, 2, 2, 1), [[1.0], [1.0]])
     """
 
     def __init__(self, spec: ImageInput, tensor: TensorSpec | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,14 @@ def test_nothing_heavy_is_loaded(statement: str) -> None:
 def test_help_does_not_load_the_trainer_or_the_exporter() -> None:
     code = "from runtime.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert not modules_after(code) & {"trainer", "exporter"}
+
+
+@pytest.mark.parametrize("name", ["contract", "prediction", "preprocessing", "testing"])
+def test_the_examples_in_the_docstrings_run(name: str) -> None:
+    module = importlib.import_module(f"runtime.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_the_public_face_is_what_it_says() -> None:

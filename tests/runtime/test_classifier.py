@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +24,7 @@ from runtime import (
     read_model,
     seal,
 )
-from runtime.interpreter import build
+from runtime.interpreter import LIBRARIES, build, installed
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
 
@@ -117,6 +122,134 @@ def test_a_model_that_its_contract_does_not_describe_is_refused(digits_export: E
     larger = replace(file.contract, input=replace(file.contract.input, height=9))
     with pytest.raises(ModelFileError, match="input of shape"):
         Classifier(io.BytesIO(seal(file.flatbuffer, larger)))
+
+
+def test_answers_below_a_score_are_unknown(digits_export: Exported, digits_samples: Samples) -> None:
+    classifier = Classifier(digits_export.float32)
+    image = digits_samples.arrays[1]
+    best = classifier.classify(image)[0]
+    assert classifier.classify(image, min_score=best.score) == [best]
+    (answer,) = classifier.classify(image, min_score=1.1)
+    assert answer == Prediction("unknown", best.score, -1)
+
+
+def test_labels_can_be_allowed_and_denied(digits_export: Exported, digits_samples: Samples) -> None:
+    classifier = Classifier(digits_export.float32)
+    image = digits_samples.arrays[1]
+    scores = classifier.scores(image)
+    allowed = classifier.classify(image, top=10, allow=["3", "8"])
+    assert {a.label: a.score for a in allowed} == {"3": pytest.approx(scores[3]), "8": pytest.approx(scores[8])}
+    best = classifier.classify(image)[0].label
+    assert best not in {a.label for a in classifier.classify(image, top=10, deny=[best])}
+    for options, reason in (
+        ({"allow": ["ten"]}, "no label 'ten'"),
+        ({"deny": ["ten"]}, "no label 'ten'"),
+        ({"allow": ["3"], "deny": ["3"]}, "leave no label"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            classifier.classify(image, **options)  # type: ignore[arg-type]
+
+
+def test_a_batch_raises_or_gives_what_cannot_be_read(digits_export: Exported, digits_samples: Samples) -> None:
+    classifier = Classifier(digits_export.int8)
+    images = [digits_samples.arrays[0], b"no image", digits_samples.arrays[1]]
+    with pytest.raises(ImageError):
+        list(classifier.classify_batch(images))
+    first, error, last = classifier.classify_batch(images, return_errors=True, workers=1)
+    assert isinstance(error, ImageError)
+    assert (first, last) == (classifier.classify(images[0]), classifier.classify(images[2]))
+    with pytest.raises(ValueError, match="workers"):
+        classifier.classify_batch(images, workers=0)
+
+
+def test_a_batch_takes_only_a_few_images_ahead(digits_export: Exported, digits_samples: Samples) -> None:
+    taken = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            taken.append(1)
+            yield digits_samples.arrays[0]
+
+    batch = Classifier(digits_export.int8).classify_batch(endless(), workers=2)
+    for _ in range(10):
+        next(batch)
+    assert len(taken) <= 15
+    batch.close()  # type: ignore[attr-defined]
+
+
+def test_leaving_the_context_lets_go_of_the_model(digits_export: Exported, digits_samples: Samples) -> None:
+    with Classifier(digits_export.int8) as classifier:
+        classifier.classify(digits_samples.arrays[0])
+    with pytest.raises(InterpreterError, match="closed"):
+        classifier.classify(digits_samples.arrays[0])
+    with pytest.raises(InterpreterError, match="pickle"):
+        pickle.dumps(classifier)
+
+
+def test_a_pickle_carries_the_model(digits_export: Exported, digits_samples: Samples) -> None:
+    classifier = Classifier(digits_export.int8, num_threads=2)
+    copy = pickle.loads(pickle.dumps(classifier))
+    for image in digits_samples.arrays[:5]:
+        np.testing.assert_array_equal(copy.scores(image), classifier.scores(image))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_builds_its_own_interpreter(digits_export: Exported, digits_samples: Samples) -> None:
+    # In a process of its own: this one has TensorFlow's threads, which do not survive a fork.
+    code = """
+import os, sys
+import numpy as np
+from PIL import Image
+from runtime import Classifier
+classifier = Classifier(sys.argv[1], num_threads=2)
+image = np.asarray(Image.open(sys.argv[2]))
+expected = classifier.classify(image)
+child = os.fork()
+if child == 0:
+    os._exit(0 if classifier.classify(image) == expected else 3)
+assert classifier.classify(image) == expected
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-c", code, str(digits_export.float32), str(digits_samples.files[0])]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_interpreter_can_be_named(digits_export: Exported, digits_samples: Samples) -> None:
+    found = installed()
+    for name in LIBRARIES:
+        if name in found:
+            assert Classifier(digits_export.int8, interpreter=name).classify(digits_samples.arrays[0])
+        else:
+            with pytest.raises(InterpreterError, match="not installed"):
+                Classifier(digits_export.int8, interpreter=name)
+    with pytest.raises(ValueError, match="onnx"):
+        Classifier(digits_export.int8, interpreter="onnx")
+    with pytest.raises(InterpreterError, match=r"libnone\.so"):
+        Classifier(digits_export.int8, delegate="libnone.so")
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("binary", 1), ("multilabel", 3)])
+def test_the_other_tasks(task: str, outputs: int) -> None:
+    import keras
+    from keras import layers
+
+    from exporter.conversion import convert
+    from exporter.recipes import Recipe
+
+    labels = ("no", "yes") if task == "binary" else ("a", "b", "c")
+    contract = Contract(labels, ImageInput(4, 4, "grey"), task)
+    inputs = keras.Input(batch_shape=(1, 4, 4, 1))
+    dense = layers.Dense(outputs, activation="sigmoid", kernel_initializer="ones")
+    model = keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(inputs)))
+    pixels = np.repeat(np.arange(0, 256, 15, dtype=np.uint8), 16).reshape(-1, 4, 4, 1)
+    for recipe in (Recipe.float32(), Recipe.int8()):
+        classifier = Classifier(seal(convert(model, recipe, contract, pixels), contract))
+        scores = classifier.scores(np.full((4, 4), 255, np.uint8))
+        probability = 1 / (1 + np.exp(-1))
+        expected = [1 - probability, probability] if task == "binary" else [probability] * 3
+        np.testing.assert_allclose(scores, expected, atol=0.01)
+        assert classifier.classify(np.full((4, 4), 255, np.uint8))[0].label == ("yes" if task == "binary" else "a")
 
 
 def test_bad_arguments(digits_export: Exported, digits_samples: Samples) -> None:

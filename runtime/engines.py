@@ -1,0 +1,63 @@
+"""A pool of interpreters for one model, so that any number of threads may call at once and after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .errors import InterpreterError
+from .interpreter import Interpreter
+
+#: Interpreters of one model that exist at once at most; a further caller waits for one.
+MAX_ENGINES = max(2, os.cpu_count() or 1)
+
+
+class EnginePool:
+    """Lends an interpreter to each caller, building it when all are lent.
+
+    One interpreter must never serve two threads at once: it raises or, rarely, answers wrongly. A process that
+    was forked has its parent's interpreters, whose threads are gone, and builds its own.
+
+    Args:
+        build: makes an interpreter, its tensors allocated.
+        input_index, output_index: the numbers of its only input and output tensor.
+    """
+
+    def __init__(self, build: Callable[[], Interpreter], input_index: int, output_index: int) -> None:
+        self._build = build
+        self._input = input_index
+        self._output = output_index
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._idle: list[Interpreter] = []
+        self._places = threading.BoundedSemaphore(MAX_ENGINES)
+
+    def add(self, interpreter: Interpreter) -> None:
+        """Put in one that was built already."""
+        self._idle.append(interpreter)
+
+    def run(self, tensor: Any) -> Any:
+        """What the model answers to one input tensor, as stored; a copy.
+
+        Raises:
+            InterpreterError: the invocation failed.
+        """
+        if os.getpid() != self._process:
+            self._reset()
+        with self._places:
+            try:
+                engine = self._idle.pop()
+            except IndexError:
+                engine = self._build()
+            try:
+                engine.set_tensor(self._input, tensor)
+                engine.invoke()
+                stored = engine.get_tensor(self._output)
+            except (RuntimeError, ValueError) as error:
+                raise InterpreterError(f"the model failed to run: {error}") from error
+            self._idle.append(engine)  # not after a failure: the next caller gets a new one
+        return stored
