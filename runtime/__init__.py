@@ -1,17 +1,27 @@
 """Pocketlens on the device: classify pictures with one self-describing TensorFlow Lite file.
 
-from runtime import Classifier
-print(Classifier("int8.tflite").classify("shoe.jpg")[0].label)
+    from runtime import Classifier
+    print(Classifier("int8.tflite").classify("shoe.jpg")[0].label)
+
+Names are imported when they are first used: numpy alone takes a second on a small board, and a command's
+help needs none of it.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .classifier import Classifier
-from .contract import Contract, ImageInput, Provenance
-from .errors import ContractError, ImageError, InterpreterError, ModelFileError, PocketlensError
-from .images import load_pixels
-from .model_file import ModelFile, read_model, seal
-from .prediction import Prediction, rank
-from .preprocessing import Preprocessor, TensorSpec
+
+if TYPE_CHECKING:
+    from .classifier import Classifier
+    from .contract import Contract, ImageInput, Provenance
+    from .errors import ContractError, ImageError, InterpreterError, ModelFileError, PocketlensError
+    from .images import load_pixels
+    from .model_file import ModelFile, read_model, seal
+    from .prediction import Prediction, rank
+    from .preprocessing import Preprocessor, TensorSpec
 
 __all__ = [
     "Classifier",
@@ -33,3 +43,26 @@ __all__ = [
     "read_model",
     "seal",
 ]
+
+_MODULES = {
+    "classifier": ("Classifier",),
+    "contract": ("Contract", "ImageInput", "Provenance"),
+    "errors": ("ContractError", "ImageError", "InterpreterError", "ModelFileError", "PocketlensError"),
+    "images": ("load_pixels",),
+    "model_file": ("ModelFile", "read_model", "seal"),
+    "prediction": ("Prediction", "rank"),
+    "preprocessing": ("Preprocessor", "TensorSpec"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -18,6 +16,7 @@ from .engines import EnginePool
 from .errors import ImageError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .model_file import ModelSource, read_model
+from .parallel import ordered_map
 from .prediction import Prediction, choose_labels, rank
 from .preprocessing import Preprocessor, TensorSpec
 
@@ -194,32 +193,16 @@ class Classifier:
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
-        return self._batch(images, workers, return_errors, partial(self.classify, top=top, **options))
 
-    def _batch(
-        self, images: Iterable[ImageSource], workers: int, return_errors: bool, classify: Any
-    ) -> Iterator[list[Prediction] | ImageError]:
-        ahead: deque[Future[list[Prediction]]] = deque()
-
-        def answer() -> list[Prediction] | ImageError:
+        def answer(image: ImageSource) -> list[Prediction] | ImageError:
             try:
-                return ahead.popleft().result()
+                return self.classify(image, top, **options)
             except ImageError as error:
                 if not return_errors:
                     raise
                 return error
 
-        with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:
-            try:
-                for image in images:
-                    ahead.append(pool.submit(classify, image))
-                    if len(ahead) > 2 * workers:
-                        yield answer()
-                while ahead:
-                    yield answer()
-            finally:  # the caller left, or an error ends it: what was not begun need not be
-                for future in ahead:
-                    future.cancel()
+        return ordered_map(answer, images, workers)
 
 
 def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:

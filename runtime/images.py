@@ -23,6 +23,8 @@ ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | 
 
 #: What is decoded at all. An allow-list: Pillow knows formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+#: The names that such files have, in lower case.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_FILE_BYTES = 64 * 2**20
 #: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
 MAX_PIXELS = 32 * 10**6

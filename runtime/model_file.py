@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ def read_model(source: ModelSource) -> ModelFile:
     content, name = _read(source)
     verify(content, name)
     return ModelFile(content, _read_contract(content, name), name)
+
+
+def has_seal(path: PathLike) -> bool:
+    """Whether a file ends as one of ours does; its content is not checked. False where it cannot be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a string will do
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _DIGEST_LENGTH - len(SEAL)))
+            return file.read(len(SEAL)) == SEAL
+    except OSError:
+        return False
 
 
 def verify(content: bytes, name: str) -> None:

@@ -16,7 +16,7 @@ import runtime
 ROOT = Path(__file__).parents[1]
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
-    "runtime": {"numpy", "PIL", "click"},
+    "runtime": {"runtime", "numpy", "PIL", "click"},
     "trainer": {"runtime", "numpy", "PIL", "click", "tensorflow", "keras", "sklearn", "matplotlib"},
     "exporter": {"runtime", "numpy", "click", "tensorflow", "keras"},
 }
@@ -49,7 +49,8 @@ def modules_after(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import runtime", "import runtime.cli", "import exporter.scoring", "import trainer.cli, exporter.cli"]
+    "statement",
+    ["from runtime import *", "import runtime.cli", "import exporter.scoring", "import trainer.cli, exporter.cli"],
 )
 def test_nothing_heavy_is_loaded(statement: str) -> None:
     heavy = {"tensorflow", "keras", "sklearn", "matplotlib", "scipy"}
@@ -58,7 +59,12 @@ def test_nothing_heavy_is_loaded(statement: str) -> None:
 
 def test_help_does_not_load_the_trainer_or_the_exporter() -> None:
     code = "from runtime.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    assert not modules_after(code) & {"trainer", "exporter"}
+    assert not modules_after(code) & {"trainer", "exporter", "numpy", "PIL"}
+
+
+def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
+    assert not modules_after("import runtime") & {"numpy", "PIL", "click"}
+    assert {"numpy", "PIL"} <= modules_after("from runtime import Classifier")
 
 
 @pytest.mark.parametrize("name", ["contract", "prediction", "preprocessing", "testing"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ def test_json_is_one_object_a_line_and_bad_images_have_theirs(
 ) -> None:
     bad = tmp_path / "bad \x1b[31m.png"
     bad.write_bytes(b"not an image")
-    paths = [digits_samples.files[0], bad, digits_samples.files[1], tmp_path]
+    paths = [digits_samples.files[0], bad, digits_samples.files[1], "/dev/null"]
     result = run_pocketlens("classify", "--json", "--model", digits_export.float32, *paths)
     assert result.returncode == 1
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -65,6 +66,94 @@ def test_the_model_that_is_meant_where_none_is_named(
     assert result.stderr == "model: ours.tflite\n"
     result = succeed(run_pocketlens("classify", image, POCKETLENS_MODEL=str(digits_export.float32)))
     assert result.stderr == f"model: {digits_export.float32}\n"
+
+
+def test_csv_has_a_header_and_a_line_an_answer(digits_export: Exported, digits_samples: Samples) -> None:
+    files = digits_samples.files[:2]
+    result = run_pocketlens("classify", "--csv", "--top", 2, "--model", digits_export.int8, *files, "a,b.png")
+    assert result.returncode == 1
+    rows = list(csv.reader(result.stdout.splitlines()))
+    assert rows[0] == ["path", "label", "score", "index", "error"]
+    assert [row[0] for row in rows[1:]] == [str(files[0])] * 2 + [str(files[1])] * 2 + ["a,b.png"]
+    classifier = Classifier(digits_export.int8)
+    best = classifier.classify(digits_samples.arrays[0])[0]
+    assert rows[1][1:] == [best.label, str(best.score), str(best.index), ""]
+    assert rows[5][1:4] == ["", "", ""]
+    assert "cannot be opened" in rows[5][4]
+
+
+def paths_of(result: subprocess.CompletedProcess[str]) -> list[str]:
+    return [json.loads(line)["path"] for line in result.stdout.splitlines()]
+
+
+def test_folders_globs_and_lists(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    for name in ("b.png", "a.PNG", "deep/c.png", "deep/deeper/d.png", "odd[1].png"):
+        shutil.copy(digits_samples.files[0], tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "list").write_text("b.png\n\ndeep/c.png\n")
+    command = ("classify", "--json", "--model", digits_export.int8)
+    for arguments, wanted in (
+        ((".",), ["./a.PNG", "./b.png", "./odd[1].png"]),
+        (("-r", "."), ["./a.PNG", "./b.png", "./odd[1].png", "./deep/c.png", "./deep/deeper/d.png"]),
+        (("*.png",), ["b.png", "odd[1].png"]),
+        (("**/d.png",), ["deep/deeper/d.png"]),
+        (("odd[1].png",), ["odd[1].png"]),
+        (("--from-file", "list", "a.PNG"), ["a.PNG", "b.png", "deep/c.png"]),
+    ):
+        assert paths_of(succeed(run_pocketlens(*command, *arguments, cwd=tmp_path))) == wanted
+    for arguments, reason in (
+        (("*.gif",), "nothing matches"),
+        (("deep/deeper/..",), None),
+        (("empty",), "--recursive looks"),
+        (("-r", "empty"), "no images in this folder"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        result = run_pocketlens(*command, *arguments, cwd=tmp_path)
+        assert result.returncode == (0 if reason is None else 1)
+        assert reason is None or reason in json.loads(result.stdout)["error"]
+    assert run_pocketlens(*command, "--from-file", "none", cwd=tmp_path).returncode == 1
+
+
+def test_standard_input(digits_export: Exported, digits_samples: Samples) -> None:
+    command = [sys.executable, "-m", "runtime.cli", "classify", "--json", "--model", str(digits_export.int8)]
+    data = digits_samples.files[0].read_bytes()
+    done = subprocess.run([*command, "-"], input=data, capture_output=True, check=True)
+    expected = Classifier(digits_export.int8).classify(data)
+    assert json.loads(done.stdout) == {"path": "-", "predictions": [p.as_dict() for p in expected]}
+    names = "\n".join(str(path) for path in digits_samples.files[:3]).encode()
+    done = subprocess.run([*command, "--from-file", "-"], input=names, capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 3
+    done = subprocess.run([*command, "-"], input=b"", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "empty" in json.loads(done.stdout)["error"]
+
+
+def test_min_score_allow_and_deny(digits_export: Exported, digits_samples: Samples) -> None:
+    command = ("classify", "--json", "--model", digits_export.float32)
+    image = digits_samples.files[1]
+    best = Classifier(digits_export.float32).classify(image)[0]
+    for options, labels in (
+        (("--min-score", "1"), ["unknown"]),
+        (("--allow", "3", "--allow", "8"), {"3", "8"}),
+        (("--allow", best.label), [best.label]),
+    ):
+        found = json.loads(succeed(run_pocketlens(*command, *options, image)).stdout)["predictions"]
+        assert type(labels)(p["label"] for p in found) == labels
+    found = json.loads(succeed(run_pocketlens(*command, "--deny", best.label, image)).stdout)["predictions"]
+    assert best.label not in [p["label"] for p in found]
+    result = run_pocketlens(*command, "--deny", "ten", image)
+    assert result.returncode == 2
+    assert "no label 'ten'" in result.stderr
+
+
+def test_many_images_come_out_in_order(digits_export: Exported, digits_samples: Samples) -> None:
+    files = [str(path) for path in digits_samples.files] * 5
+    result = succeed(run_pocketlens("classify", "--json", "--top", 1, "--model", digits_export.int8, *files))
+    assert paths_of(result) == files
+    classifier = Classifier(digits_export.int8)
+    expected = [classifier.classify(image, 1)[0].as_dict() for image in digits_samples.arrays] * 5
+    assert [json.loads(line)["predictions"][0] for line in result.stdout.splitlines()] == expected
 
 
 def test_info(digits_export: Exported) -> None:
@@ -109,6 +198,9 @@ def test_the_traceback_is_shown_only_under_debug(tmp_path: Path) -> None:
         "unknown",
         "classify",
         "classify --top 0 x.png",
+        "classify --json --csv x.png",
+        "classify --min-score 2 x.png",
+        "classify --interpreter onnx x.png",
         "info",
         "info --bad",
         "train",

@@ -15,12 +15,11 @@ import numpy as np
 from runtime import ContractError, ImageError, ImageInput, load_pixels
 from runtime.command_line import progress
 from runtime.files import read_regular_file
-from runtime.images import MAX_FILE_BYTES, read_header
+from runtime.images import MAX_FILE_BYTES, SUFFIXES, read_header
 
 from ..errors import DatasetError
 from .dataset import Dataset, FileSource, Geometry
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 _SPLITS |= {"validation": "validation", "test": "test"}
 #: The side that images of mixed or large size are brought to where the user names none.

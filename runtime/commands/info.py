@@ -1,0 +1,53 @@
+"""`pocketlens info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from runtime.command_line import Command
+from runtime.files import shown
+from runtime.inspection import inspect_model
+from runtime.quiet import held_stderr
+
+
+@click.command(
+    cls=Command,
+    example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("model", metavar="MODEL")
+def info(model: str, as_json: bool) -> None:
+    """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first."""
+    with held_stderr():  # the interpreter announces its delegates
+        found = inspect_model(model)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in _info_lines(found):
+        click.echo(line)
+
+
+def _info_lines(found: dict[str, Any]) -> Iterator[str]:
+    contract, made = found["contract"], found["contract"]["provenance"]
+    spec = contract["input"]
+    yield f"{shown(found['path'])}: {found['bytes']:,} bytes, intact"
+    yield f"  sha256    {found['sha256']}"
+    yield (
+        f"  task      {contract['task']}, {len(contract['labels'])} labels: {', '.join(contract['labels'][:20])}"
+        + (", ..." if len(contract["labels"]) > 20 else "")
+    )
+    yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
+    yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
+    for what in ("input", "output"):
+        tensor = found[what]
+        quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
+        yield f"  {what:<8}  {tensor['dtype']} {tensor['shape']}{quantization}"
+    if found["feeds_raw_pixels"]:
+        yield "            the pixels go in as they are, with no arithmetic"
+    yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {made['seed']}"
+    yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
+    yield f"  files     {', '.join(found['files'])}"

@@ -1,0 +1,31 @@
+"""An ordered map over worker threads that looks only a little ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """`function` of each item, in order, computed by `workers` threads.
+
+    At most two items a worker are taken ahead of the caller. An exception of `function` is raised in its turn and
+    ends it; what was not begun by then is dropped, as it is when the caller leaves.
+    """
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
