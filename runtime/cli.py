@@ -15,6 +15,8 @@ from .command_line import LazyGroup
     lazy={
         "classify": ("runtime.commands.classify:classify", "Classify images with an exported model."),
         "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
+        "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
+        "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
         "train": ("trainer.cli:train", "Train a classifier (workstation)."),
         "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
     },

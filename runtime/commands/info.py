@@ -11,6 +11,7 @@ import click
 from runtime.command_line import Command
 from runtime.files import shown
 from runtime.inspection import inspect_model
+from runtime.model_file import read_model
 from runtime.quiet import held_stderr
 
 
@@ -18,10 +19,16 @@ from runtime.quiet import held_stderr
     cls=Command,
     example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels",
 )
+@click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
-def info(model: str, as_json: bool) -> None:
+def info(model: str, verify: bool, as_json: bool) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first."""
+    if verify:
+        file = read_model(model)
+        values = {"path": file.name, "bytes": len(file.content), "sha256": file.sha256, "intact": True}
+        click.echo(json.dumps(values) if as_json else f"{file.name}: {len(file.content):,} bytes, intact")
+        return
     with held_stderr():  # the interpreter announces its delegates
         found = inspect_model(model)
     if as_json:

@@ -13,7 +13,7 @@ import runtime
 from runtime import Classifier
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
-COMMANDS = ("classify", "info", "train", "export")
+COMMANDS = ("classify", "info", "bench", "doctor", "train", "export")
 
 
 def test_classify_prints_a_line_an_image(digits_export: Exported, digits_samples: Samples) -> None:
@@ -168,6 +168,17 @@ def test_info(digits_export: Exported) -> None:
     # The mean as the zero point, 1/std as the scale.
     assert found["input"]["zero_point"] == found["contract"]["input"]["mean"][0]
     assert found["input"]["scale"] == pytest.approx(1 / found["contract"]["input"]["std"][0], rel=1e-5)
+
+
+def test_verify_checks_the_seal_alone(digits_export: Exported, tmp_path: Path) -> None:
+    result = succeed(run_pocketlens("info", "--verify", digits_export.int8))
+    assert result.stdout == f"{digits_export.int8}: {digits_export.int8.stat().st_size:,} bytes, intact\n"
+    damaged = bytearray(digits_export.int8.read_bytes())
+    damaged[5000] ^= 1
+    (tmp_path / "x.tflite").write_bytes(damaged)
+    result = run_pocketlens("info", "--verify", tmp_path / "x.tflite")
+    assert result.returncode == 1
+    assert "damaged" in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x1c\0\0\0TFL3" + bytes(1000)])
