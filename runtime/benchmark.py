@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import re
 import subprocess
 import sys
 import time
@@ -146,9 +146,13 @@ def _quantiles(seconds: list[float]) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float | None:
-    if os.name != "posix":
-        return None
-    import resource
+    """The most memory this process had; None where the system does not tell.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    getrusage would not do: on Linux its figure survives exec, and is then the parent's.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return round(int(found[1]) / 1024, 1) if found else None
