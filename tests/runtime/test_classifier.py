@@ -24,7 +24,7 @@ from runtime import (
     read_model,
     seal,
 )
-from runtime.interpreter import LIBRARIES, build, installed
+from runtime.interpreter import LIBRARIES, build, choose, installed
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
 
@@ -227,6 +227,15 @@ def test_the_interpreter_can_be_named(digits_export: Exported, digits_samples: S
         Classifier(digits_export.int8, interpreter="onnx")
     with pytest.raises(InterpreterError, match=r"libnone\.so"):
         Classifier(digits_export.int8, delegate="libnone.so")
+
+
+@pytest.mark.skipif(choose() != "tflite_runtime", reason="only tflite-runtime minds TensorFlow")
+def test_tensorflow_imported_first_is_explained(digits_export: Exported) -> None:
+    code = "import sys, tensorflow\nfrom runtime import Classifier\nClassifier(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(digits_export.int8)]
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "TensorFlow was imported before it in this process" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("task", "outputs"), [("binary", 1), ("multilabel", 3)])
