@@ -74,11 +74,12 @@ def test_unreadable_files_are_listed_and_left_out(colour_folder: Path) -> None:
     whole = (colour_folder / "red" / "0.jpg").read_bytes()
     (colour_folder / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (colour_folder / "red" / "notes.txt").write_text("no image, and no name of one")
+    (colour_folder / "red" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     os.mkfifo(colour_folder / "blue" / "pipe.png")
     data = load(colour_folder)
     assert len(data.targets) == 90
-    assert len(data.left_out) == 3
-    for name in ("broken.jpg", "cut.jpg", "pipe.png"):
+    assert len(data.left_out) == 4
+    for name in ("broken.jpg", "cut.jpg", "phone.HEIC", "pipe.png"):
         assert sum(name in line for line in data.left_out) == 1
 
 

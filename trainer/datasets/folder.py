@@ -20,6 +20,8 @@ from runtime.images import MAX_FILE_BYTES, SUFFIXES, read_header
 from ..errors import DatasetError
 from .dataset import Dataset, FileSource, Geometry
 
+#: Names of pictures that are not decoded: they are listed as left out, rather than passed over without a word.
+_FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".svg", ".dng", ".cr2", ".nef")
 _SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
 _SPLITS |= {"validation": "validation", "test": "test"}
 #: The side that images of mixed or large size are brought to where the user names none.
@@ -90,7 +92,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _files(root: Path, folder: Path, split: str) -> list[_Entry]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES)
     entries = [_Entry(path.relative_to(root).as_posix(), folder.name, split) for path in found]
     # A class folder with nothing in it is a mistake to name, not a class to forget.
     return entries or [_Entry("", folder.name, split)]
