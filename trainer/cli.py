@@ -91,7 +91,7 @@ def train(
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
     if epochs is None:
-        spec = replace(spec, epochs=default_epochs(len(data.targets)))
+        spec = replace(spec, epochs=default_epochs(len(data.targets), arch))
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     from .training import train as fit
