@@ -22,7 +22,6 @@ from .classifier import Classifier
 from .errors import InterpreterError
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
-from .preprocessing import Preprocessor
 from .quiet import held_stderr
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -110,7 +109,7 @@ def _child() -> None:
     started = time.perf_counter()
     classifier.classify(picture)
     first = time.perf_counter() - started
-    prepare = Preprocessor(classifier.contract.input, classifier.input)
+    prepare = classifier.preprocessor
     pixels = load_pixels(picture, classifier.contract.input)
     calls = _times(lambda: classifier.classify(picture), rounds)
     found = {

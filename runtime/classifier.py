@@ -120,6 +120,11 @@ class Classifier:
         """The model's output tensor."""
         return self._output
 
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """What turns a picture into the model's input tensor."""
+        return self._preprocess
+
     def scores(self, image: ImageSource) -> npt.NDArray[np.float32]:
         """The score of every label: a float32 vector in the order of `contract.labels`.
 

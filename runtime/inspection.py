@@ -10,7 +10,7 @@ from typing import Any
 from .classifier import Classifier
 from .files import PathLike
 from .model_file import read_model
-from .preprocessing import Preprocessor, TensorSpec
+from .preprocessing import TensorSpec
 
 
 def inspect_model(path: PathLike) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def inspect_model(path: PathLike) -> dict[str, Any]:
         "contract": json.loads(file.contract.to_json()),
         "input": _tensor(classifier.input),
         "output": _tensor(classifier.output),
-        "feeds_raw_pixels": Preprocessor(file.contract.input, classifier.input).feeds_raw_pixels,
+        "feeds_raw_pixels": classifier.preprocessor.feeds_raw_pixels,
         "files": files,
     }
 
