@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from runtime import Classifier
-from runtime.command_line import describe, progress
+from runtime.command_line import progress
+from runtime.errors import describe
 from runtime.interpreter import LIBRARIES, choose
 from runtime.quiet import held_stderr
 

@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from . import interpreter as interpreters
 from .contract import Contract
+from .defaults import DEFAULT_TOP
 from .engines import EnginePool
 from .errors import ImageError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .model_file import ModelSource, read_model
-from .parallel import ordered_map
 from .prediction import Prediction, choose_labels, rank
 from .preprocessing import Preprocessor, TensorSpec
-
-DEFAULT_TOP = 3
 
 
 class Classifier:
@@ -206,6 +204,8 @@ class Classifier:
                 if not return_errors:
                     raise
                 return error
+
+        from .parallel import ordered_map  # here: its thread pool takes longer to import than an answer takes
 
         return ordered_map(answer, images, workers)
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
+import os
+import sys
+from typing import NoReturn
 
-import click
+#: Name to ("module:attribute", one line of help).
+COMMANDS = {
+    "classify": ("runtime.commands.classify:COMMAND", "Classify images with an exported model."),
+    "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
+    "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
+    "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
+    "train": ("trainer.cli:train", "Train a classifier (workstation)."),
+    "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
+}
 
-from ._version import __version__
-from .command_line import LazyGroup
+#: The one command that is started for every picture; the others can wait for click.
+_QUICK = "classify"
 
 
-@click.group(
-    cls=LazyGroup,
-    lazy={
-        "classify": ("runtime.commands.classify:classify", "Classify images with an exported model."),
-        "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
-        "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
-        "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
-        "train": ("trainer.cli:train", "Train a classifier (workstation)."),
-        "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
-    },
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.version_option(__version__, prog_name="pocketlens")
-def main() -> None:
+def main() -> NoReturn:
     """From a folder of images to a checked int8 TensorFlow Lite model, and to answers on a device."""
-    # What Pillow warns of (large images, odd tags) is either refused by the limits of `images` or harmless.
-    warnings.filterwarnings("ignore", module="PIL")
+    if sys.argv[1:2] == [_QUICK] and os.name == "posix":
+        from .start_up import run_quickly
+
+        run_quickly("runtime.commands.classify", sys.argv[2:])
+    from .command_line import pocketlens
+
+    pocketlens(COMMANDS)
 
 
 if __name__ == "__main__":

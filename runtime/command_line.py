@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
-from typing import Any
+import warnings
+from typing import Any, NoReturn
 
 import click
 
-from .errors import PocketlensError
+from ._version import __version__
+from .errors import PocketlensError, UsageError, describe
+from .options import DeclaredCommand, Option
 
 STATUS_ERROR = 1
 
@@ -72,6 +76,12 @@ class Command(click.Command):
                     formatter.write(f"  {line}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except UsageError as error:
+            raise click.UsageError(str(error), ctx) from error
+
+    def _invoke(self, ctx: click.Context) -> Any:
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
         if missing:
             raise MissingExtraError(
@@ -79,6 +89,56 @@ class Command(click.Command):
                 "on a workstation: pip install 'pocketlens[workstation]'"
             )
         return super().invoke(ctx)
+
+
+def click_command(declared: DeclaredCommand) -> Command:
+    """The click command of a declared one; it ends with the status that `run` gives."""
+
+    @click.pass_context
+    def callback(context: click.Context, /, **values: Any) -> None:
+        context.exit(declared.run(**values))
+
+    parameters: list[click.Parameter] = [_click_option(option) for option in declared.options]
+    if declared.argument:
+        parameters.append(click.Argument([declared.argument], nargs=-1, metavar=declared.metavar))
+    return Command(
+        declared.name,
+        params=parameters,
+        callback=callback,
+        help=inspect.getdoc(declared.run),
+        example=declared.example,
+    )
+
+
+def _click_option(option: Option) -> click.Option:
+    ranged = option.minimum is not None or option.maximum is not None
+    kind: click.ParamType[Any] | type = option.type
+    if option.choices:
+        kind = click.Choice(option.choices)
+    elif ranged and option.type is int:
+        low, high = (None if bound is None else int(bound) for bound in (option.minimum, option.maximum))
+        kind = click.IntRange(low, high)
+    elif ranged:
+        kind = click.FloatRange(option.minimum, option.maximum)
+    return click.Option(
+        [*option.flags, option.parameter],
+        type=None if option.type is bool else kind,
+        is_flag=option.type is bool,
+        default=option.start,
+        multiple=option.multiple,
+        metavar=option.metavar,
+        show_default=option.show_default,
+        help=option.help,
+    )
+
+
+def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
+    """Show a usage error as click does; the exit status."""
+    parent = click.Context(click.Group("pocketlens"), info_name="pocketlens")
+    context = click.Context(click_command(declared), info_name=declared.name, parent=parent)
+    problem = click.UsageError(str(error), context)
+    problem.show()
+    return problem.exit_code
 
 
 class LazyGroup(click.Group):
@@ -99,8 +159,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        command: click.Command | DeclaredCommand = getattr(importlib.import_module(module), attribute)
+        return click_command(command) if isinstance(command, DeclaredCommand) else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -122,12 +182,15 @@ class LazyGroup(click.Group):
             ctx.exit(STATUS_ERROR)
 
 
-def describe(error: BaseException) -> str:
-    """An error in one plain line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, PocketlensError):
-        return text
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
-    return f"unexpected {type(error).__name__}: {text[:500]} (--debug shows where)"
+def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:
+    """Run the command that the process was called with, and end the process with its status."""
+    # What Pillow warns of (large images, odd tags) is either refused by the limits of `images` or harmless.
+    warnings.filterwarnings("ignore", module="PIL")
+    group = LazyGroup(
+        "pocketlens",
+        lazy=commands,
+        help="From a folder of images to a checked int8 TensorFlow Lite model, and to answers on a device.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    click.version_option(__version__, prog_name="pocketlens")(group)
+    sys.exit(group(prog_name="pocketlens"))

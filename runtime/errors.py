@@ -21,3 +21,18 @@ class ImageError(PocketlensError, ValueError):
 
 class InterpreterError(PocketlensError, RuntimeError):
     """No TensorFlow Lite interpreter that works is installed, or it refused the model."""
+
+
+class UsageError(PocketlensError, ValueError):
+    """A command was called with options or arguments that do not go together."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one plain line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PocketlensError):
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return f"unexpected {type(error).__name__}: {text[:500]} (--debug shows where)"

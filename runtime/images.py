@@ -5,14 +5,15 @@ The same function serves training, evaluation and the device, so that nothing ca
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
-from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .contract import ImageInput
 from .errors import ImageError
@@ -21,8 +22,17 @@ from .files import PathLike, read_regular_file, read_stream
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
 
-#: What is decoded at all. An allow-list: Pillow knows formats that start other programs (EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+#: What is decoded at all, by its first bytes, and the one module of Pillow that is imported for it. An allow-list:
+#: Pillow knows formats that start other programs (EPS).
+_PLUGINS = {
+    "JPEG": ((b"\xff\xd8\xff",), "JpegImagePlugin", "JpegImageFile"),
+    "PNG": ((b"\x89PNG\r\n\x1a\n",), "PngImagePlugin", "PngImageFile"),
+    "WEBP": ((b"RIFF",), "WebPImagePlugin", "WebPImageFile"),
+    "BMP": ((b"BM",), "BmpImagePlugin", "BmpImageFile"),
+    "GIF": ((b"GIF87a", b"GIF89a"), "GifImagePlugin", "GifImageFile"),
+    "TIFF": ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
+}
+FORMATS = tuple(_PLUGINS)
 #: The names that such files have, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_FILE_BYTES = 64 * 2**20
@@ -79,8 +89,7 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {detail}") from error
 
 
-@dataclass(frozen=True)
-class ImageHeader:
+class ImageHeader(NamedTuple):
     """What an image says of itself before it is decoded: its size when upright, and whether it has no colour."""
 
     height: int
@@ -117,16 +126,27 @@ def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise ImageError(f"{name}: empty file")
     try:
+        opener = _opener(data)
+        if opener is None:
+            raise ImageError(f"{name}: not an image of a known format ({', '.join(FORMATS)})")
         # From memory: Pillow maps files that it opens by path, and a map of a file cut short kills the process.
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image of a known format ({', '.join(FORMATS)})") from error
-    except Exception as error:
+        image = opener(io.BytesIO(data))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
         raise ImageError(f"{name}: cannot be opened: {error}") from error
     # Pillow takes a PNG without its end for a whole one, with whatever rows are there.
     if image.format == "PNG" and b"IEND" not in data[-4096:]:
         raise ImageError(f"{name}: truncated PNG, its end is missing")
     return image
+
+
+def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
+    """What opens such a file. Image.open would import five formats to open one, and try each in turn."""
+    for signatures, module, opener in _PLUGINS.values():
+        if data.startswith(signatures):
+            return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
+    return None
 
 
 def _decode(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -143,6 +163,8 @@ def _decode(image: Image.Image, spec: ImageInput) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
+        return 1  # known already; asking would import the parser of EXIF, and keep every answer waiting for it
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a damaged EXIF block says nothing about the picture, which viewers then show as it is

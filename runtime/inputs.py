@@ -6,8 +6,8 @@ import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import ImageError
 from .files import read_regular_file, read_stream, shown
@@ -17,8 +17,7 @@ STANDARD_INPUT = "-"
 _MAX_LIST_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One picture to classify, or the reason why there is none.
 
     Attributes:

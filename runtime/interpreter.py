@@ -6,8 +6,6 @@ import importlib
 import importlib.util
 from typing import Any, Protocol
 
-import numpy as np
-
 from .errors import InterpreterError
 
 #: In order of preference: module to import, distribution to install.
@@ -51,6 +49,8 @@ def choose(wanted: str = AUTO) -> str:
             "no TensorFlow Lite interpreter is installed; pip install tflite-runtime (Python up to 3.11) "
             "or ai-edge-litert (Python 3.10 or newer)"
         )
+    import numpy as np  # here: a command's help needs the names above, and not numpy
+
     usable = [name for name in found if name != "tflite_runtime" or int(np.__version__.split(".")[0]) < 2]
     if not usable:
         raise InterpreterError(

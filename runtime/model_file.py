@@ -13,15 +13,14 @@ FlatBuffers and dies of damaged ones. It tells damage, not malice: it is a check
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from .contract import Contract
+from .digest import sha256
 from .errors import ContractError, ModelFileError
 from .files import PathLike, read_regular_file, read_stream
 
@@ -38,8 +37,7 @@ _DIGEST_LENGTH = 64
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A verified model file, in memory.
 
     Attributes:
@@ -55,7 +53,7 @@ class ModelFile:
     @property
     def sha256(self) -> str:
         """SHA-256 of the whole file, in hex: what `sha256sum` prints."""
-        return hashlib.sha256(self.content).hexdigest()
+        return sha256(self.content)
 
     @property
     def flatbuffer(self) -> bytes:
@@ -100,7 +98,7 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
 
 
 def _digest(body: bytes | memoryview) -> bytes:
-    return hashlib.sha256(body).hexdigest().encode()
+    return sha256(body).encode()
 
 
 def read_model(source: ModelSource) -> ModelFile:

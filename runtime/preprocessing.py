@@ -7,8 +7,7 @@ where the exporter arranged scale and zero point well, the table is the identity
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,7 @@ from .errors import ModelFileError
 from .images import ImageSource, Pixels, load_pixels
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """An input or output tensor as the interpreter describes it.
 
     Attributes:
@@ -33,7 +31,7 @@ class TensorSpec:
     dtype: np.dtype[Any]
     scale: float = 0.0
     zero_point: int = 0
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # not tuple.index
     name: str = ""
 
     @classmethod

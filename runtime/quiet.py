@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO, cast
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def held_stderr() -> Iterator[None]:
         yield
         return
     _flush()
-    with tempfile.TemporaryFile() as held:
+    with _unnamed_file() as held:
         os.dup2(held.fileno(), 2)
         failed = True
         try:
@@ -35,6 +35,14 @@ def held_stderr() -> Iterator[None]:
             if failed:
                 held.seek(0)
                 os.write(2, held.read())
+
+
+def _unnamed_file() -> BinaryIO:
+    if hasattr(os, "memfd_create"):  # Linux; and nothing more to import
+        return open(os.memfd_create("pocketlens"), "w+b")  # noqa: PTH123 - a file descriptor
+    import tempfile
+
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def _flush() -> None:

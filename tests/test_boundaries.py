@@ -58,7 +58,7 @@ def test_nothing_heavy_is_loaded(statement: str) -> None:
 
 
 def test_help_does_not_load_the_trainer_or_the_exporter() -> None:
-    code = "from runtime.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    code = "import sys; sys.argv[1:] = ['--help']\nfrom runtime.cli import main\ntry: main()\nexcept SystemExit: pass"
     assert not modules_after(code) & {"trainer", "exporter", "numpy", "PIL"}
 
 

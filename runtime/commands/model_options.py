@@ -1,0 +1,28 @@
+"""The options that several commands of the device share."""
+
+from __future__ import annotations
+
+from runtime.defaults import DEFAULT_TOP, MODEL_VARIABLE
+from runtime.interpreter import AUTO, LIBRARIES
+from runtime.options import Option
+
+#: Which model, and what runs it.
+MODEL_OPTIONS = (
+    Option(
+        ("--model",),
+        f"The model; without it ${MODEL_VARIABLE}, else the newest of ours in this folder.",
+        name="model_path",
+        metavar="FILE",
+    ),
+    Option(("--threads",), "Of one invocation.", type=int, default=1, minimum=1, maximum=64, show_default=True),
+    Option(("--interpreter",), "The library to use.", default=AUTO, choices=(AUTO, *LIBRARIES), show_default=True),
+    Option(("--delegate",), "An accelerator's library, such as libedgetpu.so.1.", metavar="LIBRARY"),
+)
+
+#: What becomes of the scores.
+ANSWER_OPTIONS = (
+    Option(("--top",), "Answers an image.", type=int, default=DEFAULT_TOP, minimum=1, show_default=True),
+    Option(("--min-score",), 'A lower score is no answer: "unknown".', type=float, default=0.0, minimum=0, maximum=1),
+    Option(("--allow",), "Answer with this label only; repeatable.", multiple=True, metavar="LABEL"),
+    Option(("--deny",), "Never answer with this label; repeatable.", multiple=True, metavar="LABEL"),
+)
