@@ -85,6 +85,7 @@ class Classifier:
         self._output = _only_tensor(first.get_output_details(), "output", name)
         _check_shapes(contract, self._input, self._output, name)
         self._preprocess = Preprocessor(contract.input, self._input)
+        self._real = _dequantizer(self._output)
         self._engines: EnginePool | None = EnginePool(build, self._input.index, self._output.index)
         self._engines.add(first)
 
@@ -137,8 +138,8 @@ class Classifier:
         tensor = self._preprocess(image)
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
-        scores = self._output.dequantize(self._engines.run(tensor)).reshape(-1)
-        if not np.isfinite(scores).all():
+        scores = self._real(self._engines.run(tensor))
+        if np.count_nonzero(np.isfinite(scores)) < scores.size:
             raise InterpreterError("the model gave scores that are not numbers (NaN); its weights are damaged")
         if self._contract.task == "binary":  # one output: the probability of the second label
             return np.array([1 - scores[0], scores[0]], np.float32)
@@ -167,7 +168,7 @@ class Classifier:
         """
         if top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
-        chosen = choose_labels(self._contract.labels, allow, deny)
+        chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
         return rank(self.scores(image), self._contract.labels, top, min_score, chosen)
 
     def classify_batch(
@@ -218,6 +219,14 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
     if len(details) != 1:
         raise ModelFileError(f"{name}: {len(details)} {what}s, expected 1")
     return TensorSpec.from_details(details[0])
+
+
+def _dequantizer(output: TensorSpec) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """What makes a vector of real values of the stored output; for 8 bits a look into a table of all there are."""
+    if not output.is_quantized:
+        return lambda stored: stored.reshape(-1)  # float32: _check_shapes saw to it
+    table = output.dequantize(np.arange(256, dtype=np.uint8).view(output.dtype))
+    return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
 def _check_shapes(contract: Contract, given: TensorSpec, answer: TensorSpec, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .errors import InterpreterError
@@ -33,12 +34,15 @@ class EnginePool:
 
     def _reset(self) -> None:
         self._process = os.getpid()
-        self._idle: list[Interpreter] = []
-        self._places = threading.BoundedSemaphore(MAX_ENGINES)
+        # A queue of the standard library's C code: a semaphore beside a list takes longer than a small model's layer.
+        self._idle: SimpleQueue[Interpreter | None] = SimpleQueue()
+        self._places = MAX_ENGINES
+        self._lock = threading.Lock()
 
     def add(self, interpreter: Interpreter) -> None:
         """Put in one that was built already."""
-        self._idle.append(interpreter)
+        self._places -= 1
+        self._idle.put(interpreter)
 
     def run(self, tensor: Any) -> Any:
         """What the model answers to one input tensor, as stored; a copy.
@@ -48,16 +52,32 @@ class EnginePool:
         """
         if os.getpid() != self._process:
             self._reset()
-        with self._places:
-            try:
-                engine = self._idle.pop()
-            except IndexError:
-                engine = self._build()
-            try:
-                engine.set_tensor(self._input, tensor)
-                engine.invoke()
-                stored = engine.get_tensor(self._output)
-            except (RuntimeError, ValueError) as error:
-                raise InterpreterError(f"the model failed to run: {error}") from error
-            self._idle.append(engine)  # not after a failure: the next caller gets a new one
+        engine = self._take()
+        idle = None  # after a failure the next caller builds a new one
+        try:
+            engine.set_tensor(self._input, tensor)
+            engine.invoke()
+            stored = engine.get_tensor(self._output)
+            idle = engine
+        except (RuntimeError, ValueError) as error:
+            raise InterpreterError(f"the model failed to run: {error}") from error
+        finally:
+            self._idle.put(idle)
         return stored
+
+    def _take(self) -> Interpreter:
+        """One that is idle, else a new one while there are places, else the first that is given back."""
+        try:
+            engine = self._idle.get_nowait()
+        except Empty:
+            with self._lock:
+                free = self._places > 0
+                self._places -= free
+            engine = None if free else self._idle.get()
+        if engine is not None:
+            return engine
+        try:
+            return self._build()
+        except BaseException:
+            self._idle.put(None)
+            raise

@@ -33,24 +33,31 @@ def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) 
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError, TypeError) as problem:
         raise error(f"{name}: cannot be opened: {getattr(problem, 'strerror', None) or problem}") from problem
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
         os.close(handle)
         raise error(f"{name}: not a regular file; folders, pipes and devices are not read")
-    with os.fdopen(handle, "rb") as file:
-        return read_stream(file, limit, error, name), name
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        return read_stream(file, limit, error, name, expected=found.st_size), name
 
 
-def read_stream(file: BinaryIO | Any, limit: int, error: type[PocketlensError], name: str) -> bytes:
+def read_stream(
+    file: BinaryIO | Any, limit: int, error: type[PocketlensError], name: str, *, expected: int | None = None
+) -> bytes:
     """All the bytes of a binary file object.
+
+    Args:
+        expected: how many there should be, if that is known: a buffer for `limit` bytes takes time to get.
 
     Raises:
         error: it cannot be read, gives something else than bytes, or holds more than `limit` bytes.
     """
     chunks: list[bytes] = []
     left = limit + 1
+    wanted = left if expected is None else min(expected + 1, left)
     while left > 0:
         try:
-            chunk = file.read(left)
+            chunk = file.read(wanted)
         except Exception as problem:  # the object is the caller's: it may raise anything
             raise error(f"{name}: cannot be read: {problem}") from problem
         if not isinstance(chunk, bytes):
@@ -59,6 +66,7 @@ def read_stream(file: BinaryIO | Any, limit: int, error: type[PocketlensError], 
             break
         chunks.append(chunk)  # a raw stream may give less than it was asked for
         left -= len(chunk)
+        wanted = min(left, 2**20)
     if left <= 0:
         raise error(f"{name}: larger than {limit // 2**20} MiB, the limit")
     return b"".join(chunks)

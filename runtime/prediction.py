@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 #: The label of an answer that no score was high enough for.
 UNKNOWN = "unknown"
+#: Up to so many scores, sorting in Python takes less time than calling numpy.
+_FEW = 50
 
 
 class Prediction(NamedTuple):
@@ -72,11 +74,13 @@ def rank(
         >>> rank(np.array([0.25, 0.75], np.float32), ("cat", "dog"), top=2, min_score=0.9)
         [Prediction(label='unknown', score=0.75, index=-1)]
     """
-    if chosen is None:
-        order = np.argsort(-scores, kind="stable")[:top]
+    values = scores.tolist()
+    order: Sequence[int] = range(len(values)) if chosen is None else chosen.tolist()
+    if len(order) <= _FEW:
+        order = sorted(order, key=values.__getitem__, reverse=True)[:top]
     else:
-        order = chosen[np.argsort(-scores[chosen], kind="stable")[:top]]
-    answers = [Prediction(labels[i], float(scores[i]), i) for i in order.tolist()]
+        order = np.asarray(order)[np.argsort(-scores[order], kind="stable")[:top]].tolist()
+    answers = [Prediction(labels[i], values[i], i) for i in order]
     if answers[0].score < min_score:
         return [Prediction(UNKNOWN, answers[0].score, -1)]
     if answers[-1].score < min_score:
