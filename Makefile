@@ -48,8 +48,8 @@ format: $(VENV)/dev.stamp ## Put the code into its format
 proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (half an hour)
 	$(BIN)/python -m pytest -m slow -rP
 
-bench: $(VENV)/dev.stamp ## Measure what the runtime costs over a bare interpreter loop
-	$(BIN)/python -m tests.bench.classify_overhead
+bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
+	$(BIN)/python -m tests.bench
 
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
