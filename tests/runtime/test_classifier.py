@@ -292,3 +292,22 @@ def test_a_model_that_no_interpreter_can_run_is_refused() -> None:
     with pytest.raises(InterpreterError, match="refuses"):
         # A FlatBuffer of an empty table: valid, and no model.
         Classifier(seal(b"\x10\0\0\0TFL3\0\0\0\0\4\0\4\0\4\0\0\0", contract))
+
+
+def test_decoding_jpegs_at_reduced_scale_costs_no_accuracy(digits_export: Exported, digits_samples: Samples) -> None:
+    # A camera's size, so that the decoder skips seven eighths of each side; a PIL image that is decoded already is not
+    # decoded anew. `tests/bench` has the time that it saves.
+    classifier = Classifier(digits_export.int8)
+    reduced, full = [], []
+    for number, pixels in enumerate(digits_samples.arrays):
+        photo = Image.fromarray(pixels).resize((640, 480) if number % 2 else (480, 640), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        photo.save(buffer, "JPEG", quality=90)
+        decoded = Image.open(io.BytesIO(buffer.getvalue()))
+        decoded.load()
+        reduced.append(classifier.classify(buffer.getvalue())[0].index)
+        full.append(classifier.classify(decoded)[0].index)
+    right = [int(target) for target in digits_samples.targets]
+    hits = [sum(map(int.__eq__, answers, right)) for answers in (reduced, full)]
+    assert hits[0] >= hits[1] - 1, "of forty digits, one may turn over"
+    assert hits[1] >= 36
