@@ -14,6 +14,7 @@ from .command_line import LazyGroup
     cls=LazyGroup,
     lazy={
         "classify": ("runtime.commands.classify:classify", "Classify images with an exported model."),
+        "watch": ("runtime.commands.watch:watch", "Classify each image that arrives in a folder, once."),
         "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
         "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
         "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
