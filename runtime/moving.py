@@ -149,16 +149,15 @@ def _give_back(claim: str, path: str) -> None:
 
 def _publish_anywhere(claim: str, folder: str, name: str, resumed: bool) -> str:
     """Put a claimed file into a folder, on whatever disk."""
-    if resumed:
-        done = _published_before(claim, folder, name)
-        if done is not None:
-            os.unlink(claim)
-            return done
-    if os.stat(claim).st_dev == os.stat(folder).st_dev:
-        return _publish(claim, folder, name)
     copy = os.path.join(folder, os.path.basename(claim))
     with suppress(FileNotFoundError):
-        os.unlink(copy)
+        os.unlink(copy)  # one that was cut short
+    done = _published_before(claim, folder, name) if resumed else None
+    if done is not None:
+        os.unlink(claim)
+        return done
+    if _same_disk(claim, folder):
+        return _publish(claim, folder, name)
     shutil.copy2(claim, copy, follow_symlinks=False)
     handle = os.open(copy, os.O_RDONLY)
     os.fsync(handle)
@@ -169,19 +168,19 @@ def _publish_anywhere(claim: str, folder: str, name: str, resumed: bool) -> str:
     return place
 
 
+def _same_disk(path: str, other: str) -> bool:
+    return os.stat(path).st_dev == os.stat(other).st_dev
+
+
 def _published_before(claim: str, folder: str, name: str) -> str | None:
     """The name under which a claimed file, or a whole copy of it, lies in the folder already."""
     state = os.lstat(claim)
     stem, suffix = os.path.splitext(name)
     for candidate in _numbered(os.path.join(folder, stem), suffix):
-        try:
-            other = os.lstat(candidate)
-        except FileNotFoundError:
+        if not os.path.lexists(candidate):
             return None
-        if other.st_dev == state.st_dev:
-            if other.st_ino == state.st_ino:
-                return candidate
-        elif _is(candidate, Identity(state.st_size, state.st_mtime_ns, 0)):
+        inode = state.st_ino if _same_disk(claim, folder) else 0
+        if _is(candidate, Identity(state.st_size, state.st_mtime_ns, inode)):
             return candidate
     return None
 
