@@ -72,13 +72,15 @@ class Folder:
 
     def _list(self, below: str, found: dict[str, Identity]) -> list[str]:
         folders = []
-        with os.scandir(os.path.join(self.path, below)) as entries:
+        before = f"{below}/" if below else ""
+        with os.scandir(self.full(below)) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
-                path = os.path.join(below, entry.name)
+                path = f"{before}{name}"
                 try:
-                    if entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+                    if name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
                         found[path] = self.identity(entry.stat(follow_symlinks=False))
                     elif self._recursive and entry.is_dir(follow_symlinks=False):
                         folders.append(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from .prediction import Prediction
@@ -47,20 +46,31 @@ class Entry:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> Entry:
-        """Read it back; the journal may lie where strangers write, so nothing in it is believed unseen.
+        """Read it back.
 
         Raises:
             ValueError, KeyError, TypeError: it is no entry.
         """
-        identity = Identity(*(typed(line[name], int) for name in Identity._fields))
+        path, identity = place_of(line)
         predictions = tuple(
             Prediction(typed(p["label"], str), float(p["score"]), typed(p["index"], int))
             for p in line.get("predictions", ())
         )
-        error, skipped = typed(line.get("error", ""), str), line.get("skipped") is True
-        if bool(predictions) + bool(error) + skipped != 1:
-            raise ValueError("neither an answer nor an error")
-        return cls(_below(line["path"]), identity, predictions, error, skipped)
+        return cls(path, identity, predictions, typed(line.get("error", ""), str), "skipped" in line)
+
+
+def place_of(line: Mapping[str, Any]) -> tuple[str, Identity]:
+    """Which file a line is about; the journal may lie where strangers write, so nothing in it is believed unseen.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no entry.
+    """
+    path = typed(line["path"], str)
+    if not path or path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is not below the folder")
+    if ("predictions" in line) + ("error" in line) + ("skipped" in line) != 1:
+        raise ValueError("neither an answer nor an error")
+    return path, Identity(typed(line["size"], int), typed(line["mtime_ns"], int), typed(line["inode"], int))
 
 
 def typed(value: Any, kind: type[Any]) -> Any:
@@ -68,10 +78,3 @@ def typed(value: Any, kind: type[Any]) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
-
-
-def _below(path: Any) -> str:
-    parts = PurePath(typed(path, str)).parts
-    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
-        raise ValueError(f"{path!r} is not below the folder")
-    return str(path)

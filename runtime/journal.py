@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .entries import Entry, Identity, typed
+from .entries import Entry, Identity, place_of, typed
 from .errors import WatchError
 from .files import shown
 
@@ -99,7 +99,8 @@ class Journal:
             WatchError: it could not be written; the image is not answered then.
         """
         self._append(entry.as_dict(), sync=True)
-        self._take(entry)
+        self._answered[entry.path] = entry.identity
+        self._untold[entry.path] = entry
 
     def told(self, path: str, moved_to: str | None = None) -> None:
         """Mark that an answer was told."""
@@ -125,11 +126,6 @@ class Journal:
         kept = {path for path, number in newest.items() if number >= first or number in needed}
         self._answered = {path: identity for path, identity in self._answered.items() if path in kept}
         return True
-
-    def _take(self, entry: Entry) -> None:
-        self._answered[entry.path] = entry.identity
-        if not entry.skipped:
-            self._untold[entry.path] = entry
 
     def _locked(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -175,37 +171,46 @@ class Journal:
     def _load(self) -> None:
         """Read every line; cut off a last one that a kill left unfinished."""
         whole = torn = 0
+        unmarked: dict[str, Any] = {}
         for number, line in enumerate(self._raw_lines(), 1):
             try:
-                self._interpret(line, number)
+                self._interpret(line, number, unmarked)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 torn = torn or number
                 continue
             if torn:
-                break
+                raise self._damaged(torn)
             whole += len(line)
             self._lines = number
-        else:
-            # The first line is never torn: it came by rename.
-            if torn > 1:
-                os.ftruncate(self._fd, whole)
-            if torn != 1:
-                return
-        hint = "no journal of `pocketlens watch`" if torn == 1 else f"line {torn} is damaged"
-        raise WatchError(
+        if torn == 1:  # never torn: the first line came by rename
+            raise self._damaged(torn)
+        if torn:
+            os.ftruncate(self._fd, whole)
+        try:
+            self._untold = {path: Entry.from_dict(record) for path, (_, record) in unmarked.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(next(number for number, _ in unmarked.values())) from error
+
+    def _damaged(self, line: int) -> WatchError:
+        hint = "no journal of `pocketlens watch`" if line == 1 else f"line {line} is damaged"
+        return WatchError(
             f"{shown(self.path)}: {hint}; move it away to begin anew, which answers every image in the folder again"
         )
 
-    def _interpret(self, line: bytes, number: int) -> None:
+    def _interpret(self, line: bytes, number: int, unmarked: dict[str, Any]) -> None:
+        """Take in a line; `unmarked`: answers without their mark, with the number of their line."""
         if not line.endswith(b"\n"):
             raise ValueError("unfinished")
         record = json.loads(line)
         if number == 1:
             self._check_header(record)
         elif "told" in record:
-            self._untold.pop(typed(record["told"], str), None)
+            unmarked.pop(typed(record["told"], str), None)
         else:
-            self._take(Entry.from_dict(record))
+            path, identity = place_of(record)
+            self._answered[path] = identity
+            if "skipped" not in record:
+                unmarked[path] = number, record
 
     def _check_header(self, record: Mapping[str, Any]) -> None:
         if record["format"] != FORMAT:

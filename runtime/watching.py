@@ -16,7 +16,7 @@ from .moving import Mover
 from .prediction import Prediction
 
 #: A look at the folder may take this share of the time.
-_MAX_SHARE = 0.1
+_MAX_SHARE = 0.05
 
 Classify: TypeAlias = Callable[[bytes], "list[Prediction]"]
 

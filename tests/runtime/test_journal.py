@@ -88,6 +88,7 @@ def test_zeros_at_the_end_are_cut_off(begun: Path) -> None:
         (3, b'{"path": "a.png", "size": "1", "mtime_ns": 1, "inode": 1, "error": "x"}\n'),
         (3, b'{"path": "a.png", "size": 1, "mtime_ns": 1, "inode": 1}\n'),
         (3, b"[" * 100_000 + b"\n"),
+        (3, b'{"path": "a.png", "size": 1, "mtime_ns": 1, "inode": 1, "predictions": [{"label": 1}]}\n'),
         (3, b"[]\n"),
         (1, b'{"format": "something else"}\n'),
         (1, b"a file of somebody's\n"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,22 @@ def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
             assert place == f"{folder}/out/cat/a-1.png", moment
             assert files(folder) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}, moment
         assert moment > 3
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no second disk here")
+def test_another_disk(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("no second disk here")
+        place = Mover(f"{other}/{{label}}", ["cat"]).move(str(source), known, "cat")
+        assert place == f"{other}/cat/a.png"
+        assert files(Path(other)) == {"cat/a.png": b"picture"}
+        assert Path(place).stat().st_mtime_ns == known.mtime_ns
+        assert files(tmp_path) == {}
+        image(source, b"next")
+        assert Mover(f"{other}/{{label}}", ["cat"]).move(str(source), identity(source), "cat") == f"{other}/cat/a-1.png"
 
 
 def test_what_cannot_be_moved_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
