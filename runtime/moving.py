@@ -86,30 +86,32 @@ class Mover:
         Raises:
             ActionError: it cannot be moved, and stays where it was.
         """
-        parent, name = os.path.split(path)
-        claim = os.path.join(parent, ".pocketlens-" + "-".join(f"{number:x}" for number in identity) + ".moving")
-        folder = self.folder(label)
         try:
-            os.makedirs(folder, exist_ok=True)
-            if os.path.commonpath([os.path.realpath(folder), self.root]) != self.root:
-                raise ActionError(f"{shown(folder)}: a link leads out of {shown(self.root)}; remove it")
-            if os.path.samefile(folder, parent or "."):
-                return path
-            resumed = os.path.lexists(claim)
-            if not resumed:
-                if not _is(path, identity):
-                    return self._find(folder, name, identity)
-                os.rename(path, claim)
-            if not _is(claim, identity):
-                _give_back(claim, path)  # replaced in the last moment, by a picture that has yet to be answered
-                return None
-            try:
-                return _publish_anywhere(claim, folder, name, resumed)
-            except OSError:
-                _give_back(claim, path)
-                raise
-        except OSError as error:
-            raise ActionError(f"{shown(path)}: cannot be moved to {shown(folder)}: {error.strerror}") from error
+            return self._move(path, identity, label)
+        except (OSError, ActionError) as error:
+            with suppress(OSError):
+                unclaim(path, identity)
+            reason = str(error) if isinstance(error, ActionError) else error.strerror
+            raise ActionError(f"{shown(path)}: cannot be moved to {shown(self.folder(label))}: {reason}") from error
+
+    def _move(self, path: str, identity: Identity, label: str) -> str | None:
+        folder, (parent, name) = self.folder(label), os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        if os.path.commonpath([os.path.realpath(folder), self.root]) != self.root:
+            raise ActionError(f"a link leads out of {shown(self.root)}; remove it")
+        if os.path.samefile(folder, parent or "."):
+            unclaim(path, identity)
+            return path
+        claim = _claimed(path, identity)
+        resumed = os.path.lexists(claim)
+        if not resumed:
+            if not _is(path, identity):
+                return self._find(folder, name, identity)
+            os.rename(path, claim)
+        if not _is(claim, identity):
+            _give_back(claim, path)  # replaced in the last moment, by a picture that has yet to be answered
+            return None
+        return _publish_anywhere(claim, folder, name, resumed)
 
     @staticmethod
     def _find(folder: str, name: str, identity: Identity) -> str | None:
@@ -121,6 +123,17 @@ class Mover:
             if _is(candidate, identity, anywhere=True):
                 return candidate
         return None
+
+
+def unclaim(path: str, identity: Identity) -> None:
+    """Give an image that an unfinished move has claimed its name back, if there is one."""
+    claim = _claimed(path, identity)
+    if os.path.lexists(claim):
+        _give_back(claim, path)
+
+
+def _claimed(path: str, identity: Identity) -> str:
+    return os.path.join(os.path.dirname(path), f".pocketlens-{'-'.join(f'{n:x}' for n in identity)}.moving")
 
 
 def _is(path: str, identity: Identity, *, anywhere: bool = False) -> bool:

@@ -12,7 +12,7 @@ from .entries import Entry, Identity
 from .errors import ActionError, ImageError
 from .files import shown
 from .journal import Journal
-from .moving import Mover
+from .moving import Mover, unclaim
 from .prediction import Prediction
 
 #: A look at the folder may take this share of the time.
@@ -142,6 +142,8 @@ class Watch:
     def _finish(self, entry: Entry, *, replayed: bool = False) -> None:
         """What follows an answer, in an order in which it can be done again: move, tell, mark."""
         path, moved_to, problem = self._folder.full(entry.path), None, ""
+        if self._mover is None and replayed:
+            unclaim(path, entry.identity)  # moved no longer: by another command line than before the kill
         if self._mover is not None and entry.predictions:
             try:
                 moved_to = self._mover.move(path, entry.identity, entry.predictions[0].label)

@@ -121,25 +121,24 @@ def watch(
     """
     try:
         program = Program(command, exec_timeout) if command is not None else None
-        _check_target(move_to, folder, recursive)
-        with Service() as service:
-            labels, classify = load_model(**model)
-            mover = Mover(move_to, labels) if move_to is not None else None
-            place = Folder(folder, recursive)
-            with Journal(journal or place.full(DEFAULT_NAME), folder) as record:
-                tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)
-                timing = {"interval": interval, "settle": settle, "patience": patience}
-                Watch(place, record, classify, tell, mover=mover, existing=existing, **timing).run(service)
+        if move_to is not None:
+            _check_target(Mover(move_to, ()), folder, recursive)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    with Service() as service:
+        labels, classify = load_model(**model)
+        place = Folder(folder, recursive)
+        mover = Mover(move_to, labels) if move_to is not None else None
+        tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)
+        timing = {"interval": interval, "settle": settle, "patience": patience}
+        with Journal(journal or place.full(DEFAULT_NAME), folder) as record:
+            Watch(place, record, classify, tell, mover=mover, existing=existing, **timing).run(service)
 
 
-def _check_target(move_to: str | None, folder: str, recursive: bool) -> None:
+def _check_target(mover: Mover, folder: str, recursive: bool) -> None:
     """A folder that is looked into must not be one that is moved to: its images would go round for ever."""
-    if move_to is None or not recursive:
-        return
-    watched, root = os.path.realpath(folder), Mover(move_to, ()).root
-    if os.path.commonpath([watched, root]) in (watched, root):
+    watched = os.path.realpath(folder)
+    if recursive and os.path.commonpath([watched, mover.root]) in (watched, mover.root):
         raise ValueError("with --recursive, --move-to must name a folder neither in DIR nor around it")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import InterpreterError, read_model, seal
+from runtime import InterpreterError, moving, read_model, seal
 from runtime.arrivals import Folder, Settling, keeps_inodes
 from runtime.entries import Identity
 from runtime.errors import WatchError
@@ -280,6 +280,28 @@ def test_a_move_is_finished_after_a_kill(where: str, tmp_path: Path, monkeypatch
     assert watched(folder, mover=mover) == []
 
 
+@pytest.mark.parametrize("template", [None, "{label}", "file/{label}"])
+def test_a_claimed_image_comes_back_if_it_is_not_moved_after_all(
+    template: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cat"
+    draw(folder / "a.png")
+    (tmp_path / "file").write_text("no folder")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_publish_anywhere", killed)
+        with pytest.raises(KeyboardInterrupt):
+            watched(folder, mover=Mover(f"{tmp_path}/out/{{label}}", ["cat", "dog"]))
+    assert not (folder / "a.png").exists()
+    mover = None if template is None else Mover(f"{tmp_path}/{template}", ["cat", "dog"])
+    (answer,) = watched(folder, mover=mover)
+    assert answer.replayed
+    assert sorted(path.name for path in folder.iterdir()) == [DEFAULT_NAME, "a.png"]
+
+
 def test_one_that_cannot_be_moved_is_told_with_the_reason(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png")
     (tmp_path / "out").write_text("no folder")
@@ -478,6 +500,14 @@ def test_bad_usage(options: tuple[str, ...], reason: str, digits_export: Exporte
     assert result.returncode == 2, result.stderr
     assert reason in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_none_is_no_bad_usage(tmp_path: Path) -> None:
+    (tmp_path / "x.tflite").write_text("no model")
+    result = run_pocketlens("watch", "--model", "x.tflite", ".", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: x.tflite: not a TensorFlow Lite model")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_that_is_not_there(digits_export: Exported, tmp_path: Path) -> None:
