@@ -51,7 +51,7 @@ def test_signs_of_life_come_while_it_waits(manager: tuple[str, socket.socket]) -
     messages = received(server)
     assert messages.pop() == "STOPPING=1"
     assert set(messages) == {"WATCHDOG=1"}
-    assert 4 <= len(messages) <= 7  # every 50 ms
+    assert 2 <= len(messages) <= 7  # every 50 ms, fewer on a busy machine
 
 
 @pytest.mark.parametrize(

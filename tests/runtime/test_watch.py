@@ -383,7 +383,7 @@ def test_it_tells_systemd_and_stops_when_told(
         messages = []
         while not messages or messages[-1] != b"STOPPING=1":
             messages.append(manager.recv(4096))
-    assert messages.count(b"WATCHDOG=1") >= 2
+    assert messages.count(b"WATCHDOG=1") >= 1
     assert b"STATUS=1 answered, 0 of them errors; 0 waiting" in messages
     assert watch.errors == ""
 
