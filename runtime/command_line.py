@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -98,7 +99,9 @@ def click_command(declared: DeclaredCommand) -> Command:
     def callback(context: click.Context, /, **values: Any) -> None:
         context.exit(declared.run(**values))
 
-    parameters: list[click.Parameter] = [_click_option(option) for option in declared.options]
+    parameters: list[click.Parameter] = [
+        click.Option([*option.flags, option.parameter], **_click_settings(option)) for option in declared.options
+    ]
     if declared.argument:
         parameters.append(click.Argument([declared.argument], nargs=-1, metavar=declared.metavar))
     return Command(
@@ -110,7 +113,19 @@ def click_command(declared: DeclaredCommand) -> Command:
     )
 
 
-def _click_option(option: Option) -> click.Option:
+def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that gives declared options to a click command's function."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            flags = [*option.flags, option.parameter]
+            function = click.option(*flags, **_click_settings(option))(function)
+        return function
+
+    return decorate
+
+
+def _click_settings(option: Option) -> dict[str, Any]:
     ranged = option.minimum is not None or option.maximum is not None
     kind: click.ParamType[Any] | type = option.type
     if option.choices:
@@ -120,16 +135,15 @@ def _click_option(option: Option) -> click.Option:
         kind = click.IntRange(low, high)
     elif ranged:
         kind = click.FloatRange(option.minimum, option.maximum)
-    return click.Option(
-        [*option.flags, option.parameter],
-        type=None if option.type is bool else kind,
-        is_flag=option.type is bool,
-        default=option.start,
-        multiple=option.multiple,
-        metavar=option.metavar,
-        show_default=option.show_default,
-        help=option.help,
-    )
+    return {
+        "type": None if option.type is bool else kind,
+        "is_flag": option.type is bool,
+        "default": option.start,
+        "multiple": option.multiple,
+        "metavar": option.metavar,
+        "show_default": option.show_default,
+        "help": option.help,
+    }
 
 
 def usage_error(declared: DeclaredCommand, error: UsageError) -> int:

@@ -10,71 +10,20 @@ from typing import Any
 
 import click
 
-from runtime.arrivals import Folder
-from runtime.classifier import DEFAULT_TOP, Classifier
-from runtime.command_line import Command
-from runtime.commands.classify import MODEL_VARIABLE, _default_model
-from runtime.errors import ActionError
+from runtime.command_line import Command, with_options
+from runtime.commands.answering import load
+from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
+from runtime.errors import ActionError, UsageError
 from runtime.files import shown
-from runtime.interpreter import AUTO, LIBRARIES
-from runtime.journal import DEFAULT_NAME, Journal
-from runtime.moving import Mover
-from runtime.prediction import Prediction, choose_labels
-from runtime.program import Program
-from runtime.quiet import held_stderr
-from runtime.systemd import Service
-from runtime.watching import Answer, Watch
+from runtime.watch.arrivals import Folder
+from runtime.watch.journal import DEFAULT_NAME, Journal
+from runtime.watch.loop import Answer, Watch
+from runtime.watch.moving import Mover
+from runtime.watch.program import Program
+from runtime.watch.systemd import Service
 
 _SECONDS = click.FloatRange(0, 86_400)
 _WAIT = click.FloatRange(0.01, 86_400)
-
-
-def model_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that choose the model and its answers, the same as those of `classify`."""
-    count = click.IntRange(min=1)
-    libraries = click.Choice([AUTO, *LIBRARIES])
-    for option in reversed(
-        [
-            click.option("--model", metavar="FILE", help=f"The model; else ${MODEL_VARIABLE}, else the newest here."),
-            click.option("--top", type=count, default=DEFAULT_TOP, show_default=True, help="Answers an image."),
-            click.option(
-                "--min-score", type=click.FloatRange(0, 1), default=0.0, help='A lower score is no answer: "unknown".'
-            ),
-            click.option("--allow", multiple=True, metavar="LABEL", help="Answer with this label only; repeatable."),
-            click.option("--deny", multiple=True, metavar="LABEL", help="Never answer with this label; repeatable."),
-            click.option(
-                "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of one invocation."
-            ),
-            click.option("--interpreter", type=libraries, default=AUTO, show_default=True, help="The library to use."),
-            click.option("--delegate", metavar="LIBRARY", help="An accelerator's library, such as libedgetpu.so.1."),
-        ]
-    ):
-        function = option(function)
-    return function
-
-
-def load_model(
-    model: str | None,
-    top: int,
-    min_score: float,
-    allow: tuple[str, ...],
-    deny: tuple[str, ...],
-    threads: int,
-    interpreter: str,
-    delegate: str | None,
-) -> tuple[tuple[str, ...], Callable[[bytes], list[Prediction]]]:
-    """The labels, and what classifies an encoded image as `model_options` say."""
-    path = model or _default_model()
-    if not model:
-        click.echo(f"model: {shown(path)}", err=True)
-    with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(path, num_threads=threads, interpreter=interpreter, delegate=delegate)
-    labels = classifier.contract.labels
-    try:
-        choose_labels(labels, allow or None, deny)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    return labels, partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
 
 
 @click.command(
@@ -83,7 +32,7 @@ def load_model(
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
     "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/",
 )
-@model_options
+@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS)
 @click.option("--recursive", "-r", is_flag=True, help="Look into the folders of DIR too.")
 @click.option("--existing/--no-existing", default=True, show_default=True, help="Answer images there at first start.")
 @click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER is its best label.")
@@ -124,15 +73,15 @@ def watch(
         if move_to is not None:
             _check_target(Mover(move_to, ()), folder, recursive)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
     with Service() as service:
-        labels, classify = load_model(**model)
+        answering = load(**model)
         place = Folder(folder, recursive)
-        mover = Mover(move_to, labels) if move_to is not None else None
+        mover = Mover(move_to, answering.labels) if move_to is not None else None
         tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)
         timing = {"interval": interval, "settle": settle, "patience": patience}
         with Journal(journal or place.full(DEFAULT_NAME), folder) as record:
-            Watch(place, record, classify, tell, mover=mover, existing=existing, **timing).run(service)
+            Watch(place, record, answering.classify, tell, mover=mover, existing=existing, **timing).run(service)
 
 
 def _check_target(mover: Mover, folder: str, recursive: bool) -> None:

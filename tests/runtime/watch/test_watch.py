@@ -19,17 +19,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import InterpreterError, moving, read_model, seal
-from runtime.arrivals import Folder, Settling, keeps_inodes
-from runtime.entries import Identity
+from runtime import InterpreterError, read_model, seal
 from runtime.errors import WatchError
-from runtime.journal import DEFAULT_NAME, Journal
-from runtime.moving import Mover
 from runtime.testing import FakeInterpreter
-from runtime.watching import Answer, Watch
+from runtime.watch import moving
+from runtime.watch.arrivals import Folder, Settling, keeps_inodes
+from runtime.watch.entries import Identity
+from runtime.watch.journal import DEFAULT_NAME, Journal
+from runtime.watch.loop import Answer, Watch
+from runtime.watch.moving import Mover
 from tests.conftest import Exported, Samples, run_pocketlens
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def draw(path: Path, seed: int = 0) -> Path:

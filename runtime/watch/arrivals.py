@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Mapping
 
+from ..errors import ImageError, WatchError
+from ..files import read_stream, shown
+from ..images import MAX_FILE_BYTES, SUFFIXES
 from .entries import Identity
-from .errors import ImageError, WatchError
-from .files import read_stream, shown
-from .images import MAX_FILE_BYTES, SUFFIXES
 
 #: File systems that number their files anew each time they are mounted, or oftener.
 _UNSTABLE = frozenset({"vfat", "msdos", "exfat", "fuseblk", "cifs", "smb3", "9p"})

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from ..errors import ActionError, ImageError
+from ..files import shown
+from ..prediction import Prediction
 from .arrivals import Folder, Settling
 from .entries import Entry, Identity
-from .errors import ActionError, ImageError
-from .files import shown
 from .journal import Journal
 from .moving import Mover, unclaim
-from .prediction import Prediction
 
 #: A look at the folder may take this share of the time.
 _MAX_SHARE = 0.05

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import ActionError
 from runtime.prediction import Prediction
-from runtime.program import Program
+from runtime.watch.program import Program
 
 BEST = Prediction("sports car", 0.98765432, 4)
 #: Writes its arguments and what it may not have into a file.

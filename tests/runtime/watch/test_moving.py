@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from runtime import moving
-from runtime.entries import Identity
 from runtime.errors import ActionError
-from runtime.moving import Mover, folder_names
+from runtime.watch import moving
+from runtime.watch.entries import Identity
+from runtime.watch.moving import Mover, folder_names
 
 HOSTILE = ["../x", "..", ".", "/etc", "a/b", "a\\b", ".hidden", "-rf", "  ", "cat", "CAT", "a_b", "x" * 200, "é" * 200]
 

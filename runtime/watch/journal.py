@@ -26,9 +26,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import WatchError
+from ..files import shown
 from .entries import Entry, Identity, place_of, typed
-from .errors import WatchError
-from .files import shown
 
 FORMAT = "pocketlens-watch"
 VERSION = 1

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from runtime import journal as journals
-from runtime.entries import Entry, Identity
 from runtime.errors import WatchError
-from runtime.journal import DEFAULT_NAME, Journal
 from runtime.prediction import Prediction
+from runtime.watch import journal as journals
+from runtime.watch.entries import Entry, Identity
+from runtime.watch.journal import DEFAULT_NAME, Journal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def entry(number: int, name: str = "") -> Entry:

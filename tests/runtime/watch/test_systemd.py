@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.systemd import Service, notify, watchdog_period
+from runtime.watch.systemd import Service, notify, watchdog_period
 
 
 @pytest.fixture(params=["path", "abstract"])

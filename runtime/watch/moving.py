@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
+from ..errors import ActionError
+from ..files import shown
+from ..prediction import UNKNOWN
 from .entries import Identity
-from .errors import ActionError
-from .files import shown
 from .journal import sync_folder
-from .prediction import UNKNOWN
 from .program import check_placeholders
 
 LABEL = "{label}"

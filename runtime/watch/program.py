@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from .errors import ActionError
-from .files import shown
-from .prediction import Prediction
+from ..errors import ActionError
+from ..files import shown
+from ..prediction import Prediction
 from .systemd import VARIABLES
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
