@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from .structure import OperatorUse
+from .graph import OperatorUse
 
 #: The release of each library that was measured.
 MEASURED = {

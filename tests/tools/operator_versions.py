@@ -14,9 +14,9 @@ import textwrap
 
 import flatbuffers
 
+from runtime.graph import OPERATORS
 from runtime.interpreter import LIBRARIES
 from runtime.quiet import held_stderr
-from runtime.structure import OPERATORS
 from runtime.tflite_schema import IDENTIFIER
 
 #: None had more than 13 when this was written; far enough above that to see more.
@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from .structure import OperatorUse
+from .graph import OperatorUse
 '''
 
 FOOTER = '''
