@@ -66,7 +66,13 @@ class Classifier:
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
-        file = read_model(model, partial(_adopt, contract=contract, foreign=foreign, with_=(interpreter, delegate)))
+
+        def adopt(content: bytes, name: str) -> Contract:
+            from .foreign import adopting  # a sealed model needs none of it
+
+            return adopting(foreign, contract, interpreter, delegate)(content, name)
+
+        file = read_model(model, adopt)
         sealed = is_sealed(file.content)
         if sealed and (contract or foreign):
             given = ", ".join(foreign) or "contract"
@@ -226,16 +232,6 @@ class Classifier:
 
 def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:
     return Classifier(content, **options)
-
-
-def _adopt(
-    content: bytes, name: str, contract: Contract | None, foreign: dict[str, Any], with_: tuple[str, str | None]
-) -> Contract:
-    from .foreign import ForeignOptions, adopt  # a sealed model needs none of it
-
-    if contract and foreign:
-        raise TypeError(f"contract says all of it; leave out {', '.join(foreign)}")
-    return adopt(content, name, contract or ForeignOptions(**foreign), *with_)
 
 
 def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> TensorSpec:

@@ -8,10 +8,10 @@ anyone but the user; `pocketlens info` shows what was assembled.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from .contract import Contract, ImageInput
+from .contract import COLOURS, Contract, ImageInput
 from .errors import ContractError, ModelFileError
 from .files import PathLike
 from .graph import TensorInfo
@@ -48,10 +48,6 @@ class ForeignOptions(NamedTuple):
     std: float | Sequence[float] | None = None
     task: str | None = None
 
-    def given(self) -> list[str]:
-        """The names of those that are set."""
-        return [name for name, value in self._asdict().items() if value is not None]
-
 
 def adopt(
     content: bytes,
@@ -81,6 +77,27 @@ def adopt(
     return contract
 
 
+def adopting(
+    known: dict[str, Any], contract: Contract | None = None, library: str = AUTO, delegate: str | None = None
+) -> Callable[[bytes, str], Contract]:
+    """What `read_model` takes to read a model of someone else's too; see `adopt`.
+
+    Args:
+        known: options by their names in `ForeignOptions`.
+        contract: or all of it.
+
+    Raises:
+        TypeError: an unknown name, or both.
+    """
+    if contract and known:
+        raise TypeError(f"contract says all of it; leave out {', '.join(known)}")
+    unknown = sorted(set(known) - set(ForeignOptions._fields))
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}, expected one of {', '.join(ForeignOptions._fields)}")
+    options = contract or ForeignOptions(**known)
+    return lambda content, name: adopt(content, name, options, library, delegate)
+
+
 def refuse_ours(content: bytes, name: str) -> None:
     """Refuse a file of ours whose seal was lost: no option makes a damaged file good.
 
@@ -103,9 +120,10 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ForeignOp
     outputs = _output_count(structure, name)
     missing = missing_options(structure, known, options)
     if missing:
+        scaling = " (the input is (pixel - mean) / std)" if len(missing) > 1 else ""
         raise ModelFileError(
-            f"{name}: not made by Pocketlens (or cut off), and it does not say all that is needed; give "
-            f"{' and '.join(missing)}, where the input is (pixel - mean) / std, or a model with TFLite metadata"
+            f"{name}: not made by Pocketlens (or cut off), and it does not say all that is needed; "
+            f"give {' and '.join(missing)}{scaling}, or use a model with TFLite metadata"
         )
     if options.labels is not None:
         labels = read_labels(options.labels)
@@ -192,12 +210,9 @@ def _image_input(given: TensorInfo, metadata: Metadata, options: ForeignOptions)
     for name in ("resize", "filter", "background"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
-    spec = ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
-    if spec.channels != channels:
-        raise ContractError(
-            f"colour is {colour!r}, which has {spec.channels} channels; the model's input has {channels}"
-        )
-    return spec
+    if COLOURS.get(colour, channels) != channels:
+        raise ContractError(f"colour is {colour!r} of {COLOURS[colour]} channels, the model's input has {channels}")
+    return ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
 
 
 def _scaling(given: TensorInfo, metadata: Metadata, options: ForeignOptions) -> tuple[Any, Any]:
