@@ -116,7 +116,7 @@ def _read(place: Path) -> Verdict | None:
     """A verdict that was kept; None where there is none, or none that can be read."""
     try:
         found = json.loads(place.read_bytes()[:4096])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("format") != VERDICT_FORMAT:
         return None

@@ -67,7 +67,7 @@ def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
     assert {"numpy", "PIL"} <= modules_after("from runtime import Classifier")
 
 
-@pytest.mark.parametrize("name", ["contract", "prediction", "preprocessing", "testing"])
+@pytest.mark.parametrize("name", ["contract", "labels", "prediction", "preprocessing", "testing"])
 def test_the_examples_in_the_docstrings_run(name: str) -> None:
     module = importlib.import_module(f"runtime.{name}")
     result = doctest.testmod(module)

@@ -75,9 +75,8 @@ def test_damaged_metadata_is_refused_or_harmless() -> None:
         damaged[rng.integers(8, len(about))] ^= 1 << rng.integers(8)
         try:
             read(with_metadata(converted(), bytes(damaged), {"labels.txt": LABELS_TXT}))
-        except ModelFileError as error:
+        except ModelFileError:
             refused += 1
-            assert "m.tflite" in str(error)
     assert 20 < refused < 200
     with pytest.raises(ModelFileError, match="metadata is damaged"):
         read(with_metadata(converted(), b"nonsense, and more of it", {}))
