@@ -119,7 +119,9 @@ def _quantization(table: Table | None, shape: tuple[int, ...], name: str) -> tup
     if table is None or table.has(5):  # details of another kind say how, not scale and zero point
         return (), ()
     scale, zero_point, axis = table.numbers(2, "f"), table.numbers(3, "q"), table.number(6, "i")
-    demand(all(math.isfinite(s) and s >= 0 for s in scale), f"tensor {name!r} has a scale that is no positive number")
+    # A sum has no end where one of its terms has none, and is found much faster than each.
+    good = not scale or (math.isfinite(sum(scale)) and min(scale) >= 0)
+    demand(good, f"tensor {name!r} has a scale that is no positive number")
     demand(
         len(zero_point) in (0, len(scale)), f"tensor {name!r} has {len(scale)} scales and {len(zero_point)} zero points"
     )
