@@ -199,7 +199,7 @@ def _model(path: str) -> list[Finding]:
         content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
         sealed = is_sealed(content)
         if sealed:
-            read_model(content)
+            read_model(path)
         else:
             refuse_ours(content, name)
             check_structure(content, name)

@@ -13,7 +13,7 @@ from .errors import ModelFileError
 from .files import PathLike, read_regular_file
 from .foreign import ForeignOptions, missing_options, refuse_ours
 from .interpreter import LIBRARIES, installed
-from .model_file import MAX_MODEL_BYTES, is_sealed, verify
+from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify
 from .operator_versions import MEASURED, unknown_to
 from .preprocessing import TensorSpec
 from .structure import Structure, check_structure
@@ -39,7 +39,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
     """
     content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
     sealed = is_sealed(content)
-    if sealed:
+    if sealed or not is_flatbuffer(content):
         verify(content, name)
     else:
         refuse_ours(content, name)

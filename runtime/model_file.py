@@ -122,7 +122,7 @@ def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | No
         ContractError: intact, but its contract is one that this version cannot obey.
     """
     content, name = _read(source)
-    if adopt is not None and not is_sealed(content):
+    if adopt is not None and is_flatbuffer(content) and not is_sealed(content):
         return ModelFile(content, adopt(content, name), name)
     verify(content, name)
     return ModelFile(content, _read_contract(content, name), name)

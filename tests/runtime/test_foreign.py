@@ -153,7 +153,7 @@ def varying(model: Any) -> None:
         (lambda: changed(converted("uint8"), no_quantization), {"labels": LABELS}, "no quantization scale"),
         (lambda: Path(ROOT / "runtime/data/tiny.tflite").read_bytes(), {"labels": ["a", "b"]}, "height x width"),
         (lambda: converted()[:2000], {"labels": LABELS}, "damaged, or no TensorFlow Lite model"),
-        (lambda: b"hello", {"labels": LABELS}, "no TensorFlow Lite model"),
+        (lambda: b"hello", {"labels": LABELS}, "not a TensorFlow Lite model"),
     ],
 )
 def test_what_is_missing_or_does_not_fit_is_named(
