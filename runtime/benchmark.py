@@ -20,7 +20,7 @@ from PIL import Image
 
 from .classifier import Classifier
 from .errors import PocketlensError
-from .foreign import adopting
+from .foreign.adoption import adopting
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
 from .model_file import read_model

@@ -66,7 +66,7 @@ class Classifier:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
 
         def adopt(content: bytes, name: str) -> Contract:
-            from .foreign import adopting  # a sealed model needs none of it
+            from .foreign.adoption import adopting  # a sealed model needs none of it
 
             return adopting(foreign, contract, interpreter, delegate)(content, name)
 

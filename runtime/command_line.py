@@ -125,9 +125,26 @@ def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..
     return decorate
 
 
+class _Typed(click.ParamType[Any]):
+    """A value that a function of ours reads."""
+
+    name = "text"
+
+    def __init__(self, option: Option) -> None:
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):  # converted already
+            return value
+        try:
+            return self._option.convert(value)
+        except ValueError:
+            self.fail(f"{value!r} is not {self._option.metavar}", param, ctx)
+
+
 def _click_settings(option: Option) -> dict[str, Any]:
     ranged = option.minimum is not None or option.maximum is not None
-    kind: click.ParamType[Any] | type = option.type
+    kind: Any = option.type if option.type in (str, int, float) else _Typed(option)
     if option.choices:
         kind = click.Choice(option.choices)
     elif ranged and option.type is int:

@@ -17,10 +17,10 @@ from typing import Any
 
 from .errors import ModelFileError, PocketlensError
 from .files import read_regular_file
-from .foreign import refuse_ours
+from .foreign.adoption import refuse_ours
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
-from .structure import check_structure
+from .tflite.structure import check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"

@@ -11,13 +11,13 @@ from typing import Any
 from .classifier import Classifier
 from .errors import ModelFileError
 from .files import PathLike, read_regular_file
-from .foreign import ForeignOptions, missing_options, refuse_ours
+from .foreign.adoption import ForeignOptions, missing_options, refuse_ours
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify
-from .operator_versions import MEASURED, unknown_to
 from .preprocessing import TensorSpec
-from .structure import Structure, check_structure
-from .tflite_metadata import read_metadata
+from .tflite.metadata import read_metadata
+from .tflite.operator_versions import MEASURED, unknown_to
+from .tflite.structure import Structure, check_structure
 
 #: What a model ends with whose outputs are probabilities.
 _PROBABILITIES = {"SOFTMAX": "multiclass", "LOGISTIC": "multilabel"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runtime.commands.foreign_options import given
 from runtime.defaults import MODEL_VARIABLE
 from runtime.errors import ModelFileError, UsageError
 from runtime.files import shown
@@ -37,6 +38,7 @@ def load(
     min_score: float,
     allow: tuple[str, ...],
     deny: tuple[str, ...],
+    **foreign: Any,
 ) -> Answering:
     """Load the model that is meant; where it was not named, say on standard error which that is.
 
@@ -53,7 +55,7 @@ def load(
     if not model_path and sys.stderr is not None:
         print(f"model: {shown(path)}", file=sys.stderr, flush=True)
     with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(path, num_threads=threads, interpreter=interpreter, delegate=delegate)
+        classifier = Classifier(path, num_threads=threads, interpreter=interpreter, delegate=delegate, **given(foreign))
     labels = classifier.contract.labels
     try:
         choose_labels(labels, allow or None, deny)

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from runtime.benchmark import combinations, example_picture, measure, recommend
-from runtime.command_line import Command, progress
-from runtime.commands.foreign_options import foreign_options, given
+from runtime.command_line import Command, progress, with_options
+from runtime.commands.foreign_options import FOREIGN_OPTIONS, given
 from runtime.errors import ImageError
 from runtime.files import read_regular_file
-from runtime.foreign import adopting
+from runtime.foreign.adoption import adopting
 from runtime.images import MAX_FILE_BYTES, load_pixels
 from runtime.model_file import read_model
 
@@ -32,7 +32,7 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     default=os.cpu_count() or 1,
     help="Measure 1, 2, 4... threads up to this. [default: one a processor]",
 )
-@foreign_options
+@with_options(*FOREIGN_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
 def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model: str, **known: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from runtime.commands.answering import load
+from runtime.commands.foreign_options import FOREIGN_OPTIONS
 from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
 from runtime.errors import ImageError, UsageError, describe
 from runtime.files import shown
@@ -37,6 +38,8 @@ def classify(
 
     PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
     stop the rest: its error stands on its own line, and the exit status is 1 at the end.
+
+    --labels to --task are for a model of someone else's, which does not say it itself.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other.")
@@ -55,6 +58,7 @@ COMMAND = DeclaredCommand(
     (
         *MODEL_OPTIONS,
         *ANSWER_OPTIONS,
+        *FOREIGN_OPTIONS,
         Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
         Option(("--json",), "One JSON object a line, an image each.", name="as_json", type=bool, default=False),

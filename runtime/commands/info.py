@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from runtime.command_line import Command
-from runtime.commands.foreign_options import foreign_options, given
+from runtime.command_line import Command, with_options
+from runtime.commands.foreign_options import FOREIGN_OPTIONS, given
 from runtime.files import shown
 from runtime.inspection import inspect_model
 from runtime.model_file import read_model
@@ -22,7 +22,7 @@ from runtime.quiet import held_stderr
     "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
-@foreign_options
+@with_options(*FOREIGN_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
 def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:

@@ -12,6 +12,7 @@ import click
 
 from runtime.command_line import Command, with_options
 from runtime.commands.answering import load
+from runtime.commands.foreign_options import FOREIGN_OPTIONS
 from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
 from runtime.errors import ActionError, UsageError
 from runtime.files import shown
@@ -32,7 +33,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
     "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/",
 )
-@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS)
+@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS, *FOREIGN_OPTIONS)
 @click.option("--recursive", "-r", is_flag=True, help="Look into the folders of DIR too.")
 @click.option("--existing/--no-existing", default=True, show_default=True, help="Answer images there at first start.")
 @click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER is its best label.")

@@ -1,6 +1,6 @@
-"""Writes runtime/operator_versions.py by asking the interpreters installed here.
+"""Writes runtime/tflite/operator_versions.py by asking the interpreters installed here.
 
-    python -m tests.tools.operator_versions > runtime/operator_versions.py
+    python -m tests.tools.operator_versions > runtime/tflite/operator_versions.py
 
 An interpreter looks all the operators of a model up when it is built, also those that no node uses. So a model that
 only lists one operator, in one version, tells whether that version is known. Run it where both libraries are installed.
@@ -14,10 +14,10 @@ import textwrap
 
 import flatbuffers
 
-from runtime.graph import OPERATORS
 from runtime.interpreter import LIBRARIES
 from runtime.quiet import held_stderr
-from runtime.tflite_schema import IDENTIFIER
+from runtime.tflite.graph import OPERATORS
+from runtime.tflite.schema import IDENTIFIER
 
 #: None had more than 13 when this was written; far enough above that to see more.
 _HIGHEST_TRIED = 40

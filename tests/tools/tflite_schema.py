@@ -1,6 +1,6 @@
-"""Writes runtime/tflite_schema.py from the schema module inside the installed TensorFlow.
+"""Writes runtime/tflite/schema.py from the schema module inside the installed TensorFlow.
 
-    python -m tests.tools.tflite_schema > runtime/tflite_schema.py
+    python -m tests.tools.tflite_schema > runtime/tflite/schema.py
 
 Only facts are taken: which slot of which table holds what, and the names of operators.
 """

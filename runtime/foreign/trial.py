@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from . import interpreter
-from .errors import InterpreterError, ModelFileError, PocketlensError
+from .. import interpreter
+from ..errors import InterpreterError, ModelFileError, PocketlensError
 
 CACHE_VARIABLE = "POCKETLENS_CACHE"
 VERDICT_FORMAT = 1
@@ -30,7 +30,7 @@ _CPU_SECONDS = 30
 _MEMORY_BYTES = 4 * 2**30
 _SEED = 0
 
-_CHILD = "import sys; sys.path[:] = {path!r}; from runtime.trial import _child; _child()"
+_CHILD = "import sys; sys.path[:] = {path!r}; from runtime.foreign.trial import _child; _child()"
 _NOT_TRIED = "the model could not be tried in a process of its own"
 
 
@@ -144,7 +144,7 @@ def _write(place: Path, verdict: Verdict) -> None:
 def _try(content: bytes, library: str, delegate: str | None) -> Verdict:
     """Hold the trial; raises InterpreterError where its end says nothing about the model."""
     # Isolated, so that no variable and no file of the working folder decides what it imports; our path is given.
-    path = [str(Path(entry).resolve()) for entry in [str(Path(__file__).parents[1]), *sys.path] if entry]
+    path = [str(Path(entry).resolve()) for entry in [str(Path(__file__).parents[2]), *sys.path] if entry]
     command = [sys.executable, "-I", "-c", _CHILD.format(path=path), library, delegate or ""]
     # A thread a processor, which numpy's algebra starts, takes the memory that is meant for the model.
     variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

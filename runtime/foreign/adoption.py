@@ -11,15 +11,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from .contract import COLOURS, Contract, ImageInput
-from .errors import ContractError, ModelFileError
-from .files import PathLike
-from .graph import TensorInfo
-from .interpreter import AUTO
+from ..contract import COLOURS, Contract, ImageInput
+from ..errors import ContractError, ModelFileError
+from ..files import PathLike
+from ..interpreter import AUTO
+from ..model_file import CONTRACT_NAME, SEAL
+from ..tflite.graph import TensorInfo
+from ..tflite.metadata import Metadata, read_metadata
+from ..tflite.structure import Structure, check_structure
 from .labels import parse_labels, read_labels
-from .model_file import CONTRACT_NAME, SEAL
-from .structure import Structure, check_structure
-from .tflite_metadata import Metadata, read_metadata
 from .trial import trust
 
 #: What a file of ours has somewhere, however it was damaged: the seal, the contract's name, the contract's first field.

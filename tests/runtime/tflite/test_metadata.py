@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, ModelFileError
-from runtime.structure import check_structure
-from runtime.tflite_metadata import Metadata, read_metadata
+from runtime.tflite.metadata import Metadata, read_metadata
+from runtime.tflite.structure import check_structure
 from tests.runtime.foreign_models import LABELS, converted, metadata, with_metadata
 
 LABELS_TXT = "".join(f"{label}\n" for label in LABELS).encode()

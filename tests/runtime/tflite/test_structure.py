@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import ModelFileError, tflite_schema
-from runtime.flatbuffer import FlatBufferError, Schema, verify
-from runtime.graph import OPERATORS, TYPES, OperatorUse
+from runtime import ModelFileError
 from runtime.interpreter import installed
-from runtime.operator_versions import known, unknown_to
-from runtime.structure import check_structure, operators
+from runtime.tflite import schema
+from runtime.tflite.flatbuffer import FlatBufferError, Schema, verify
+from runtime.tflite.graph import OPERATORS, TYPES, OperatorUse
+from runtime.tflite.operator_versions import known, unknown_to
+from runtime.tflite.structure import check_structure, operators
 from tests.runtime.foreign_models import changed, converted
 from tests.tools import operator_versions as versions_tool
 from tests.tools import tflite_schema as schema_tool
@@ -26,7 +27,7 @@ def test_the_schema_is_tensorflows() -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         schema_tool.main()
-    assert printed.getvalue() == Path(tflite_schema.__file__).read_text(encoding="utf-8")
+    assert printed.getvalue() == Path(schema.__file__).read_text(encoding="utf-8")
 
 
 def test_what_a_model_is_made_of() -> None:

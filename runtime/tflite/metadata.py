@@ -11,10 +11,10 @@ import io
 import zipfile
 from typing import NamedTuple
 
-from .errors import ModelFileError
-from .files import shown
+from ..errors import ModelFileError
+from ..files import shown
+from ..foreign.labels import MAX_LABELS_BYTES
 from .flatbuffer import FlatBufferError, Schema, Table, verify
-from .labels import MAX_LABELS_BYTES
 from .structure import Structure
 
 ENTRY = "TFLITE_METADATA"

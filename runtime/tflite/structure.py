@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from . import tflite_schema
-from .errors import ModelFileError
+from ..errors import ModelFileError
+from . import schema
 from .flatbuffer import FlatBufferError, Schema, Table, verify
 from .graph import OperatorUse, Tensor, TensorInfo, check_graph, demand, operator_use, read_tensor
 
-SCHEMA = Schema(tflite_schema.IDENTIFIER, tflite_schema.ROOT, tflite_schema.TABLES, tflite_schema.UNIONS)
+SCHEMA = Schema(schema.IDENTIFIER, schema.ROOT, schema.TABLES, schema.UNIONS)
 
 
 class Structure(NamedTuple):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, InterpreterError, ModelFileError, trial
+from runtime.foreign.trial import cache_folder, judge, trust
 from runtime.interpreter import choose, installed
-from runtime.trial import cache_folder, judge, trust
 from tests.runtime.foreign_models import LABELS, changed, converted
 
 #: A FlatBuffer whose root lies far outside: interpreters that do not verify read there.
@@ -91,7 +91,7 @@ def test_an_operator_that_is_lacking_is_found() -> None:
 
 
 def test_a_model_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    spin = "import runtime.trial as t; t._CPU_SECONDS = 1; t._limit()\nwhile True: pass"
+    spin = "import runtime.foreign.trial as t; t._CPU_SECONDS = 1; t._limit()\nwhile True: pass"
     monkeypatch.setattr(trial, "_CHILD", f"import sys; sys.path[:] = {{path!r}}; exec({spin!r})")
     verdict = judge(converted())
     assert (verdict.good, "processor time" in verdict.reason) == (False, True)
@@ -161,7 +161,7 @@ def test_the_child_reads_nothing_of_ours(tmp_path: Path) -> None:
         [sys.executable, "-c", code],
         cwd=tmp_path,
         input="for the user",
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         check=False,

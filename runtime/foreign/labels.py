@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .contract import MAX_LABELS
-from .errors import ContractError
-from .files import PathLike, read_regular_file
+from ..contract import MAX_LABELS
+from ..errors import ContractError
+from ..files import PathLike, read_regular_file
 
 MAX_LABELS_BYTES = 4 * 2**20
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from . import tflite_schema
-from .files import shown
+from ..files import shown
+from . import schema
 from .flatbuffer import FlatBufferError, Table
 
-OPERATORS = tflite_schema.OPERATORS.split()
-TYPES = tflite_schema.TYPES.split()
+OPERATORS = schema.OPERATORS.split()
+TYPES = schema.TYPES.split()
 CUSTOM = OPERATORS.index("CUSTOM")
 
 #: Bits of an element; types that are not here have no fixed size.
