@@ -7,6 +7,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# What `make device` emulates, and the Pythons that `make slim` tries; empty for all.
+TARGETS ?=
+SLIM_PYTHONS ?=
+
 DATASET ?= digits
 OUT ?= build/$(shell basename "$(DATASET)")
 DATA_DIR ?=
@@ -15,7 +19,7 @@ MAX_DROP ?=
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench wheel clean distclean
+.PHONY: help export test check format proof bench wheel device slim clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -54,6 +58,12 @@ bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documenta
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(BIN)/python -m build --wheel --outdir dist .
+
+device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
+	$(BIN)/python -m tests.device.check device $(TARGETS)
+
+slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found: SLIM_PYTHONS="python3.11 python3.13"
+	$(BIN)/python -m tests.device.check slim $(SLIM_PYTHONS)
 
 clean: ## Remove what was built: models, runs, wheels, caches
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
