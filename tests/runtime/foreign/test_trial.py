@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, InterpreterError, ModelFileError, trial
+from runtime import Classifier, InterpreterError, ModelFileError
+from runtime.foreign import trial
 from runtime.foreign.trial import cache_folder, judge, trust
 from runtime.interpreter import choose, installed
 from tests.runtime.foreign_models import LABELS, changed, converted
