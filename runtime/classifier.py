@@ -47,9 +47,11 @@ class Classifier:
     own; a pickle carries the model's bytes. It is a context manager too: leaving it lets go of the model.
 
     Example:
-        >>> classifier = Classifier("int8.tflite")              # doctest: +SKIP
-        >>> classifier.classify("shoe.jpg")[0].label            # doctest: +SKIP
-        'Sneaker'
+        >>> classifier = Classifier("int8.tflite")
+        >>> classifier.classify("seven.png")[0].label
+        '7'
+        >>> [answers[0].label for answers in classifier.classify_batch(["seven.png", "seven.png"], top=1)]
+        ['7', '7']
     """
 
     def __init__(

@@ -138,8 +138,8 @@ class _Typed(click.ParamType[Any]):
             return value
         try:
             return self._option.convert(value)
-        except ValueError:
-            self.fail(f"{value!r} is not {self._option.metavar}", param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _click_settings(option: Option) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class ImageInput:
 
     Raises:
         ContractError: a field is out of range.
+
+    Example:
+        >>> ImageInput(96, 128, "grey", mean=(128,), std=(64,)).shape
+        (96, 128, 1)
     """
 
     height: int
@@ -127,6 +131,10 @@ class Provenance:
         date: ISO 8601 date of the source data, or of `SOURCE_DATE_EPOCH`; never the wall clock, so that
             the same command gives the same file.
         packages: name to version of what trained it.
+
+    Example:
+        >>> Provenance(dataset="pets", seed=7, date="2024-05-01", packages={"tensorflow": "2.21.0"}).dataset
+        'pets'
     """
 
     dataset: str = ""

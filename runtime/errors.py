@@ -4,23 +4,62 @@ from __future__ import annotations
 
 
 class PocketlensError(Exception):
-    """Base of every error that Pocketlens raises on purpose; its text is one line that names the cure."""
+    """Base of every error that Pocketlens raises on purpose; its text is one line that names the cure.
+
+    Example:
+        >>> from runtime import Classifier, PocketlensError
+        >>> try:
+        ...     Classifier("int8.tflite").classify("missing.png")
+        ... except PocketlensError as error:
+        ...     print(error)
+        missing.png: cannot be opened: No such file or directory
+    """
 
 
 class ContractError(PocketlensError, ValueError):
-    """A contract that is not JSON, is of an unknown version, or has a field missing or out of range."""
+    """A contract that is not JSON, is of an unknown version, or has a field missing or out of range.
+
+    Example:
+        >>> from runtime import Contract, ImageInput
+        >>> Contract(("cat", "cat"), ImageInput(96, 96))
+        Traceback (most recent call last):
+        runtime.errors.ContractError: contract: labels is '2 names, 1 distinct', expected 2 to 10,000 distinct names
+    """
 
 
 class ModelFileError(PocketlensError, ValueError):
-    """A model file that is missing, foreign, truncated or changed, or that its contract does not describe."""
+    """A model file that is missing, foreign, truncated or changed, or that its contract does not describe.
+
+    Example:
+        >>> from runtime import Classifier
+        >>> Classifier("missing.tflite")
+        Traceback (most recent call last):
+        runtime.errors.ModelFileError: missing.tflite: cannot be opened: No such file or directory
+    """
 
 
 class ImageError(PocketlensError, ValueError):
-    """An image that cannot be read, is of a kind that is not accepted, or exceeds a limit."""
+    """An image that cannot be read, is of a kind that is not accepted, or exceeds a limit.
+
+    Example:
+        >>> from runtime import Classifier
+        >>> Classifier("int8.tflite").classify(b"")
+        Traceback (most recent call last):
+        runtime.errors.ImageError: image (bytes): empty file
+    """
 
 
 class InterpreterError(PocketlensError, RuntimeError):
-    """No TensorFlow Lite interpreter that works is installed, or it refused the model."""
+    """No TensorFlow Lite interpreter that works is installed, or it refused the model.
+
+    Example:
+        >>> from runtime import Classifier
+        >>> with Classifier("int8.tflite") as classifier:
+        ...     pass
+        >>> classifier.classify("seven.png")
+        Traceback (most recent call last):
+        runtime.errors.InterpreterError: the classifier is closed
+    """
 
 
 class WatchError(PocketlensError, OSError):

@@ -72,6 +72,10 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
 
     Raises:
         ImageError: it cannot be read or decoded, or exceeds a limit.
+
+    Example:
+        >>> load_pixels("seven.png", ImageInput(96, 96, "rgb")).shape
+        (96, 96, 3)
     """
     if isinstance(image, np.ndarray):
         return _array_pixels(image, spec)

@@ -44,6 +44,11 @@ class ModelFile(NamedTuple):
         content: the whole file, which is what the interpreter is given.
         contract: what lies inside it.
         name: where it came from, for messages.
+
+    Example:
+        >>> file = read_model("int8.tflite")
+        >>> file.name, file.contract.labels[:3], len(file.sha256)
+        ('int8.tflite', ('0', '1', '2'), 64)
     """
 
     content: bytes
@@ -77,6 +82,11 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
 
     Raises:
         ModelFileError: `flatbuffer` is not one, or is a sealed file already.
+
+    Example:
+        >>> file = read_model("int8.tflite")
+        >>> seal(file.flatbuffer, file.contract) == file.content
+        True
     """
     if not is_flatbuffer(flatbuffer):
         raise ModelFileError("cannot seal: not a TensorFlow Lite FlatBuffer (no TFL3 identifier)")
@@ -118,6 +128,10 @@ def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | No
         ModelFileError: missing, not a regular file, not a TensorFlow Lite model, not one of ours,
             truncated or changed.
         ContractError: intact, but its contract is one that this version cannot obey.
+
+    Example:
+        >>> read_model("int8.tflite").contract.input.shape
+        (8, 8, 1)
     """
     content, name = _read(source)
     if adopt is not None and is_flatbuffer(content) and not is_sealed(content):

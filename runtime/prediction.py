@@ -21,6 +21,10 @@ class Prediction(NamedTuple):
         label: the class's name.
         score: its probability, 0 to 1.
         index: its place among the model's outputs; -1 for `UNKNOWN`.
+
+    Example:
+        >>> Prediction("cat", 0.75, 0).as_dict()
+        {'label': 'cat', 'score': 0.75, 'index': 0}
     """
 
     label: str

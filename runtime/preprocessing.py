@@ -25,6 +25,11 @@ class TensorSpec(NamedTuple):
         shape: with the batch axis first.
         dtype: numpy's.
         scale, zero_point: real = scale * (stored - zero_point); scale 0 where not quantized.
+
+    Example:
+        >>> output = TensorSpec((1, 3), np.dtype(np.uint8), scale=1 / 256)
+        >>> output.dequantize(np.array([[0, 64, 192]], np.uint8)).tolist()
+        [[0.0, 0.25, 0.75]]
     """
 
     shape: tuple[int, ...]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runtime
+from tests.conftest import Exported, Samples
 
 ROOT = Path(__file__).parents[1]
 STANDARD = sys.stdlib_module_names
@@ -71,7 +72,14 @@ WITH_EXAMPLES = sorted(path for path in (ROOT / "runtime").rglob("*.py") if ">>>
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
-def test_the_examples_in_the_docstrings_run(path: Path) -> None:
+def test_the_examples_in_the_docstrings_run(
+    path: Path, digits_export: Exported, digits_samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the examples find in the working folder.
+    (tmp_path / "int8.tflite").write_bytes(digits_export.int8.read_bytes())
+    seven = digits_samples.files[[int(target) for target in digits_samples.targets].index(7)]
+    (tmp_path / "seven.png").write_bytes(seven.read_bytes())
+    monkeypatch.chdir(tmp_path)
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     result = doctest.testmod(module)
     assert result.attempted > 0
@@ -84,3 +92,4 @@ def test_the_public_face_is_what_it_says() -> None:
         assert getattr(runtime, name) is not None
         documented = name == "__version__" or getattr(runtime, name).__doc__
         assert documented, f"{name} has no docstring"
+        assert name == "__version__" or ">>> " in documented, f"{name} has no example"

@@ -10,18 +10,21 @@ from runtime.options import Option
 
 def scaling(text: str) -> tuple[float, ...]:
     """One number, or three between commas; raises ValueError."""
-    return _numbers(text, float, (1, 3))
+    return _numbers(text, float, (1, 3), "a number, or three between commas")
 
 
 def colour(text: str) -> tuple[int, ...]:
     """Three whole numbers between commas; raises ValueError."""
-    return _numbers(text, int, (3,))
+    return _numbers(text, int, (3,), "three whole numbers between commas")
 
 
-def _numbers(text: str, kind: type[Any], lengths: tuple[int, ...]) -> tuple[Any, ...]:
-    found = tuple(kind(word) for word in text.split(","))
+def _numbers(text: str, kind: type[Any], lengths: tuple[int, ...], wanted: str) -> tuple[Any, ...]:
+    try:
+        found = tuple(kind(word) for word in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not {wanted}") from error
     if len(found) not in lengths:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is not {wanted}")
     return found
 
 
