@@ -60,6 +60,7 @@ class Run:
         images: all pictures, of every split.
         targets: int, shape (n,): the class of each.
         splits: indices by name: "train", "validation", "test".
+        given: the words of `pocketlens export` that name the material, where it is no run folder.
     """
 
     folder: Path
@@ -67,6 +68,12 @@ class Run:
     images: Images
     targets: npt.NDArray[np.int64]
     splits: dict[str, npt.NDArray[np.int64]]
+    given: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The words of `pocketlens export` that name the material."""
+        return self.given or (str(self.folder),)
 
     @property
     def model_path(self) -> Path:
@@ -83,6 +90,11 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / "model.keras").is_file():
         raise RunFolderError(f"{folder}: no run folder: it has no model.keras; make one with `pocketlens train`")
+    return read_material(folder)
+
+
+def read_material(folder: Path) -> Run:
+    """Read a run folder's contract, images and splits, whether or not its model is there; raises as `read_run`."""
     try:
         contract = Contract.from_json((folder / "contract.json").read_bytes())
         document = json.loads((folder / "splits.json").read_bytes())

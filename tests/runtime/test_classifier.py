@@ -35,7 +35,7 @@ def all_models(digits_run: Path, digits_export: Exported) -> dict[str, Path]:
     for io_type in ("int8", "float32"):
         folder = digits_run.parent / f"io-{io_type}"
         succeed(run_pocketlens("export", digits_run, "--out", folder, "--io", io_type))
-        models[f"int8 with {io_type}"] = folder / "int8.tflite"
+        models[f"int8 with {io_type}"] = folder / f"int8-{io_type}.tflite"
     return models
 
 
