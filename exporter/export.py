@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime import seal
-
 from .accuracy import score_model
-from .calibration import calibration_pixels, choose_images
-from .conversion import convert, load_model
+from .calibration import prepare_calibration
+from .conversion import convert
 from .documents import DOCUMENTS, write_documents
+from .edgetpu import summarise
 from .gates import Limits
+from .loading import load_model
+from .making import MadeModel, make
 from .measured import MeasuredModel, measure
+from .preflight import DEFAULT_TARGET, runnable_library
 from .publishing import final_names, publish, staging
 from .recipes import Recipe
 from .report import Settings, make_report, make_timings
@@ -22,6 +25,7 @@ from .run import Run
 
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
 DEFAULT_LIMITS = Limits()
+DEFAULT_CALIBRATION_SAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ def export(
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
     *,
     limits: Limits = DEFAULT_LIMITS,
-    calibration_samples: int = 500,
+    target: str = DEFAULT_TARGET,
+    edgetpu: bool = False,
+    calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
     calibration_seed: int | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Exported:
@@ -63,38 +69,57 @@ def export(
     `NAME.rejected.tflite`, and models of an earlier export stay as they are. The report is written either way.
 
     Args:
-        run: what the trainer wrote, from `read_run`.
+        run: what the trainer wrote, from `read_run`; or a model of one's own, from `any_model.gather`.
         out: folder for the files and the report.
         recipes: what to make, at least one.
         limits: the gates.
+        target: the interpreter of the device, of `preflight.TARGETS`. Every operator is checked against it, and it
+            does the measuring where it is installed.
+        edgetpu: report where each operator would run on a Coral.
         calibration_samples: training images that the quantizer sees, at least 1.
         calibration_seed: of the choice of these; the run's own without it.
         say: called with a line for each step.
 
     Raises:
-        RunFolderError, ExportError: the run cannot be converted or measured, or its images have changed.
+        RunFolderError, ExportError: the run cannot be converted or measured, its images have changed, they do not
+            suit calibration, or the target lacks an operator.
         OSError: `out` cannot be written.
     """
+    library, unproved = runnable_library(target)
     seed = run.contract.provenance.seed if calibration_seed is None else calibration_seed
-    chosen = choose_images(run, calibration_samples, seed)
-    pixels = calibration_pixels(run, chosen)
+    calibration = prepare_calibration(run, calibration_samples, seed)
     model = load_model(run.model_path, run.contract)
-    reference = Recipe.float32()
-    plan = (reference, *(recipe for recipe in dict.fromkeys(recipes) if recipe != reference))
+    converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
+    plan = _plan(recipes)
     measured: list[MeasuredModel] = []
     with staging(out) as staged:
         for recipe in plan:
-            say(f"converting to {recipe.name}" + f" with {len(chosen)} images" * recipe.needs_calibration)
-            content = seal(convert(model, recipe, run.contract, pixels), run.contract)
+            say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
+            made = make(converter, model, recipe, run.contract, target, edgetpu)
+            _tell(made, say)
             path = staged / f"{recipe.name}.tflite"
-            path.write_bytes(content)
-            asked = None if recipe == reference and len(plan) > 1 else limits
-            measured.append(measure(recipe, content, score_model(path, run), measured[0] if measured else None, asked))
+            path.write_bytes(made.content)
+            scored = score_model(path, run, library=library)
+            asked = limits if measured or len(plan) == 1 else None
+            measured.append(measure(made, scored, measured[0] if measured else None, asked))
         say("writing the report")
         models = final_names(measured)
-        calibration = {"samples": len(chosen), "seed": seed, "split": "train"}
-        settings = Settings(tuple(recipes), limits, calibration)
+        warnings = (*calibration.warnings, *([unproved] if unproved else []))
+        settings = Settings(tuple(recipes), limits, target, edgetpu, calibration.figures, warnings)
         report, timings = make_report(run, settings, models), make_timings(models)
         write_documents(staged, run, measured, report, timings)
         failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
         return Exported(report, timings, failures, publish(staged, out, models, DOCUMENTS))
+
+
+def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """The reference first, then each of the others once."""
+    reference = Recipe.float32()
+    return (reference, *(recipe for recipe in dict.fromkeys(recipes) if recipe != reference))
+
+
+def _tell(made: MadeModel, say: Callable[[str], None]) -> None:
+    for line in made.notes:
+        say(line)
+    if made.edgetpu:
+        say(f"{made.recipe.name}: {summarise(made.edgetpu)}")

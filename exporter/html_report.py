@@ -78,6 +78,11 @@ def _lines(report: Mapping[str, Any], contract_json: str, pictures: Sequence[Pic
         "difference. <em>Calibration error</em> is how far scores are from the share of right answers. What a call "
         "took on the machine of the export stands in timings.json.</p>"
     )
+    notes = [note for model in report["models"] for note in model["notes"]]
+    if notes:
+        yield "<h2>What was done beside the recipes</h2>\n<ul>"
+        yield from (f"<li>{escape(line)}</li>" for line in notes)
+        yield "</ul>"
     section = ""
     for picture in pictures:
         if picture.section != section:
@@ -139,4 +144,19 @@ def _appendix(report: Mapping[str, Any], contract_json: str) -> Iterator[str]:
     for model in report["models"]:
         cells = (model["file"], model["sha256"], model["interpreter"])
         yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-    yield f"</table>\n<h2>To do it again</h2>\n<pre>{escape(report['command'])}</pre>"
+    yield "</table>"
+    yield from _edgetpu(report)
+    yield f"<h2>To do it again</h2>\n<pre>{escape(report['command'])}</pre>"
+
+
+def _edgetpu(report: Mapping[str, Any]) -> Iterator[str]:
+    for model in report["models"]:
+        if not model["edgetpu"]:
+            continue
+        yield f"<h2>{escape(model['file'])} on a Coral</h2>\n<table>"
+        yield "<tr><th>operator</th><th>layer</th><th>runs on</th></tr>"
+        for row in model["edgetpu"]:
+            where = "Edge TPU" if row["mapped"] else f"processor: {row['reason']}"
+            cells = (row["operator"], row["layer"], where)
+            yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        yield "</table>"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .accuracy import Comparison, Scored, compare
+from .edgetpu import Mapping
 from .gates import Gate, Limits, check_gates
+from .making import MadeModel
 from .recipes import Recipe
 
 REFERENCE = "reference"
@@ -25,6 +27,8 @@ class MeasuredModel:
         comparison: its figures beside the reference's.
         gates: what was asked of it; empty for a reference that nothing is asked of.
         is_reference: whether the others are compared with it.
+        notes: what was done to it beside the recipe, a line each.
+        edgetpu: where each operator would run on a Coral; empty unless asked for.
     """
 
     recipe: Recipe
@@ -33,6 +37,8 @@ class MeasuredModel:
     comparison: Comparison
     gates: tuple[Gate, ...]
     is_reference: bool
+    notes: tuple[str, ...] = ()
+    edgetpu: tuple[Mapping, ...] = ()
 
     @property
     def failed(self) -> tuple[Gate, ...]:
@@ -74,12 +80,12 @@ class MeasuredModel:
             "interpreter": self.scored.interpreter,
             "gate": self.verdict,
             "gates": [gate.as_dict() for gate in self.gates],
+            "notes": list(self.notes),
+            "edgetpu": [mapping.as_dict() for mapping in self.edgetpu],
         }
 
 
-def measure(
-    recipe: Recipe, content: bytes, scored: Scored, reference: MeasuredModel | None, limits: Limits | None
-) -> MeasuredModel:
+def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, limits: Limits | None) -> MeasuredModel:
     """The figures of one file.
 
     Args:
@@ -95,8 +101,9 @@ def measure(
             drop=comparison.drop,
             class_drop=comparison.class_drop,
             agreement=comparison.agreement,
-            size=len(content),
+            size=len(made.content),
             latency_ms=scored.latency_ms["median"],
         )
     )
-    return MeasuredModel(recipe, content, scored, comparison, gates, reference is None)
+    is_reference = reference is None
+    return MeasuredModel(made.recipe, made.content, scored, comparison, gates, is_reference, made.notes, made.edgetpu)

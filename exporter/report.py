@@ -40,12 +40,16 @@ class Settings:
     Attributes:
         recipes: what was asked for, in order.
         limits: the gates.
+        target: the interpreter that the files are for.
+        edgetpu: whether a Coral was asked about.
         calibration: samples, seed and split, and what the lint measured.
         warnings: lines that people should read.
     """
 
     recipes: Sequence[Recipe]
     limits: Limits
+    target: str
+    edgetpu: bool
     calibration: Mapping[str, Any]
     warnings: Sequence[str] = field(default_factory=tuple)
 
@@ -58,6 +62,7 @@ class Settings:
             words += ["--io", io]
         for name, value in self.limits.as_dict().items():
             words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--target", self.target, *["--edgetpu"] * self.edgetpu]
         words += ["--calibration-samples", str(self.calibration["samples"])]
         words += ["--calibration-seed", str(self.calibration["seed"])]
         return shlex.join(words)
@@ -72,6 +77,7 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
         "labels": list(run.contract.labels),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
         "seed": made.seed,
+        "target": settings.target,
         "limits": settings.limits.as_dict(),
         "calibration": dict(settings.calibration),
         "warnings": list(settings.warnings),

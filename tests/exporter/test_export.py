@@ -47,7 +47,17 @@ def test_the_report_holds_what_the_files_are(digits_export: Exported, report: di
     assert report["seed"] == 0
     assert report["passed"] is True
     assert sum(report["splits"].values()) == 1797
-    assert report["calibration"] == {"samples": 500, "seed": 0, "split": "train"}
+    calibration = report["calibration"]
+    assert {name: calibration[name] for name in ("samples", "seed", "split", "classes", "duplicates", "overlap")} == {
+        "samples": 500,
+        "seed": 0,
+        "split": "train",
+        "classes": 10,
+        "duplicates": 0,
+        "overlap": 0,
+    }
+    assert report["warnings"] == []
+    assert report["target"] == "tflite-runtime-2.14"
     assert set(report["versions"]) == {"pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib"}
     assert [(m["file"], m["mode"], m["gate"]) for m in report["models"]] == [
         ("float32.tflite", "float32", "reference"),

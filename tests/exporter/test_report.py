@@ -17,6 +17,7 @@ from exporter.accuracy import Scored
 from exporter.contact_sheet import MAX_TILES, confident_mistakes, contact_sheet, disagreements, make_tiles
 from exporter.documents import DOCUMENTS, write_documents
 from exporter.gates import Limits
+from exporter.making import MadeModel
 from exporter.measured import MeasuredModel, measure
 from exporter.recipes import Recipe
 from exporter.report import Settings, make_report, make_timings, table
@@ -43,7 +44,8 @@ def measured_models(run: Run, limits: Limits) -> list[MeasuredModel]:
         scores = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
         scored = Scored(scores, run.targets, {"median": 0.5, "p95": 0.9}, "none 0")
         asked = limits if models else None
-        models.append(measure(recipe, b"TFL3" + recipe.name.encode(), scored, models[0] if models else None, asked))
+        made = MadeModel(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
+        models.append(measure(made, scored, models[0] if models else None, asked))
     return models
 
 
@@ -53,7 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = measured_models(run, Limits())
     models = {model.file_name: model for model in measured}
     calibration = {"samples": 5, "seed": 3, "split": "train"}
-    settings = Settings([Recipe.int8()], Limits(), calibration, ("<i>look</i>",))
+    settings = Settings([Recipe.int8()], Limits(), "litert", True, calibration, ("<i>look</i>",))
     report = make_report(run, settings, models)
     folders = [tmp_path_factory.mktemp("report") for _ in range(2)]
     for folder in folders:
@@ -95,6 +97,7 @@ def test_the_page_is_one_file_and_shows_what_comes_from_outside_as_text(written:
     assert "https://" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "&lt;i&gt;look" in html
+    assert "a &lt;note&gt;" in html
     assert "'a run; rm -rf'" in html.replace("&#x27;", "'")
 
 
@@ -169,5 +172,5 @@ def test_the_card_of_a_model_without_name() -> None:
     measured = measured_models(run, Limits(max_drop=1.0))
     models = {model.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
-    report = make_report(run, Settings([], Limits(), {"samples": 1, "seed": 0}), models)
+    report = make_report(run, Settings([], Limits(), "litert", False, {"samples": 1, "seed": 0}), models)
     assert model_card.render(report, contract).startswith("# Model card: image classifier\n")
