@@ -20,6 +20,7 @@ import numpy as np
 
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
 from runtime.command_line import progress
+from runtime.contract import COLOURS
 from runtime.files import read_regular_file, shown
 from runtime.foreign import ForeignOptions
 from runtime.images import MAX_FILE_BYTES, SUFFIXES
@@ -81,11 +82,10 @@ def assemble_contract(model: Any, name: str, options: ForeignOptions) -> Contrac
         field: value for field in ("resize", "filter", "background") if (value := getattr(options, field)) is not None
     }
     colour = options.colour or ("grey" if channels == 1 else "rgb")
-    spec = ImageInput(
-        height, width, colour, mean=_spread(options.mean, channels), std=_spread(options.std, channels), **given
-    )
-    if spec.channels != channels:
-        raise ContractError(f"{name}: takes {channels} channels, --colour {colour} gives {spec.channels}")
+    if COLOURS.get(colour, channels) != channels:
+        raise ContractError(f"{name}: takes {channels} channels, --colour {colour} gives {COLOURS[colour]}")
+    mean, std = _spread(options.mean, channels), _spread(options.std, channels)
+    spec = ImageInput(height, width, colour, mean=mean, std=std, **given)
     return Contract(labels, spec, task, Provenance(dataset=Path(name).stem))
 
 

@@ -127,7 +127,8 @@ def read_material(folder: Path) -> Run:
 def _images(folder: Path, described: dict[str, Any]) -> Images:
     if described["kind"] == "array":
         # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
-        array: npt.NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        # As a plain array, since numpy's memmap costs microseconds at each access.
+        array: npt.NDArray[np.uint8] = np.asarray(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False))
         return array
     if described["kind"] != "files":
         raise ValueError(f"images of kind {described['kind']!r}")
