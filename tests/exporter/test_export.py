@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,35 @@ def test_a_failed_gate_publishes_nothing(ruined_run: Path, digits_export: Export
     succeed(run_pocketlens("export", ruined_run, "--out", out, "--max-drop", "1"))
     assert names(out) == {"float32.tflite", "int8.tflite"} | DOCUMENTS
     assert (out / "int8.tflite").read_bytes() != before["int8.tflite"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(digits_run: Path, digits_export: Exported, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(digits_export.folder, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(step: str) -> None:
+        if step == "writing the report":  # from here on no file can grow beyond 8 KiB
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 2**10, unlimited[1]))
+
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            export(read_run(digits_run), out, [Recipe.float32()], say=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not [path for path in out.iterdir() if path.name.startswith(".partial")]
+
+
+def test_the_coral_is_asked_about(digits_run: Path, tmp_path: Path) -> None:
+    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--edgetpu", "--json"))
+    assert re.search(r"int8: Edge TPU: (\d+) of \1 operators would be mapped", result.stderr)
+    report = json.loads(result.stdout)
+    assert all(row["mapped"] for row in report["models"][1]["edgetpu"])
+    assert report["timings"]["int8.tflite"]["median"] > 0
+    assert "on a Coral" in (tmp_path / "report.html").read_text()
+    assert "--edgetpu" in report["command"]
 
 
 def broken(run: Path, tmp_path: Path) -> Path:

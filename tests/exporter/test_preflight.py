@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import layers
 from exporter.conversion import convert
 from exporter.edgetpu import map_operators, summarise
 from exporter.errors import ExportError
+from exporter.loading import load_model
 from exporter.making import make
 from exporter.operators import Placed, Tensor, layer_names, layer_of, placed_operators
 from exporter.preflight import TARGETS, lacking, refuse, runnable_library
@@ -138,3 +140,11 @@ def test_the_target_measures_where_it_is_installed() -> None:
             assert "by its table of operators, but run in" in warning
     with pytest.raises(ExportError, match=r"expected one of tflite-runtime-2\.14, litert"):
         runnable_library("tpu")
+
+
+def test_a_second_export_of_one_process_has_the_same_bytes(plain: Any, tmp_path: Path) -> None:
+    plain.save(tmp_path / "model.keras")
+    first, second = (
+        convert(load_model(tmp_path / "model.keras", CONTRACT), Recipe.int8(), CONTRACT, PIXELS) for _ in range(2)
+    )
+    assert first == second
