@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, Preprocessor, load_pixels
 
+from .calibration_lint import lint
 from .errors import ExportError
 from .run import Run
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the quantizer sees.
+
+    Attributes:
+        pixels: uint8, shape (n, height, width, channels), from `calibration_pixels`.
+        figures: for `report.json`: samples, seed, split, and what the lint measured.
+        warnings: what people should know of the images, a line each.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    figures: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def prepare_calibration(run: Run, count: int, seed: int) -> Calibration:
+    """Choose calibration images, check them, and decode them.
+
+    Raises:
+        ExportError: there are none, they are one image repeated, or a folder that was given holds test images.
+    """
+    chosen = choose_images(run, count, seed)
+    found = lint(run, chosen)
+    figures = {"samples": len(found.kept), "seed": seed, "split": "train", **found.figures}
+    return Calibration(calibration_pixels(run, found.kept), figures, found.warnings)
 
 
 def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -24,9 +54,9 @@ def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
         raise ExportError(f"{run.folder}: the training split is empty: nothing to calibrate with")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(train)
-    # The first image of every class, then the second of every class, and so on.
+    # The first image of every class, then the second of every class, and so on; -1 is an image of no known class.
     place = np.empty(len(shuffled), np.int64)
-    for target in range(len(run.contract.labels)):
+    for target in range(-1, len(run.contract.labels)):
         members = run.targets[shuffled] == target
         place[members] = np.arange(members.sum())
     return shuffled[np.argsort(place, kind="stable")][:count]

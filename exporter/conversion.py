@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from pathlib import Path
+import re
+from collections.abc import Collection
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -17,50 +17,64 @@ from runtime.quiet import held_stderr
 
 from .calibration import representative_dataset
 from .errors import ExportError
+from .operators import layer_names, layer_of
 from .recipes import Recipe
 
 
-def load_model(path: Path, contract: Contract) -> Any:
-    """The Keras model, with a fixed batch of one picture.
-
-    A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
-
-    Raises:
-        ExportError: it cannot be loaded, or its shapes are not what the contract says.
-    """
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
-    except Exception as error:  # h5py, zipfile and Keras each raise their own
-        raise ExportError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
-    wanted = (contract.input.shape, (len(contract.labels),))
-    if shapes != wanted:
-        raise ExportError(f"{path}: input and output of shape {shapes}, its contract says {wanted}")
-    inputs = keras.Input(batch_shape=(1, *contract.input.shape))
-    return keras.Model(inputs, model(inputs))
-
-
-def convert(model: Any, recipe: Recipe, contract: Contract, calibration: npt.NDArray[np.uint8]) -> bytes:
+def convert(
+    model: Any,
+    recipe: Recipe,
+    contract: Contract,
+    calibration: npt.NDArray[np.uint8],
+    *,
+    per_tensor_dense: bool = False,
+) -> bytes:
     """The model as a TensorFlow Lite FlatBuffer.
 
     Args:
-        model: from `load_model`.
-        calibration: from `calibration_pixels`; not used for float32.
+        model: from `loading.load_model`.
+        calibration: from `calibration_pixels`; used where the recipe needs it.
+        per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator
+            (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.
 
     Raises:
         ExportError: the converter refuses it.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if recipe.is_quantized:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    _configure(converter, recipe)
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor_dense
+    if recipe.needs_calibration:
         converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
-        # Only these: an operator without an int8 kernel is then an error, not a float island.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)
     try:
         # Keras prints where it saved its intermediate model, and MLIR what it thinks of it.
         with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
             flatbuffer: bytes = converter.convert()
     except Exception as error:  # the converter raises its own class, and what MLIR and Keras raise
-        raise ExportError(f"{recipe.mode}: cannot be converted: {' '.join(str(error).split())[:500]}") from error
+        raise ExportError(f"{recipe.name}: cannot be converted: {_explain(error, layer_names(model))}") from error
     return flatbuffer
+
+
+def _explain(error: Exception, layers: Collection[str]) -> str:
+    """The converter's reason in one line: the operations that have no built-in operator, with their layers."""
+    text = str(error)
+    found = re.findall(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither a custom op', text)
+    if not found:
+        return " ".join(text.split())[:500]
+    named = dict.fromkeys(f"{operation} of layer {layer_of(path, layers)!r}" for path, operation in found)
+    return f"no built-in operator for {', '.join(named)}; replace the layer by one of ordinary operators"
+
+
+def _configure(converter: Any, recipe: Recipe) -> None:
+    if recipe.mode == "float32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe.mode == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    # Only these: an operator without an integer kernel is then an error, not a float island.
+    elif recipe.mode == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)
+    elif recipe.mode == "int16x8":
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]

@@ -1,37 +1,53 @@
-"""The one-way story: run -> files -> figures -> gate -> published, or rejected."""
+"""The one-way story: run -> files -> figures -> gates -> published, or rejected."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime import seal
-
 from .accuracy import score_model
-from .calibration import calibration_pixels, choose_images
-from .conversion import convert, load_model
+from .calibration import prepare_calibration
+from .conversion import convert
+from .documents import DOCUMENTS, write_documents
+from .edgetpu import summarise
+from .gates import Limits
+from .loading import load_model
+from .making import MadeModel, make
+from .measured import MeasuredModel, measure
+from .preflight import DEFAULT_TARGET, runnable_library
+from .publishing import final_names, publish, staging
 from .recipes import Recipe
-from .report import MeasuredModel, make_report, write_report
+from .report import Settings, make_report, make_timings
 from .run import Run
 
-REPORT_NAME = "report.json"
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
+DEFAULT_LIMITS = Limits()
+DEFAULT_CALIBRATION_SAMPLES = 500
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export gives: the report, and where its files lie."""
+    """What an export gives.
+
+    Attributes:
+        report: what `report.json` holds.
+        timings: what `timings.json` holds: ms a call on this machine, by file.
+        failures: one line for each gate that a model did not pass.
+        files: where everything lies.
+    """
 
     report: dict[str, Any]
+    timings: dict[str, Any]
+    failures: tuple[str, ...]
     files: tuple[Path, ...]
 
     @property
     def passed(self) -> bool:
         """Whether every gate was passed and the files have their final names."""
-        return bool(self.report["passed"])
+        return not self.failures
 
 
 def export(
@@ -39,73 +55,71 @@ def export(
     out: Path,
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
     *,
-    max_drop: float = 0.01,
-    calibration_samples: int = 500,
-    seed: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    target: str = DEFAULT_TARGET,
+    edgetpu: bool = False,
+    calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
+    calibration_seed: int | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Exported:
     """Convert a trained run, measure every file on its test split, and publish what passes.
 
-    The float32 model is the reference: it is always made, first. If any other loses more than `max_drop`, none
-    is published under its final name: what was made is left as `NAME.rejected.tflite`, and files of an earlier
-    export stay as they are.
+    The float32 model is the reference: it is always made, first, and no gate is asked of it unless it is all that
+    was wanted. If a model fails a gate, none is published under its final name: what was made is left as
+    `NAME.rejected.tflite`, and models of an earlier export stay as they are. The report is written either way.
 
     Args:
-        run: what the trainer wrote, from `read_run`.
-        out: folder for the files and `report.json`.
-        recipes: what to make.
-        max_drop: accuracy that a model may lose against float32, 0 to 1.
+        run: what the trainer wrote, from `read_run`; or a model of one's own, from `any_model.gather`.
+        out: folder for the files and the report.
+        recipes: what to make, at least one.
+        limits: the gates.
+        target: the interpreter of the device, of `preflight.TARGETS`. Every operator is checked against it, and it
+            does the measuring where it is installed.
+        edgetpu: report where each operator would run on a Coral.
         calibration_samples: training images that the quantizer sees, at least 1.
-        seed: of the choice of these; the run's own without it.
+        calibration_seed: of the choice of these; the run's own without it.
         say: called with a line for each step.
 
     Raises:
-        RunFolderError, ExportError: the run cannot be converted or measured, or its images have changed.
+        RunFolderError, ExportError: the run cannot be converted or measured, its images have changed, they do not
+            suit calibration, or the target lacks an operator.
         OSError: `out` cannot be written.
     """
-    seed = run.contract.provenance.seed if seed is None else seed
-    chosen = choose_images(run, calibration_samples, seed)
-    pixels = calibration_pixels(run, chosen)
+    library, unproved = runnable_library(target)
+    seed = run.contract.provenance.seed if calibration_seed is None else calibration_seed
+    calibration = prepare_calibration(run, calibration_samples, seed)
     model = load_model(run.model_path, run.contract)
-    reference = Recipe.float32()
+    converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
+    plan = _plan(recipes)
     measured: list[MeasuredModel] = []
-    out.mkdir(parents=True, exist_ok=True)
-    # Made beside their place, so that publishing is renaming.
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
-        for recipe in (reference, *(r for r in recipes if r != reference)):
-            with_images = f" with {len(chosen)} training images" if recipe.is_quantized else ""
-            say(f"converting to {recipe.mode}{with_images}")
-            content = seal(convert(model, recipe, run.contract, pixels), run.contract)
-            path = Path(folder) / f"{recipe.mode}.tflite"
-            path.write_bytes(content)
-            scored = score_model(path, run)
-            baseline = measured[0].scored if measured else scored
-            drop = baseline.accuracy - scored.accuracy
-            gate = _gate(recipe, drop, max_drop)
-            measured.append(MeasuredModel(recipe, content, scored, drop, scored.agreement(baseline), gate))
-        suffix = ".rejected.tflite" if any(m.failed for m in measured) else ".tflite"
-        models = {m.recipe.mode + suffix: m for m in measured}
-        settings = {
-            "max_drop": max_drop,
-            "calibration": {"samples": len(chosen), "seed": seed, "split": "train"},
-        }
-        report = make_report(run, settings, models)
-        write_report(report, Path(folder) / REPORT_NAME)
-        return Exported(report, _publish(Path(folder), out, models))
+    with staging(out) as staged:
+        for recipe in plan:
+            say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
+            made = make(converter, model, recipe, run.contract, target, edgetpu)
+            _tell(made, say)
+            path = staged / f"{recipe.name}.tflite"
+            path.write_bytes(made.content)
+            scored = score_model(path, run, library=library)
+            asked = limits if measured or len(plan) == 1 else None
+            measured.append(measure(made, scored, measured[0] if measured else None, asked))
+        say("writing the report")
+        models = final_names(measured)
+        warnings = (*calibration.warnings, *([unproved] if unproved else []))
+        settings = Settings(tuple(recipes), limits, target, edgetpu, calibration.figures, warnings)
+        report, timings = make_report(run, settings, models), make_timings(models)
+        write_documents(staged, run, measured, report, timings)
+        failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
+        return Exported(report, timings, failures, publish(staged, out, models, DOCUMENTS))
 
 
-def _gate(recipe: Recipe, drop: float, max_drop: float) -> str:
-    if not recipe.is_quantized:
-        return "reference"
-    # A hair of tolerance: 0.97 - 0.96 is a little more than 0.01 in binary.
-    return "passed" if drop <= max_drop + 1e-9 else "failed"
+def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """The reference first, then each of the others once."""
+    reference = Recipe.float32()
+    return (reference, *(recipe for recipe in dict.fromkeys(recipes) if recipe != reference))
 
 
-def _publish(staged: Path, out: Path, models: dict[str, MeasuredModel]) -> tuple[Path, ...]:
-    """Rename the staged files to their final names; the report last, since it speaks of the others."""
-    for name, model in models.items():
-        (staged / f"{model.recipe.mode}.tflite").replace(out / name)
-        if not name.endswith(".rejected.tflite"):
-            (out / f"{model.recipe.mode}.rejected.tflite").unlink(missing_ok=True)
-    (staged / REPORT_NAME).replace(out / REPORT_NAME)
-    return (*(out / name for name in models), out / REPORT_NAME)
+def _tell(made: MadeModel, say: Callable[[str], None]) -> None:
+    for line in made.notes:
+        say(line)
+    if made.edgetpu:
+        say(f"{made.recipe.name}: {summarise(made.edgetpu)}")

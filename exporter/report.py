@@ -1,95 +1,126 @@
-"""The report: plain values for `report.json`, and the table that people read."""
+"""The report: plain values for `report.json`, and the table that people read.
+
+Nothing in it comes from a clock, so that the same export gives the same bytes; what was timed is in `timings.json`.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .accuracy import Scored
+from .gates import Limits
+from .measured import MeasuredModel
 from .recipes import Recipe
 from .run import Run
 
-_PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow")
-_COLUMNS = ("file", "bytes", "test accuracy", "drop (points)", "agreement", "ms/image", "gate")
+VERSION = 2
+_PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
+_COLUMNS = (
+    "file",
+    "bytes",
+    "test accuracy",
+    "95 % interval",
+    "drop (points)",
+    "95 % interval",
+    "agreement",
+    "ms/image",
+    "gate",
+)
 
 
 @dataclass(frozen=True)
-class MeasuredModel:
-    """One file as it was made and measured; accuracies, drop and agreement are shares, 0 to 1."""
+class Settings:
+    """What an export was asked for.
 
-    recipe: Recipe
-    content: bytes
-    scored: Scored
-    drop: float
-    agreement: float
-    gate: str
+    Attributes:
+        recipes: what was asked for, in order.
+        limits: the gates.
+        target: the interpreter that the files are for.
+        edgetpu: whether a Coral was asked about.
+        calibration: samples, seed and split, and what the lint measured.
+        warnings: lines that people should read.
+    """
 
-    @property
-    def failed(self) -> bool:
-        """Whether it lost more than it may."""
-        return self.gate == "failed"
+    recipes: Sequence[Recipe]
+    limits: Limits
+    target: str
+    edgetpu: bool
+    calibration: Mapping[str, Any]
+    warnings: Sequence[str] = field(default_factory=tuple)
 
-    def as_dict(self, file_name: str) -> dict[str, Any]:
-        """Its entry in `report.json`."""
-        return {
-            "file": file_name,
-            "mode": self.recipe.mode,
-            "io": self.recipe.io,
-            "bytes": len(self.content),
-            "sha256": hashlib.sha256(self.content).hexdigest(),
-            "accuracy": self.scored.accuracy,
-            "drop": self.drop,
-            "agreement": self.agreement,
-            "latency_ms": self.scored.latency_ms,
-            "interpreter": self.scored.interpreter,
-            "gate": self.gate,
-        }
+    def command(self, run: Run) -> str:
+        """The command that makes the same files again; `OUT` stands for the folder."""
+        words = ["pocketlens", "export", *run.arguments, "--out", "OUT"]
+        for recipe in self.recipes:
+            words += ["--mode", recipe.mode]
+        for io in {recipe.io: None for recipe in self.recipes if recipe.mode == "int8"}:
+            words += ["--io", io]
+        for name, value in self.limits.as_dict().items():
+            words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--target", self.target, *["--edgetpu"] * self.edgetpu]
+        words += ["--calibration-samples", str(self.calibration["samples"])]
+        words += ["--calibration-seed", str(self.calibration["seed"])]
+        return shlex.join(words)
 
 
-def make_report(run: Run, settings: dict[str, Any], models: dict[str, MeasuredModel]) -> dict[str, Any]:
+def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
     """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
     made = run.contract.provenance
     return {
-        "version": 1,
+        "version": VERSION,
         "dataset": made.dataset,
+        "labels": list(run.contract.labels),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
         "seed": made.seed,
-        **settings,
+        "target": settings.target,
+        "limits": settings.limits.as_dict(),
+        "calibration": dict(settings.calibration),
+        "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "trained_with": dict(made.packages),
+        "command": settings.command(run),
         "passed": not any(model.failed for model in models.values()),
-        "models": [model.as_dict(name) for name, model in models.items()],
+        "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
     }
 
 
-def write_report(report: dict[str, Any], path: Path) -> None:
-    """Write `report.json`."""
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+def make_timings(models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
+    """What a call took on this machine, by file: median and 95th percentile in ms."""
+    return {name: model.scored.latency_ms for name, model in models.items()}
 
 
-def table(report: dict[str, Any]) -> Iterator[str]:
+def write_json(document: Mapping[str, Any], path: Path) -> None:
+    """Write indented JSON."""
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
     """The report's models as lines of a table."""
-    rows = [list(_COLUMNS)]
-    for model in report["models"]:
-        rows.append(
-            [
-                model["file"],
-                f"{model['bytes']:,}",
-                f"{model['accuracy']:.4f}",
-                f"{100 * model['drop']:.2f}",
-                f"{model['agreement']:.4f}",
-                f"{model['latency_ms']['median']:.3f}",
-                model["gate"],
-            ]
-        )
+    rows = [list(_COLUMNS), *(_row(model, timings[model["file"]]) for model in report["models"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *rest = (
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join([first, *rest])
+
+
+def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
+    low, high = model["accuracy_interval"]
+    drop = model["drop_interval"]
+    return [
+        model["file"],
+        f"{model['bytes']:,}",
+        f"{model['accuracy']:.4f}",
+        f"{low:.4f}..{high:.4f}",
+        f"{100 * model['drop']:.2f}",
+        f"{100 * drop[0]:.2f}..{100 * drop[1]:.2f}" if drop else "-",
+        f"{model['agreement']:.4f}",
+        f"{timing['median']:.3f}",
+        model["gate"],
+    ]

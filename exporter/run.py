@@ -58,8 +58,10 @@ class Run:
         folder: where it lies.
         contract: of the model.
         images: all pictures, of every split.
-        targets: int, shape (n,): the class of each.
+        targets: int, shape (n,): the class of each; -1 for a calibration image of no known class.
         splits: indices by name: "train", "validation", "test".
+        given: the words of `pocketlens export` that name the material, where it is no run folder.
+        model: the model, where it does not lie in the folder.
     """
 
     folder: Path
@@ -67,11 +69,18 @@ class Run:
     images: Images
     targets: npt.NDArray[np.int64]
     splits: dict[str, npt.NDArray[np.int64]]
+    given: tuple[str, ...] = ()
+    model: Path | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The words of `pocketlens export` that name the material."""
+        return self.given or (str(self.folder),)
 
     @property
     def model_path(self) -> Path:
         """The Keras model."""
-        return self.folder / "model.keras"
+        return self.model or self.folder / "model.keras"
 
 
 def read_run(folder: Path) -> Run:
@@ -83,6 +92,11 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / "model.keras").is_file():
         raise RunFolderError(f"{folder}: no run folder: it has no model.keras; make one with `pocketlens train`")
+    return read_material(folder)
+
+
+def read_material(folder: Path) -> Run:
+    """Read a run folder's contract, images and splits, whether or not its model is there; raises as `read_run`."""
     try:
         contract = Contract.from_json((folder / "contract.json").read_bytes())
         document = json.loads((folder / "splits.json").read_bytes())
@@ -91,7 +105,7 @@ def read_run(folder: Path) -> Run:
                 f"{folder / 'splits.json'}: version {document.get('version')}, expected 1; train again"
             )
         images = _images(folder, document["images"])
-        targets = _indices(document["targets"], len(contract.labels))
+        targets = _indices(document["targets"], len(contract.labels), least=-1)
         splits = {name: _indices(document[name], len(images)) for name in SPLITS}
     except OSError as error:
         raise RunFolderError(f"{error.filename}: {error.strerror}; the run is half there, train again") from error
@@ -103,6 +117,8 @@ def read_run(folder: Path) -> Run:
         ) from error
     if len(targets) != len(images):
         raise RunFolderError(f"{folder}: {len(images)} images and {len(targets)} targets; train again")
+    if any((targets[splits[name]] < 0).any() for name in ("validation", "test")):
+        raise RunFolderError(f"{folder / 'splits.json'}: an image to measure with has no class; train again")
     if len(np.unique(np.concatenate(list(splits.values())))) != sum(map(len, splits.values())):
         raise RunFolderError(f"{folder / 'splits.json'}: an image is in two splits; train again")
     return Run(folder, contract, images, targets, splits)
@@ -111,7 +127,8 @@ def read_run(folder: Path) -> Run:
 def _images(folder: Path, described: dict[str, Any]) -> Images:
     if described["kind"] == "array":
         # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
-        array: npt.NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        # As a plain array, since numpy's memmap costs microseconds at each access.
+        array: npt.NDArray[np.uint8] = np.asarray(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False))
         return array
     if described["kind"] != "files":
         raise ValueError(f"images of kind {described['kind']!r}")
@@ -124,8 +141,8 @@ def _images(folder: Path, described: dict[str, Any]) -> Images:
     return FileImages(Path(described["root"]), paths, described["sha256"])
 
 
-def _indices(values: list[int], limit: int) -> npt.NDArray[np.int64]:
+def _indices(values: list[int], limit: int, least: int = 0) -> npt.NDArray[np.int64]:
     array = np.asarray(values, np.int64)
-    if array.ndim != 1 or (array.size and not 0 <= array.min() <= array.max() < limit):
-        raise ValueError(f"an index is not in 0..{limit - 1}")
+    if array.ndim != 1 or (array.size and not least <= array.min() <= array.max() < limit):
+        raise ValueError(f"an index is not in {least}..{limit - 1}")
     return array

@@ -1,4 +1,4 @@
-"""Scores a model on a run's test split, as a process of its own that never imports TensorFlow.
+"""Scores a model on one split of a run, as a process of its own that never imports TensorFlow.
 
 That is what a device is; and tflite-runtime 2.14 does not work after TensorFlow was imported.
 """
@@ -18,23 +18,29 @@ from runtime.errors import describe
 from runtime.interpreter import LIBRARIES, choose
 from runtime.quiet import held_stderr
 
-from .run import read_run
+from .run import read_material
 
 _WARM_UP = 10
 
 
-def score(model: Path, run_folder: Path, out: Path) -> None:
-    """Write to `out` (.npz) the scores, float32 (n, labels), and the seconds, float64 (n,), of each test image."""
-    run = read_run(run_folder)
+def score(model: str, run_folder: str, out: str, split: str, library: str) -> None:
+    """Score a split and write what was found to a file.
+
+    Args:
+        out: where to write scores, float32 (n, labels); seconds, float64 (n,), of each call; interpreter, text.
+        split: "train", "validation" or "test".
+        library: the interpreter's, as `Classifier` takes it.
+    """
+    run = read_material(Path(run_folder))
     with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(model)
-    test = run.splits["test"]
-    scores = np.empty((len(test), len(run.contract.labels)), np.float32)
-    seconds = np.empty(len(test))
-    for index in test[:_WARM_UP]:
+        classifier = Classifier(model, interpreter=library)
+    chosen = run.splits[split]
+    scores = np.empty((len(chosen), len(run.contract.labels)), np.float32)
+    seconds = np.empty(len(chosen))
+    for index in chosen[:_WARM_UP]:
         classifier.scores(run.images[int(index)])
-    with progress(len(test), f"scoring {model.name}") as bar:
-        for row, index in enumerate(test):
+    with progress(len(chosen), f"scoring {Path(model).name}") as bar:
+        for row, index in enumerate(chosen):
             image = run.images[int(index)]
             started = time.perf_counter()
             scores[row] = classifier.scores(image)
@@ -42,14 +48,14 @@ def score(model: Path, run_folder: Path, out: Path) -> None:
             bar.update(1)
     if "tensorflow" in sys.modules:
         raise RuntimeError("TensorFlow was imported into the process that stands for a device")
-    library = LIBRARIES[choose()]
-    interpreter = f"{library} {importlib.metadata.version(library)}"
+    distribution = LIBRARIES[choose(library)]
+    interpreter = f"{distribution} {importlib.metadata.version(distribution)}"
     np.savez(out, scores=scores, seconds=seconds, interpreter=np.array(interpreter))
 
 
 if __name__ == "__main__":
     try:
-        score(*map(Path, sys.argv[1:4]))
+        score(*sys.argv[1:6])
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as problem:

@@ -14,9 +14,11 @@ from tests.conftest import run_pocketlens, succeed
 
 def export_with_io(run: Path, io: str, path: Path) -> None:
     """The int8 model of a run with another type of input and output tensor, as `pocketlens export --io` makes it."""
+    from exporter.recipes import Recipe
+
     with tempfile.TemporaryDirectory() as folder:
         succeed(run_pocketlens("export", run, "--out", Path(folder, "models"), "--io", io))
-        shutil.copy(Path(folder, "models", "int8.tflite"), path)
+        shutil.copy(Path(folder, "models", Recipe.int8(io).name + ".tflite"), path)
 
 
 def with_nan_weights(run_folder: Path) -> bytes:

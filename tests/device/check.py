@@ -138,7 +138,7 @@ def version_of(python: str) -> tuple[int, int] | None:
 
 
 def slim_places(wanted: Sequence[str], wheel: Path) -> dict[str, Callable[[], Path]]:
-    """What to try on this processor, by name: every Python, and ai-edge-litert on an older one where no newer is here."""
+    """What to try on this processor, by name: every Python; ai-edge-litert on an older one where no newer is here."""
     found = {python: version_of(python) for python in wanted or PYTHONS}
     missing = [python for python, version in found.items() if version is None]
     if missing and wanted:

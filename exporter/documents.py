@@ -1,0 +1,85 @@
+"""What is written beside the models for people: pictures, `report.html`, `MODEL_CARD.md`, and the JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import html_report, model_card, plots
+from .contact_sheet import MAX_TILES, confident_mistakes, contact_sheet, disagreements, make_tiles
+from .html_report import Picture
+from .measured import MeasuredModel
+from .publishing import DISAGREEMENTS
+from .report import write_json
+from .run import Run
+
+#: In the order of publishing: `report.json` last, since by it an export is known to be done.
+DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
+
+
+def write_documents(
+    staged: Path, run: Run, measured: Sequence[MeasuredModel], report: Mapping[str, Any], timings: Mapping[str, Any]
+) -> None:
+    """Write `DOCUMENTS`, and a contact sheet for each model that disagrees with float32, into a folder.
+
+    Args:
+        measured: the reference first.
+    """
+    reference, *others = measured
+    pictures = [
+        Picture("Size against accuracy", "Accuracy over the size of each file", plots.size_accuracy(report["models"]))
+    ]
+    (staged / DISAGREEMENTS).mkdir()
+    for model in others:
+        pictures += _figures(run, reference, model)
+        places = disagreements(reference.scored, model.scored)
+        if len(places):
+            models = {"float32": reference.scored, model.recipe.name: model.scored}
+            sheet = contact_sheet(make_tiles(run, places, models))
+            (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
+            caption = f"{model.recipe.name} and float32 differ on {_of(len(places))}"
+            pictures.append(Picture(_section(model), caption, sheet))
+    pictures += _mistakes(run, measured[-1])
+    html = html_report.render(report, run.contract.to_json(), pictures)
+    (staged / "report.html").write_text(html, encoding="utf-8")
+    (staged / "MODEL_CARD.md").write_text(model_card.render(report, run.contract), encoding="utf-8")
+    write_json(timings, staged / "timings.json")
+    write_json(report, staged / "report.json")
+
+
+def _section(model: MeasuredModel) -> str:
+    return f"{model.recipe.name} beside float32"
+
+
+def _of(count: int) -> str:
+    return f"{count:,} test images" + (
+        f"; the {MAX_TILES} surest answers" if count > MAX_TILES else ", the surest first"
+    )
+
+
+def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterator[Picture]:
+    labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
+    before, after = reference.comparison, model.comparison
+    yield Picture(
+        section,
+        "Confusion of the classes, before and after quantization",
+        plots.confusion(before.confusion, after.confusion, labels, mode),
+    )
+    yield Picture(
+        section,
+        "What each class's recall gained or lost",
+        plots.class_change(before.recall, after.recall, labels, mode),
+    )
+    yield Picture(
+        section,
+        "Reliability: how often an answer with a given score is right, before and after",
+        plots.reliability_diagram(before.reliability, after.reliability, mode),
+    )
+
+
+def _mistakes(run: Run, model: MeasuredModel) -> Iterator[Picture]:
+    places = confident_mistakes(model.scored)
+    if len(places):
+        sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
+        yield Picture("Worst confident mistakes", f"{model.recipe.name} is wrong on {_of(len(places))}", sheet)

@@ -1,0 +1,132 @@
+"""Keras models and SavedModels from outside: loaded without running their code, checked before they are converted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from runtime import Contract
+from runtime.files import shown
+
+from .errors import ExportError
+from .saved_model import read_saved_model
+
+MAX_UNPACKED_BYTES = 4 * 2**30
+_MAX_CONFIG_BYTES = 64 * 2**20
+#: Places of Keras whose functions read files, fetch, or load other models: nothing that a network is made of.
+_NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
+
+
+def load_model(path: Path, contract: Contract) -> Any:
+    """The Keras model, with a fixed batch of one picture.
+
+    A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
+
+    Raises:
+        ExportError: it cannot be loaded, is no image classifier, or its shapes are not what the contract says.
+    """
+    model = read_model(path)
+    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    wanted = (contract.input.shape, (contract.outputs,))
+    if shapes != wanted:
+        raise ExportError(
+            f"{shown(path)}: input and output of shape {shapes}, its contract says {wanted} "
+            f"({len(contract.labels)} labels)"
+        )
+    # Names of our own: Keras would count them, and the second export of a process would have other bytes.
+    inputs = keras.Input(batch_shape=(1, *contract.input.shape), name="image")
+    return keras.Model(inputs, model(inputs), name="classifier")
+
+
+def read_model(path: Path) -> Any:
+    """A `.keras` file or a SavedModel folder as a Keras model: one picture in, one vector of scores out.
+
+    Raises:
+        ExportError: it cannot be loaded, carries code, or is not such a model.
+    """
+    model = read_saved_model(path) if path.is_dir() else _read_keras(path)
+    _check(model, shown(path))
+    return model
+
+
+def _read_keras(path: Path) -> Any:
+    _check_archive(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
+    except Exception as error:  # h5py, zipfile and Keras each raise their own
+        raise ExportError(f"{shown(path)}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what carries code or names it, and say which layer does: `safe_mode` alone says neither."""
+    name = shown(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            config = archive.getinfo("config.json")
+            if unpacked > MAX_UNPACKED_BYTES or config.file_size > _MAX_CONFIG_BYTES:
+                raise ExportError(f"{name}: cannot be loaded: {unpacked:,} bytes unpacked, more than is read")
+            described = json.loads(archive.read(config))
+    except ExportError:
+        raise
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise ExportError(
+            f"{name}: cannot be loaded: no .keras archive ({error}); save it with model.save('model.keras')"
+        ) from error
+    for found in _objects(described):
+        layer = found.get("config", {}).get("name") if isinstance(found.get("config"), dict) else None
+        what = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
+        if found.get("class_name") == "Lambda":
+            raise ExportError(f"{name}: cannot be loaded: {what} is a Lambda, which carries code; use a layer of Keras")
+        if not _is_keras(found.get("module")):
+            raise ExportError(
+                f"{name}: cannot be loaded: {what} is {shown(found.get('class_name'))} of "
+                f"{shown(found.get('module'))}, code that is not part of Keras; use a layer of Keras, or a SavedModel"
+            )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object that Keras would make of a configuration."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            if "class_name" in found:
+                yield found
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
+
+
+def _is_keras(module: object) -> bool:
+    if module in (None, "builtins", "keras"):
+        return True
+    return isinstance(module, str) and module.startswith("keras.") and not module.startswith(_NOT_LAYERS)
+
+
+def _check(model: Any, name: str) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ExportError(
+            f"{name}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected 1 of each; "
+            "export the part of it that classifies"
+        )
+    given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    if len(given) != 4 or None in given[1:]:
+        raise ExportError(
+            f"{name}: input of shape {given}, expected (batch, height, width, channels) with fixed height, width and "
+            "channels: an interpreter runs a dynamic one at 1x1; build it with keras.Input((height, width, channels))"
+        )
+    if given[3] not in (1, 3):
+        raise ExportError(f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last")
+    if len(answer) != 2 or answer[1] is None:
+        raise ExportError(f"{name}: output of shape {answer}, expected (batch, classes)")
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(weight)).all():
+            where = getattr(weight, "path", weight.name)
+            raise ExportError(f"{name}: weights of {where} are not numbers (NaN or infinite); train again")

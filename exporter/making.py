@@ -1,0 +1,67 @@
+"""From a recipe to a sealed file that the target knows every operator of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runtime import Contract, seal
+
+from .edgetpu import Mapping, map_operators
+from .operators import layer_names, placed_operators
+from .preflight import Lack, lacking, refuse, released
+from .recipes import Recipe
+
+#: Makes the FlatBuffer of a recipe; `per_tensor_dense` as for `conversion.convert`.
+Converter = Callable[..., bytes]
+
+
+@dataclass(frozen=True)
+class MadeModel:
+    """A file that is not measured yet.
+
+    Attributes:
+        recipe: what was made.
+        content: the whole file, sealed.
+        notes: what was done beside the recipe, a line each.
+        edgetpu: where each operator would run on a Coral; empty unless asked for.
+    """
+
+    recipe: Recipe
+    content: bytes
+    notes: tuple[str, ...] = ()
+    edgetpu: tuple[Mapping, ...] = ()
+
+
+def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, target: str, edgetpu: bool) -> MadeModel:
+    """Convert, check every operator against the target, and seal.
+
+    Where the target lacks the operator of dense weights with a scale for each channel, the model is converted again
+    with one scale, and a note says so.
+
+    Args:
+        convert: called with the recipe.
+        model: the Keras model, for the names of its layers.
+
+    Raises:
+        ExportError: it cannot be converted, or the target lacks an operator.
+    """
+    layers, notes = layer_names(model), []
+    content = convert(recipe)
+    lacks = lacking(placed_operators(content, layers), target)
+    curable = [lack for lack in lacks if lack.is_per_channel_dense]
+    if curable:
+        content = convert(recipe, per_tensor_dense=True)
+        lacks = lacking(placed_operators(content, layers), target)
+        notes.append(_cured(recipe, curable[0], target))
+    refuse(lacks, recipe.name, target)
+    mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
+    return MadeModel(recipe, seal(content, contract), tuple(notes), mappings)
+
+
+def _cured(recipe: Recipe, lack: Lack, target: str) -> str:
+    return (
+        f"{recipe.name}: {lack.use}, which {released(target)} lacks, was avoided: the weights of dense layers have "
+        f"one scale each instead of one a channel (layer {lack.layer!r} and what is like it)"
+    )

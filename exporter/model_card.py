@@ -1,0 +1,82 @@
+"""`MODEL_CARD.md`: what a person who is handed the files should know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtime import Contract
+
+
+def render(report: Mapping[str, Any], contract: Contract) -> str:
+    """The model card, from `make_report`'s figures."""
+    return "\n".join(_lines(report, contract)) + "\n"
+
+
+def _plain(text: object) -> str:
+    """Text from outside, its Markdown and HTML signs escaped."""
+    return re.sub(r"([\\`*_\[\]#|<>&~])", r"\\\1", str(text))
+
+
+def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
+    made, spec = contract.provenance, contract.input
+    yield f"# Model card: {_plain(made.dataset or 'image classifier')}"
+    yield ""
+    if not report["passed"]:
+        yield "**Not published: a gate failed.** See `report.html`."
+        yield ""
+    yield f"An image classifier for {len(contract.labels)} classes: {', '.join(map(_plain, contract.labels))}."
+    yield ""
+    yield "## Input and output"
+    yield ""
+    yield (
+        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
+        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}. "
+        f"The answer is a score for each class ({contract.task})."
+    )
+    yield ""
+    yield "## Data"
+    yield ""
+    counts = ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
+    dated = f" of {_plain(made.date)}" if made.date else ""
+    yield f"{_plain(made.dataset or 'unnamed')}{dated}: {counts} images. Training seed {made.seed}."
+    yield ""
+    yield "## Figures on the test images"
+    yield ""
+    yield from _table(report)
+    yield ""
+    yield "## Recall of each class"
+    yield ""
+    yield from _recalls(report)
+    yield ""
+    yield "## Limits"
+    yield ""
+    yield (
+        "The figures hold for images like the test images. The model always answers with one of its classes, also "
+        "for a picture that shows none of them; and its scores are not tuned to be probabilities of being right "
+        "(calibration error above)."
+    )
+    yield from (f"\n- {_plain(line)}" for line in report["warnings"])
+
+
+def _table(report: Mapping[str, Any]) -> Iterator[str]:
+    yield "| file | bytes | accuracy | 95 % interval | drop (points) | agreement | calibration error | gate |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for model in report["models"]:
+        low, high = model["accuracy_interval"]
+        yield (
+            f"| {_plain(model['file'])} | {model['bytes']:,} | {model['accuracy']:.4f} | {low:.4f} to {high:.4f} | "
+            f"{100 * model['drop']:.2f} | {model['agreement']:.4f} | {model['calibration_error']:.4f} | "
+            f"{_plain(model['gate'])} |"
+        )
+
+
+def _recalls(report: Mapping[str, Any]) -> Iterator[str]:
+    models = report["models"]
+    yield "| class | " + " | ".join(_plain(model["file"]) for model in models) + " |"
+    yield "|---" * (len(models) + 1) + "|"
+    for label in report["labels"]:
+        cells = [model["recall"][label] for model in models]
+        shown = ["no images" if cell is None else f"{cell:.4f}" for cell in cells]
+        yield f"| {_plain(label)} | " + " | ".join(shown) + " |"

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from exporter.gates import Gate, Limits, check_gates
+
+FOUND = {"drop": 0.02, "class_drop": 0.1, "agreement": 0.97, "size": 1000, "latency_ms": 2.5}
+
+
+def names(limits: Limits, *, passed: bool) -> list[str]:
+    return [gate.name for gate in check_gates(limits, **FOUND) if gate.passed == passed]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "kept", "broken", "name"),
+    [
+        ("max_drop", 0.02, 0.019, "drop"),
+        ("max_class_drop", 0.1, 0.099, "class-drop"),
+        ("min_agreement", 0.97, 0.971, "agreement"),
+        ("max_bytes", 1000, 999, "bytes"),
+        ("max_latency_ms", 2.5, 2.4, "latency"),
+    ],
+)
+def test_each_gate_by_itself(option: str, kept: float, broken: float, name: str) -> None:
+    none = Limits(max_drop=None)
+    assert check_gates(none, **FOUND) == ()  # type: ignore[arg-type]
+    only = {"max_drop": None}
+    assert names(Limits(**{**only, option: kept}), passed=True) == [name]
+    assert names(Limits(**{**only, option: broken}), passed=False) == [name]
+
+
+def test_the_default_is_one_point_of_accuracy() -> None:
+    assert names(Limits(), passed=False) == ["drop"]
+
+
+def test_all_that_fail_are_named() -> None:
+    strict = Limits(0.0, 0.0, 1.0, 1, 0.1)
+    assert names(strict, passed=False) == ["drop", "class-drop", "bytes", "latency", "agreement"]
+
+
+def test_binary_fractions_do_not_fail_a_gate() -> None:
+    found = {**FOUND, "drop": 0.97 - 0.96}
+    assert all(gate.passed for gate in check_gates(Limits(max_drop=0.01), **found))  # type: ignore[arg-type]
+
+
+def test_a_gate_says_what_was_found_and_what_was_allowed() -> None:
+    assert Gate("drop", 0.0312, 0.01, False).describe() == "loses 3.12 points of accuracy, --max-drop allows 1.00"
+    assert Gate("latency", 3.0, 2.0, False).describe() == "takes 3.000 ms an image here, --max-latency-ms allows 2.000"
+
+
+def test_a_latency_is_not_in_the_report() -> None:
+    assert Gate("latency", 3.0, 2.0, False).as_dict() == {"name": "latency", "limit": 2.0, "passed": False}
+    assert Gate("bytes", 3, 2, False).as_dict()["value"] == 3
