@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .errors import ExportError
 from .run import Run
+from .scoring import REASON_SUFFIX
 from .statistics import (
     Interval,
     Reliability,
@@ -74,7 +75,9 @@ def score_model(model: Path, run: Run, split: str = "test", library: str = "auto
         command = [sys.executable, "-m", "exporter.scoring", str(model.resolve()), str(run.folder.resolve())]
         status = subprocess.run([*command, str(out), split, library], cwd=_PACKAGE_ROOT, check=False).returncode
         if status != 0:
-            raise ExportError(f"{model.name}: scoring ended with status {status}; its reason stands above")
+            reason = Path(f"{out}{REASON_SUFFIX}")
+            told = reason.read_text(encoding="utf-8") if reason.is_file() else f"its process ended with status {status}"
+            raise ExportError(f"{model.name}: cannot be scored: {told}")
         with np.load(out, allow_pickle=False) as found:
             scores, seconds, interpreter = found["scores"], found["seconds"], str(found["interpreter"])
     median, p95 = (round(float(np.percentile(seconds, q)) * 1000, 4) for q in (50, 95))

@@ -58,8 +58,8 @@ def _explain(error: Exception, layers: Collection[str]) -> str:
     """The converter's reason in one line: the operations that have no built-in operator, with their layers."""
     text = str(error)
     found = re.findall(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither a custom op', text)
-    if not found:
-        return " ".join(text.split())[:500]
+    if not found:  # the same line for each layer, as a rule
+        return " ".join(" ".join(dict.fromkeys(text.splitlines())).split())[:500]
     named = dict.fromkeys(f"{operation} of layer {layer_of(path, layers)!r}" for path, operation in found)
     return f"no built-in operator for {', '.join(named)}; replace the layer by one of ordinary operators"
 

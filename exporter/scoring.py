@@ -21,6 +21,8 @@ from runtime.quiet import held_stderr
 from .run import read_material
 
 _WARM_UP = 10
+#: Of the file beside the scores that says why there are none.
+REASON_SUFFIX = ".reason"
 
 
 def score(model: str, run_folder: str, out: str, split: str, library: str) -> None:
@@ -58,5 +60,6 @@ if __name__ == "__main__":
         score(*sys.argv[1:6])
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as problem:
-        sys.exit(describe(problem))
+    except Exception as problem:  # whatever it is, the exporter tells it in its own error
+        Path(sys.argv[3] + REASON_SUFFIX).write_text(describe(problem), encoding="utf-8")
+        sys.exit(1)

@@ -16,6 +16,7 @@ from PIL import Image
 from exporter.accuracy import score_model
 from exporter.calibration import calibration_pixels
 from exporter.conversion import convert
+from exporter.errors import ExportError
 from exporter.loading import load_model
 from exporter.making import make
 from exporter.preflight import DEFAULT_TARGET, runnable_library
@@ -70,6 +71,13 @@ def _write_run(folder: Path, name: str) -> Run:
     return read_run(folder)
 
 
+#: What does not go, and why: 16-bit kernels are few, and one of them refuses the scales of these random weights.
+REFUSED = {
+    ("MobileNetV2", "int16x8"): "no_integer_overflow_from_quantization",
+    ("MobileNetV3Small", "int16x8"): "Quantization to 16x8-bit not yet supported for op: 'HARD_SWISH'",
+}
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_mode_runs_on_the_target_or_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
     library, unproved = runnable_library(DEFAULT_TARGET)
@@ -80,10 +88,17 @@ def test_every_mode_runs_on_the_target_or_is_refused_with_the_reason(name: str, 
     reference = None
     for mode in MODES:
         recipe = Recipe.of(mode)
-        made = make(converter, model, recipe, run.contract, DEFAULT_TARGET, edgetpu=False)
         path = tmp_path / f"{recipe.name}.tflite"
-        path.write_bytes(made.content)
-        scored = score_model(path, run, library=library)
+        try:
+            made = make(converter, model, recipe, run.contract, DEFAULT_TARGET, edgetpu=False)
+            path.write_bytes(made.content)
+            scored = score_model(path, run, library=library)
+        except ExportError as error:
+            if REFUSED.get((name, mode), "?") not in str(error):
+                raise
+            print(f"{name:20} {mode:8} refused: {error}")
+            continue
+        assert (name, mode) not in REFUSED
         assert scored.interpreter == "tflite-runtime 2.14.0"
         assert np.isfinite(scored.scores).all()
         assert scored.scores.sum(axis=1) == pytest.approx(np.ones(_TEST), abs=0.05)
