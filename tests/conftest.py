@@ -121,7 +121,7 @@ def nan_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with {binary,multilabel}-{float32,int8}.tflite: the sigmoid of the mean pixel, 0 to 1."""
+    """A folder with {binary,multilabel}-{float32,int8}.tflite: the sigmoid of 0.25 + the mean pixel, 0 to 1."""
     if READY_MADE is not None:
         return READY_MADE
     from tests import models_for_tests

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from runtime.interpreter import choose
 from tests.conftest import Exported, Samples, run_pocketlens
 
 ROOT = Path(__file__).parents[1]
@@ -27,30 +29,68 @@ def python(device: Path, *arguments: object, cwd: Path | None = None) -> subproc
     return subprocess.run(command, cwd=cwd or device, env=environment, capture_output=True, text=True, check=False)
 
 
+def interpreter_of(device: Path) -> str:
+    return python(device, "-c", "from runtime.interpreter import choose; print(choose())").stdout.strip()
+
+
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel and what the wheel asks for."""
-    folder = tmp_path_factory.mktemp("device")
-    source = folder / "source"
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that nothing an earlier build left can get in."""
+    folder = tmp_path_factory.mktemp("wheel")
     ignore = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, source, ignore=ignore)
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", source], check=True, capture_output=True
-    )
-    venv.create(folder / "venv", with_pip=True)
-    (wheel,) = (folder / "dist").glob("pocketlens-*.whl")
-    done = python(folder / "venv", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
-    assert done.returncode == 0, done.stderr
-    return folder / "venv"
+    shutil.copytree(ROOT, folder / "source", ignore=ignore)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", folder / "source"]
+    subprocess.run(command, check=True, capture_output=True)
+    (found,) = (folder / "dist").glob("pocketlens-*.whl")
+    return found
 
 
-def test_what_the_bare_install_brings(device: Path) -> None:
-    listed = json.loads(python(device, "-m", "pip", "list", "--format", "json").stdout)
+def environment(folder: Path, *installs: Sequence[object]) -> Path:
+    venv.create(folder, with_pip=True)
+    for arguments in installs:
+        done = python(folder, "-m", "pip", "install", "-q", *arguments)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare_device(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """A virtual environment with the wheel and what the wheel asks for."""
+    return environment(tmp_path_factory.mktemp("bare") / "venv", ("-c", ROOT / "constraints.txt", wheel))
+
+
+@pytest.fixture(scope="module")
+def litert_device(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """The other interpreter, with numpy 2, whatever this Python's own would be."""
+    needed = ("ai-edge-litert>=2.1", "numpy>=2", "pillow", "click")
+    return environment(tmp_path_factory.mktemp("litert") / "venv", needed, ("--no-deps", wheel))
+
+
+@pytest.fixture(params=["bare", "litert"])
+def device(request: pytest.FixtureRequest) -> Path:
+    """An environment as a device has it, with either interpreter."""
+    if request.param == "litert" and sys.version_info >= (3, 12):
+        pytest.skip("the bare install has ai-edge-litert and numpy 2 already")
+    found: Path = request.getfixturevalue(f"{request.param}_device")
+    return found
+
+
+def test_what_the_bare_install_brings(bare_device: Path) -> None:
+    listed = json.loads(python(bare_device, "-m", "pip", "list", "--format", "json").stdout)
     names = {entry["name"].lower().replace("_", "-") for entry in listed}
     assert not names - ALLOWED
     assert names & INTERPRETERS
     if "tflite-runtime" in names:
         assert names <= {"pip", "setuptools", "numpy", "pillow", "click", "pocketlens", "tflite-runtime"}
+
+
+def test_doctor_finds_the_interpreter_of_each_environment(device: Path) -> None:
+    done = python(device, "-m", "runtime.cli", "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    chosen = interpreter_of(device)
+    numpy_version = python(device, "-c", "import numpy; print(numpy.__version__)").stdout
+    assert (chosen == "tflite_runtime") == numpy_version.startswith("1.")
+    assert any(json.loads(line)["subject"].startswith(chosen) for line in done.stdout.splitlines())
 
 
 def test_the_command_classifies(device: Path, digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
@@ -60,7 +100,15 @@ def test_the_command_classifies(device: Path, digits_export: Exported, digits_sa
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         here = run_pocketlens("classify", "--json", "--model", model, *paths)
-        assert done.stdout == here.stdout
+        for there, line in zip(map(json.loads, done.stdout.splitlines()), here.stdout.splitlines(), strict=True):
+            expected = json.loads(line)
+            assert there["path"] == expected["path"]
+            (answer, *_), (wanted, *_) = there["predictions"], expected["predictions"]
+            assert answer["label"] == wanted["label"]
+            # A step of a quantized score is 1/256, and the two interpreters may differ by two.
+            assert answer["score"] == pytest.approx(wanted["score"], abs=2 / 256)
+        if interpreter_of(device) == choose():
+            assert done.stdout == here.stdout
 
 
 def test_the_program_of_the_readme_runs(
@@ -77,21 +125,21 @@ def test_the_program_of_the_readme_runs(
     assert len(done.stdout.splitlines()) == 3
 
 
-def test_nothing_of_the_workstation_is_imported(device: Path) -> None:
+def test_nothing_of_the_workstation_is_imported(bare_device: Path) -> None:
     code = "import sys; from runtime import *; print(*sys.modules)"
-    loaded = {name.partition(".")[0] for name in python(device, "-c", code).stdout.split()}
+    loaded = {name.partition(".")[0] for name in python(bare_device, "-c", code).stdout.split()}
     assert "runtime" in loaded
     assert not loaded & {"tensorflow", "keras", "sklearn", "matplotlib", "scipy", "trainer", "exporter"}
 
 
 @pytest.mark.parametrize("arguments", [("train", "--dataset", "digits", "--out", "x"), ("export", "x", "--out", "y")])
-def test_a_command_of_the_workstation_says_what_it_needs(device: Path, arguments: tuple[str, ...]) -> None:
-    done = python(device, "-m", "runtime.cli", *arguments)
+def test_a_command_of_the_workstation_says_what_it_needs(bare_device: Path, arguments: tuple[str, ...]) -> None:
+    done = python(bare_device, "-m", "runtime.cli", *arguments)
     assert done.returncode == 1
     assert "pip install 'pocketlens[workstation]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_help_works_without_the_workstation(device: Path) -> None:
+def test_help_works_without_the_workstation(bare_device: Path) -> None:
     for command in ("classify", "watch", "info", "bench", "doctor", "train", "export"):
-        assert python(device, "-m", "runtime.cli", command, "--help").returncode == 0
+        assert python(bare_device, "-m", "runtime.cli", command, "--help").returncode == 0

@@ -199,7 +199,7 @@ assert classifier.classify(image) == expected
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     command = [sys.executable, "-c", code, str(digits_export.float32), str(digits_samples.files[0])]
-    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -232,7 +232,7 @@ def test_tensorflow_imported_first_is_explained(digits_export: Exported) -> None
 def test_the_other_tasks(task: str, mode: str, task_models: Path) -> None:
     classifier = Classifier(task_models / f"{task}-{mode}.tflite")
     white = np.full((4, 4), 255, np.uint8)
-    probability = 1 / (1 + np.exp(-1))
+    probability = 1 / (1 + np.exp(-1.25))
     expected = [1 - probability, probability] if task == "binary" else [probability] * 3
     np.testing.assert_allclose(classifier.scores(white), expected, atol=0.01)
     assert classifier.classify(white)[0].label == ("yes" if task == "binary" else "a")
