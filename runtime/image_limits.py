@@ -59,16 +59,17 @@ class Reader(io.BytesIO):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self._left = MAX_READS
+        self._limit = self._left = MAX_READS
 
     def allow(self, reads: int) -> None:
         """So many more."""
+        self._limit += reads
         self._left += reads
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise ImageError(f"more than {MAX_READS:,} blocks, the limit; save it again")
+            raise ImageError(f"more than {self._limit:,} blocks, the limit; save it again")
         return super().read(size)
 
 

@@ -60,7 +60,7 @@ def _images(model: str, cases: Sequence[list[Any]], findings: Path) -> Iterator[
     special = [case for case in cases if case[0] == "file"]
     others = [case for case in cases if case[0] != "file"]
     yield from run_cases(["images", model], special, findings, limit=images.BUILD_SECONDS)
-    yield from run_cases(["images", model], others, findings, limit=2 * CASE_SECONDS)
+    yield from run_cases(["images", model], others, findings, limit=6 * CASE_SECONDS)
 
 
 def _report(summaries: Sequence[Summary], folder: Path) -> None:

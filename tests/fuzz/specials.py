@@ -134,7 +134,7 @@ def _noise(mode: str, megapixels: float, kind: str, **options: Any) -> bytes:
 
 #: Largest pictures that are still decoded, in every mode: where memory peaks.
 _PEAKS: dict[str, Callable[[], bytes]] = {}
-for _mega in (11.9, 19.9, 31.9):
+for _mega in (19.9, 31.9):
     for _mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         _PEAKS[f"{_mega}MP-{_mode}.png"] = lambda m=_mode, n=_mega: _flat(m, n, "PNG", compress_level=1)
     _PEAKS[f"{_mega}MP-transparency.png"] = lambda n=_mega: _flat("P", n, "PNG", transparency=0)
@@ -160,7 +160,7 @@ for _mega in (11.9, 19.9, 31.9):
 _PEAKS["4MP-noise.png"] = lambda: _noise("RGBA", 15.0, "PNG", compress_level=0)
 _PEAKS["noise.tif"] = lambda: _noise("RGB", 20.0, "TIFF")
 _PEAKS["noise.bmp"] = lambda: _noise("RGB", 20.0, "BMP")
-for _mega in (3.9, 7.9, 11.9, 15.9):
+for _mega in (7.9, 11.9, 15.9):
     for _lossless in (False, True):
         for _mode in ("RGB", "RGBA"):
             _PEAKS[f"{_mega}MP-{_mode}-{_lossless}.webp"] = lambda m=_mode, n=_mega, x=_lossless: _flat(

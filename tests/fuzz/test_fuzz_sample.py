@@ -40,7 +40,7 @@ SPECIALS = (
     "fewer-strips.tif",
     "tags-claimed.tif",
     "tile-claimed.tif",
-    "11.9MP-RGBA.png",
+    "19.9MP-RGBA.png",
 )
 
 
