@@ -22,6 +22,8 @@ MAX_SIDE = 65_535
 #: The encoded image and its pixels, in every form that exists at once. With an interpreter, numpy and Pillow beside
 #: it, a process stays below 300 MB.
 MAX_MEMORY_BYTES = 208 * 10**6
+#: Coefficients of a JPEG in several scans. libjpeg takes them beside whatever earlier pictures left in the heap.
+MAX_COEFFICIENT_BYTES = 128 * 10**6
 #: Times that a parser may ask for more. Pillow's own stay below a few thousand on real files.
 MAX_READS = 100_000
 #: Run lengths of BMP are decoded in Python, pixel by pixel, with two reads for each run.
@@ -102,7 +104,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
         raise ImageError(f"{width} x {height} pixels, a side of more than {MAX_SIDE:,}, the limit")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
-    needed = size + width * height * _bytes_per_pixel(image, channels, turns)
+    needed = size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
     if needed > MAX_MEMORY_BYTES:
         raise ImageError(
             f"{width} x {height} pixels of {image.format} {image.mode} take {needed // 10**6} MB, more than "
@@ -131,13 +133,24 @@ def _bytes_per_pixel(image: Image.Image, channels: int, turns: bool) -> int:
     return cost
 
 
+def _tiff_buffer(image: Any) -> int:
+    """Bytes of a TIFF's largest strip or tile, which libtiff unpacks whole; 0 for other formats."""
+    if image.format != "TIFF":
+        return 0
+    width, height = image.size
+    rows, tile_width, tile_height = (image.tag_v2.get(tag) for tag in (278, 322, 323))
+    if isinstance(tile_width, int) and isinstance(tile_height, int):
+        return 4 * tile_width * tile_height
+    return int(4 * width * min(height, rows if isinstance(rows, int) else height))
+
+
 def _check_jpeg(data: bytes) -> None:
     """Refuse a JPEG in many scans whose coefficients would not fit, or would be walked over too often.
 
     A picture in one scan is decoded row by row. One in several, as every progressive one is, needs all the
     coefficients of the full scale at once, however small the scale that is asked for: 2 bytes for each sample.
     """
-    at, components, pixels, several, exif = 2, 0, 0, False, 0
+    at, components, pixels, samples, several, exif = 2, 0, 0, 0.0, False, 0
     for _ in range(MAX_READS):
         at = data.find(b"\xff", at)
         if at < 0 or at + 10 > len(data):
@@ -150,23 +163,30 @@ def _check_jpeg(data: bytes) -> None:
         if marker in _FRAMES:
             several = marker not in (0xC0, 0xC1)
             components, pixels = data[at + 9], rows * columns
+            samples = _samples_per_pixel(data[at + 10 : at + 10 + 3 * components])
         elif data.startswith(_EXIF, at + 4):
             exif += length
             if exif > MAX_JOINED_EXIF_BYTES:
                 raise ImageError(f"a JPEG with more than {MAX_JOINED_EXIF_BYTES // 2**20} MiB of EXIF, the limit")
         elif marker == _START_OF_SCAN[1]:
             if several or data[at + 4] != components:
-                _check_scans(data, 2 * components * pixels, pixels)
+                _check_scans(data, pixels, samples)
             return
         at += 2 + length
 
 
-def _check_scans(data: bytes, coefficients: int, pixels: int) -> None:
-    needed = len(data) + coefficients
-    if needed > MAX_MEMORY_BYTES:
+def _samples_per_pixel(components: bytes) -> float:
+    """From a frame's description of its components: number, sampling factors, table; 3 for 4:4:4, 1.5 for 4:2:0."""
+    areas = [(factors >> 4) * (factors & 15) for factors in components[1::3]]
+    return sum(areas) / max(1, *areas) if areas else 0.0
+
+
+def _check_scans(data: bytes, pixels: int, samples: float) -> None:
+    needed = int(2 * samples * pixels)
+    if needed > MAX_COEFFICIENT_BYTES:
         raise ImageError(
             f"a progressive JPEG of {pixels / 1e6:.0f} million pixels takes {needed // 10**6} MB, more than "
-            f"{MAX_MEMORY_BYTES // 10**6}, the limit; save it as a baseline JPEG, or smaller"
+            f"{MAX_COEFFICIENT_BYTES // 10**6}, the limit; save it as a baseline JPEG, or smaller"
         )
     scans = data.count(_START_OF_SCAN)
     if scans > MAX_SCANS:

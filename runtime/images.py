@@ -201,7 +201,8 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         return _in_strips(image, mode, lambda strip: _on_background(strip, spec).convert(mode))
-    return image.convert(mode)
+    # Some conversions take a way round: CMYK becomes grey by way of a whole picture in colour.
+    return _in_strips(image, mode, lambda strip: strip.convert(mode))
 
 
 def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:

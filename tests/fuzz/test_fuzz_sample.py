@@ -58,13 +58,13 @@ def test_hostile_images_are_answered_or_refused_in_little_memory(digits_export: 
     assert len(outcomes) == len(cases)
     assert [o for o in outcomes if o.kind not in ("refused", "answered") or o.peak_mb > images.PEAK_MB] == []
     whole = [o for o in outcomes if o.case[0] == "whole" and o.kind != "answered"]
-    assert [o.case[1] for o in whole] == ["F.tif"]  # floating-point pixels have no range
+    assert [o.case[1] for o in whole] == list(images.UNREADABLE)
 
 
 def test_the_command_on_a_folder_of_hostile_images(digits_export: Exported, tmp_path: Path) -> None:
-    summary = classify_folder(str(digits_export.int8), tmp_path / "images", 150, SEED)
+    summary = classify_folder(str(digits_export.int8), tmp_path / "images", 200, SEED)
     assert summary.findings == []
-    assert summary.cases > 150
+    assert summary.cases > 200
     assert summary.counts["refused"] > 50
 
 

@@ -138,3 +138,22 @@ def test_an_rle_bmp_of_many_runs_is_read() -> None:
     rows = b"".join(b"".join(bytes((1, n % 256)) for n in range(400)) + b"\0\0" for _ in range(400)) + b"\0\1"
     pixels = load_pixels(io.BytesIO(rle_bmp((400, 400), rows)), ImageInput(400, 400, "grey"))
     np.testing.assert_array_equal(pixels[0, :, 0], np.arange(400) % 256)
+
+
+def test_the_scans_of_a_jpeg_are_counted_by_its_sampling() -> None:
+    """36 million pixels: 4:2:0 needs 3 bytes for each, 4:4:4 needs 6."""
+    for subsampling, refused in ((2, False), (0, True)):
+        data = bytearray(flat("RGB", 64, 64, "JPEG", progressive=True, subsampling=subsampling))
+        at = data.index(b"\xff\xc2")
+        data[at + 5 : at + 9] = struct.pack(">HH", 6000, 6000)
+        if refused:
+            with pytest.raises(ImageError, match="progressive JPEG of 36 million pixels takes 216 MB"):
+                load_pixels(bytes(data), GREY)
+        else:
+            assert load_pixels(bytes(data), GREY).shape == (4, 4, 1)
+
+
+def test_a_tiff_in_one_strip_is_bounded_by_the_strip() -> None:
+    image = Image.new("RGBA", (5_400, 5_400))
+    with pytest.raises(ImageError, match="save it smaller"):
+        load_pixels(encoded(image, "TIFF", compression="tiff_lzw", tiffinfo={278: 5_400}), GREY)
