@@ -7,6 +7,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# What `make device` emulates, and the Pythons that `make slim` tries; empty for all.
+TARGETS ?=
+SLIM_PYTHONS ?=
+
 DATASET ?= digits
 OUT ?= build/$(shell basename "$(DATASET)")
 DATA_DIR ?=
@@ -16,7 +20,7 @@ SEED ?=
 SECONDS ?= 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench fuzz soak wheel clean distclean
+.PHONY: help export test check format proof bench fuzz soak wheel device slim clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -49,8 +53,8 @@ format: $(VENV)/dev.stamp ## Put the code into its format
 proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (half an hour)
 	$(BIN)/python -m pytest -m slow -rP
 
-bench: $(VENV)/dev.stamp ## Measure what the runtime costs over a bare interpreter loop
-	$(BIN)/python -m tests.bench.classify_overhead
+bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
+	$(BIN)/python -m tests.bench
 
 fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
 	$(BIN)/python -m tests.fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
@@ -61,6 +65,12 @@ soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 ca
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(BIN)/python -m build --wheel --outdir dist .
+
+device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
+	$(BIN)/python -m tests.device.check device $(TARGETS)
+
+slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found: SLIM_PYTHONS="python3.11 python3.13"
+	$(BIN)/python -m tests.device.check slim $(SLIM_PYTHONS)
 
 clean: ## Remove what was built: models, runs, wheels, caches
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

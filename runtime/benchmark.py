@@ -19,9 +19,11 @@ import numpy as np
 from PIL import Image
 
 from .classifier import Classifier
-from .errors import InterpreterError
+from .errors import PocketlensError
+from .foreign.adoption import adopting
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
+from .model_file import read_model
 from .quiet import held_stderr
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -40,17 +42,23 @@ def combinations(max_threads: int) -> Iterator[tuple[str, int]]:
             threads *= 2
 
 
-def measure(model: Path, picture: bytes, library: str, threads: int, rounds: int) -> dict[str, Any]:
+def measure(
+    model: Path, picture: bytes, library: str, threads: int, rounds: int, known: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One combination, measured in a process of its own.
 
     Args:
         picture: an encoded picture to classify, such as `example_picture()`.
+        known: what is known of a model of someone else's, as for `Classifier`.
 
     Returns:
         interpreter, threads, load_ms, first_call_ms; preprocessing_ms, invoke_ms and call_ms, each with median,
         p95 and p99; images_per_second; peak_memory_mb. Or interpreter, threads and error.
     """
-    arguments = [str(model.resolve()), library, str(threads), str(rounds)]
+    known = dict(known or {})
+    if isinstance(known.get("labels"), str):  # the child works in another folder
+        known["labels"] = str(Path(known["labels"]).resolve())
+    arguments = [str(model.resolve()), library, str(threads), str(rounds), json.dumps(known)]
     command = [sys.executable, "-c", "from runtime.benchmark import _child; _child()", *arguments]
     try:
         done = subprocess.run(
@@ -98,13 +106,15 @@ def recommend(rows: Sequence[dict[str, Any]]) -> str:
 def _child() -> None:
     """Measure one combination and print it as JSON; the picture comes on standard input."""
     path, library, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    known = json.loads(sys.argv[5])
     picture = sys.stdin.buffer.read()
     try:
+        read_model(path, adopting(known, library=library))  # a trial of the model is no part of its load
         with held_stderr():
             started = time.perf_counter()
-            classifier = Classifier(path, num_threads=threads, interpreter=library)
+            classifier = Classifier(path, num_threads=threads, interpreter=library, **known)
             load = time.perf_counter() - started
-    except InterpreterError as error:
+    except PocketlensError as error:
         sys.exit(str(error))
     started = time.perf_counter()
     classifier.classify(picture)

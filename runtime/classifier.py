@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -14,9 +15,9 @@ from . import interpreter as interpreters
 from .contract import Contract
 from .defaults import DEFAULT_TOP
 from .engines import EnginePool
-from .errors import ImageError, InterpreterError, ModelFileError
+from .errors import ContractError, ImageError, InterpreterError, ModelFileError
 from .images import ImageSource
-from .model_file import ModelSource, read_model
+from .model_file import ModelSource, is_sealed, read_model
 from .prediction import Prediction, choose_labels, rank
 from .preprocessing import Preprocessor, TensorSpec
 
@@ -31,10 +32,15 @@ class Classifier:
         interpreter: `"auto"` (tflite-runtime where it is installed, else ai-edge-litert), `"tflite_runtime"`
             or `"ai_edge_litert"`.
         delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
+        contract: of a model of someone else's, which has none inside.
+        foreign: or what is known of such a model, by the names of `foreign.ForeignOptions`: `labels="labels.txt"`,
+            `colour`, `resize`, `filter`, `background`, `mean`, `std`, `task`. What its TFLite metadata says need not
+            be said. Before it is trusted it is tried in a child process.
 
     Raises:
-        ModelFileError: missing, foreign, truncated or changed, or its tensors are not what its contract says.
-        ContractError: its contract is one that this version cannot obey.
+        ModelFileError: missing, truncated or changed, its tensors are not what its contract says, or it is someone
+            else's and does not say what is needed.
+        ContractError: its contract is one that this version cannot obey; or the labels or options do not fit it.
         InterpreterError: no interpreter that works is installed, or it refuses the model or the delegate.
 
     Any number of threads may call at once: each call has an interpreter to itself. A forked process builds its
@@ -53,14 +59,28 @@ class Classifier:
         num_threads: int = 1,
         interpreter: str = interpreters.AUTO,
         delegate: str | None = None,
+        contract: Contract | None = None,
+        **foreign: Any,
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
-        file = read_model(model)
+
+        def adopt(content: bytes, name: str) -> Contract:
+            from .foreign.adoption import adopting  # a sealed model needs none of it
+
+            return adopting(foreign, contract, interpreter, delegate)(content, name)
+
+        file = read_model(model, adopt)
+        sealed = is_sealed(file.content)
+        if sealed and (contract or foreign):
+            given = ", ".join(foreign) or "contract"
+            raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {given}")
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content
         self._options: dict[str, Any] = {"num_threads": num_threads, "interpreter": interpreter, "delegate": delegate}
+        if not sealed:  # the labels' file need not be there where it is unpickled
+            self._options["contract"] = file.contract
 
     @classmethod
     def from_interpreter(cls, contract: Contract, build: Callable[[], interpreters.Interpreter]) -> Classifier:
@@ -232,7 +252,7 @@ def _dequantizer(output: TensorSpec) -> Callable[[npt.NDArray[Any]], npt.NDArray
 def _check_shapes(contract: Contract, given: TensorSpec, answer: TensorSpec, name: str) -> None:
     if given.shape != (1, *contract.input.shape):
         raise ModelFileError(f"{name}: input of shape {given.shape}, its contract says {(1, *contract.input.shape)}")
-    if answer.shape != (1, contract.outputs):
+    if math.prod(answer.shape) != contract.outputs:  # others' models may answer with 1 x 1 x 1 x labels
         raise ModelFileError(
             f"{name}: output of shape {answer.shape}, its contract names {len(contract.labels)} labels "
             f"for the task {contract.task}"

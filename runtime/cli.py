@@ -9,6 +9,7 @@ from typing import NoReturn
 #: Name to ("module:attribute", one line of help).
 COMMANDS = {
     "classify": ("runtime.commands.classify:COMMAND", "Classify images with an exported model."),
+    "watch": ("runtime.commands.watch:watch", "Classify each image that arrives in a folder, once."),
     "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
     "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),

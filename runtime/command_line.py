@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -98,7 +99,9 @@ def click_command(declared: DeclaredCommand) -> Command:
     def callback(context: click.Context, /, **values: Any) -> None:
         context.exit(declared.run(**values))
 
-    parameters: list[click.Parameter] = [_click_option(option) for option in declared.options]
+    parameters: list[click.Parameter] = [
+        click.Option([*option.flags, option.parameter], **_click_settings(option)) for option in declared.options
+    ]
     if declared.argument:
         parameters.append(click.Argument([declared.argument], nargs=-1, metavar=declared.metavar))
     return Command(
@@ -110,9 +113,38 @@ def click_command(declared: DeclaredCommand) -> Command:
     )
 
 
-def _click_option(option: Option) -> click.Option:
+def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that gives declared options to a click command's function."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            flags = [*option.flags, option.parameter]
+            function = click.option(*flags, **_click_settings(option))(function)
+        return function
+
+    return decorate
+
+
+class _Typed(click.ParamType[Any]):
+    """A value that a function of ours reads."""
+
+    name = "text"
+
+    def __init__(self, option: Option) -> None:
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):  # converted already
+            return value
+        try:
+            return self._option.convert(value)
+        except ValueError:
+            self.fail(f"{value!r} is not {self._option.metavar}", param, ctx)
+
+
+def _click_settings(option: Option) -> dict[str, Any]:
     ranged = option.minimum is not None or option.maximum is not None
-    kind: click.ParamType[Any] | type = option.type
+    kind: Any = option.type if option.type in (str, int, float) else _Typed(option)
     if option.choices:
         kind = click.Choice(option.choices)
     elif ranged and option.type is int:
@@ -120,16 +152,15 @@ def _click_option(option: Option) -> click.Option:
         kind = click.IntRange(low, high)
     elif ranged:
         kind = click.FloatRange(option.minimum, option.maximum)
-    return click.Option(
-        [*option.flags, option.parameter],
-        type=None if option.type is bool else kind,
-        is_flag=option.type is bool,
-        default=option.start,
-        multiple=option.multiple,
-        metavar=option.metavar,
-        show_default=option.show_default,
-        help=option.help,
-    )
+    return {
+        "type": None if option.type is bool else kind,
+        "is_flag": option.type is bool,
+        "default": option.start,
+        "multiple": option.multiple,
+        "metavar": option.metavar,
+        "show_default": option.show_default,
+        "help": option.help,
+    }
 
 
 def usage_error(declared: DeclaredCommand, error: UsageError) -> int:

@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import PocketlensError
+from .errors import ModelFileError, PocketlensError
+from .files import read_regular_file
+from .foreign.adoption import refuse_ours
 from .interpreter import LIBRARIES, installed
-from .model_file import read_model
+from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
+from .tflite.structure import check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
@@ -193,11 +196,30 @@ def throttling(text: str) -> Finding:
 
 def _model(path: str) -> list[Finding]:
     try:
-        file = read_model(path)
+        content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
+        sealed = is_sealed(content)
+        if sealed:
+            read_model(path)
+        else:
+            refuse_ours(content, name)
+            check_structure(content, name)
     except PocketlensError as error:
         return [Finding("model", ERROR, str(error), "copy it again, or export it again")]
-    findings = [Finding("model", OK, f"{file.name}: {len(file.content):,} bytes, intact")]
-    for name in installed():
+    whole = "intact" if sealed else "not made by Pocketlens; nothing shows whether its weights are whole"
+    findings = [Finding("model", OK, f"{name}: {len(content):,} bytes, {whole}")]
+    findings += _operators(content, name)
+    for library in installed():
         cure = "export it for this interpreter, or install the other one"
-        findings.append(_run(f"model on {LIBRARIES[name]}", name, Path(path), cure))
+        findings.append(_run(f"model on {LIBRARIES[library]}", library, Path(path), cure))
     return findings
+
+
+def _operators(content: bytes, name: str) -> list[Finding]:
+    from .inspection import lacking  # numpy is not needed to look at the rest
+
+    try:
+        structure = check_structure(content, name)
+    except PocketlensError as error:
+        return [Finding("structure", ERROR, str(error), "copy it again, or export it again")]
+    cure = "export it for that interpreter, or install ai-edge-litert in its newest version"
+    return [Finding("operators", WARNING, text, cure) for text in lacking(structure)]

@@ -23,6 +23,14 @@ class InterpreterError(PocketlensError, RuntimeError):
     """No TensorFlow Lite interpreter that works is installed, or it refused the model."""
 
 
+class WatchError(PocketlensError, OSError):
+    """A folder that cannot be watched: gone, watched already, or its journal is damaged or cannot be written."""
+
+
+class ActionError(PocketlensError, RuntimeError):
+    """An answered image that could not be moved, or whose command failed."""
+
+
 class UsageError(PocketlensError, ValueError):
     """A command was called with options or arguments that do not go together."""
 

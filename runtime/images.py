@@ -165,8 +165,8 @@ def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
 
 def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
     """Decode, at reduced scale where a JPEG is much larger than wanted, and turn upright."""
-    # Twice the wanted size is left for the filter; the larger side serves both, upright or not.
-    wanted = 2 * max(spec.height, spec.width)
+    # At least the wanted size is left for the filter; the larger side serves both, upright or not.
+    wanted = max(spec.height, spec.width)
     image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
     check_decoding(image, size, spec.channels, turns=False)
     # Before the orientation is asked for, which may stand behind the pixels: damage to these would be passed over.

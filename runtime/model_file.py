@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from .contract import Contract
@@ -101,11 +101,18 @@ def _digest(body: bytes | memoryview) -> bytes:
     return sha256(body).encode()
 
 
-def read_model(source: ModelSource) -> ModelFile:
+def is_sealed(content: bytes) -> bool:
+    """Whether content ends as a file of ours does."""
+    return content[-_DIGEST_LENGTH - len(SEAL) : -_DIGEST_LENGTH] == SEAL
+
+
+def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | None = None) -> ModelFile:
     """Read a model once into memory and verify it.
 
     Args:
         source: a path, the file's bytes, or a binary file object.
+        adopt: given the content and name of a file without a seal, it answers for it and gives its contract; see
+            `foreign.adopt`. Without it such a file is refused.
 
     Raises:
         ModelFileError: missing, not a regular file, not a TensorFlow Lite model, not one of ours,
@@ -113,6 +120,8 @@ def read_model(source: ModelSource) -> ModelFile:
         ContractError: intact, but its contract is one that this version cannot obey.
     """
     content, name = _read(source)
+    if adopt is not None and is_flatbuffer(content) and not is_sealed(content):
+        return ModelFile(content, adopt(content, name), name)
     verify(content, name)
     return ModelFile(content, _read_contract(content, name), name)
 

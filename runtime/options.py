@@ -18,7 +18,8 @@ class Option(NamedTuple):
         flags: how it is written, the longest spelling first, such as `("--recursive", "-r")`.
         help: what it does, in a line.
         name: of the parameter that gets its value; "" for the first flag's own.
-        type: `str`, `int`, `float` or `bool`; a `bool` is a flag that takes no value.
+        type: makes a value of what was typed, or raises ValueError: `str`, `int`, `float`, a function; a `bool` is a
+            flag that takes no value.
         default: its value where it is not given; with `multiple` always the empty tuple.
         minimum, maximum: of a number, both included.
         choices: the only values of a text; empty for any.
@@ -30,7 +31,7 @@ class Option(NamedTuple):
     flags: tuple[str, ...]
     help: str
     name: str = ""
-    type: type = str
+    type: Callable[[str], Any] = str
     default: Any = None
     minimum: float | None = None
     maximum: float | None = None

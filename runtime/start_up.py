@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -98,6 +99,8 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     if values is None:
         load_deferred()
         return
+    # What Pillow warns of (odd tags) is either refused by the limits of `images` or harmless.
+    warnings.filterwarnings("ignore", module="PIL")
     status = 1
     try:
         status = command.run(**values)

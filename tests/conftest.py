@@ -1,8 +1,13 @@
-"""What several tests share: a real digits run and its exported models, made once a session."""
+"""What several tests share: a real digits run and its exported models, made once a session.
+
+Where there is no TensorFlow, $POCKETLENS_TEST_MODELS names a folder in which `tests.device.material` has put the same
+models beforehand; tests marked `workstation`, and whatever asks for the run itself, are skipped there.
+"""
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +23,16 @@ from runtime.interpreter import choose
 
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
 importlib.import_module(f"{choose()}.interpreter")
+
+#: The folder of ready-made models; None where they are to be made.
+READY_MADE = Path(os.environ["POCKETLENS_TEST_MODELS"]) if os.environ.get("POCKETLENS_TEST_MODELS") else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if READY_MADE is not None:
+        for item in items:
+            if item.get_closest_marker("workstation"):
+                item.add_marker(pytest.mark.skip(reason="needs TensorFlow, and models are given ready-made"))
 
 
 def run_pocketlens(
@@ -44,6 +59,8 @@ def succeed(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedPro
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder that `pocketlens train --dataset digits` writes with its defaults."""
+    if READY_MADE is not None:
+        pytest.skip("needs the trainer, and models are given ready-made")
     folder = tmp_path_factory.mktemp("digits") / "run"
     succeed(run_pocketlens("train", "--dataset", "digits", "--out", folder))
     return folder
@@ -66,11 +83,52 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def digits_export(digits_run: Path) -> Exported:
+def digits_export(request: pytest.FixtureRequest) -> Exported:
     """float32.tflite and int8.tflite of the digits run, as `pocketlens export` makes them with its defaults."""
-    folder = digits_run.parent / "models"
-    result = succeed(run_pocketlens("export", digits_run, "--out", folder))
+    if READY_MADE is not None:
+        return Exported(READY_MADE, "")
+    run: Path = request.getfixturevalue("digits_run")
+    folder = run.parent / "models"
+    result = succeed(run_pocketlens("export", run, "--out", folder))
     return Exported(folder, result.stdout)
+
+
+@pytest.fixture(scope="session")
+def io_models(request: pytest.FixtureRequest, digits_export: Exported) -> dict[str, Path]:
+    """The digits model as float32, and as int8 with each type of input and output."""
+    models = {"float32": digits_export.float32, "uint8": digits_export.int8}
+    for io in ("int8", "float32"):
+        path = digits_export.folder / f"io-{io}.tflite"
+        if READY_MADE is None:
+            from tests import models_for_tests
+
+            models_for_tests.export_with_io(request.getfixturevalue("digits_run"), io, path)
+        models[f"int8 with {io}"] = path
+    return models
+
+
+@pytest.fixture(scope="session")
+def nan_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits model with a NaN among its weights, and a seal that says it is whole."""
+    if READY_MADE is not None:
+        return READY_MADE / "nan.tflite"
+    from tests import models_for_tests
+
+    path = tmp_path_factory.mktemp("nan") / "nan.tflite"
+    path.write_bytes(models_for_tests.with_nan_weights(request.getfixturevalue("digits_run")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with {binary,multilabel}-{float32,int8}.tflite: the sigmoid of the mean pixel, 0 to 1."""
+    if READY_MADE is not None:
+        return READY_MADE
+    from tests import models_for_tests
+
+    folder = tmp_path_factory.mktemp("tasks")
+    models_for_tests.write_task_models(folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -81,22 +139,33 @@ class Samples:
     targets: list[int]
     files: list[Path]
 
+    @classmethod
+    def write(cls, run: Path, folder: Path) -> None:
+        """The first forty of the test split of the run, as PNG files and a list of their targets."""
+        splits = json.loads((run / "splits.json").read_text())
+        images = np.load(run / "images.npy")
+        folder.mkdir()
+        targets = {f"{index}.png": splits["targets"][index] for index in splits["test"][:40]}
+        for name in targets:
+            Image.fromarray(images[int(name.partition(".")[0])]).save(folder / name)
+        (folder / "targets.json").write_text(json.dumps(targets))
+
+    @classmethod
+    def read(cls, folder: Path) -> Samples:
+        """What `write` wrote."""
+        targets = json.loads((folder / "targets.json").read_text())
+        files = [folder / name for name in targets]
+        return cls([np.asarray(Image.open(file)) for file in files], list(targets.values()), files)
+
 
 @pytest.fixture(scope="session")
-def digits_samples(digits_run: Path) -> Samples:
+def digits_samples(request: pytest.FixtureRequest) -> Samples:
     """The first forty of the test split."""
-    import json
-
-    splits = json.loads((digits_run / "splits.json").read_text())
-    images = np.load(digits_run / "images.npy")
-    chosen = splits["test"][:40]
-    files = []
-    folder = digits_run.parent / "samples"
-    folder.mkdir()
-    for index in chosen:
-        files.append(folder / f"{index}.png")
-        Image.fromarray(images[index]).save(files[-1])
-    return Samples([images[i] for i in chosen], [splits["targets"][i] for i in chosen], files)
+    if READY_MADE is not None:
+        return Samples.read(READY_MADE / "samples")
+    run: Path = request.getfixturevalue("digits_run")
+    Samples.write(run, run.parent / "samples")
+    return Samples.read(run.parent / "samples")
 
 
 #: Colour of each class of the little colour data set.

@@ -67,9 +67,12 @@ def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
     assert {"numpy", "PIL"} <= modules_after("from runtime import Classifier")
 
 
-@pytest.mark.parametrize("name", ["contract", "prediction", "preprocessing", "testing"])
-def test_the_examples_in_the_docstrings_run(name: str) -> None:
-    module = importlib.import_module(f"runtime.{name}")
+WITH_EXAMPLES = sorted(path for path in (ROOT / "runtime").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_in_the_docstrings_run(path: Path) -> None:
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0

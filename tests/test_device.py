@@ -93,5 +93,5 @@ def test_a_command_of_the_workstation_says_what_it_needs(device: Path, arguments
 
 
 def test_help_works_without_the_workstation(device: Path) -> None:
-    for command in ("classify", "info", "bench", "doctor", "train", "export"):
+    for command in ("classify", "watch", "info", "bench", "doctor", "train", "export"):
         assert python(device, "-m", "runtime.cli", command, "--help").returncode == 0

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from runtime.benchmark import combinations, example_picture, measure, recommend
-from runtime.command_line import Command, progress
+from runtime.command_line import Command, progress, with_options
+from runtime.commands.foreign_options import FOREIGN_OPTIONS, given
 from runtime.errors import ImageError
 from runtime.files import read_regular_file
+from runtime.foreign.adoption import adopting
 from runtime.images import MAX_FILE_BYTES, load_pixels
 from runtime.model_file import read_model
 
@@ -30,22 +32,25 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     default=os.cpu_count() or 1,
     help="Measure 1, 2, 4... threads up to this. [default: one a processor]",
 )
+@with_options(*FOREIGN_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
-def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model: str) -> None:
+def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model: str, **known: Any) -> None:
     """Measure how fast MODEL answers here, with each interpreter installed and 1, 2, 4... threads.
 
     All times are milliseconds; call is one whole classification, median. They hold for this machine only.
+    --labels to --task are for a model of someone else's.
     """
+    known = given(known)
     # Refused here, in one line, rather than once for every combination.
-    spec = read_model(model).contract.input
+    spec = read_model(model, adopting(known)).contract.input
     picture = example_picture() if image is None else read_regular_file(image, MAX_FILE_BYTES, ImageError)[0]
     load_pixels(picture, spec)
     rows = []
     todo = list(combinations(max_threads))
     with progress(len(todo), "measuring") as bar:
         for library, threads in todo:
-            rows.append(measure(Path(model), picture, library, threads, rounds))
+            rows.append(measure(Path(model), picture, library, threads, rounds, known))
             bar.update(1)
     if as_json:
         click.echo(json.dumps({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)}))

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
+from runtime.commands.answering import load
+from runtime.commands.foreign_options import FOREIGN_OPTIONS
 from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
-from runtime.defaults import MODEL_VARIABLE
-from runtime.errors import ImageError, ModelFileError, UsageError, describe
+from runtime.errors import ImageError, UsageError, describe
 from runtime.files import shown
 from runtime.options import DeclaredCommand, Option
 
@@ -27,47 +27,29 @@ _Printer: TypeAlias = "Callable[[str, _Answer], None]"
 
 
 def classify(
-    model_path: str | None,
-    top: int,
-    min_score: float,
-    allow: tuple[str, ...],
-    deny: tuple[str, ...],
+    paths: tuple[str, ...],
     recursive: bool,
     from_file: str | None,
-    threads: int,
-    interpreter: str,
-    delegate: str | None,
     as_json: bool,
     as_csv: bool,
-    paths: tuple[str, ...],
+    **model: Any,
 ) -> int:
     """Classify each image PATH and print its best labels.
 
     PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
     stop the rest: its error stands on its own line, and the exit status is 1 at the end.
+
+    --labels to --task are for a model of someone else's, which does not say it itself.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other.")
     if not paths and from_file is None:
         raise UsageError("Missing argument 'PATH...': name an image, a folder, or - for standard input.")
-    # Here, not above: help and mistakes need neither numpy nor Pillow.
-    from runtime.classifier import Classifier
-    from runtime.inputs import expand, read_list
-    from runtime.prediction import choose_labels
-    from runtime.quiet import held_stderr
+    from runtime.inputs import expand, read_list  # here: help and mistakes need neither numpy nor Pillow
 
     inputs = list(expand((*paths, *(read_list(from_file) if from_file is not None else ())), recursive=recursive))
-    path = model_path or _default_model()
-    if not model_path:
-        _write(f"model: {shown(path)}", sys.stderr)
-    with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(path, num_threads=threads, interpreter=interpreter, delegate=delegate)
-    try:
-        choose_labels(classifier.contract.labels, allow or None, deny)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    answer = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
-    return 0 if _print_all(answer, inputs, _printer(as_json, as_csv)) else 1
+    answering = load(**model)
+    return 0 if _print_all(answering.classify, inputs, _printer(as_json, as_csv)) else 1
 
 
 COMMAND = DeclaredCommand(
@@ -76,6 +58,7 @@ COMMAND = DeclaredCommand(
     (
         *MODEL_OPTIONS,
         *ANSWER_OPTIONS,
+        *FOREIGN_OPTIONS,
         Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
         Option(("--json",), "One JSON object a line, an image each.", name="as_json", type=bool, default=False),
@@ -178,25 +161,3 @@ def _echo_csv(*cells: object) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(cells)
     _write(buffer.getvalue(), sys.stdout)
-
-
-def _default_model() -> str:
-    """The model that is meant where none is named.
-
-    Raises:
-        ModelFileError: there is none.
-    """
-    named = os.environ.get(MODEL_VARIABLE)
-    if named:
-        return named
-    from pathlib import Path
-
-    from runtime.model_file import has_seal
-
-    models = [path for path in Path().glob("*.tflite") if path.is_file()]
-    for path in sorted(models, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        if has_seal(path):
-            return str(path)
-    raise ModelFileError(
-        f"no model: name one with --model or ${MODEL_VARIABLE}; no *.tflite of Pocketlens lies in this folder"
-    )

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from runtime.command_line import Command
+from runtime.command_line import Command, with_options
+from runtime.commands.foreign_options import FOREIGN_OPTIONS, given
 from runtime.files import shown
 from runtime.inspection import inspect_model
 from runtime.model_file import read_model
@@ -17,20 +18,25 @@ from runtime.quiet import held_stderr
 
 @click.command(
     cls=Command,
-    example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels",
+    example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels\n"
+    "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
+@with_options(*FOREIGN_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
-def info(model: str, verify: bool, as_json: bool) -> None:
-    """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first."""
+def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:
+    """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
+
+    --labels to --task are for a model of someone else's; without them, what it needs is shown.
+    """
     if verify:
         file = read_model(model)
         values = {"path": file.name, "bytes": len(file.content), "sha256": file.sha256, "intact": True}
         click.echo(json.dumps(values) if as_json else f"{file.name}: {len(file.content):,} bytes, intact")
         return
     with held_stderr():  # the interpreter announces its delegates
-        found = inspect_model(model)
+        found = inspect_model(model, **given(known))
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -39,10 +45,24 @@ def info(model: str, verify: bool, as_json: bool) -> None:
 
 
 def _info_lines(found: dict[str, Any]) -> Iterator[str]:
+    whole = "intact" if found["sealed"] else "not made by Pocketlens"
+    yield f"{shown(found['path'])}: {found['bytes']:,} bytes, {whole}"
+    yield f"  sha256    {found['sha256']}"
+    if not found["missing"]:
+        yield from _contract_lines(found)
+    yield f"  operators {', '.join(found['operators'])}"
+    yield f"  files     {', '.join(map(shown, found['files'])) or 'none'}"
+    for text in found["lacking"]:
+        yield f"  lacking   {text}"
+    for text in found.get("notes", ()):
+        yield f"  note      {text}"
+    for text in found["missing"]:
+        yield f"  missing   {text}"
+
+
+def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
     contract, made = found["contract"], found["contract"]["provenance"]
     spec = contract["input"]
-    yield f"{shown(found['path'])}: {found['bytes']:,} bytes, intact"
-    yield f"  sha256    {found['sha256']}"
     yield (
         f"  task      {contract['task']}, {len(contract['labels'])} labels: {', '.join(contract['labels'][:20])}"
         + (", ..." if len(contract["labels"]) > 20 else "")
@@ -55,6 +75,7 @@ def _info_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"  {what:<8}  {tensor['dtype']} {tensor['shape']}{quantization}"
     if found["feeds_raw_pixels"]:
         yield "            the pixels go in as they are, with no arithmetic"
-    yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {made['seed']}"
-    yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
-    yield f"  files     {', '.join(found['files'])}"
+    if found["sealed"]:
+        seed = made["seed"]
+        yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {seed}"
+        yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"

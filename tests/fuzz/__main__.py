@@ -28,9 +28,7 @@ _SHOWN = 20
 @click.command(help=__doc__)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--seconds", type=float, default=1800, show_default=True, help="Stop after this long, whatever is left.")
-@click.option(
-    "--count", type=click.IntRange(1), default=5000, show_default=True, help="Cases of models, and of images."
-)
+@click.option("--count", type=click.IntRange(1), default=5000, show_default=True, help="Cases; foreign: a fifth.")
 @click.option("--only", type=click.Choice(GROUPS), help="One group only.")
 @click.option("--case", metavar="JSON", help="Repeat one case, as a finding names it; needs --only.")
 def main(seed: int, seconds: float, count: int, only: str | None, case: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The child process of `driver`: `python -m tests.fuzz.child models|images [MODEL]`."""
+"""The child process of `driver`: `python -m tests.fuzz.child models|foreign|images [MODEL]`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import images, models
+from . import foreign, images, models
 from .driver import serve
 
 
 def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        serve(models.runner(folder) if arguments[0] == "models" else images.runner(arguments[1], folder))
+        if arguments[0] == "images":
+            serve(images.runner(arguments[1], folder))
+        else:
+            serve({"models": models, "foreign": foreign}[arguments[0]].runner(folder))
 
 
 if __name__ == "__main__":

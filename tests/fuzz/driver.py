@@ -51,6 +51,8 @@ class Child:
 
     def __init__(self, arguments: list[str], log: Path) -> None:
         environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONWARNINGS": "ignore"}
+        # Thousands of verdicts on mutants are nothing to keep.
+        environment["POCKETLENS_CACHE"] = str(log.parent / "cache")
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.child", *arguments],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from runtime import (
     Classifier,
@@ -25,22 +26,11 @@ from runtime import (
     seal,
 )
 from runtime.interpreter import LIBRARIES, build, choose, installed
-from tests.conftest import Exported, Samples, run_pocketlens, succeed
+from tests.conftest import Exported, Samples
 
 
-@pytest.fixture(scope="module")
-def all_models(digits_run: Path, digits_export: Exported) -> dict[str, Path]:
-    """The digits model as float32, and as int8 with each type of input and output."""
-    models = {"float32": digits_export.float32, "uint8": digits_export.int8}
-    for io_type in ("int8", "float32"):
-        folder = digits_run.parent / f"io-{io_type}"
-        succeed(run_pocketlens("export", digits_run, "--out", folder, "--io", io_type))
-        models[f"int8 with {io_type}"] = folder / "int8.tflite"
-    return models
-
-
-def test_the_same_call_for_every_type(all_models: dict[str, Path], digits_samples: Samples) -> None:
-    for name, path in all_models.items():
+def test_the_same_call_for_every_type(io_models: dict[str, Path], digits_samples: Samples) -> None:
+    for name, path in io_models.items():
         classifier = Classifier(path)
         answers = [classifier.classify(image)[0] for image in digits_samples.arrays]
         right = sum(answer.label == str(target) for answer, target in zip(answers, digits_samples.targets, strict=True))
@@ -52,10 +42,8 @@ def test_the_same_call_for_every_type(all_models: dict[str, Path], digits_sample
             assert scores.sum() == pytest.approx(1, abs=0.03), name
 
 
-def test_quantized_models_agree_whatever_their_tensors_are(
-    all_models: dict[str, Path], digits_samples: Samples
-) -> None:
-    classifiers = {name: Classifier(path) for name, path in all_models.items() if name != "float32"}
+def test_quantized_models_agree_whatever_their_tensors_are(io_models: dict[str, Path], digits_samples: Samples) -> None:
+    classifiers = {name: Classifier(path) for name, path in io_models.items() if name != "float32"}
     assert {c.input.dtype.name for c in classifiers.values()} == {"uint8", "int8", "float32"}
     for image in digits_samples.arrays:
         first, *others = (classifier.scores(image) for classifier in classifiers.values())
@@ -229,6 +217,7 @@ def test_the_interpreter_can_be_named(digits_export: Exported, digits_samples: S
         Classifier(digits_export.int8, delegate="libnone.so")
 
 
+@pytest.mark.workstation
 @pytest.mark.skipif(choose() != "tflite_runtime", reason="only tflite-runtime minds TensorFlow")
 def test_tensorflow_imported_first_is_explained(digits_export: Exported) -> None:
     code = "import sys, tensorflow\nfrom runtime import Classifier\nClassifier(sys.argv[1])"
@@ -238,27 +227,15 @@ def test_tensorflow_imported_first_is_explained(digits_export: Exported) -> None
     assert "TensorFlow was imported before it in this process" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("task", "outputs"), [("binary", 1), ("multilabel", 3)])
-def test_the_other_tasks(task: str, outputs: int) -> None:
-    import keras
-    from keras import layers
-
-    from exporter.conversion import convert
-    from exporter.recipes import Recipe
-
-    labels = ("no", "yes") if task == "binary" else ("a", "b", "c")
-    contract = Contract(labels, ImageInput(4, 4, "grey"), task)
-    inputs = keras.Input(batch_shape=(1, 4, 4, 1))
-    dense = layers.Dense(outputs, activation="sigmoid", kernel_initializer="ones")
-    model = keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(inputs)))
-    pixels = np.repeat(np.arange(0, 256, 15, dtype=np.uint8), 16).reshape(-1, 4, 4, 1)
-    for recipe in (Recipe.float32(), Recipe.int8()):
-        classifier = Classifier(seal(convert(model, recipe, contract, pixels), contract))
-        scores = classifier.scores(np.full((4, 4), 255, np.uint8))
-        probability = 1 / (1 + np.exp(-1))
-        expected = [1 - probability, probability] if task == "binary" else [probability] * 3
-        np.testing.assert_allclose(scores, expected, atol=0.01)
-        assert classifier.classify(np.full((4, 4), 255, np.uint8))[0].label == ("yes" if task == "binary" else "a")
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize("mode", ["float32", "int8"])
+def test_the_other_tasks(task: str, mode: str, task_models: Path) -> None:
+    classifier = Classifier(task_models / f"{task}-{mode}.tflite")
+    white = np.full((4, 4), 255, np.uint8)
+    probability = 1 / (1 + np.exp(-1))
+    expected = [1 - probability, probability] if task == "binary" else [probability] * 3
+    np.testing.assert_allclose(classifier.scores(white), expected, atol=0.01)
+    assert classifier.classify(white)[0].label == ("yes" if task == "binary" else "a")
 
 
 def test_bad_arguments(digits_export: Exported, digits_samples: Samples) -> None:
@@ -272,19 +249,9 @@ def test_bad_arguments(digits_export: Exported, digits_samples: Samples) -> None
         classifier.classify("missing.png")
 
 
-def test_scores_that_are_no_numbers_are_an_error(digits_run: Path, tmp_path: Path) -> None:
-    from exporter.conversion import convert, load_model
-    from exporter.recipes import Recipe
-    from exporter.run import read_run
-
-    run = read_run(digits_run)
-    model = load_model(run.model_path, run.contract)
-    weights = model.get_weights()
-    weights[-1][:] = np.nan
-    model.set_weights(weights)
-    content = seal(convert(model, Recipe.float32(), run.contract, np.zeros((1, 8, 8, 1), np.uint8)), run.contract)
+def test_scores_that_are_no_numbers_are_an_error(nan_model: Path) -> None:
     with pytest.raises(InterpreterError, match="NaN"):
-        Classifier(content).scores(np.zeros((8, 8), np.uint8))
+        Classifier(nan_model).scores(np.zeros((8, 8), np.uint8))
 
 
 def test_a_model_that_no_interpreter_can_run_is_refused() -> None:
@@ -292,3 +259,22 @@ def test_a_model_that_no_interpreter_can_run_is_refused() -> None:
     with pytest.raises(InterpreterError, match="refuses"):
         # A FlatBuffer of an empty table: valid, and no model.
         Classifier(seal(b"\x10\0\0\0TFL3\0\0\0\0\4\0\4\0\4\0\0\0", contract))
+
+
+def test_decoding_jpegs_at_reduced_scale_costs_no_accuracy(digits_export: Exported, digits_samples: Samples) -> None:
+    # A camera's size, so that the decoder skips seven eighths of each side; a PIL image that is decoded already is not
+    # decoded anew. `tests/bench` has the time that it saves.
+    classifier = Classifier(digits_export.int8)
+    reduced, full = [], []
+    for number, pixels in enumerate(digits_samples.arrays):
+        photo = Image.fromarray(pixels).resize((640, 480) if number % 2 else (480, 640), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        photo.save(buffer, "JPEG", quality=90)
+        decoded = Image.open(io.BytesIO(buffer.getvalue()))
+        decoded.load()
+        reduced.append(classifier.classify(buffer.getvalue())[0].index)
+        full.append(classifier.classify(decoded)[0].index)
+    right = [int(target) for target in digits_samples.targets]
+    hits = [sum(map(int.__eq__, answers, right)) for answers in (reduced, full)]
+    assert hits[0] >= hits[1] - 1, "of forty digits, one may turn over"
+    assert hits[1] >= 36

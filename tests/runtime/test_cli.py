@@ -13,7 +13,7 @@ import runtime
 from runtime import Classifier
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
-COMMANDS = ("classify", "info", "bench", "doctor", "train", "export")
+COMMANDS = ("classify", "watch", "info", "bench", "doctor", "train", "export")
 
 
 def test_classify_prints_a_line_an_image(digits_export: Exported, digits_samples: Samples) -> None:

@@ -23,6 +23,7 @@ PLAIN = [
     ["--csv", "--recursive", "folder", "--threads", "4"],
     ["--interpreter", "tflite_runtime", "--delegate", "libedgetpu.so.1", "a.png"],
     ["--min-score", "1", "--min-score", "1e-3"],
+    ["--labels", "l.txt", "--mean", "127.5", "--std=1,2,3", "--background", "0,0,0", "--colour", "bgr", "a.png"],
 ]
 UNUSUAL = [
     ["--help"],
@@ -38,6 +39,8 @@ UNUSUAL = [
     ["--min-score", "nan"],
     ["--interpreter", "torch"],
     ["--json=yes", "a.png"],
+    ["--mean", "1,2"],
+    ["--background", "1,2,x"],
     ["--jso", "a.png"],
     ["--no-such", "a.png"],
     ["-r=1", "a.png"],

@@ -1,0 +1,241 @@
+"""FlatBuffers from strangers: verified as a whole first, then read.
+
+`verify` follows every offset that a schema knows and shows that it stays inside; what it let pass, `Table` reads
+without further checks. Nothing recurses. What several offsets share is charged to a budget each time, as each reader
+pays for it each time, so both take time linear in the size. Source of the format: "FlatBuffer Internals" in
+FlatBuffers' documentation.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+MAX_TABLES = 1_000_000
+#: Bytes that may be visited: so many times the size, and so many more. Real models stay below twice the size.
+_BUDGET_FACTOR, _BUDGET_BYTES = 8, 2**16
+_ROOT_BYTES = 8  # the root's offset and the identifier
+
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+_I32 = struct.Struct("<i")
+
+
+class FlatBufferError(ValueError):
+    """Something in a FlatBuffer points outside it, or is not what its schema says."""
+
+
+class Schema(NamedTuple):
+    """What may lie in a FlatBuffer.
+
+    Attributes:
+        identifier: the four bytes at 4.
+        root: name of the root table.
+        tables: fields of each table, one a slot, between blanks: `4` a scalar of four bytes (`0`: nothing is read),
+            `s` a string, `tName` a table, `uName` a union, whose type is the slot before; `v` before any of these a
+            vector of it. A table that is not named has no fields.
+        unions: the tables of each union, between blanks; the first is for none.
+    """
+
+    identifier: bytes
+    root: str
+    tables: Mapping[str, str]
+    unions: Mapping[str, str]
+
+
+def verify(content: bytes, schema: Schema) -> int:
+    """Check that everything the schema knows of lies inside `content`, aligned as it must be.
+
+    Returns:
+        the end of the furthest thing found; what follows is padding, or no part of the FlatBuffer.
+
+    Raises:
+        FlatBufferError: the first thing that does not.
+    """
+    if len(content) < _ROOT_BYTES or content[4:8] != schema.identifier:
+        raise FlatBufferError(f"it does not begin as a FlatBuffer of kind {schema.identifier.decode()}")
+    verifier = _Verifier(content, schema)
+    verifier.run()
+    return verifier.end
+
+
+class _Verifier:
+    def __init__(self, content: bytes, schema: Schema) -> None:
+        self.content = content
+        self.end = _ROOT_BYTES
+        self._schema = schema
+        self._fields: dict[str, list[str]] = {}
+        self._unions = {name: members.split() for name, members in schema.unions.items()}
+        self._budget = _BUDGET_FACTOR * len(content) + _BUDGET_BYTES
+        self._tables = 0
+        #: Still to visit: position and kind, `tName` or `v...` of something that has offsets in turn.
+        self._todo: list[tuple[int, str]] = []
+
+    def run(self) -> None:
+        self._todo.append((_U32.unpack_from(self.content)[0], f"t{self._schema.root}"))
+        while self._todo:
+            position, kind = self._todo.pop()
+            if kind[0] == "t":
+                self._table(position, kind[1:])
+            else:
+                self._vector_of_offsets(position, kind[1:])
+
+    def _inside(self, position: int, size: int, alignment: int, what: str) -> None:
+        end = position + size
+        if position < 0 or end > len(self.content):
+            raise FlatBufferError(f"{what} at byte {position} ends outside its {len(self.content)} bytes")
+        if position % alignment:
+            raise FlatBufferError(f"{what} at byte {position} is not aligned to {alignment}")
+        if end > self.end:
+            self.end = end
+        self._budget -= size
+        if self._budget < 0:
+            raise FlatBufferError("its parts point to the same places too often")
+
+    def _table(self, position: int, name: str) -> None:
+        self._tables += 1
+        if self._tables > MAX_TABLES:
+            raise FlatBufferError(f"it has more than {MAX_TABLES:,} tables")
+        self._inside(position, 4, 4, f"a table {name}")
+        vtable = position - _I32.unpack_from(self.content, position)[0]
+        self._inside(vtable, 4, 2, f"the vtable of {name}")
+        vtable_size, table_size = struct.unpack_from("<HH", self.content, vtable)
+        if vtable_size < 4 or vtable_size % 2 or table_size < 4:
+            raise FlatBufferError(f"the vtable of {name} at byte {vtable} has impossible sizes")
+        self._inside(vtable, vtable_size, 2, f"the vtable of {name}")
+        self._inside(position, table_size, 4, f"a table {name}")
+        kinds = self._kinds(name)
+        slots = min(len(kinds), vtable_size // 2 - 2)
+        offsets = struct.unpack_from(f"<{slots}H", self.content, vtable + 4)
+        for slot, offset in enumerate(offsets):
+            kind = kinds[slot]
+            if offset == 0 or kind == "0":
+                continue
+            size = int(kind) if kind.isdigit() else 4
+            if offset < 4 or offset + size > table_size:
+                raise FlatBufferError(f"field {slot} of {name} at byte {position} lies outside its table")
+            if (position + offset) % size:
+                raise FlatBufferError(f"field {slot} of {name} at byte {position} is not aligned to {size}")
+            if not kind.isdigit():
+                self._field(position, offset, kind, offsets[slot - 1] if slot else 0)
+
+    def _kinds(self, name: str) -> list[str]:
+        kinds = self._fields.get(name)
+        if kinds is None:
+            kinds = self._fields[name] = self._schema.tables.get(name, "").split()
+        return kinds
+
+    def _field(self, table: int, offset: int, kind: str, type_offset: int) -> None:
+        """A field that holds an offset."""
+        if kind[0] == "u":
+            members = self._unions[kind[1:]]
+            number = self.content[table + type_offset] if type_offset else 0
+            if number == 0:  # none, which nobody follows
+                return
+            if number >= len(members):
+                raise FlatBufferError(
+                    f"a union {kind[1:]} at byte {table + offset} has type {number}, later than this Pocketlens knows"
+                )
+            kind = f"t{members[number]}"
+        self._follow(table + offset, kind)
+
+    def _follow(self, place: int, kind: str) -> None:
+        target = place + _U32.unpack_from(self.content, place)[0]
+        if target == place:
+            raise FlatBufferError(f"an offset at byte {place} points to itself")
+        if kind == "s":
+            self._vector(target, 1, "a string", 1)
+        elif kind[0] == "v" and kind[1].isdigit():
+            self._vector(target, int(kind[1]), "a vector")
+        else:
+            self._todo.append((target, kind))
+
+    def _vector(self, position: int, size: int, what: str, extra: int = 0) -> int:
+        """The number of elements; `extra` bytes must follow, which for strings is a zero."""
+        self._inside(position, 4, 4, what)
+        count: int = _U32.unpack_from(self.content, position)[0]
+        self._inside(position, 4 + count * size + extra, 4, what)
+        if count and (position + 4) % size:
+            raise FlatBufferError(f"{what} at byte {position} is not aligned to {size}")
+        if extra and self.content[position + 4 + count]:
+            raise FlatBufferError(f"{what} at byte {position} has no end")
+        return count
+
+    def _vector_of_offsets(self, position: int, kind: str) -> None:
+        for index in range(self._vector(position, 4, "a vector")):
+            self._follow(position + 4 + 4 * index, kind)
+
+
+class Table:
+    """A table of a FlatBuffer that `verify` let pass; slots are numbered from 0, as in the schema.
+
+    Args:
+        content: the FlatBuffer.
+        position: of the table.
+    """
+
+    __slots__ = ("_content", "_offsets", "_position")
+
+    def __init__(self, content: bytes, position: int) -> None:
+        self._content = content
+        self._position = position
+        vtable = position - _I32.unpack_from(content, position)[0]
+        size = _U16.unpack_from(content, vtable)[0]
+        self._offsets: tuple[int, ...] = struct.unpack_from(f"<{size // 2 - 2}H", content, vtable + 4)
+
+    @classmethod
+    def root(cls, content: bytes) -> Table:
+        """The root table."""
+        return cls(content, _U32.unpack_from(content)[0])
+
+    def _place(self, slot: int) -> int:
+        """Where a field lies; 0 where it is absent."""
+        offset = self._offsets[slot] if slot < len(self._offsets) else 0
+        return self._position + offset if offset else 0
+
+    def _target(self, slot: int) -> int:
+        place = self._place(slot)
+        return place + _U32.unpack_from(self._content, place)[0] if place else 0
+
+    def number(self, slot: int, kind: str, default: Any = 0) -> Any:
+        """A scalar; `kind` is `struct`'s letter."""
+        place = self._place(slot)
+        return struct.unpack_from(f"<{kind}", self._content, place)[0] if place else default
+
+    def has(self, slot: int) -> bool:
+        """Whether a field is there."""
+        return bool(self._place(slot))
+
+    def table(self, slot: int) -> Table | None:
+        """A table, or the table of a union."""
+        target = self._target(slot)
+        return Table(self._content, target) if target else None
+
+    def tables(self, slot: int) -> list[Table]:
+        """A vector of tables."""
+        first = self._target(slot) + 4
+        return [Table(self._content, first + 4 * i + n) for i, n in enumerate(self.numbers(slot, "I"))]
+
+    def numbers(self, slot: int, kind: str) -> tuple[Any, ...]:
+        """A vector of scalars; `kind` is `struct`'s letter."""
+        target = self._target(slot)
+        if not target:
+            return ()
+        return struct.unpack_from(f"<{_U32.unpack_from(self._content, target)[0]}{kind}", self._content, target + 4)
+
+    def span(self, slot: int) -> tuple[int, int]:
+        """Where the bytes of a vector of bytes, or of a string, begin and end; (0, 0) where it is absent."""
+        target = self._target(slot)
+        if not target:
+            return 0, 0
+        return target + 4, target + 4 + _U32.unpack_from(self._content, target)[0]
+
+    def data(self, slot: int) -> bytes:
+        """A vector of bytes."""
+        begin, end = self.span(slot)
+        return self._content[begin:end]
+
+    def text(self, slot: int) -> str:
+        """A string; what is not UTF-8 in it is replaced."""
+        return self.data(slot).decode(errors="replace")

@@ -1,0 +1,149 @@
+"""Standard TFLite metadata: how an image model wants its pictures scaled, and its labels.
+
+It is a FlatBuffer of its own in the model's buffer TFLITE_METADATA; files that it names lie in a zip archive behind the
+model. Source: metadata_schema.fbs of TensorFlow Lite Support. Of it, normalization, colour space and labels are read;
+score calibration and thresholds are not applied.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import NamedTuple
+
+from ..errors import ModelFileError
+from ..files import shown
+from ..foreign.labels import MAX_LABELS_BYTES
+from .flatbuffer import FlatBufferError, Schema, Table, verify
+from .structure import Structure
+
+ENTRY = "TFLITE_METADATA"
+MAX_ARCHIVE_BYTES = 8 * 2**20
+
+#: What is not read is `0`, so that it can neither hurt nor be refused.
+SCHEMA = Schema(
+    b"M001",
+    "ModelMetadata",
+    {
+        "ModelMetadata": "0 0 0 vtSubGraphMetadata",
+        "SubGraphMetadata": "0 0 vtTensorMetadata vtTensorMetadata",
+        "TensorMetadata": "0 0 0 tContent vtProcessUnit 0 vtAssociatedFile",
+        "Content": "1 uContentProperties",
+        "ImageProperties": "1",
+        "ProcessUnit": "1 uProcessUnitOptions",
+        "NormalizationOptions": "v4 v4",
+        "AssociatedFile": "s 0 1 s",
+    },
+    {
+        "ContentProperties": "NONE FeatureProperties ImageProperties BoundingBoxProperties AudioProperties",
+        "ProcessUnitOptions": "NONE NormalizationOptions ScoreCalibrationOptions ScoreThresholdingOptions "
+        "BertTokenizerOptions SentencePieceTokenizerOptions RegexTokenizerOptions",
+    },
+)
+_IMAGE, _NORMALIZATION, _AXIS_LABELS = 2, 1, 2
+_COLOURS = {1: "rgb", 2: "grey"}
+_ZIP_START = b"PK\3\4"
+#: An archive begins after the FlatBuffer's padding.
+_MAX_PADDING = 64
+
+
+class Metadata(NamedTuple):
+    """What the metadata says of the only input and the only output.
+
+    Attributes:
+        mean, std: in pixel units, one number or one a channel; empty where it does not say.
+        colour: "rgb", "grey", or "" where it does not say.
+        labels: the content of the labels file; None where it names none.
+        labels_name: that file's name.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    colour: str = ""
+    labels: bytes | None = None
+    labels_name: str = ""
+
+
+def read_metadata(content: bytes, structure: Structure, name: str) -> Metadata | None:
+    """The metadata of a model whose structure was checked; None where it has none.
+
+    Raises:
+        ModelFileError: metadata or archive are damaged, or larger than they may be.
+    """
+    check_archive(content, structure.end, name)
+    if ENTRY not in structure.metadata:
+        return None
+    begin, end = structure.metadata[ENTRY]
+    data = content[begin:end]
+    try:
+        verify(data, SCHEMA)
+    except FlatBufferError as error:
+        raise ModelFileError(f"{name}: its TFLite metadata is damaged: {error}; copy it again") from error
+    graphs = Table.root(data).tables(3)
+    if not graphs:
+        return Metadata()
+    given, answers = graphs[0].tables(2), graphs[0].tables(3)
+    found = _input(given[0]) if given else Metadata()
+    file = _labels_file(answers[0]) if answers else ""
+    if not file:
+        return found
+    return found._replace(labels=_read_member(content, structure.end, file, name), labels_name=shown(file))
+
+
+def check_archive(content: bytes, end: int, name: str) -> None:
+    """Refuse a file that is cut off within the archive behind its FlatBuffer.
+
+    Args:
+        content: the file.
+        end: of the FlatBuffer.
+        name: of the file, for messages.
+
+    Raises:
+        ModelFileError: an archive begins there and has no end.
+    """
+    if _ZIP_START in content[end : end + _MAX_PADDING] and not zipfile.is_zipfile(io.BytesIO(content[end:])):
+        raise ModelFileError(f"{name}: damaged: the archive behind the model is cut off; copy it again")
+
+
+def _input(table: Table) -> Metadata:
+    colour, mean, std = "", (), ()
+    about = table.table(3)
+    properties = about.table(1) if about and about.number(0, "B") == _IMAGE else None
+    if properties:
+        colour = _COLOURS.get(properties.number(0, "b"), "")
+    for unit in table.tables(4):
+        options = unit.table(1) if unit.number(0, "B") == _NORMALIZATION else None
+        if options:
+            mean, std = options.numbers(0, "f"), options.numbers(1, "f")
+    return Metadata(mean, std, colour)
+
+
+def _labels_file(table: Table) -> str:
+    """The name of the labels file; the one without a locale where there are several."""
+    files = [file for file in table.tables(6) if file.number(2, "b") == _AXIS_LABELS]
+    files.sort(key=lambda file: bool(file.text(3)))
+    return files[0].text(0) if files else ""
+
+
+def _read_member(content: bytes, end: int, member: str, name: str) -> bytes:
+    # The archive alone: a central directory must not reach into the model.
+    if len(content) - end > MAX_ARCHIVE_BYTES:
+        raise ModelFileError(f"{name}: the archive behind the model has more than {MAX_ARCHIVE_BYTES // 2**20} MiB")
+    where = f"{name}: {shown(member)!r}, which its TFLite metadata names,"
+    try:
+        with zipfile.ZipFile(io.BytesIO(content[end:])) as archive:
+            info = archive.getinfo(member)
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+                raise ModelFileError(f"{where} is compressed in a way that is not read, or encrypted")
+            with archive.open(info) as file:
+                # Never more than asked for is decompressed, whatever size it claims.
+                data = file.read(MAX_LABELS_BYTES + 1)
+    except ModelFileError:
+        raise
+    except KeyError as error:
+        raise ModelFileError(f"{where} is not in its archive; copy it again, or give labels") from error
+    except Exception as error:  # zipfile raises many kinds on hostile archives
+        raise ModelFileError(f"{where} cannot be read from its archive ({error}); copy it again") from error
+    if len(data) > MAX_LABELS_BYTES:
+        raise ModelFileError(f"{where} has more than {MAX_LABELS_BYTES // 2**20} MiB")
+    return data

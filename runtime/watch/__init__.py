@@ -1,0 +1,1 @@
+"""Watching a folder: what arrived, what was answered, and what follows an answer."""

@@ -1,0 +1,53 @@
+"""Models that only tests need, made with TensorFlow: other types of tensors, other tasks, broken weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from runtime import Contract, ImageInput, seal
+from tests.conftest import run_pocketlens, succeed
+
+
+def export_with_io(run: Path, io: str, path: Path) -> None:
+    """The int8 model of a run with another type of input and output tensor, as `pocketlens export --io` makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        succeed(run_pocketlens("export", run, "--out", Path(folder, "models"), "--io", io))
+        shutil.copy(Path(folder, "models", "int8.tflite"), path)
+
+
+def with_nan_weights(run_folder: Path) -> bytes:
+    """The float32 model of a run, one of its weights no number."""
+    from exporter.conversion import convert, load_model
+    from exporter.recipes import Recipe
+    from exporter.run import read_run
+
+    run = read_run(run_folder)
+    model = load_model(run.model_path, run.contract)
+    weights = model.get_weights()
+    weights[-1][:] = np.nan
+    model.set_weights(weights)
+    pixels = np.zeros((1, *run.contract.input.shape), np.uint8)
+    return seal(convert(model, Recipe.float32(), run.contract, pixels), run.contract)
+
+
+def write_task_models(folder: Path) -> None:
+    """{binary,multilabel}-{float32,int8}.tflite: each output is the sigmoid of the mean pixel, 0 to 1."""
+    import keras
+    from keras import layers
+
+    from exporter.conversion import convert
+    from exporter.recipes import Recipe
+
+    pixels = np.repeat(np.arange(0, 256, 15, dtype=np.uint8), 16).reshape(-1, 4, 4, 1)
+    for task, labels, outputs in (("binary", ("no", "yes"), 1), ("multilabel", ("a", "b", "c"), 3)):
+        contract = Contract(labels, ImageInput(4, 4, "grey"), task)
+        inputs = keras.Input(batch_shape=(1, 4, 4, 1))
+        dense = layers.Dense(outputs, activation="sigmoid", kernel_initializer="ones")
+        model = keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(inputs)))
+        for recipe in (Recipe.float32(), Recipe.int8()):
+            content = seal(convert(model, recipe, contract, pixels), contract)
+            (folder / f"{task}-{recipe.mode}.tflite").write_bytes(content)
