@@ -11,6 +11,7 @@ import numpy as np
 Rng = np.random.Generator
 #: Lengths from each end of a file that are all tried as truncations.
 _EDGE = 200
+_TRIES = 50
 
 
 def truncations(length: int, steps: int) -> list[int]:
@@ -102,12 +103,14 @@ MUTATIONS: tuple[Callable[[bytearray, Rng], None], ...] = (
 def mutate(data: bytes, seed: int, number: int) -> tuple[str, bytes]:
     """The mutant of that number, and what was done to it; never the data itself."""
     rng = np.random.default_rng([seed, number])
-    while True:
-        mutation = MUTATIONS[number % len(MUTATIONS)]
+    mutation = MUTATIONS[number % len(MUTATIONS)]
+    for _ in range(_TRIES):
         mutant = bytearray(data)
         mutation(mutant, rng)
         if mutant != data:
             return mutation.__name__, bytes(mutant)
+    flip_byte(mutant, rng)  # zeros stay zeros, however often they are set to zero
+    return flip_byte.__name__, bytes(mutant)
 
 
 def with_png_checksums(data: bytes) -> bytes:

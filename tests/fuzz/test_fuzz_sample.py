@@ -114,6 +114,9 @@ def test_mutants_come_again_and_are_never_the_file_itself() -> None:
     data = bytes(300)
     mutants = [mutate(data, SEED, number) for number in range(5 * len(MUTATIONS))]
     assert mutants == [mutate(data, SEED, number) for number in range(5 * len(MUTATIONS))]
+    assert all(mutant != data for _, mutant in mutants)
+    data = bytes(range(256))
+    mutants = [mutate(data, SEED, number) for number in range(5 * len(MUTATIONS))]
     assert {name for name, _ in mutants} == {mutation.__name__ for mutation in MUTATIONS}
     assert all(mutant != data for _, mutant in mutants)
 
