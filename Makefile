@@ -17,9 +17,10 @@ DATA_DIR ?=
 EPOCHS ?=
 MAX_DROP ?=
 SEED ?=
+SECONDS ?= 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench wheel device slim clean distclean
+.PHONY: help export test check format proof bench fuzz soak wheel device slim clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -54,6 +55,12 @@ proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the res
 
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
 	$(BIN)/python -m tests.bench
+
+fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
+	$(BIN)/python -m tests.fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
+
+soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 calls and 2,000 loads
+	$(BIN)/python -m tests.soak
 
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there

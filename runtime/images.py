@@ -1,4 +1,4 @@
-"""Any picture to the pixels that a contract asks for. The limits on what is read live here.
+"""Any picture to the pixels that a contract asks for.
 
 The same function serves training, evaluation and the device, so that nothing can differ between them.
 """
@@ -6,7 +6,6 @@ The same function serves training, evaluation and the device, so that nothing ca
 from __future__ import annotations
 
 import importlib
-import io
 import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
@@ -18,6 +17,14 @@ from PIL import Image
 from .contract import ImageInput
 from .errors import ImageError
 from .files import PathLike, read_regular_file, read_stream
+from .image_limits import MAX_FILE_BYTES as MAX_FILE_BYTES
+from .image_limits import (
+    MAX_PIXELS,
+    Reader,
+    check_decoding,
+    check_encoded,
+    exif_is_too_large,
+)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
@@ -35,9 +42,6 @@ _PLUGINS = {
 FORMATS = tuple(_PLUGINS)
 #: The names that such files have, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-MAX_FILE_BYTES = 64 * 2**20
-#: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
-MAX_PIXELS = 32 * 10**6
 
 _EXIF_ORIENTATION = 0x0112
 _TRANSPOSE = Image.Transpose
@@ -54,6 +58,8 @@ _FILTERS = {member.name.lower(): member for member in Image.Resampling}
 #: EXIF orientations from this one on swap height and width.
 _FIRST_ON_ITS_SIDE = 5
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+#: Pixels of which transparency and 16 bits are resolved at once.
+_STRIP_PIXELS = 2**20
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -79,13 +85,15 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
     """
     if isinstance(image, np.ndarray):
         return _array_pixels(image, spec)
-    name = "image"
+    name, size = "image", 0
     if not isinstance(image, Image.Image):
         data, name = _read(image)
-        image = _open(data, name)
+        image, size = _open(data, name), len(data)
     try:
-        upright = _decode(image, spec)
-        return _ordered(_resize(_flatten(upright, spec), spec), spec)
+        # One name for them all: what a step no longer needs is freed before the next.
+        image = _decode(image, spec, size)
+        image = _flatten(image, spec)
+        return _ordered(_resize(image, spec), spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
@@ -106,6 +114,11 @@ def read_header(path: PathLike) -> ImageHeader:
     data, name = _read(path)
     image = _open(data, name)
     width, height = image.size
+    if image.format != "JPEG":  # a PNG is decoded to find its orientation
+        try:
+            check_decoding(image, len(data), 3, turns=False)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
     if _orientation(image) >= _FIRST_ON_ITS_SIDE:
         width, height = height, width
     return ImageHeader(height, width, image.mode in _GREY_MODES)
@@ -132,11 +145,12 @@ def _open(data: bytes, name: str) -> Image.Image:
     try:
         opener = _opener(data)
         if opener is None:
-            raise ImageError(f"{name}: not an image of a known format ({', '.join(FORMATS)})")
+            raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
+        check_encoded(data)
         # From memory: Pillow maps files that it opens by path, and a map of a file cut short kills the process.
-        image = opener(io.BytesIO(data))
-    except ImageError:
-        raise
+        image = opener(Reader(data))
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
         raise ImageError(f"{name}: cannot be opened: {error}") from error
     # Pillow takes a PNG without its end for a whole one, with whatever rows are there.
@@ -153,22 +167,26 @@ def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
     return None
 
 
-def _decode(image: Image.Image, spec: ImageInput) -> Image.Image:
+def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
     """Decode, at reduced scale where a JPEG is much larger than wanted, and turn upright."""
-    orientation = _orientation(image)
     # At least the wanted size is left for the filter; the larger side serves both, upright or not.
     wanted = max(spec.height, spec.width)
     image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
+    check_decoding(image, size, spec.channels, turns=False)
+    # Before the orientation is asked for, which may stand behind the pixels: damage to these would be passed over.
     image.load()
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    orientation = _orientation(image)
+    if orientation not in _UPRIGHT:
+        return image
+    check_decoding(image, size, spec.channels, turns=True)
+    return image.transpose(_UPRIGHT[orientation])
 
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
         return 1  # known already; asking would import the parser of EXIF, and keep every answer waiting for it
+    if exif_is_too_large(image):
+        return 1
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a damaged EXIF block says nothing about the picture, which viewers then show as it is
@@ -182,14 +200,32 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _from_16_bit(image).convert(mode)
+        return _in_strips(image, "L", _from_16_bit).convert(mode)
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        canvas = Image.new("RGBA", image.size, (*spec.background, 255))
-        canvas.alpha_composite(image.convert("RGBA"))
-        image = canvas
-    return image.convert(mode)
+        return _in_strips(image, mode, lambda strip: _on_background(strip, spec).convert(mode))
+    # Some conversions take a way round: CMYK becomes grey by way of a whole picture in colour.
+    return _in_strips(image, mode, lambda strip: strip.convert(mode))
+
+
+def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """`change`, which works pixel by pixel, on a few rows at a time: what it needs on its way then stays small."""
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    if rows >= height:
+        return change(image)
+    changed = Image.new(mode, image.size)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(height, top + rows))
+        changed.paste(change(image.crop(box)), box)
+    return changed
+
+
+def _on_background(image: Image.Image, spec: ImageInput) -> Image.Image:
+    canvas = Image.new("RGBA", image.size, (*spec.background, 255))
+    canvas.alpha_composite(image.convert("RGBA"))
+    return canvas
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

@@ -158,7 +158,10 @@ def verify(content: bytes, name: str) -> None:
         ModelFileError: any of them is not as `seal` left it.
     """
     if not is_flatbuffer(content):
-        raise ModelFileError(f"{name}: not a TensorFlow Lite model ({len(content)} bytes, no TFL3 identifier)")
+        raise ModelFileError(
+            f"{name}: not a TensorFlow Lite model ({len(content)} bytes, no TFL3 identifier): it is damaged or "
+            "something else; copy it again or export it"
+        )
     body, digest = memoryview(content)[:-_DIGEST_LENGTH], content[-_DIGEST_LENGTH:]
     if body[-len(SEAL) :] != SEAL:
         raise ModelFileError(

@@ -75,8 +75,8 @@ def test_every_flip_and_every_truncation_is_refused(digits_export: Exported) -> 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a TensorFlow Lite model"),
-        (b"PK\3\4" + bytes(100), "not a TensorFlow Lite model"),
+        (b"", "not a TensorFlow Lite model.*export it"),
+        (b"PK\3\4" + bytes(100), "not a TensorFlow Lite model.*copy it again"),
         (FLATBUFFER, "no Pocketlens seal"),
         (resealed(FLATBUFFER), "no contract.json"),
         (resealed(FLATBUFFER + b"PK\5\6" + b"\xff" * 18), "no contract.json"),

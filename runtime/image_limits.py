@@ -1,0 +1,219 @@
+"""What decoding an image may cost, told from its header: memory, time, and the work of parsing it.
+
+A small file can claim to be a large picture, and can make a parser written in Python walk over millions of empty
+blocks. Everything here is checked before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+from PIL import Image
+
+from .errors import ImageError
+
+MAX_FILE_BYTES = 64 * 2**20
+#: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
+MAX_PIXELS = 32 * 10**6
+#: Rows or columns at most: a single row of millions of pixels costs far more to resize than the same in a square.
+MAX_SIDE = 65_535
+#: The encoded image and its pixels, in every form that exists at once. With an interpreter, numpy and Pillow beside
+#: it, a process stays below 300 MB.
+MAX_MEMORY_BYTES = 208 * 10**6
+#: Coefficients of a JPEG in several scans. libjpeg takes them beside whatever earlier pictures left in the heap.
+MAX_COEFFICIENT_BYTES = 128 * 10**6
+#: Times that a parser may ask for more. Pillow's own stay below a few thousand on real files.
+MAX_READS = 100_000
+#: Run lengths of BMP are decoded in Python, pixel by pixel, with two reads for each run.
+MAX_RLE_PIXELS = 4 * 10**6
+MAX_RLE_READS = 10**6
+#: A progressive JPEG has ten scans; each one is a walk over the whole picture.
+MAX_SCANS = 100
+#: One JPEG segment. Of a larger block, which only other formats can hold, not even the orientation is read.
+MAX_EXIF_BYTES = 65_536
+#: Of all the EXIF segments of a JPEG, which Pillow joins one by one.
+MAX_JOINED_EXIF_BYTES = 2**20
+#: Strips or tiles of a TIFF, each of which is an object in Python.
+MAX_STRIPS = 65_536
+
+#: Entries of a TIFF's directory, and bytes of their values.
+MAX_TAGS = 4096
+MAX_TAG_BYTES = 32 * 2**20
+
+_STRIP_TAGS = (273, 279, 324, 325)
+#: Bytes of a value by its type; of an unknown type nothing is read.
+_TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+#: Bytes of a pixel as Pillow keeps it; every mode of several bands takes four.
+_ONE_BYTE, _TWO_BYTES = ("1", "L", "P"), ("I;16", "I;16B", "I;16L", "I;16N")
+_EXIF = b"Exif\0"
+_START_OF_SCAN = b"\xff\xda"
+#: JPEG markers that begin a frame: all of C0 to CF, but for DHT, JPG and DAC.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class Reader(io.BytesIO):
+    """An encoded image in memory, which gives no more once it was read from too often.
+
+    Pillow's parsers ask for each chunk, block and run by itself: this bounds their time, whatever the format.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._limit = self._left = MAX_READS
+
+    def allow(self, reads: int) -> None:
+        """So many more."""
+        self._limit += reads
+        self._left += reads
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ImageError(f"more than {self._limit:,} blocks, the limit; save it again")
+        return super().read(size)
+
+
+def check_encoded(data: bytes) -> None:
+    """Refuse what Pillow would take too long or too much memory to open, and a JPEG whose scans would not fit.
+
+    Raises:
+        ImageError: a limit is exceeded, or a TIFF's directory is not there.
+    """
+    if data[:2] == b"\xff\xd8":
+        _check_jpeg(data)
+    elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        _check_tiff(data)
+
+
+def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> None:
+    """Refuse what would take too long or too much memory to decode.
+
+    Args:
+        image: opened, not decoded; of a JPEG, with its reduced scale chosen.
+        size: of the encoded image, in bytes.
+        channels: wanted: 1 or 3.
+        turns: whether it must be turned upright.
+
+    Raises:
+        ImageError: a limit is exceeded.
+    """
+    width, height = image.size
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{width} x {height} pixels, a side of more than {MAX_SIDE:,}, the limit")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
+    needed = size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
+    if needed > MAX_MEMORY_BYTES:
+        raise ImageError(
+            f"{width} x {height} pixels of {image.format} {image.mode} take {needed // 10**6} MB, more than "
+            f"{MAX_MEMORY_BYTES // 10**6}, the limit; save it smaller"
+        )
+    tile = getattr(image, "tile", None)
+    if tile and tile[0][0] == "bmp_rle":
+        if width * height > MAX_RLE_PIXELS:
+            raise ImageError(f"{width} x {height} pixels in run lengths, more than {MAX_RLE_PIXELS:,}, the limit")
+        reader = getattr(image, "fp", None)
+        if isinstance(reader, Reader):
+            reader.allow(MAX_RLE_READS)
+
+
+def _bytes_per_pixel(image: Image.Image, channels: int, turns: bool) -> int:
+    mode = image.mode
+    stored = 1 if mode in _ONE_BYTE else 2 if mode in _TWO_BYTES else 4
+    wanted = "L" if channels == 1 else "RGB"
+    cost = stored * (2 if turns else 1)
+    if mode != wanted or "transparency" in image.info:
+        # A 16-bit picture becomes grey on its way to colour.
+        cost += (1 if channels == 1 else 4) + (1 if mode.startswith("I") else 0)
+    if image.format == "WEBP":
+        # libwebp keeps two canvases, and Pillow a copy of one, beside the picture itself.
+        cost = max(16, cost + 8)
+    return cost
+
+
+def _tiff_buffer(image: Any) -> int:
+    """Bytes of a TIFF's largest strip or tile, which libtiff unpacks whole; 0 for other formats."""
+    if image.format != "TIFF":
+        return 0
+    width, height = image.size
+    rows, tile_width, tile_height = (image.tag_v2.get(tag) for tag in (278, 322, 323))
+    if isinstance(tile_width, int) and isinstance(tile_height, int):
+        return 4 * tile_width * tile_height
+    return int(4 * width * min(height, rows if isinstance(rows, int) else height))
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG in many scans whose coefficients would not fit, or would be walked over too often.
+
+    A picture in one scan is decoded row by row. One in several, as every progressive one is, needs all the
+    coefficients of the full scale at once, however small the scale that is asked for: 2 bytes for each sample.
+    """
+    at, components, pixels, samples, several, exif = 2, 0, 0, 0.0, False, 0
+    for _ in range(MAX_READS):
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 10 > len(data):
+            return
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # none, or one without a length
+            at += 1 if marker == 0xFF else 2
+            continue
+        length, rows, columns = struct.unpack_from(">HxHH", data, at + 2)
+        if marker in _FRAMES:
+            several = marker not in (0xC0, 0xC1)
+            components, pixels = data[at + 9], rows * columns
+            samples = _samples_per_pixel(data[at + 10 : at + 10 + 3 * components])
+        elif data.startswith(_EXIF, at + 4):
+            exif += length
+            if exif > MAX_JOINED_EXIF_BYTES:
+                raise ImageError(f"a JPEG with more than {MAX_JOINED_EXIF_BYTES // 2**20} MiB of EXIF, the limit")
+        elif marker == _START_OF_SCAN[1]:
+            if several or data[at + 4] != components:
+                _check_scans(data, pixels, samples)
+            return
+        at += 2 + length
+
+
+def _samples_per_pixel(components: bytes) -> float:
+    """From a frame's description of its components: number, sampling factors, table; 3 for 4:4:4, 1.5 for 4:2:0."""
+    areas = [(factors >> 4) * (factors & 15) for factors in components[1::3]]
+    return sum(areas) / max(1, *areas) if areas else 0.0
+
+
+def _check_scans(data: bytes, pixels: int, samples: float) -> None:
+    needed = int(2 * samples * pixels)
+    if needed > MAX_COEFFICIENT_BYTES:
+        raise ImageError(
+            f"a progressive JPEG of {pixels / 1e6:.0f} million pixels takes {needed // 10**6} MB, more than "
+            f"{MAX_COEFFICIENT_BYTES // 10**6}, the limit; save it as a baseline JPEG, or smaller"
+        )
+    scans = data.count(_START_OF_SCAN)
+    if scans > MAX_SCANS:
+        raise ImageError(f"a JPEG of {scans} scans, more than {MAX_SCANS}, the limit; save it again")
+
+
+def _check_tiff(data: bytes) -> None:
+    order = "<" if data[:1] == b"I" else ">"
+    big = 0x2B in data[2:4]
+    entry, field = (20, "Q") if big else (12, "I")
+    size = 0
+    try:
+        (at,) = struct.unpack_from(order + field, data, 8 if big else 4)
+        (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+        if count > MAX_TAGS:
+            raise ImageError(f"a TIFF of {count:,} tags, more than {MAX_TAGS:,}, the limit")
+        for number in range(count):
+            tag, kind, values = struct.unpack_from(f"{order}HH{field}", data, at + (8 if big else 2) + number * entry)
+            if tag in _STRIP_TAGS and values > MAX_STRIPS:
+                raise ImageError(f"a TIFF of {values:,} strips or tiles, more than {MAX_STRIPS:,}, the limit")
+            size += values * _TAG_BYTES.get(kind, 0)
+    except (struct.error, OverflowError) as error:
+        raise ImageError("truncated TIFF: its directory is missing") from error
+    if size > MAX_TAG_BYTES:
+        raise ImageError(f"a TIFF with {size // 2**20:,} MiB of tags, more than {MAX_TAG_BYTES // 2**20}, the limit")
+
+
+def exif_is_too_large(image: Any) -> bool:
+    """Whether its EXIF block is larger than any that a camera writes: parsing could take its size squared."""
+    return len(image.info.get("exif") or b"") > MAX_EXIF_BYTES
