@@ -7,7 +7,10 @@ blocks. Everything here is checked before a pixel is decoded.
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from PIL import Image
@@ -24,6 +27,8 @@ MAX_SIDE = 65_535
 MAX_MEMORY_BYTES = 208 * 10**6
 #: Coefficients of a JPEG in several scans. libjpeg takes them beside whatever earlier pictures left in the heap.
 MAX_COEFFICIENT_BYTES = 128 * 10**6
+#: From this size on, pictures are decoded one at a time, so that threads together stay within the limit too.
+_LARGE_BYTES = 24 * 10**6
 #: Times that a parser may ask for more. Pillow's own stay below a few thousand on real files.
 MAX_READS = 100_000
 #: Run lengths of BMP are decoded in Python, pixel by pixel, with two reads for each run.
@@ -87,8 +92,8 @@ def check_encoded(data: bytes) -> None:
         _check_tiff(data)
 
 
-def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> None:
-    """Refuse what would take too long or too much memory to decode.
+def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> int:
+    """Refuse what would take too long or too much memory to decode; how many bytes it takes.
 
     Args:
         image: opened, not decoded; of a JPEG, with its reduced scale chosen.
@@ -117,6 +122,39 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
         reader = getattr(image, "fp", None)
         if isinstance(reader, Reader):
             reader.allow(MAX_RLE_READS)
+    return needed
+
+
+def decoding_room(needed: int) -> AbstractContextManager[object]:
+    """Enter it to decode what takes so many bytes: one large picture at a time, whatever the number of threads."""
+    return _SMALL if needed < _LARGE_BYTES else _LARGE
+
+
+class _LargePicture:
+    """Room for one; glibc would keep what each thread has freed for that thread alone."""
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)  # a thread that held it is not in the new process
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        import ctypes  # here: few pictures are so large
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+        if trim is not None:
+            trim(0)
+        self._lock.release()
+
+
+_SMALL = nullcontext()
+_LARGE = _LargePicture()
 
 
 def _bytes_per_pixel(image: Image.Image, channels: int, turns: bool) -> int:

@@ -23,6 +23,7 @@ from .image_limits import (
     Reader,
     check_decoding,
     check_encoded,
+    decoding_room,
     exif_is_too_large,
 )
 
@@ -91,9 +92,11 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
         image, size = _open(data, name), len(data)
     try:
         # One name for them all: what a step no longer needs is freed before the next.
-        image = _decode(image, spec, size)
-        image = _flatten(image, spec)
-        return _ordered(_resize(image, spec), spec)
+        image = _reduce(image, spec)
+        with decoding_room(check_decoding(image, size, spec.channels, turns=False)):
+            image = _decode(image, spec, size)
+            image = _flatten(image, spec)
+            return _ordered(_resize(image, spec), spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
@@ -167,12 +170,16 @@ def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
     return None
 
 
-def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    """Decode, at reduced scale where a JPEG is much larger than wanted, and turn upright."""
+def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
+    """Have a JPEG that is much larger than wanted decoded at reduced scale."""
     # At least the wanted size is left for the filter; the larger side serves both, upright or not.
     wanted = max(spec.height, spec.width)
     image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
-    check_decoding(image, size, spec.channels, turns=False)
+    return image
+
+
+def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
+    """Decode, and turn upright."""
     # Before the orientation is asked for, which may stand behind the pixels: damage to these would be passed over.
     image.load()
     orientation = _orientation(image)

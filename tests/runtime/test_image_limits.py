@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +159,22 @@ def test_a_tiff_in_one_strip_is_bounded_by_the_strip() -> None:
     image = Image.new("RGBA", (5_400, 5_400))
     with pytest.raises(ImageError, match="save it smaller"):
         load_pixels(encoded(image, "TIFF", compression="tiff_lzw", tiffinfo={278: 5_400}), GREY)
+
+
+def test_threads_share_the_room_for_large_pictures() -> None:
+    code = """
+import io, sys
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from runtime import ImageInput, load_pixels
+buffer = io.BytesIO()
+Image.new("RGBA", (5000, 5000), (10, 20, 30, 40)).save(buffer, "PNG")
+open("/proc/self/clear_refs", "w").write("5")  # forget the peak until here
+spec = ImageInput(28, 28, "grey")
+with ThreadPoolExecutor(4) as pool:
+    answers = list(pool.map(lambda data: load_pixels(data, spec), [buffer.getvalue()] * 8))
+assert all((answer == answers[0]).all() for answer in answers)
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 300e6
