@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from typing import Any, Protocol
 
 from .errors import InterpreterError
@@ -27,9 +28,14 @@ class Interpreter(Protocol):
     def get_tensor(self, index: int) -> Any: ...
 
 
+def is_installed(library: str) -> bool:
+    """Whether one of `LIBRARIES` is installed."""
+    return library in sys.modules or importlib.util.find_spec(library) is not None
+
+
 def installed() -> list[str]:
     """The interpreter libraries that are installed, best first."""
-    return [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+    return [name for name in LIBRARIES if is_installed(name)]
 
 
 def choose(wanted: str = AUTO) -> str:
@@ -39,24 +45,26 @@ def choose(wanted: str = AUTO) -> str:
         InterpreterError: none, or not the one that is named.
         ValueError: a name that is no library.
     """
-    if wanted != AUTO and wanted not in LIBRARIES:
-        raise ValueError(f"interpreter is {wanted!r}, expected {AUTO}, {' or '.join(LIBRARIES)}")
-    found = installed() if wanted == AUTO else [name for name in installed() if name == wanted]
-    if not found and wanted != AUTO:
-        raise InterpreterError(f"{LIBRARIES[wanted]} is not installed; pip install {LIBRARIES[wanted]}")
-    if not found:
-        raise InterpreterError(
-            "no TensorFlow Lite interpreter is installed; pip install tflite-runtime (Python up to 3.11) "
-            "or ai-edge-litert (Python 3.10 or newer)"
-        )
     import numpy as np  # here: a command's help needs the names above, and not numpy
 
-    usable = [name for name in found if name != "tflite_runtime" or int(np.__version__.split(".")[0]) < 2]
-    if not usable:
+    if wanted != AUTO and wanted not in LIBRARIES:
+        raise ValueError(f"interpreter is {wanted!r}, expected {AUTO}, {' or '.join(LIBRARIES)}")
+    unusable = False
+    for name in LIBRARIES if wanted == AUTO else [wanted]:
+        if is_installed(name):
+            if name != "tflite_runtime" or int(np.__version__.split(".")[0]) < 2:
+                return name
+            unusable = True
+    if unusable:
         raise InterpreterError(
             f"tflite-runtime does not work with numpy {np.__version__}; pip install 'numpy<2', or ai-edge-litert"
         )
-    return usable[0]
+    if wanted != AUTO:
+        raise InterpreterError(f"{LIBRARIES[wanted]} is not installed; pip install {LIBRARIES[wanted]}")
+    raise InterpreterError(
+        "no TensorFlow Lite interpreter is installed; pip install tflite-runtime (Python up to 3.11) "
+        "or ai-edge-litert (Python 3.10 or newer)"
+    )
 
 
 def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: str | None = None) -> Interpreter:
