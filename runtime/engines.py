@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakSet
 
 from .errors import InterpreterError
 from .interpreter import Interpreter
@@ -19,7 +20,7 @@ class EnginePool:
     """Lends an interpreter to each caller, building it when all are lent.
 
     One interpreter must never serve two threads at once: it raises or, rarely, answers wrongly. A process that
-    was forked has its parent's interpreters, whose threads are gone, and builds its own.
+    was forked has its parent's interpreters, whose threads are gone; it never touches them, and builds its own.
 
     Args:
         build: makes an interpreter, its tensors allocated.
@@ -31,13 +32,26 @@ class EnginePool:
         self._input = input_index
         self._output = output_index
         self._reset()
+        _POOLS.add(self)
 
     def _reset(self) -> None:
-        self._process = os.getpid()
         # A queue of the standard library's C code: a semaphore beside a list takes longer than a small model's layer.
         self._idle: SimpleQueue[Interpreter | None] = SimpleQueue()
         self._places = MAX_ENGINES
         self._lock = threading.Lock()
+
+    def forked(self) -> None:
+        """Start anew in a forked child, and keep the parent's interpreters to the very end of the process.
+
+        An interpreter of several threads waits for them when it is destroyed, and in the child they are not there:
+        on 32-bit ARM it hangs or aborts.
+        """
+        if not self._idle.empty():
+            import ctypes
+
+            # A reference that nothing takes back, not even Python's own tidying up at its exit.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._idle))
+        self._reset()
 
     def add(self, interpreter: Interpreter) -> None:
         """Put in one that was built already."""
@@ -50,8 +64,6 @@ class EnginePool:
         Raises:
             InterpreterError: the invocation failed.
         """
-        if os.getpid() != self._process:
-            self._reset()
         engine = self._take()
         idle = None  # after a failure the next caller builds a new one
         try:
@@ -81,3 +93,15 @@ class EnginePool:
         except BaseException:
             self._idle.put(None)
             raise
+
+
+_POOLS: WeakSet[EnginePool] = WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_POOLS):
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -108,7 +108,12 @@ def make_material() -> Path:
         for path in sorted((ROOT / package).rglob("*.py")):
             if path.name not in ("check.py", "on_device.py", "outcome.py"):
                 digest.update(path.read_bytes())
-    for name in ("tests/conftest.py", "tests/models_for_tests.py", "constraints.txt"):
+    for name in (
+        "tests/conftest.py",
+        "tests/models_for_tests.py",
+        "tests/runtime/foreign_models.py",
+        "constraints.txt",
+    ):
         digest.update((ROOT / name).read_bytes())
     folder = HOME / f"material-{digest.hexdigest()[:12]}"
     if not folder.exists():

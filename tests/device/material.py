@@ -20,9 +20,12 @@ from runtime import Classifier
 from tests import models_for_tests
 from tests.conftest import Samples, run_pocketlens, succeed
 from tests.device.answers import MODELS, pixels_of, stored_answers
+from tests.runtime.foreign_models import converted, ready_made_name
 
 REFERENCE = "tflite_runtime"
 IMAGES = 600
+#: The models of someone else's that the runtime's tests ask for: kind, outputs.
+FOREIGN = (("float32", 3), ("float32", 1), ("uint8", 3), ("int8", 3))
 
 
 def write(folder: Path) -> None:
@@ -43,6 +46,8 @@ def write(folder: Path) -> None:
         _write_answers(folder, images)
         (folder / "nan.tflite").write_bytes(models_for_tests.with_nan_weights(run))
     models_for_tests.write_task_models(folder)
+    for kind, outputs in FOREIGN:
+        (folder / ready_made_name(kind, outputs)).write_bytes(converted(kind, outputs=outputs))
 
 
 def _write_pictures(folder: Path) -> None:

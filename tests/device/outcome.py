@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ class Outcome:
         problem: what went wrong; "" where nothing did.
         prepared_s, tested_s: wall-clock time.
         counts: tests passed, failed (errors too) and skipped.
-        skips: a line for each test left out, with the reason.
+        skips: the reason of each test that was left out.
         figures: what on_device.py recorded.
     """
 
@@ -54,8 +55,7 @@ class Outcome:
             return cls(name, f"{problem or 'no report'}: {error}", prepared_s, tested_s)
         cases = list(root.iter("testcase"))
         failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
-        skipped = [(case.get("name"), case.find("skipped")) for case in cases]
-        skips = [f"{test}: {mark.get('message')}" for test, mark in skipped if mark is not None]
+        skips = [mark.get("message", "") for case in cases for mark in case.findall("skipped")]
         counts = {"passed": len(cases) - len(failed) - len(skips), "failed": len(failed), "skipped": len(skips)}
         figures = {item.get("name", ""): item.get("value", "") for item in root.iter("property")}
         if failed and not problem:
@@ -66,8 +66,8 @@ class Outcome:
 def print_table(outcomes: Sequence[Outcome]) -> None:
     """For people: where, what ran there, what came of it, how far the answers are from the workstation's."""
     for outcome in outcomes:
-        for line in outcome.skips:
-            print(f"skipped on {outcome.name}: {line}")
+        for reason, count in Counter(outcome.skips).items():
+            print(f"skipped on {outcome.name}: {count} test{'s' * (count > 1)}: {reason}")
     header = ("target", *HOST, "passed", "failed", "skipped", *FIGURES, "prepared s", "tested s", "result")
     rows = [header]
     for outcome in outcomes:

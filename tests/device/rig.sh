@@ -131,12 +131,13 @@ unpack() {
 
 # python3 is a script of this machine which starts the emulator and passes itself off as sys.executable. So a child
 # process, or a script whose first line names it, comes back here with nothing registered in the kernel.
+# Compiled modules are always kept: compiling is the slowest thing that an emulated Python does.
 write_python() {
     local script=$1
     rm -f "$script"
     cat >"$script" <<EOF_PYTHON
 #!/usr/bin/env bash
-unset PYTHONHOME VIRTUAL_ENV
+unset PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
 export PYTHONNOUSERSITE=1 QEMU_LD_PREFIX=$root QEMU_CPU=\${QEMU_CPU:-$cpu}
 ulimit -c 0
 exec $qemu -0 \${RIG_ARGV0:-$root/usr/bin/python3} $root/usr/bin/$python "\$@"

@@ -1,4 +1,7 @@
-"""Models of someone else's, for several tests: converted with TensorFlow, and TFLite metadata written as others do."""
+"""Models of someone else's, for several tests: converted with TensorFlow, and TFLite metadata written as others do.
+
+Where models are given ready-made (see conftest), those are, and a test that changes one is skipped.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,15 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
-import flatbuffers
 import numpy as np
+import pytest
+
+from tests.conftest import READY_MADE
+
+if TYPE_CHECKING:
+    import flatbuffers
 
 LABELS = ("cat", "dog", "owl")
 
@@ -18,13 +27,21 @@ def converted(
     kind: str = "float32", shape: tuple[int, ...] = (8, 8, 3), outputs: int = 3, batch: int | None = 1
 ) -> bytes:
     """A small convolutional classifier; kind is float32, uint8 or int8."""
+    if READY_MADE is not None:
+        path = READY_MADE / ready_made_name(kind, outputs)
+        assert path.exists() and shape == (8, 8, 3) and batch == 1, "not among the ready-made models"  # noqa: PT018
+        return path.read_bytes()
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(1)
     given = tf.keras.Input(shape=shape, batch_size=1)
     hidden = tf.keras.layers.Conv2D(4, 3, activation="relu")(given)
     hidden = tf.keras.layers.GlobalAveragePooling2D()(hidden)
-    last = tf.keras.layers.Dense(outputs, activation="softmax" if outputs > 1 else "sigmoid")(hidden)
+    last = tf.keras.layers.Dense(
+        outputs,
+        activation="softmax" if outputs > 1 else "sigmoid",
+        bias_initializer="ones",  # none at all, as zeros become, and tflite-runtime dies of it on ARM
+    )(hidden)
     converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(given, last))
     if kind != "float32":
         rng = np.random.default_rng(0)
@@ -37,8 +54,20 @@ def converted(
     return bytes(converter.convert())
 
 
+def ready_made_name(kind: str, outputs: int) -> str:
+    """The file of `converted(kind, outputs=outputs)` among the ready-made models."""
+    return f"foreign-{kind}-{outputs}.tflite"
+
+
+def _skip_without_tensorflow() -> None:
+    if READY_MADE is not None:
+        pytest.skip("needs TensorFlow's schema, and models are given ready-made")
+
+
 def changed(flatbuffer: bytes, change: Callable[[object], None]) -> bytes:
     """A model unpacked with TensorFlow's own schema module, changed, and packed again."""
+    _skip_without_tensorflow()
+    import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
@@ -50,6 +79,7 @@ def changed(flatbuffer: bytes, change: Callable[[object], None]) -> bytes:
 
 def with_metadata(flatbuffer: bytes, metadata: bytes, files: dict[str, bytes], compression: int = 0) -> bytes:
     """A model with a TFLITE_METADATA buffer, and files in a zip archive behind it."""
+    _skip_without_tensorflow()
     from tensorflow.lite.python import schema_py_generated as schema
 
     def add(model: schema.ModelT) -> None:
@@ -81,6 +111,9 @@ def metadata(
         colour: 0 unknown, 1 RGB, 2 greyscale.
         labels_files: (name, locale) of each file that labels the output's axis.
     """
+    _skip_without_tensorflow()
+    import flatbuffers
+
     builder = flatbuffers.Builder(512)
     units = [_normalization(builder, mean, std)] if mean else []
     builder.StartObject(2)  # ImageProperties

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,8 @@ def test_one_answer_loads_nothing_that_it_does_not_need(
 ) -> None:
     loaded = modules_of("classify", "--model", digits_export.int8, digits_samples.files[0], cwd=tmp_path)
     assert {"runtime.classifier", "numpy", "PIL.PngImagePlugin"} <= loaded
-    assert not loaded & SLOW
+    own = {"inspect"} if np.__version__ >= "2" else set()  # numpy 2 cannot do without
+    assert not loaded & SLOW - own
     assert not loaded & {"PIL.JpegImagePlugin", "PIL.GifImagePlugin"}, "a PNG needs no other format"
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from runtime import Classifier, Contract, ContractError, ImageInput, ModelFileError, PocketlensError, read_model, seal
+from runtime.doctor import TINY_MODEL
 from runtime.foreign.labels import parse_labels, read_labels
 from runtime.interpreter import installed
 from tests.conftest import run_pocketlens, succeed
@@ -151,7 +152,7 @@ def varying(model: Any) -> None:
         (lambda: changed(converted(), two_inputs), {"labels": LABELS}, "has 2 inputs"),
         (lambda: changed(converted(), varying), {"labels": LABELS}, "vary.*fixed size"),
         (lambda: changed(converted("uint8"), no_quantization), {"labels": LABELS}, "no quantization scale"),
-        (lambda: Path(ROOT / "runtime/data/tiny.tflite").read_bytes(), {"labels": ["a", "b"]}, "height x width"),
+        (lambda: TINY_MODEL.read_bytes(), {"labels": ["a", "b"]}, "height x width"),
         (lambda: converted()[:2000], {"labels": LABELS}, "damaged, or no TensorFlow Lite model"),
         (lambda: b"hello", {"labels": LABELS}, "not a TensorFlow Lite model"),
     ],

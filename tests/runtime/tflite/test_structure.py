@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runtime import ModelFileError
+from runtime.doctor import TINY_MODEL
 from runtime.interpreter import installed
 from runtime.tflite import schema
 from runtime.tflite.flatbuffer import FlatBufferError, Schema, verify
@@ -17,13 +18,14 @@ from runtime.tflite.graph import OPERATORS, TYPES, OperatorUse
 from runtime.tflite.operator_versions import known, unknown_to
 from runtime.tflite.structure import check_structure, operators
 from tests.runtime.foreign_models import changed, converted
-from tests.tools import operator_versions as versions_tool
-from tests.tools import tflite_schema as schema_tool
 
-TINY = Path("runtime/data/tiny.tflite").resolve().read_bytes()
+TINY = TINY_MODEL.read_bytes()
 
 
+@pytest.mark.workstation
 def test_the_schema_is_tensorflows() -> None:
+    from tests.tools import tflite_schema as schema_tool
+
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         schema_tool.main()
@@ -158,6 +160,7 @@ def test_random_bytes_are_refused() -> None:
             check_structure(b"\x1c\0\0\0TFL3" + rng.bytes(int(length)))
 
 
+@pytest.mark.workstation
 def test_types_and_operators_have_tensorflows_numbers() -> None:
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -178,7 +181,10 @@ def test_operators_of_a_custom_kind_have_their_name() -> None:
 
 @pytest.mark.parametrize("library", installed())
 @pytest.mark.parametrize("name", ["CONV_2D", "FULLY_CONNECTED", "LOG", "BROADCAST_TO", "STABLEHLO_ADD", "SOFTMAX"])
+@pytest.mark.workstation
 def test_the_table_of_versions_is_what_the_interpreter_says(library: str, name: str) -> None:
+    from tests.tools import operator_versions as versions_tool
+
     code, versions = OPERATORS.index(name), known(library).get(name, range(1, 1))
     for version in range(1, 20):
         assert versions_tool.accepts(library, code, version) == (version in versions)
