@@ -12,6 +12,7 @@ from .edgetpu import Mapping, map_operators
 from .operators import layer_names, placed_operators
 from .preflight import Lack, lacking, refuse, released
 from .recipes import Recipe
+from .tflite_metadata import with_metadata
 
 #: Makes the FlatBuffer of a recipe; `per_tensor_dense` as for `conversion.convert`.
 Converter = Callable[..., bytes]
@@ -35,7 +36,7 @@ class MadeModel:
 
 
 def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, target: str, edgetpu: bool) -> MadeModel:
-    """Convert, check every operator against the target, and seal.
+    """Convert, check every operator against the target, add metadata, and seal.
 
     Where the target lacks the operator of dense weights with a scale for each channel, the model is converted again
     with one scale, and a note says so.
@@ -57,7 +58,7 @@ def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, tar
         notes.append(_cured(recipe, curable[0], target))
     refuse(lacks, recipe.name, target)
     mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
-    return MadeModel(recipe, seal(content, contract), tuple(notes), mappings)
+    return MadeModel(recipe, seal(with_metadata(content, contract), contract), tuple(notes), mappings)
 
 
 def _cured(recipe: Recipe, lack: Lack, target: str) -> str:

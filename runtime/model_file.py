@@ -29,6 +29,10 @@ ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 CONTRACT_NAME = "contract.json"
 LABELS_NAME = "labels.txt"
 SEAL = b"pocketlens-sha256:"
+#: Name and content of an entry in the FlatBuffer's own metadata: a file that was cut off behind its FlatBuffer shows
+#: by it that something is missing.
+ORIGIN_NAME = "pocketlens"
+ORIGIN = b"sealed by `pocketlens export`"
 MAX_MODEL_BYTES = 512 * 2**20
 
 _IDENTIFIER = b"TFL3"
