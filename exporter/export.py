@@ -95,7 +95,7 @@ def export(
     with staging(out) as staged:
         for recipe in plan:
             say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
-            made = make(converter, model, recipe, run.contract, target, edgetpu)
+            made = make(converter, model, recipe, run.contract, target, edgetpu, calibration.pixels)
             _tell(made, say)
             path = staged / f"{recipe.name}.tflite"
             path.write_bytes(made.content)
