@@ -23,7 +23,8 @@ def export_with_io(run: Path, io: str, path: Path) -> None:
 
 def with_nan_weights(run_folder: Path) -> bytes:
     """The float32 model of a run, one of its weights no number."""
-    from exporter.conversion import convert, load_model
+    from exporter.conversion import convert
+    from exporter.loading import load_model
     from exporter.recipes import Recipe
     from exporter.run import read_run
 
