@@ -20,7 +20,7 @@ SEED ?=
 SECONDS ?= 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench fuzz soak wheel device slim clean distclean
+.PHONY: help export test check format proof bench fuzz soak wheel device slim peers clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -71,6 +71,9 @@ device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour
 
 slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found: SLIM_PYTHONS="python3.11 python3.13"
 	$(BIN)/python -m tests.device.check slim $(SLIM_PYTHONS)
+
+peers: $(VENV)/dev.stamp ## Compare our answers with those of MediaPipe Tasks, installed in an environment of its own
+	$(BIN)/python -m tests.peers.check
 
 clean: ## Remove what was built: models, runs, wheels, caches
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -64,6 +64,8 @@ _SHARE = click.FloatRange(0, 1)
     help="The interpreter of the device: an operator that it lacks is an error.",
 )
 @click.option("--edgetpu", is_flag=True, help="Also tell which operators a Coral would run.")
+@click.option("--rgb-input", is_flag=True, help="Let a grey model take RGB: it converts the picture itself.")
+@click.option("--c-array", is_flag=True, help="Also write the int8 file (or first --mode) as model_data.h and .cc.")
 @click.option(
     "--calibration-samples",
     type=click.IntRange(min=1),
@@ -92,6 +94,8 @@ def export(
     max_latency_ms: float | None,
     target: str,
     edgetpu: bool,
+    rgb_input: bool,
+    c_array: bool,
     calibration_samples: int,
     calibration_seed: int | None,
     as_json: bool,
@@ -116,6 +120,8 @@ def export(
             limits=Limits(max_drop, max_class_drop, min_agreement, max_bytes, max_latency_ms),
             target=target,
             edgetpu=edgetpu,
+            rgb_input=rgb_input,
+            c_array=c_array,
             calibration_samples=calibration_samples,
             calibration_seed=calibration_seed,
             say=lambda line: click.echo(line, err=True),

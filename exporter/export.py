@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runtime import read_model
+
 from .accuracy import score_model
-from .calibration import prepare_calibration
+from .c_array import C_FILES, write_c_array
+from .calibration import Calibration, prepare_calibration
 from .conversion import convert
 from .documents import DOCUMENTS, write_documents
 from .edgetpu import summarise
@@ -21,6 +24,7 @@ from .preflight import DEFAULT_TARGET, runnable_library
 from .publishing import final_names, publish, staging
 from .recipes import Recipe
 from .report import Settings, make_report, make_timings
+from .rgb_input import black_and_white, grey_inside, taking_rgb
 from .run import Run
 
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
@@ -58,6 +62,8 @@ def export(
     limits: Limits = DEFAULT_LIMITS,
     target: str = DEFAULT_TARGET,
     edgetpu: bool = False,
+    rgb_input: bool = False,
+    c_array: bool = False,
     calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
     calibration_seed: int | None = None,
     say: Callable[[str], None] = lambda _line: None,
@@ -76,6 +82,8 @@ def export(
         target: the interpreter of the device, of `preflight.TARGETS`. Every operator is checked against it, and it
             does the measuring where it is installed.
         edgetpu: report where each operator would run on a Coral.
+        rgb_input: put the conversion to grey inside the graph; see `rgb_input`.
+        c_array: also write the first of `recipes` that is not float32 (else float32) as C++ source; see `c_array`.
         calibration_samples: training images that the quantizer sees, at least 1.
         calibration_seed: of the choice of these; the run's own without it.
         say: called with a line for each step.
@@ -87,15 +95,14 @@ def export(
     """
     library, unproved = runnable_library(target)
     seed = run.contract.provenance.seed if calibration_seed is None else calibration_seed
-    calibration = prepare_calibration(run, calibration_samples, seed)
-    model = load_model(run.model_path, run.contract)
+    run, calibration, model = _prepare(run, rgb_input, calibration_samples, seed)
     converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
     plan = _plan(recipes)
     measured: list[MeasuredModel] = []
     with staging(out) as staged:
         for recipe in plan:
             say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
-            made = make(converter, model, recipe, run.contract, target, edgetpu)
+            made = make(converter, model, recipe, run.contract, target, edgetpu, calibration.pixels)
             _tell(made, say)
             path = staged / f"{recipe.name}.tflite"
             path.write_bytes(made.content)
@@ -105,11 +112,30 @@ def export(
         say("writing the report")
         models = final_names(measured)
         warnings = (*calibration.warnings, *([unproved] if unproved else []))
-        settings = Settings(tuple(recipes), limits, target, edgetpu, calibration.figures, warnings)
+        asked_for = (*["--edgetpu"] * edgetpu, *["--rgb-input"] * rgb_input, *["--c-array"] * c_array)
+        settings = Settings(tuple(recipes), limits, target, asked_for, calibration.figures, warnings)
         report, timings = make_report(run, settings, models), make_timings(models)
         write_documents(staged, run, measured, report, timings)
         failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
-        return Exported(report, timings, failures, publish(staged, out, models, DOCUMENTS))
+        sources = C_FILES if c_array and not failures else ()
+        if sources:
+            write_c_array(staged, read_model(_for_microcontrollers(measured, recipes).content))
+        return Exported(report, timings, failures, publish(staged, out, models, (*sources, *DOCUMENTS)))
+
+
+def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, Calibration, Any]:
+    """The run as it is exported, its calibration, and its Keras model."""
+    taken = taking_rgb(run) if rgb_input else run
+    calibration = prepare_calibration(taken, samples, seed)
+    model = load_model(run.model_path, run.contract)
+    if rgb_input:
+        return taken, black_and_white(calibration), grey_inside(model)
+    return taken, calibration, model
+
+
+def _for_microcontrollers(measured: Sequence[MeasuredModel], recipes: Sequence[Recipe]) -> MeasuredModel:
+    wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
+    return next(model for model in measured if model.recipe == wanted)
 
 
 def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:

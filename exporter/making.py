@@ -6,12 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from runtime import Contract, seal
 
 from .edgetpu import Mapping, map_operators
+from .golden import golden_files
 from .operators import layer_names, placed_operators
 from .preflight import Lack, lacking, refuse, released
 from .recipes import Recipe
+from .tflite_metadata import with_metadata
 
 #: Makes the FlatBuffer of a recipe; `per_tensor_dense` as for `conversion.convert`.
 Converter = Callable[..., bytes]
@@ -34,8 +39,16 @@ class MadeModel:
     edgetpu: tuple[Mapping, ...] = ()
 
 
-def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, target: str, edgetpu: bool) -> MadeModel:
-    """Convert, check every operator against the target, and seal.
+def make(
+    convert: Converter,
+    model: Any,
+    recipe: Recipe,
+    contract: Contract,
+    target: str,
+    edgetpu: bool,
+    golden: npt.NDArray[np.uint8] | None = None,
+) -> MadeModel:
+    """Convert, check every operator against the target, add metadata and a self-test, and seal.
 
     Where the target lacks the operator of dense weights with a scale for each channel, the model is converted again
     with one scale, and a note says so.
@@ -43,9 +56,10 @@ def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, tar
     Args:
         convert: called with the recipe.
         model: the Keras model, for the names of its layers.
+        golden: images that its self-test is made of, uint8, shape (n, height, width, channels); none without.
 
     Raises:
-        ExportError: it cannot be converted, or the target lacks an operator.
+        ExportError: it cannot be converted, the target lacks an operator, or no interpreter answers.
     """
     layers, notes = layer_names(model), []
     content = convert(recipe)
@@ -57,7 +71,9 @@ def make(convert: Converter, model: Any, recipe: Recipe, contract: Contract, tar
         notes.append(_cured(recipe, curable[0], target))
     refuse(lacks, recipe.name, target)
     mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
-    return MadeModel(recipe, seal(content, contract), tuple(notes), mappings)
+    content = with_metadata(content, contract)
+    files = {} if golden is None else golden_files(content, contract, recipe, golden)
+    return MadeModel(recipe, seal(content, contract, files), tuple(notes), mappings)
 
 
 def _cured(recipe: Recipe, lack: Lack, target: str) -> str:

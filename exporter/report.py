@@ -41,7 +41,7 @@ class Settings:
         recipes: what was asked for, in order.
         limits: the gates.
         target: the interpreter that the files are for.
-        edgetpu: whether a Coral was asked about.
+        flags: options without a value that were given.
         calibration: samples, seed and split, and what the lint measured.
         warnings: lines that people should read.
     """
@@ -49,7 +49,7 @@ class Settings:
     recipes: Sequence[Recipe]
     limits: Limits
     target: str
-    edgetpu: bool
+    flags: Sequence[str]
     calibration: Mapping[str, Any]
     warnings: Sequence[str] = field(default_factory=tuple)
 
@@ -62,7 +62,7 @@ class Settings:
             words += ["--io", io]
         for name, value in self.limits.as_dict().items():
             words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
-        words += ["--target", self.target, *["--edgetpu"] * self.edgetpu]
+        words += ["--target", self.target, *self.flags]
         words += ["--calibration-samples", str(self.calibration["samples"])]
         words += ["--calibration-seed", str(self.calibration["seed"])]
         return shlex.join(words)

@@ -13,6 +13,7 @@ COMMANDS = {
     "info": ("runtime.commands.info:info", "Show what is inside an exported model."),
     "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
+    "selftest": ("runtime.commands.selftest:selftest", "Tell whether a model answers here as on the workstation."),
     "train": ("trainer.cli:train", "Train a classifier (workstation)."),
     "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
 }

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple, TypeAlias
 
-from .contract import Contract
+from .contract import MAX_JSON_BYTES, Contract
 from .digest import sha256
 from .errors import ContractError, ModelFileError
 from .files import PathLike, read_regular_file, read_stream
@@ -29,6 +29,10 @@ ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 CONTRACT_NAME = "contract.json"
 LABELS_NAME = "labels.txt"
 SEAL = b"pocketlens-sha256:"
+#: Name and content of an entry in the FlatBuffer's own metadata: a file that was cut off behind its FlatBuffer shows
+#: by it that something is missing.
+ORIGIN_NAME = "pocketlens"
+ORIGIN = b"sealed by `pocketlens export`"
 MAX_MODEL_BYTES = 512 * 2**20
 
 _IDENTIFIER = b"TFL3"
@@ -66,6 +70,14 @@ class ModelFile(NamedTuple):
         with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
             return self.content[: min(member.header_offset for member in archive.infolist())]
 
+    def member(self, member: str, limit: int) -> bytes | None:
+        """A file of the archive behind the FlatBuffer; None where there is none of that name.
+
+        Raises:
+            ModelFileError: it is compressed, larger than `limit` bytes, or the archive cannot be read.
+        """
+        return _read_member(self.content, member, limit, self.name)
+
 
 def is_flatbuffer(content: bytes) -> bool:
     """Whether content begins as a TensorFlow Lite FlatBuffer does."""
@@ -85,7 +97,7 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
 
     Example:
         >>> file = read_model("int8.tflite")
-        >>> seal(file.flatbuffer, file.contract) == file.content
+        >>> read_model(seal(file.flatbuffer, file.contract)).contract == file.contract
         True
     """
     if not is_flatbuffer(flatbuffer):
@@ -186,18 +198,28 @@ def _read(source: ModelSource) -> tuple[bytes, str]:
     return read_regular_file(source, MAX_MODEL_BYTES, ModelFileError)
 
 
-def _read_contract(content: bytes, name: str) -> Contract:
+def _read_member(content: bytes, member: str, limit: int, name: str) -> bytes | None:
     # Sealed, so this is what `seal` wrote; the checks are for a seal that someone computed over other content.
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            member = archive.getinfo(CONTRACT_NAME)
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise ModelFileError(f"{name}: {CONTRACT_NAME} is compressed, expected a stored member")
-            text = archive.read(member)
+            if member not in archive.namelist():
+                return None
+            found = archive.getinfo(member)
+            if found.compress_type != zipfile.ZIP_STORED:
+                raise ModelFileError(f"{name}: {member} is compressed, expected a stored member")
+            if found.file_size > limit:
+                raise ModelFileError(f"{name}: {member} has {found.file_size} bytes, expected at most {limit}")
+            return archive.read(found)
     except ModelFileError:
         raise
     except Exception as error:  # zipfile raises many kinds on hostile archives
-        raise ModelFileError(f"{name}: no {CONTRACT_NAME} can be read from it ({error}); export it again") from error
+        raise ModelFileError(f"{name}: no {member} can be read from it ({error}); export it again") from error
+
+
+def _read_contract(content: bytes, name: str) -> Contract:
+    text = _read_member(content, CONTRACT_NAME, MAX_JSON_BYTES, name)
+    if text is None:
+        raise ModelFileError(f"{name}: no {CONTRACT_NAME} can be read from it (there is none); export it again")
     try:
         return Contract.from_json(text)
     except ContractError as error:

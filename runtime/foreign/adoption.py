@@ -15,15 +15,16 @@ from ..contract import COLOURS, Contract, ImageInput
 from ..errors import ContractError, ModelFileError
 from ..files import PathLike
 from ..interpreter import AUTO
-from ..model_file import CONTRACT_NAME, SEAL
+from ..model_file import CONTRACT_NAME, ORIGIN, SEAL
 from ..tflite.graph import TensorInfo
 from ..tflite.metadata import Metadata, read_metadata
 from ..tflite.structure import Structure, check_structure
 from .labels import parse_labels, read_labels
 from .trial import trust
 
-#: What a file of ours has somewhere, however it was damaged: the seal, the contract's name, the contract's first field.
-_TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"')
+#: What a file of ours has somewhere, however it was damaged: the seal, the contract's name, the contract's first field,
+#: the entry in the FlatBuffer itself.
+_TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"', ORIGIN)
 _LOWEST_PIXEL = {"UINT8": 0, "INT8": -128}
 _TYPES = ("FLOAT32", *_LOWEST_PIXEL)
 

@@ -40,8 +40,8 @@ SCHEMA = Schema(
         "BertTokenizerOptions SentencePieceTokenizerOptions RegexTokenizerOptions",
     },
 )
-_IMAGE, _NORMALIZATION, _AXIS_LABELS = 2, 1, 2
-_COLOURS = {1: "rgb", 2: "grey"}
+IMAGE, NORMALIZATION, AXIS_LABELS = 2, 1, 2
+COLOURS = {1: "rgb", 2: "grey"}
 _ZIP_START = b"PK\3\4"
 #: An archive begins after the FlatBuffer's padding.
 _MAX_PADDING = 64
@@ -108,11 +108,11 @@ def check_archive(content: bytes, end: int, name: str) -> None:
 def _input(table: Table) -> Metadata:
     colour, mean, std = "", (), ()
     about = table.table(3)
-    properties = about.table(1) if about and about.number(0, "B") == _IMAGE else None
+    properties = about.table(1) if about and about.number(0, "B") == IMAGE else None
     if properties:
-        colour = _COLOURS.get(properties.number(0, "b"), "")
+        colour = COLOURS.get(properties.number(0, "b"), "")
     for unit in table.tables(4):
-        options = unit.table(1) if unit.number(0, "B") == _NORMALIZATION else None
+        options = unit.table(1) if unit.number(0, "B") == NORMALIZATION else None
         if options:
             mean, std = options.numbers(0, "f"), options.numbers(1, "f")
     return Metadata(mean, std, colour)
@@ -120,7 +120,7 @@ def _input(table: Table) -> Metadata:
 
 def _labels_file(table: Table) -> str:
     """The name of the labels file; the one without a locale where there are several."""
-    files = [file for file in table.tables(6) if file.number(2, "b") == _AXIS_LABELS]
+    files = [file for file in table.tables(6) if file.number(2, "b") == AXIS_LABELS]
     files.sort(key=lambda file: bool(file.text(3)))
     return files[0].text(0) if files else ""
 

@@ -55,7 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = measured_models(run, Limits())
     models = {model.file_name: model for model in measured}
     calibration = {"samples": 5, "seed": 3, "split": "train"}
-    settings = Settings([Recipe.int8()], Limits(), "litert", True, calibration, ("<i>look</i>",))
+    settings = Settings([Recipe.int8()], Limits(), "litert", ("--edgetpu",), calibration, ("<i>look</i>",))
     report = make_report(run, settings, models)
     folders = [tmp_path_factory.mktemp("report") for _ in range(2)]
     for folder in folders:
@@ -172,5 +172,5 @@ def test_the_card_of_a_model_without_name() -> None:
     measured = measured_models(run, Limits(max_drop=1.0))
     models = {model.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
-    report = make_report(run, Settings([], Limits(), "litert", False, {"samples": 1, "seed": 0}), models)
+    report = make_report(run, Settings([], Limits(), "litert", (), {"samples": 1, "seed": 0}), models)
     assert model_card.render(report, contract).startswith("# Model card: image classifier\n")
