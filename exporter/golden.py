@@ -26,7 +26,7 @@ from runtime.selftest import MEMBER, Answers, SelfTest, raw_outputs, shrink, ver
 from .errors import ExportError
 from .recipes import Recipe
 
-_CANDIDATES = 32
+_CANDIDATES = 16
 #: Of a score, by how the file computes: (same library, other library). Integer kernels of one library give the same
 #: bits on every processor, and those of two libraries were up to 12 of 255 apart. The order of float additions differs
 #: between processors; arithmetic that quantizes as it goes turns that into a whole step. int16x8 was not measured on
