@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from runtime import Contract, InterpreterError, seal
 from runtime.errors import describe
+from runtime.golden import MEMBER, Answers, SelfTest, shrink
 from runtime.interpreter import LIBRARIES, choose
 from runtime.model_file import ModelFile, read_model
 from runtime.preprocessing import TensorSpec
 from runtime.quiet import held_stderr
-from runtime.selftest import MEMBER, Answers, SelfTest, raw_outputs, shrink, version_of
+from runtime.selftest import raw_outputs, version_of
 
 from .errors import ExportError
 from .recipes import Recipe
