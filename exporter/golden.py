@@ -17,16 +17,17 @@ import numpy.typing as npt
 
 from runtime import Contract, InterpreterError, seal
 from runtime.errors import describe
+from runtime.golden import MEMBER, Answers, SelfTest, shrink
 from runtime.interpreter import LIBRARIES, choose
 from runtime.model_file import ModelFile, read_model
 from runtime.preprocessing import TensorSpec
 from runtime.quiet import held_stderr
-from runtime.selftest import MEMBER, Answers, SelfTest, raw_outputs, shrink, version_of
+from runtime.selftest import raw_outputs, version_of
 
 from .errors import ExportError
 from .recipes import Recipe
 
-_CANDIDATES = 32
+_CANDIDATES = 16
 #: Of a score, by how the file computes: (same library, other library). Integer kernels of one library give the same
 #: bits on every processor, and those of two libraries were up to 12 of 255 apart. The order of float additions differs
 #: between processors; arithmetic that quantizes as it goes turns that into a whole step. int16x8 was not measured on

@@ -9,8 +9,9 @@ from exporter.errors import ExportError
 from exporter.golden import golden_files
 from exporter.recipes import Recipe
 from runtime import Contract, ImageInput, read_model, seal
+from runtime.golden import MEMBER, read_selftest
 from runtime.interpreter import LIBRARIES, installed
-from runtime.selftest import MEMBER, read_selftest, run_selftest
+from runtime.selftest import run_selftest
 from tests.runtime.foreign_models import LABELS, changed, converted
 
 pytestmark = pytest.mark.workstation

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from runtime import ImageInput, ModelFileError, read_model, seal
+from runtime.golden import MAX_BYTES, MEMBER, enlarge, read_selftest, shrink
 from runtime.interpreter import LIBRARIES, choose, installed
 from runtime.model_file import ModelFile
-from runtime.selftest import MAX_BYTES, MEMBER, enlarge, read_selftest, run_selftest, shrink
+from runtime.selftest import run_selftest
 from tests.conftest import Exported, run_pocketlens, succeed
 
 Change = Callable[[dict[str, Any]], object]
