@@ -83,8 +83,10 @@ class Preprocessor:
 
     def __init__(self, spec: ImageInput, tensor: TensorSpec | None = None) -> None:
         self._spec = spec
-        self._mean = np.asarray(spec.mean, np.float32)
-        self._inverse_std = (1.0 / np.asarray(spec.std, np.float64)).astype(np.float32)
+        # Scalars where the channels share them: over an axis of three, numpy takes ten times as long.
+        shared = len(set(spec.mean)) == len(set(spec.std)) == 1
+        self._mean = np.asarray(spec.mean[0] if shared else spec.mean, np.float32)
+        self._inverse_std = (1.0 / np.asarray(spec.std[0] if shared else spec.std, np.float64)).astype(np.float32)
         self._table: npt.NDArray[Any] | None = None
         self._raw = False
         if tensor is not None and tensor.is_quantized:
