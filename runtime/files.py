@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import Any, BinaryIO, TypeAlias
@@ -16,6 +17,8 @@ def shown(path: object) -> str:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else str(path)
     if isinstance(text, bytes):
         text = os.fsdecode(text)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
@@ -37,7 +40,7 @@ def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) 
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
         raise error(f"{name}: not a regular file; folders, pipes and devices are not read")
-    with os.fdopen(handle, "rb", buffering=0) as file:
+    with io.FileIO(handle) as file:
         return read_stream(file, limit, error, name, expected=found.st_size), name
 
 

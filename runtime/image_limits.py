@@ -56,6 +56,9 @@ _EXIF = b"Exif\0"
 _START_OF_SCAN = b"\xff\xda"
 #: JPEG markers that begin a frame: all of C0 to CF, but for DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Frames, tables, restart interval, applications' own, comments, and the start of a scan.
+_ORDINARY = _FRAMES | {0xC4, 0xDA, 0xDB, 0xDD, 0xFE} | frozenset(range(0xE0, 0xF0))
+_MANY_SEGMENTS = 1000
 
 
 class Reader(io.BytesIO):
@@ -80,16 +83,17 @@ class Reader(io.BytesIO):
         return super().read(size)
 
 
-def check_encoded(data: bytes) -> None:
-    """Refuse what Pillow would take too long or too much memory to open, and a JPEG whose scans would not fit.
+def checked(data: bytes) -> io.BytesIO:
+    """An encoded image to open, which Pillow cannot take too long or too much memory to open.
 
     Raises:
-        ImageError: a limit is exceeded, or a TIFF's directory is not there.
+        ImageError: a limit is exceeded, a JPEG's scans would not fit, or a TIFF's directory is not there.
     """
-    if data[:2] == b"\xff\xd8":
-        _check_jpeg(data)
-    elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:2] == b"\xff\xd8" and _check_jpeg(data):
+        return io.BytesIO(data)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         _check_tiff(data)
+    return Reader(data)
 
 
 def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> int:
@@ -182,18 +186,22 @@ def _tiff_buffer(image: Any) -> int:
     return int(4 * width * min(height, rows if isinstance(rows, int) else height))
 
 
-def _check_jpeg(data: bytes) -> None:
+def _check_jpeg(data: bytes) -> bool:
     """Refuse a JPEG in many scans whose coefficients would not fit, or would be walked over too often.
+
+    Whether its segments are few, and all of the kinds that cameras write, so that Pillow walks over them as fast.
 
     A picture in one scan is decoded row by row. One in several, as every progressive one is, needs all the
     coefficients of the full scale at once, however small the scale that is asked for: 2 bytes for each sample.
     """
     at, components, pixels, samples, several, exif = 2, 0, 0, 0.0, False, 0
-    for _ in range(MAX_READS):
+    plain = True
+    for number in range(MAX_READS):
         at = data.find(b"\xff", at)
         if at < 0 or at + 10 > len(data):
-            return
+            return False
         marker = data[at + 1]
+        plain = plain and marker in _ORDINARY and number < _MANY_SEGMENTS
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # none, or one without a length
             at += 1 if marker == 0xFF else 2
             continue
@@ -209,8 +217,9 @@ def _check_jpeg(data: bytes) -> None:
         elif marker == _START_OF_SCAN[1]:
             if several or data[at + 4] != components:
                 _check_scans(data, pixels, samples)
-            return
+            return plain
         at += 2 + length
+    return False
 
 
 def _samples_per_pixel(components: bytes) -> float:

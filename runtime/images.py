@@ -20,9 +20,8 @@ from .files import PathLike, read_regular_file, read_stream
 from .image_limits import MAX_FILE_BYTES as MAX_FILE_BYTES
 from .image_limits import (
     MAX_PIXELS,
-    Reader,
     check_decoding,
-    check_encoded,
+    checked,
     decoding_room,
     exif_is_too_large,
 )
@@ -149,9 +148,8 @@ def _open(data: bytes, name: str) -> Image.Image:
         opener = _opener(data)
         if opener is None:
             raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
-        check_encoded(data)
         # From memory: Pillow maps files that it opens by path, and a map of a file cut short kills the process.
-        image = opener(Reader(data))
+        image = opener(checked(data))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
