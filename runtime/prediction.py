@@ -125,20 +125,29 @@ def tempered_reader(output: TensorSpec, contract: Contract, real: Reader) -> Rea
             return temper(np.array([1 - second, second], np.float32), temperature, floor)
 
         return both
-    if contract.task == "multilabel" or not output.is_quantized:
-        independent = contract.task == "multilabel"
-        return lambda stored: temper(real(stored), temperature, floor, independent=independent)
-    # All 256 powers beforehand: what is left of `temper` is a sum and a division. In double precision, so that every
-    # machine has the same table.
-    values = real(np.arange(256, dtype=np.uint8).view(output.dtype)).astype(np.float64)
-    table = (np.maximum(values, floor) ** (1 / temperature)).astype(np.float32)
+    if contract.task == "multilabel":
+        return lambda stored: temper(real(stored), temperature, floor, independent=True)
+    raised = _table(output, real, temperature, floor) if output.is_quantized else _power(real, temperature, floor)
 
-    def looked_up(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        powers = table[stored.reshape(-1).view(np.uint8)]
+    def shared(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        powers = raised(stored)
         tempered: npt.NDArray[np.float32] = powers / np.add.reduce(powers)
         return tempered
 
-    return looked_up
+    return shared
+
+
+def _table(output: TensorSpec, real: Reader, temperature: float, floor: float) -> Reader:
+    """The powers of all 256 values beforehand; in double precision, so that every machine has the same."""
+    values = real(np.arange(256, dtype=np.uint8).view(output.dtype)).astype(np.float64)
+    table = (np.maximum(values, floor) ** (1 / temperature)).astype(np.float32)
+    return lambda stored: table[stored.reshape(-1).view(np.uint8)]
+
+
+def _power(real: Reader, temperature: float, floor: float) -> Reader:
+    # Arrays: of a plain number numpy makes one at each call, which takes longer than the power.
+    least, exponent = np.array(floor, np.float32), np.array(1 / temperature, np.float32)
+    return lambda stored: np.power(np.maximum(real(stored), least), exponent)
 
 
 def rank(
