@@ -101,7 +101,7 @@ def export(
     model = load_model(run.model_path, run.contract)
     converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
     plan = _plan(recipes)
-    mend = Mender(model, calibration, limits, plan) if repair else None
+    mend = Mender(model, calibration.pixels, limits, plan) if repair else None
     measured: list[MeasuredModel] = []
     attempts: list[Attempt] = []
     with staging(out) as staged:

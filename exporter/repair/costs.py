@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from exporter.calibration import representative_dataset
-from exporter.conversion import instrument
 from runtime import ImageInput
 from runtime.quiet import held_stderr
+
+from ..calibration import representative_dataset
+from ..conversion import instrument
 
 _VERIFY = "NumericVerify"
 

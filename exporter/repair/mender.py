@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exporter.attempts import Attempt, Workshop
-from exporter.calibration import Calibration
-from exporter.errors import ExportError
-from exporter.gates import Limits
-from exporter.making import Tried
-from exporter.measured import MeasuredModel, measure
-from exporter.recipes import Recipe
+import numpy as np
+import numpy.typing as npt
 
+from ..attempts import Attempt, Workshop
+from ..errors import ExportError
+from ..gates import Limits
+from ..making import Tried
+from ..measured import MeasuredModel, measure
+from ..recipes import Recipe
 from .ways import ways
 
 #: The gates that quantization makes a file fail. Of size and speed, every way here makes more.
@@ -27,13 +28,13 @@ class Mender:
 
     Attributes:
         model: the Keras model.
-        calibration: what the ordinary int8 model was made with.
+        pixels: the calibration images, uint8, shape (n, height, width, channels).
         limits: the gates.
         plan: all that is made; int16x8 stands in only where it is not made anyway.
     """
 
     model: Any
-    calibration: Calibration
+    pixels: npt.NDArray[np.uint8]
     limits: Limits
     plan: Sequence[Recipe]
 
@@ -56,7 +57,7 @@ class Mender:
         say(f"{name} {'; '.join(gate.describe() for gate in found.failed)}, on validation images: looking for a repair")
         tried = [_tried(_ORDINARY, found)]
         wide = Recipe.int16x8() not in self.plan
-        for way in ways(workshop.run, self.model, self.calibration, attempt.made.recipe, wide):
+        for way in ways(workshop.run, self.model, self.pixels, attempt.made.recipe, wide):
             say(f"trying {way.name}")
             try:
                 candidate = workshop.attempt(way.converter, way.model, way.recipe)

@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.calibration import Calibration, calibration_pixels, choose_images
-from exporter.conversion import calibrate, convert, quantize
-from exporter.loading import load_model
-from exporter.making import Converter
-from exporter.operators import layer_names, layer_of
-from exporter.recipes import Recipe
-from exporter.run import Run
 from runtime import Preprocessor
 
+from ..conversion import calibrate, convert, quantize
+from ..loading import load_model
+from ..making import Converter
+from ..operators import layer_names, layer_of
+from ..recipes import Recipe
+from ..run import Run
 from .costs import layer_costs
 from .equalisation import equalise
 
-_MORE_IMAGES = 4
 #: So many of the calibration images tell which activations cost most.
 _COST_IMAGES = 64
 #: So many activations are kept in float, one after the other; from half of them on it is no int8 model any more.
@@ -47,25 +45,20 @@ class Way:
     recipe: Recipe
 
 
-def ways(run: Run, model: Any, calibration: Calibration, recipe: Recipe, wide: bool) -> Iterator[Way]:
+def ways(run: Run, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe, wide: bool) -> Iterator[Way]:
     """The ways, each worked out only when it is asked for.
 
     Args:
-        run: the model's, for the training images.
+        run: the model's.
         model: from `loading.load_model`.
-        calibration: which the ordinary int8 model was made with.
+        pixels: the calibration images that the ordinary int8 model was made with.
         recipe: of that.
         wide: whether int16x8 may stand in for it.
 
     Raises:
         ExportError: the converter refuses what is needed to find the costliest layers.
     """
-    contract, pixels = run.contract, calibration.pixels
-    more = choose_images(run, _MORE_IMAGES * len(pixels), calibration.figures["seed"])
-    if len(more) > len(pixels):
-        larger = calibration_pixels(run, more)
-        converter = partial(convert, model, contract=contract, calibration=larger)
-        yield Way(f"calibration with {len(larger):,} images", converter, model, recipe)
+    contract = run.contract
     changed = _equalised(run, pixels)
     if changed is not None:
         model, count = changed

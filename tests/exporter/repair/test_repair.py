@@ -29,21 +29,21 @@ pytestmark = pytest.mark.workstation
 APART = 1024
 
 
-def ruin(run: Path, folder: Path, *, ceiling: bool, how_many: int = 1, apart: int = APART) -> Path:
+def ruin(run: Path, folder: Path, *, blocked: bool, how_many: int = 1, apart: int = APART) -> Path:
     """The digits run with channels far apart: in float32 the same answers.
 
     Args:
-        ceiling: put a ceiling on each ReLU that is never reached: then nothing can be equalised across it.
+        blocked: put a layer that does nothing behind each ReLU, one that the equalisation does not look behind.
         how_many: activations to ruin.
     """
     shutil.copytree(run, folder)
-
-    def copy(layer: Any) -> Any:
-        return layers.ReLU(max_value=1e9, name=layer.name) if ceiling and isinstance(layer, layers.ReLU) else layer
-
-    model = keras.models.clone_model(trained := keras.saving.load_model(run / "model.keras"), clone_function=copy)
-    if not ceiling:
-        model = keras.models.clone_model(trained)
+    trained = keras.saving.load_model(run / "model.keras")
+    x = inputs = keras.Input(trained.input_shape[1:])
+    for layer in trained.layers[1:]:
+        x = type(layer).from_config(layer.get_config())(x)
+        if blocked and isinstance(layer, layers.ReLU):
+            x = layers.Reshape(x.shape[1:])(x)
+    model = keras.Model(inputs, x)
     model.set_weights(trained.get_weights())
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     readers = [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)][1:]
@@ -58,29 +58,26 @@ def ruin(run: Path, folder: Path, *, ceiling: bool, how_many: int = 1, apart: in
 
 
 def test_a_ruined_network_is_repaired(digits_run: Path, tmp_path: Path) -> None:
-    run = ruin(digits_run, tmp_path / "run", ceiling=False)
-    refused = run_pocketlens("export", run, "--out", tmp_path / "before")
-    assert refused.returncode == 3, refused.stderr
-    before = json.loads((tmp_path / "before/report.json").read_text())["models"][1]
-    assert before["drop"] > 0.3
-    assert before["repair"] == []
-
-    result = succeed(run_pocketlens("export", run, "--out", tmp_path / "after", "--repair"))
+    run = ruin(digits_run, tmp_path / "run", blocked=False)
+    result = succeed(run_pocketlens("export", run, "--out", tmp_path / "out", "--repair"))
     assert "looking for a repair" in result.stderr
     assert "trying equalisation of the channels of" in result.stderr
     assert "ms a call: passes" in result.stderr
-    report = json.loads((tmp_path / "after/report.json").read_text())
+    report = json.loads((tmp_path / "out/report.json").read_text())
     reference, after = report["models"]
     assert after["file"] == "int8.tflite"
     assert abs(after["drop"]) <= 0.01
     assert reference["accuracy"] >= 0.97
     assert "repaired by equalisation" in after["notes"][-1]
     tried = after["repair"]
-    assert [way["way"].partition(" ")[0] for way in tried][0 :: len(tried) - 1] == ["as", "equalisation"]
-    assert [way["passed"] for way in tried] == [False] * (len(tried) - 1) + [True]
+    assert tried[0]["accuracy"] < 0.6
+    assert tried[0]["drop"] > 0.3
+    assert tried[1]["accuracy"] > 0.95
+    assert [way["way"].partition(" ")[0] for way in tried] == ["as", "equalisation"]
+    assert [way["passed"] for way in tried] == [False, True]
     assert "--repair" in report["command"]
-    assert "equalisation of the channels" in (tmp_path / "after/report.html").read_text()
-    types = {np.dtype(d["dtype"]).name for d in details(tmp_path / "after/int8.tflite")}
+    assert "equalisation of the channels" in (tmp_path / "out/report.html").read_text()
+    types = {np.dtype(d["dtype"]).name for d in details(tmp_path / "out/int8.tflite")}
     assert "float32" not in types, "the repaired file is not all in integers"
 
 
@@ -90,7 +87,7 @@ def details(path: Path) -> list[dict[str, Any]]:
 
 
 def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", ceiling=True))
+    run = read_run(ruin(digits_run, tmp_path / "run", blocked=True))
     said: list[str] = []
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True, say=said.append)
     assert exported.passed, exported.failures
@@ -106,10 +103,10 @@ def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Pat
 
 
 def test_sixteen_bits_stand_in_where_too_much_is_ruined(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", ceiling=True, how_many=4, apart=256))
+    run = read_run(ruin(digits_run, tmp_path / "run", blocked=True, how_many=4, apart=256))
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True)
     assert exported.passed, exported.failures
-    reference, model = exported.report["models"]
+    _, model = exported.report["models"]
     assert model["file"] == "int16x8.tflite"
     assert abs(model["drop"]) <= 0.01
     assert not (tmp_path / "out/int8.tflite").exists()
@@ -136,11 +133,11 @@ def network(last: str = "dense") -> Any:
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="depthwise")(x)
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.ReLU()(x)
-    x = layers.AveragePooling2D()(x)
+    x = layers.AveragePooling2D(2)(x)
     x = layers.Conv2D(6, 1, name="mix")(x)
     x = layers.LeakyReLU()(x)
     x = layers.Flatten()(x) if last == "dense" else layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(5, activation="softmax", name="last")(x))
+    model = keras.Model(inputs, layers.Dense(5, name="last")(x))  # no softmax: it would hide what was lost
     rng = np.random.default_rng(3)
     large = np.exp2(rng.integers(0, 11, 8)).astype(np.float32)
     first, depthwise, norm = (model.get_layer(name) for name in ("first", "depthwise", "norm"))
@@ -164,15 +161,15 @@ def test_equalisation_keeps_the_function_and_saves_the_integers(last: str) -> No
 
     model = network(last)
     wanted = answers(model, Recipe.float32())
-    ruined = np.abs(answers(model, Recipe.int8()) - wanted).mean()
+    ruined = np.abs(answers(model, Recipe.int8()) - wanted).mean() / wanted.std()
     assert equalise(model, images) == 3
-    assert answers(model, Recipe.float32()) == pytest.approx(wanted, abs=1e-5)
-    mended = np.abs(answers(model, Recipe.int8()) - wanted).mean()
-    assert mended < ruined / 3
-    assert mended < 0.01
+    assert answers(model, Recipe.float32()) == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+    mended = np.abs(answers(model, Recipe.int8()) - wanted).mean() / wanted.std()
+    assert mended < ruined / 2
+    assert mended < 0.1
     # What is balanced stays as it is.
     assert equalise(model, images) <= 3
-    assert answers(model, Recipe.float32()) == pytest.approx(wanted, abs=1e-5)
+    assert answers(model, Recipe.float32()) == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
 def test_what_cannot_be_scaled_is_not_touched() -> None:
@@ -191,11 +188,11 @@ def test_what_cannot_be_scaled_is_not_touched() -> None:
 
 
 def test_the_costliest_activation_is_the_ruined_one(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", ceiling=False))
+    run = read_run(ruin(digits_run, tmp_path / "run", blocked=False))
     pixels = prepare_calibration(run, 40, 0).pixels
     model = load_model(run.model_path, run.contract)
     costs = layer_costs(calibrate(model, run.contract, pixels), pixels, run.contract.input)
-    assert costs[0].lost > 0.5
-    assert costs[0].lost > 5 * costs[1].lost
+    assert costs[0].lost > 0.9
+    assert costs[0].lost > 2 * costs[1].lost
     assert len(costs[0].nodes) == 2
     assert "re_lu" in costs[0].nodes[0]
