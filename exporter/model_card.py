@@ -41,6 +41,7 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
     dated = f" of {_plain(made.date)}" if made.date else ""
     yield f"{_plain(made.dataset or 'unnamed')}{dated}: {counts} images. Training seed {made.seed}."
+    yield from (f"\n- {_plain(note)}" for model in report["models"] for note in model["notes"])
     yield ""
     yield "## Figures on the test images"
     yield ""

@@ -118,6 +118,7 @@ def test_what_is_timed_is_in_a_file_of_its_own(written: Path) -> None:
 def test_the_card_shows_labels_as_text(written: Path) -> None:
     card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "\\<script\\>" in card
+    assert "- a \\<note\\>" in card
     assert "a\\|b\\*c\\_d" in card
     rows = [line for line in card.splitlines() if line.startswith("| a")]
     assert len(rows) == 1
