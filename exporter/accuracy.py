@@ -37,12 +37,16 @@ class Scored:
         targets: int64, shape (n,): the truth.
         latency_ms: median and 95th percentile of one call, decoding included, on this machine.
         interpreter: library and version that ran it.
+        plain: the same as scores, but without the temperature of the file's contract.
+        step: the scale of the output, 0 where it is float.
     """
 
     scores: npt.NDArray[np.float32]
     targets: npt.NDArray[np.int64]
     latency_ms: dict[str, float]
     interpreter: str
+    plain: npt.NDArray[np.float32]
+    step: float = 0.0
 
     @property
     def answers(self) -> npt.NDArray[np.int64]:
@@ -79,9 +83,10 @@ def score_model(model: Path, run: Run, split: str = "test", library: str = "auto
             told = reason.read_text(encoding="utf-8") if reason.is_file() else f"its process ended with status {status}"
             raise ExportError(f"{model.name}: cannot be scored: {told}")
         with np.load(out, allow_pickle=False) as found:
-            scores, seconds, interpreter = found["scores"], found["seconds"], str(found["interpreter"])
+            scores, plain, step = found["scores"], found["plain"], float(found["step"])
+            seconds, interpreter = found["seconds"], str(found["interpreter"])
     median, p95 = (round(float(np.percentile(seconds, q)) * 1000, 4) for q in (50, 95))
-    return Scored(scores, targets, {"median": median, "p95": p95}, interpreter)
+    return Scored(scores, targets, {"median": median, "p95": p95}, interpreter, plain, step)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Comparison:
         worst_class: the index of that class; None where none loses.
         confusion: shape (classes, classes), rows the truth.
         reliability: expected calibration error, and the diagram's bins.
+        untempered: the same without the temperature of the file's contract.
     """
 
     accuracy: float
@@ -111,6 +117,7 @@ class Comparison:
     worst_class: int | None
     confusion: npt.NDArray[np.int64]
     reliability: Reliability
+    untempered: Reliability
 
 
 def compare(scored: Scored, reference: Scored) -> Comparison:
@@ -135,4 +142,5 @@ def compare(scored: Scored, reference: Scored) -> Comparison:
         worst_class=worst if drops[worst] > 0 else None,
         confusion=confusion,
         reliability=reliability(scored.scores, scored.targets),
+        untempered=reliability(scored.plain, scored.targets),
     )

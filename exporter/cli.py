@@ -80,6 +80,13 @@ _SHARE = click.FloatRange(0, 1)
     type=click.IntRange(0, 2**31 - 1),
     help="Of the choice of these images. [default: the run's]",
 )
+@click.option(
+    "--false-accept-rate",
+    type=_SHARE,
+    metavar="R",
+    help='Of the wrong answers, at most this share is given; a less sure one is "unknown". [default: always answer]',
+)
+@click.option("--repair", is_flag=True, help="Where int8 fails a gate, try the known ways to mend it.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report and the timings as one JSON object.")
 def export(
@@ -98,6 +105,8 @@ def export(
     c_array: bool,
     calibration_samples: int,
     calibration_seed: int | None,
+    false_accept_rate: float | None,
+    repair: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -124,6 +133,8 @@ def export(
             c_array=c_array,
             calibration_samples=calibration_samples,
             calibration_seed=calibration_seed,
+            false_accept_rate=false_accept_rate,
+            repair=repair,
             say=lambda line: click.echo(line, err=True),
         )
     _show(exported.report, exported.timings, out, as_json)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize  # what tf.lite's own debugger calls
 
 from runtime import Contract
 from runtime.quiet import held_stderr
@@ -45,6 +47,63 @@ def convert(
     converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor_dense
     if recipe.needs_calibration:
         converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    return _run(converter, recipe, model)
+
+
+def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[np.uint8]) -> bytes:
+    """The model in float32 with the range of each activation written into it: what `quantize` starts from.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    converter._experimental_calibrate_only = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses the input's range, which only `quantize` needs
+        return _run(converter, Recipe.int8(), model)
+
+
+def quantize(
+    calibrated: bytes, recipe: Recipe, float_nodes: Collection[str] = (), *, per_tensor_dense: bool = False
+) -> bytes:
+    """An int8 model in which some operators stay float32, between a DEQUANTIZE and a QUANTIZE.
+
+    Args:
+        calibrated: from `calibrate`.
+        recipe: int8; says what input and output are.
+        float_nodes: names of the tensors that these operators write.
+        per_tensor_dense: as for `convert`.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    kind = getattr(tf, recipe.io)
+    return _quantized(
+        calibrated,
+        input_data_type=kind,
+        output_data_type=kind,
+        denylisted_nodes=set(float_nodes),
+        disable_per_channel_for_dense_layers=per_tensor_dense,
+    )
+
+
+def instrument(calibrated: bytes) -> bytes:
+    """An int8 model that also runs each operator in float32 and compares; only TensorFlow's own interpreter runs it."""
+    return _quantized(calibrated, enable_numeric_verify=True)
+
+
+def _quantized(calibrated: bytes, **options: Any) -> bytes:
+    try:
+        with held_stderr():
+            flatbuffer: bytes = mlir_quantize(calibrated, **options)
+    except Exception as error:  # MLIR raises its own class
+        raise ExportError(f"int8: cannot be quantized: {' '.join(str(error).split())[:500]}") from error
+    return flatbuffer
+
+
+def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
     try:
         # Keras prints where it saved its intermediate model, and MLIR what it thinks of it.
         with held_stderr(), contextlib.redirect_stdout(io.StringIO()):

@@ -73,8 +73,14 @@ def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterat
     )
     yield Picture(
         section,
-        "Reliability: how often an answer with a given score is right, before and after",
-        plots.reliability_diagram(before.reliability, after.reliability, mode),
+        "Reliability: how often an answer with a given score is right; below the dotted line scores are too sure",
+        plots.reliability_diagram(
+            {
+                "float32": before.untempered,
+                mode: after.untempered,
+                f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
+            }
+        ),
     )
 
 

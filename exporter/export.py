@@ -11,18 +11,21 @@ from typing import Any
 from runtime import read_model
 
 from .accuracy import score_model
+from .attempts import Attempt, Workshop
 from .c_array import C_FILES, write_c_array
 from .calibration import Calibration, prepare_calibration
 from .conversion import convert
 from .documents import DOCUMENTS, write_documents
 from .edgetpu import summarise
+from .errors import ExportError
 from .gates import Limits
 from .loading import load_model
-from .making import MadeModel, make
+from .making import MadeModel
 from .measured import MeasuredModel, measure
 from .preflight import DEFAULT_TARGET, runnable_library
 from .publishing import final_names, publish, staging
 from .recipes import Recipe
+from .repair.mender import Mender
 from .report import Settings, make_report, make_timings
 from .rgb_input import black_and_white, grey_inside, taking_rgb
 from .run import Run
@@ -66,6 +69,8 @@ def export(
     c_array: bool = False,
     calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
     calibration_seed: int | None = None,
+    false_accept_rate: float | None = None,
+    repair: bool = False,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Exported:
     """Convert a trained run, measure every file on its test split, and publish what passes.
@@ -86,6 +91,10 @@ def export(
         c_array: also write the first of `recipes` that is not float32 (else float32) as C++ source; see `c_array`.
         calibration_samples: training images that the quantizer sees, at least 1.
         calibration_seed: of the choice of these; the run's own without it.
+        false_accept_rate: of the wrong answers, the share that a device may give all the same, 0 to 1; a threshold for
+            it is fitted on validation images. Without it a device always answers.
+        repair: where int8 fails a gate on validation images, try the known ways to mend it, and take the first that
+            passes them there.
         say: called with a line for each step.
 
     Raises:
@@ -94,26 +103,34 @@ def export(
         OSError: `out` cannot be written.
     """
     library, unproved = runnable_library(target)
+    unfitted = _without_validation(run, false_accept_rate, repair)
     seed = run.contract.provenance.seed if calibration_seed is None else calibration_seed
     run, calibration, model = _prepare(run, rgb_input, calibration_samples, seed)
     converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
     plan = _plan(recipes)
+    mend = Mender(model, calibration.pixels, limits, plan) if repair else None
     measured: list[MeasuredModel] = []
+    attempts: list[Attempt] = []
     with staging(out) as staged:
+        workshop = Workshop(run, staged, library, target, edgetpu, false_accept_rate, calibration.pixels)
         for recipe in plan:
             say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
-            made = make(converter, model, recipe, run.contract, target, edgetpu, calibration.pixels)
+            attempt = workshop.attempt(converter, model, recipe)
+            if mend is not None:
+                attempt = mend(attempt, attempts[0], workshop, say) if attempts else attempt
+            attempts.append(attempt)
+            made = attempt.made
             _tell(made, say)
-            path = staged / f"{recipe.name}.tflite"
-            path.write_bytes(made.content)
-            scored = score_model(path, run, library=library)
+            scored = score_model(workshop.write(made), run, library=library)
             asked = limits if measured or len(plan) == 1 else None
             measured.append(measure(made, scored, measured[0] if measured else None, asked))
         say("writing the report")
         models = final_names(measured)
-        warnings = (*calibration.warnings, *([unproved] if unproved else []))
-        asked_for = (*["--edgetpu"] * edgetpu, *["--rgb-input"] * rgb_input, *["--c-array"] * c_array)
-        settings = Settings(tuple(recipes), limits, target, asked_for, calibration.figures, warnings)
+        warnings = (*calibration.warnings, *filter(None, (unproved, unfitted)))
+        flags = (*["--edgetpu"] * edgetpu, *["--rgb-input"] * rgb_input, *["--c-array"] * c_array)
+        settings = Settings(
+            tuple(recipes), limits, target, flags, calibration.figures, warnings, false_accept_rate, repair
+        )
         report, timings = make_report(run, settings, models), make_timings(models)
         write_documents(staged, run, measured, report, timings)
         failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
@@ -136,6 +153,16 @@ def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, C
 def _for_microcontrollers(measured: Sequence[MeasuredModel], recipes: Sequence[Recipe]) -> MeasuredModel:
     wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
     return next(model for model in measured if model.recipe == wanted)
+
+
+def _without_validation(run: Run, false_accept_rate: float | None, repair: bool) -> str:
+    """A warning where there is nothing to fit a temperature on."""
+    if len(run.splits["validation"]):
+        return ""
+    if false_accept_rate is not None or repair:
+        option = "--repair is judged" if repair else "--false-accept-rate is fitted"
+        raise ExportError(f"{option} on validation images, and there are none; name them by --val")
+    return "no validation images: the scores have no temperature, they are as the model gives them; see --val"
 
 
 def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:

@@ -35,6 +35,16 @@ _COLUMNS = (
     "calibration error",
     "gate",
 )
+_CONFIDENCE_COLUMNS = (
+    "file",
+    "calibration error as converted",
+    "temperature",
+    "calibration error with it",
+    "threshold",
+    "images answered",
+    "wrong answers given",
+    "right among the answered",
+)
 
 
 @dataclass(frozen=True)
@@ -75,14 +85,17 @@ def _lines(report: Mapping[str, Any], contract_json: str, pictures: Sequence[Pic
         f"<p>Images: {escape(splits)}. Every figure is of the test split, which nothing was chosen by, measured "
         "through the classifier and the interpreter that a device uses. <em>Drop</em> is what a model loses against "
         "float32; its interval is of pairs, and McNemar's p says how easily chance alone would give such a "
-        "difference. <em>Calibration error</em> is how far scores are from the share of right answers. What a call "
+        "difference. <em>Calibration error</em> is how far scores, as a device gives them, are from the share of right "
+        "answers. What a call "
         "took on the machine of the export stands in timings.json.</p>"
     )
+    yield from _confidence(report)
     notes = [note for model in report["models"] for note in model["notes"]]
     if notes:
         yield "<h2>What was done beside the recipes</h2>\n<ul>"
         yield from (f"<li>{escape(line)}</li>" for line in notes)
         yield "</ul>"
+    yield from _repairs(report)
     section = ""
     for picture in pictures:
         if picture.section != section:
@@ -122,6 +135,46 @@ def _cells(model: Mapping[str, Any]) -> Iterator[str]:
     yield escape(f"{worst}: {100 * model['class_drop']:.2f} points") if worst is not None else ""
     yield f"{model['calibration_error']:.4f}"
     yield f'<span class="{"failed" if model["gate"].startswith("failed") else ""}">{escape(model["gate"])}</span>'
+
+
+def _repairs(report: Mapping[str, Any]) -> Iterator[str]:
+    for model in report["models"]:
+        if not model["repair"]:
+            continue
+        yield f"<h2>How {escape(model['file'])} was repaired</h2>\n<table>"
+        yield "<tr><th>way</th><th>validation accuracy</th><th>drop (points)</th><th>bytes</th><th>gates</th></tr>"
+        for tried in model["repair"]:
+            passed = "passed" if tried["passed"] else "failed"
+            cells = (f"{tried['accuracy']:.4f}", f"{100 * tried['drop']:.2f}", f"{tried['bytes']:,}")
+            yield f"<tr><td>{escape(tried['way'])}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
+            yield f'<td class="{passed}">{passed}</td></tr>'
+        yield "</table>\n<p>Ways were tried one after the other, and judged on the validation images.</p>"
+
+
+def _confidence(report: Mapping[str, Any]) -> Iterator[str]:
+    yield "<h2>How far scores can be trusted</h2>"
+    yield "<table>\n<tr>" + "".join(f"<th>{escape(column)}</th>" for column in _CONFIDENCE_COLUMNS) + "</tr>"
+    for model in report["models"]:
+        kept = model["rejection"]
+        cells = (
+            escape(model["file"]),
+            f"{model['calibration_error_untempered']:.4f}",
+            f"{model['temperature']:g}",
+            f"{model['calibration_error']:.4f}",
+            f"{model['threshold']:g}",
+            *(
+                "" if share is None else f"{share:.4f}"
+                for share in (kept["answered"], kept["false_accept_rate"], kept["accuracy"])
+            ),
+        )
+        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    asked = report["false_accept_rate"]
+    wish = "no threshold was asked for" if asked is None else f"the threshold was fitted to give {asked:g} of them"
+    yield (
+        "</table>\n<p>Expected calibration error on the test images; temperature and threshold were fitted on the "
+        "validation images, to each file by itself, and lie in its contract. Below the threshold a device answers "
+        f"<em>unknown</em>; <em>wrong answers given</em> is the share of the wrong ones that reach it: {wish}.</p>"
+    )
 
 
 def _figure(picture: Picture) -> str:

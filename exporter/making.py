@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, seal
+from runtime import Confidence, Contract, read_model, seal
+from runtime.model_file import reseal
 
 from .edgetpu import Mapping, map_operators
 from .golden import golden_files
@@ -20,6 +21,26 @@ from .tflite_metadata import with_metadata
 
 #: Makes the FlatBuffer of a recipe; `per_tensor_dense` as for `conversion.convert`.
 Converter = Callable[..., bytes]
+_NOT_FITTED = Confidence()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A way of making a model, and how that fared on validation images.
+
+    Attributes:
+        way: what was done, in words; "as it is" for the ordinary one.
+        accuracy: on validation images.
+        drop: of accuracy, against float32.
+        bytes: of the file.
+        passed: whether it passed every gate.
+    """
+
+    way: str
+    accuracy: float
+    drop: float
+    bytes: int
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,22 @@ class MadeModel:
         content: the whole file, sealed.
         notes: what was done beside the recipe, a line each.
         edgetpu: where each operator would run on a Coral; empty unless asked for.
+        confidence: in its contract.
+        repair: the ways that were tried, the last of them the one that it was made in if that passed.
     """
 
     recipe: Recipe
     content: bytes
     notes: tuple[str, ...] = ()
     edgetpu: tuple[Mapping, ...] = ()
+    confidence: Confidence = _NOT_FITTED
+    repair: tuple[Tried, ...] = ()
+
+    def with_confidence(self, confidence: Confidence, notes: Sequence[str] = ()) -> MadeModel:
+        """The same file with a temperature and a threshold in its contract."""
+        contract = replace(read_model(self.content).contract, confidence=confidence)
+        content = reseal(self.content, contract)
+        return replace(self, content=content, notes=(*self.notes, *notes), confidence=confidence)
 
 
 def make(

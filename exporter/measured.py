@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from runtime import Confidence
 
 from .accuracy import Comparison, Scored, compare
 from .edgetpu import Mapping
 from .gates import Gate, Limits, check_gates
-from .making import MadeModel
+from .making import MadeModel, Tried
 from .recipes import Recipe
+from .statistics import rejection
 
 REFERENCE = "reference"
+_NOT_FITTED = Confidence()
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class MeasuredModel:
         is_reference: whether the others are compared with it.
         notes: what was done to it beside the recipe, a line each.
         edgetpu: where each operator would run on a Coral; empty unless asked for.
+        confidence: temperature and threshold in its contract.
+        repair: the ways that were tried on validation images where it had to be repaired.
     """
 
     recipe: Recipe
@@ -39,6 +45,8 @@ class MeasuredModel:
     is_reference: bool
     notes: tuple[str, ...] = ()
     edgetpu: tuple[Mapping, ...] = ()
+    confidence: Confidence = _NOT_FITTED
+    repair: tuple[Tried, ...] = ()
 
     @property
     def failed(self) -> tuple[Gate, ...]:
@@ -76,11 +84,16 @@ class MeasuredModel:
             "class_drop": found.class_drop,
             "worst_class": None if found.worst_class is None else labels[found.worst_class],
             "calibration_error": found.reliability.error,
+            "calibration_error_untempered": found.untempered.error,
+            "temperature": self.confidence.temperature,
+            "threshold": self.confidence.threshold,
+            "rejection": asdict(rejection(self.scored.scores, self.scored.targets, self.confidence.threshold)),
             "confusion": found.confusion.tolist(),
             "interpreter": self.scored.interpreter,
             "gate": self.verdict,
             "gates": [gate.as_dict() for gate in self.gates],
             "notes": list(self.notes),
+            "repair": [asdict(tried) for tried in self.repair],
             "edgetpu": [mapping.as_dict() for mapping in self.edgetpu],
         }
 
@@ -106,4 +119,5 @@ def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, li
         )
     )
     is_reference = reference is None
-    return MeasuredModel(made.recipe, made.content, scored, comparison, gates, is_reference, made.notes, made.edgetpu)
+    told = (made.notes, made.edgetpu, made.confidence, made.repair)
+    return MeasuredModel(made.recipe, made.content, scored, comparison, gates, is_reference, *told)

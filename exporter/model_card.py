@@ -41,6 +41,7 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
     dated = f" of {_plain(made.date)}" if made.date else ""
     yield f"{_plain(made.dataset or 'unnamed')}{dated}: {counts} images. Training seed {made.seed}."
+    yield from (f"\n- {_plain(note)}" for model in report["models"] for note in model["notes"])
     yield ""
     yield "## Figures on the test images"
     yield ""
@@ -53,11 +54,26 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield "## Limits"
     yield ""
     yield (
-        "The figures hold for images like the test images. The model always answers with one of its classes, also "
-        "for a picture that shows none of them; and its scores are not tuned to be probabilities of being right "
-        "(calibration error above)."
+        "The figures hold for images like the test images. The model answers with one of its classes also for "
+        "a picture that shows none of them."
     )
+    yield ""
+    yield from _trust(report)
     yield from (f"\n- {_plain(line)}" for line in report["warnings"])
+
+
+def _trust(report: Mapping[str, Any]) -> Iterator[str]:
+    """What a score of each file means."""
+    for model in report["models"]:
+        tempered = (
+            f"at temperature {model['temperature']:g}" if model["temperature"] != 1 else "as the model gives them"
+        )
+        error = 100 * model["calibration_error"]
+        line = f"Scores of {_plain(model['file'])}, {tempered}, are {error:.1f} points from the share of right answers."
+        if model["threshold"]:
+            answered = 100 * model["rejection"]["answered"]
+            line += f' Below {model["threshold"]:g} it answers "unknown"; {answered:.1f} % of the images reach that.'
+        yield f"- {line}"
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,12 +85,12 @@ def class_change(
     return png(figure)
 
 
-def reliability_diagram(before: Reliability, after: Reliability, mode: str) -> bytes:
+def reliability_diagram(curves: Mapping[str, Reliability]) -> bytes:
     """Share of right answers over the score, and how many pictures have such a score."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="scores that are probabilities")
-    for found, name, colour in ((before, "float32", "#3060b0"), (after, mode, "#d07020")):
+    for (name, found), colour in zip(curves.items(), ("#3060b0", "#d07020", "#30a060"), strict=False):
         filled = np.array(found.counts) > 0
         label = f"{name}: expected calibration error {found.error:.4f}"
         upper.plot(

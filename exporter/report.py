@@ -28,6 +28,8 @@ _COLUMNS = (
     "drop (points)",
     "95 % interval",
     "agreement",
+    "ECE",
+    "tempered",
     "ms/image",
     "gate",
 )
@@ -44,6 +46,8 @@ class Settings:
         flags: options without a value that were given.
         calibration: samples, seed and split, and what the lint measured.
         warnings: lines that people should read.
+        false_accept_rate: what a threshold was fitted for; None where none was.
+        repair: whether int8 was to be repaired.
     """
 
     recipes: Sequence[Recipe]
@@ -52,6 +56,8 @@ class Settings:
     flags: Sequence[str]
     calibration: Mapping[str, Any]
     warnings: Sequence[str] = field(default_factory=tuple)
+    false_accept_rate: float | None = None
+    repair: bool = False
 
     def command(self, run: Run) -> str:
         """The command that makes the same files again; `OUT` stands for the folder."""
@@ -65,6 +71,8 @@ class Settings:
         words += ["--target", self.target, *self.flags]
         words += ["--calibration-samples", str(self.calibration["samples"])]
         words += ["--calibration-seed", str(self.calibration["seed"])]
+        words += [] if self.false_accept_rate is None else ["--false-accept-rate", f"{self.false_accept_rate:g}"]
+        words += ["--repair"] * self.repair
         return shlex.join(words)
 
 
@@ -79,6 +87,7 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
         "seed": made.seed,
         "target": settings.target,
         "limits": settings.limits.as_dict(),
+        "false_accept_rate": settings.false_accept_rate,
         "calibration": dict(settings.calibration),
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -121,6 +130,8 @@ def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
         f"{100 * model['drop']:.2f}",
         f"{100 * drop[0]:.2f}..{100 * drop[1]:.2f}" if drop else "-",
         f"{model['agreement']:.4f}",
+        f"{model['calibration_error_untempered']:.4f}",
+        f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",
         f"{timing['median']:.3f}",
         model["gate"],
     ]

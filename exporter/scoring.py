@@ -29,7 +29,8 @@ def score(model: str, run_folder: str, out: str, split: str, library: str) -> No
     """Score a split and write what was found to a file.
 
     Args:
-        out: where to write scores, float32 (n, labels); seconds, float64 (n,), of each call; interpreter, text.
+        out: where to write scores, float32 (n, labels), and plain, the same without the contract's temperature;
+            seconds, float64 (n,), of each call; step, the output's scale; interpreter, text.
         split: "train", "validation" or "test".
         library: the interpreter's, as `Classifier` takes it.
     """
@@ -38,21 +39,24 @@ def score(model: str, run_folder: str, out: str, split: str, library: str) -> No
         classifier = Classifier(model, interpreter=library)
     chosen = run.splits[split]
     scores = np.empty((len(chosen), len(run.contract.labels)), np.float32)
-    seconds = np.empty(len(chosen))
+    plain, seconds = np.empty_like(scores), np.empty(len(chosen))
     for index in chosen[:_WARM_UP]:
         classifier.scores(run.images[int(index)])
     with progress(len(chosen), f"scoring {Path(model).name}") as bar:
         for row, index in enumerate(chosen):
             image = run.images[int(index)]
             started = time.perf_counter()
-            scores[row] = classifier.scores(image)
+            stored = classifier.run(image)  # this and the next line are what `scores` does
+            scores[row] = classifier.interpret(stored)
             seconds[row] = time.perf_counter() - started
+            plain[row] = classifier.interpret(stored, tempered=False)
             bar.update(1)
     if "tensorflow" in sys.modules:
         raise RuntimeError("TensorFlow was imported into the process that stands for a device")
     distribution = LIBRARIES[choose(library)]
     interpreter = f"{distribution} {importlib.metadata.version(distribution)}"
-    np.savez(out, scores=scores, seconds=seconds, interpreter=np.array(interpreter))
+    step = classifier.output.scale
+    np.savez(out, scores=scores, plain=plain, seconds=seconds, step=step, interpreter=np.array(interpreter))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,37 @@ def recalls(confusion: npt.NDArray[np.int64]) -> list[float | None]:
 
 
 @dataclass(frozen=True)
+class Rejection:
+    """What a threshold does; shares are 0 to 1.
+
+    Attributes:
+        answered: pictures whose best score reaches it.
+        false_accept_rate: of the wrong answers, those that reach it; None where none is wrong.
+        accuracy: of the answers that reach it, those that are right; None where none does.
+    """
+
+    answered: float
+    false_accept_rate: float | None
+    accuracy: float | None
+
+
+def rejection(scores: npt.NDArray[np.float32], targets: Answers, threshold: float) -> Rejection:
+    """What a threshold does to answers.
+
+    Args:
+        scores: shape (n, classes).
+        targets: shape (n,), n at least 1.
+    """
+    accepted = scores.max(axis=1).astype(np.float64) >= threshold
+    right = scores.argmax(axis=1) == targets
+    return Rejection(
+        answered=float(accepted.mean()),
+        false_accept_rate=None if right.all() else float(accepted[~right].mean()),
+        accuracy=float(right[accepted].mean()) if accepted.any() else None,
+    )
+
+
+@dataclass(frozen=True)
 class Reliability:
     """How far scores can be taken for probabilities.
 

@@ -16,7 +16,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .classifier import Classifier
-    from .contract import Contract, ImageInput, Provenance
+    from .contract import Confidence, Contract, ImageInput, Provenance
     from .errors import ContractError, ImageError, InterpreterError, ModelFileError, PocketlensError
     from .images import load_pixels
     from .model_file import ModelFile, read_model, seal
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Classifier",
+    "Confidence",
     "Contract",
     "ContractError",
     "ImageError",
@@ -46,7 +47,7 @@ __all__ = [
 
 _MODULES = {
     "classifier": ("Classifier",),
-    "contract": ("Contract", "ImageInput", "Provenance"),
+    "contract": ("Confidence", "Contract", "ImageInput", "Provenance"),
     "errors": ("ContractError", "ImageError", "InterpreterError", "ModelFileError", "PocketlensError"),
     "images": ("load_pixels",),
     "model_file": ("ModelFile", "read_model", "seal"),

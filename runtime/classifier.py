@@ -18,7 +18,7 @@ from .engines import EnginePool
 from .errors import ContractError, ImageError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .model_file import ModelSource, is_sealed, read_model
-from .prediction import Prediction, choose_labels, rank
+from .prediction import Prediction, choose_labels, dequantizer, rank, tempered_reader
 from .preprocessing import Preprocessor, TensorSpec
 
 
@@ -107,7 +107,8 @@ class Classifier:
         self._output = _only_tensor(first.get_output_details(), "output", name)
         _check_shapes(contract, self._input, self._output, name)
         self._preprocess = Preprocessor(contract.input, self._input)
-        self._real = _dequantizer(self._output)
+        self._real = dequantizer(self._output)
+        self._tempered = tempered_reader(self._output, contract, self._real)
         self._engines: EnginePool | None = EnginePool(build, self._input.index, self._output.index)
         self._engines.add(first)
 
@@ -147,7 +148,7 @@ class Classifier:
         return self._preprocess
 
     def scores(self, image: ImageSource) -> npt.NDArray[np.float32]:
-        """The score of every label: a float32 vector in the order of `contract.labels`.
+        """The score of every label: a float32 vector in the order of `contract.labels`, under its temperature.
 
         Args:
             image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
@@ -157,13 +158,29 @@ class Classifier:
             ImageError: the picture cannot be read.
             InterpreterError: the invocation failed, gave something that is no number, or the classifier is closed.
         """
+        return self.interpret(self.run(image))
+
+    def run(self, image: ImageSource) -> npt.NDArray[Any]:
+        """The model's output tensor as it is stored, of `output.dtype`; errors as of `scores`, but for the numbers."""
         tensor = self._preprocess(image)
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
-        scores = self._real(self._engines.run(tensor))
+        stored: npt.NDArray[Any] = self._engines.run(tensor)
+        return stored
+
+    def interpret(self, stored: npt.NDArray[Any], *, tempered: bool = True) -> npt.NDArray[np.float32]:
+        """The score of every label, of what `run` gave.
+
+        Args:
+            tempered: apply the contract's temperature; without it the scores are those of the model itself.
+
+        Raises:
+            InterpreterError: something in it is no number.
+        """
+        scores = (self._tempered if tempered else self._real)(stored)
         if np.count_nonzero(np.isfinite(scores)) < scores.size:
             raise InterpreterError("the model gave scores that are not numbers (NaN); its weights are damaged")
-        if self._contract.task == "binary":  # one output: the probability of the second label
+        if self._contract.task == "binary" and scores.size == 1:  # the probability of the second label
             return np.array([1 - scores[0], scores[0]], np.float32)
         return scores
 
@@ -172,7 +189,7 @@ class Classifier:
         image: ImageSource,
         top: int = DEFAULT_TOP,
         *,
-        min_score: float = 0.0,
+        min_score: float | None = None,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> list[Prediction]:
@@ -182,6 +199,8 @@ class Classifier:
             image: as for `scores`, and the same errors.
             top: answers at most, at least 1.
             min_score: answers with a lower score are left out; where none is left, the one answer is "unknown".
+                Without it the contract's threshold counts: where the best answer is below it, the one answer is
+                "unknown", but the second and third best need not reach it (of the task multilabel each must).
             allow: the only labels that may be answered; all of them without it.
             deny: labels that may not be answered.
 
@@ -191,7 +210,12 @@ class Classifier:
         if top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
-        return rank(self.scores(image), self._contract.labels, top, min_score, chosen)
+        threshold = 0.0
+        if min_score is None:
+            min_score, threshold = 0.0, self._contract.confidence.threshold
+            if self._contract.task == "multilabel":
+                min_score = threshold
+        return rank(self.scores(image), self._contract.labels, top, min_score, chosen, threshold)
 
     def classify_batch(
         self,
@@ -241,14 +265,6 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
     if len(details) != 1:
         raise ModelFileError(f"{name}: {len(details)} {what}s, expected 1")
     return TensorSpec.from_details(details[0])
-
-
-def _dequantizer(output: TensorSpec) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
-    """What makes a vector of real values of the stored output; for 8 bits a look into a table of all there are."""
-    if not output.is_quantized:
-        return lambda stored: stored.reshape(-1)  # float32: _check_shapes saw to it
-    table = output.dequantize(np.arange(256, dtype=np.uint8).view(output.dtype))
-    return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
 def _check_shapes(contract: Contract, given: TensorSpec, answer: TensorSpec, name: str) -> None:

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .errors import ContractError
 
@@ -27,6 +27,7 @@ FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 MAX_SIDE = 4096
 MAX_LABELS = 10_000
 MAX_LABEL_LENGTH = 200
+MAX_TEMPERATURE = 100.0
 MAX_JSON_BYTES = 4 * 2**20
 
 
@@ -159,6 +160,33 @@ def _printable(text: str) -> bool:
     return len(text) <= MAX_LABEL_LENGTH and text.isprintable()
 
 
+class Confidence(NamedTuple):
+    """What makes the model's scores mean what they say; the exporter fits it on images that training never saw.
+
+    Attributes:
+        temperature: 0.01 to 100; the logarithms of the scores are divided by it (above 1: less sure), then they are
+            made to sum to one again. The order of the labels stays. 1 leaves the scores as they are.
+        threshold: 0 to 1; where the best score is below it, the answer is "unknown". 0 answers always.
+
+    Example:
+        >>> Confidence(temperature=1.5).threshold
+        0.0
+    """
+
+    temperature: float = 1.0
+    threshold: float = 0.0
+
+
+_AS_IT_IS = Confidence()
+
+
+def _read_confidence(value: object) -> Confidence:
+    known = set(Confidence._fields)
+    if not isinstance(value, dict) or set(value) - known:
+        _refuse("confidence", value, f"an object with {' and '.join(Confidence._fields)}; upgrade if it is newer")
+    return Confidence(**value)
+
+
 @dataclass(frozen=True)
 class Contract:
     """What a model expects and what its outputs mean.
@@ -170,6 +198,7 @@ class Contract:
             probability of the second of two labels; `"multilabel"`: each output is a probability of its own.
         provenance: where the model comes from.
         version: of the contract's format, 1.
+        confidence: temperature and threshold of the scores.
 
     Raises:
         ContractError: a field is out of range.
@@ -185,6 +214,7 @@ class Contract:
     task: str = "multiclass"
     provenance: Provenance = Provenance()
     version: int = VERSION
+    confidence: Confidence = _AS_IT_IS
 
     def __post_init__(self) -> None:
         if not _is_int(self.version) or self.version != VERSION:
@@ -200,6 +230,12 @@ class Contract:
         if self.task == "binary" and len(labels) != 2:
             _refuse("labels", f"{len(labels)} names", "2 names for the task binary")
         object.__setattr__(self, "labels", labels)
+        if not isinstance(self.confidence, Confidence):
+            _refuse("confidence", self.confidence, "a Confidence")
+        for name, least, most in (("temperature", 1 / MAX_TEMPERATURE, MAX_TEMPERATURE), ("threshold", 0.0, 1.0)):
+            value = getattr(self.confidence, name)
+            if not _is_number(value) or not least <= value <= most:
+                _refuse(f"confidence {name}", value, f"a number from {least:g} to {most:g}")
 
     @property
     def outputs(self) -> int:
@@ -207,8 +243,11 @@ class Contract:
         return 1 if self.task == "binary" else len(self.labels)
 
     def to_json(self) -> str:
-        """The contract as indented JSON: the same text for the same contract."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        """The contract as indented JSON: the same text for the same contract; a confidence only where there is one."""
+        document = {"format": FORMAT, **asdict(self), "confidence": self.confidence._asdict()}
+        if self.confidence == _AS_IT_IS:
+            del document["confidence"]
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Contract:
@@ -229,6 +268,7 @@ class Contract:
             _refuse("version", data.get("version"), f"{VERSION}; upgrade Pocketlens if the file is newer")
         data["input"] = _build(ImageInput, "input", data.get("input"))
         data["provenance"] = _build(Provenance, "provenance", data.get("provenance", {}))
+        data["confidence"] = _read_confidence(data.get("confidence", {}))
         contract: Contract = _build(cls, "contract", data)
         return contract
 

@@ -119,6 +119,23 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
     return body + _digest(body)
 
 
+def reseal(content: bytes, contract: Contract) -> bytes:
+    """A sealed file with another contract in it, all else as it was.
+
+    Raises:
+        ModelFileError, ContractError: as `read_model` does.
+
+    Example:
+        >>> file = read_model("int8.tflite")
+        >>> reseal(file.content, file.contract) == file.content
+        True
+    """
+    file = read_model(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        kept = [name for name in archive.namelist() if name not in (CONTRACT_NAME, LABELS_NAME)]
+        return seal(file.flatbuffer, contract, {name: archive.read(name) for name in kept})
+
+
 def _digest(body: bytes | memoryview) -> bytes:
     return sha256(body).encode()
 

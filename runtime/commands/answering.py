@@ -35,7 +35,7 @@ def load(
     interpreter: str,
     delegate: str | None,
     top: int,
-    min_score: float,
+    min_score: float | None,
     allow: tuple[str, ...],
     deny: tuple[str, ...],
     **foreign: Any,

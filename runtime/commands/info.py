@@ -69,6 +69,9 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
     )
     yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
     yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
+    confidence = contract.get("confidence")
+    if confidence:
+        yield f"  scores    temperature {confidence['temperature']:g}, {_threshold(confidence['threshold'])}"
     for what in ("input", "output"):
         tensor = found[what]
         quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
@@ -79,3 +82,7 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         seed = made["seed"]
         yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {seed}"
         yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
+
+
+def _threshold(value: float) -> str:
+    return f'"unknown" below {value:g}' if value else "no threshold"

@@ -22,7 +22,13 @@ MODEL_OPTIONS = (
 #: What becomes of the scores.
 ANSWER_OPTIONS = (
     Option(("--top",), "Answers an image.", type=int, default=DEFAULT_TOP, minimum=1, show_default=True),
-    Option(("--min-score",), 'A lower score is no answer: "unknown".', type=float, default=0.0, minimum=0, maximum=1),
+    Option(
+        ("--min-score",),
+        'A lower score is no answer: "unknown".  [default: as MODEL says; 0 answers always]',
+        type=float,
+        minimum=0,
+        maximum=1,
+    ),
     Option(("--allow",), "Answer with this label only; repeatable.", multiple=True, metavar="LABEL"),
     Option(("--deny",), "Never answer with this label; repeatable.", multiple=True, metavar="LABEL"),
 )

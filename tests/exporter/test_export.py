@@ -93,10 +93,12 @@ def test_the_table_shows_them(digits_export: Exported, report: dict[str, Any]) -
     for column in ("file", "bytes", "test accuracy", "95 % interval", "drop (points)", "agreement", "ms/image", "gate"):
         assert column in header
     for row, model in zip(rows, report["models"], strict=True):
-        file, size, accuracy, interval, drop, _, agreement, milliseconds, gate = row.split()
+        file, size, accuracy, interval, drop, _, agreement, plain, tempered, milliseconds, gate = row.split()
         assert (file, int(size.replace(",", "")), gate) == (model["file"], model["bytes"], model["gate"])
         assert float(accuracy) == pytest.approx(model["accuracy"], abs=5e-5)
         assert float(drop) == pytest.approx(100 * model["drop"], abs=5e-3)
+        assert float(plain) == pytest.approx(model["calibration_error_untempered"], abs=5e-5)
+        assert float(tempered) == pytest.approx(model["calibration_error"], abs=5e-5)
         assert float(agreement) == pytest.approx(model["agreement"], abs=5e-5)
         assert float(milliseconds) == pytest.approx(timings[model["file"]]["median"], abs=6e-4)
         low, _, high = interval.partition("..")

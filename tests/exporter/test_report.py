@@ -42,7 +42,7 @@ def measured_models(run: Run, limits: Limits) -> list[MeasuredModel]:
     models: list[MeasuredModel] = []
     for recipe, raw in ((Recipe.float32(), reference), (Recipe.int8(), worse)):
         scores = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
-        scored = Scored(scores, run.targets, {"median": 0.5, "p95": 0.9}, "none 0")
+        scored = Scored(scores, run.targets, {"median": 0.5, "p95": 0.9}, "none 0", scores)
         asked = limits if models else None
         made = MadeModel(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
         models.append(measure(made, scored, models[0] if models else None, asked))
@@ -118,6 +118,7 @@ def test_what_is_timed_is_in_a_file_of_its_own(written: Path) -> None:
 def test_the_card_shows_labels_as_text(written: Path) -> None:
     card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "\\<script\\>" in card
+    assert "- a \\<note\\>" in card
     assert "a\\|b\\*c\\_d" in card
     rows = [line for line in card.splitlines() if line.startswith("| a")]
     assert len(rows) == 1

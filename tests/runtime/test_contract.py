@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from runtime import Contract, ContractError, ImageInput, Provenance
+from runtime import Confidence, Contract, ContractError, ImageInput, Provenance
 
 CONTRACT = Contract(
     labels=("Katze", "chien", "鳥"),
@@ -21,6 +22,16 @@ def test_round_trip_keeps_every_field() -> None:
 
 def test_the_same_contract_gives_the_same_text() -> None:
     assert Contract.from_json(CONTRACT.to_json()).to_json() == CONTRACT.to_json()
+
+
+def test_a_confidence_is_written_only_where_there_is_one() -> None:
+    assert "confidence" not in json.loads(CONTRACT.to_json())
+    fitted = replace(CONTRACT, confidence=Confidence(1.25, 0.5))
+    assert json.loads(fitted.to_json())["confidence"] == {"temperature": 1.25, "threshold": 0.5}
+    assert Contract.from_json(fitted.to_json()) == fitted
+    document = json.loads(fitted.to_json())
+    del document["confidence"]["threshold"]
+    assert Contract.from_json(json.dumps(document)).confidence == Confidence(1.25)
 
 
 def test_defaults_scale_to_one() -> None:
@@ -87,6 +98,16 @@ def changed(path: str, value: Any) -> str:
         ("provenance.packages", {"a": 1}, "packages"),
         ("provenance.date", "a\nb", "date"),
         ("threshold", 0.5, "threshold"),
+        ("confidence", None, "confidence"),
+        ("confidence", [1.5, 0.5], "confidence"),
+        ("confidence", {"temperature": 1.5, "bias": 0}, "bias"),
+        ("confidence", {"temperature": 0}, "temperature"),
+        ("confidence", {"temperature": 101}, "temperature"),
+        ("confidence", {"temperature": float("nan")}, "temperature"),
+        ("confidence", {"temperature": "1"}, "temperature"),
+        ("confidence", {"threshold": -0.1}, "threshold"),
+        ("confidence", {"threshold": 1.1}, "threshold"),
+        ("confidence", {"threshold": True}, "threshold"),
     ],
 )
 def test_a_field_out_of_range_is_named(path: str, value: Any, names: str) -> None:

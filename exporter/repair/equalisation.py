@@ -1,0 +1,210 @@
+"""Cross-layer equalisation: the channels of an activation are brought to one range, and the next layer undoes it.
+
+All channels of an activation share one scale in 8 bits, so a channel a thousand times smaller than its neighbour is
+rounded away. Between two layers with nothing but ReLU, pooling and the like in between, a channel can be divided by any
+positive number if the weights that read it are multiplied by the same: float answers stay, integer ones get better.
+
+Source: M. Nagel, M. van Baalen, T. Blankevoort, M. Welling, Data-free quantization through weight equalization and
+bias correction, ICCV 2019. There both layers' weight ranges are balanced; here weights have a scale for each output
+channel already, and it is activations that must share, so the first range is the activation's, as in G. Xiao et al.,
+SmoothQuant, ICML 2023. Numbers are powers of two, which round nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+Values = npt.NDArray[np.float32]
+
+_PASSES = 2
+#: Between the least and the greatest range of a tensor; what is smaller has no say.
+_LEAST_SHARE = 1e-7
+_SAME_ANSWER = 1e-3
+#: Layers after which a scaled channel is the same channel, scaled, in the same order.
+_TRANSPARENT = (
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.Flatten,
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two layers, and the activation between them whose channels can be scaled.
+
+    Attributes:
+        first: writes it.
+        second: the only one that reads it.
+        activation: the Keras tensor, after the activation function.
+    """
+
+    first: Any
+    second: Any
+    activation: Any
+
+
+def equalise(model: Any, images: Values) -> int:
+    """Equalise a model in place.
+
+    Args:
+        model: from `loading.load_model`.
+        images: as the model takes them, shape (n, height, width, channels).
+
+    Returns:
+        How many activations were equalised. 0: the model is as it was.
+
+    Raises:
+        ValueError: the answers are not what they were; the model is of no use any more.
+    """
+    network = _network(model)
+    pairs = list(_pairs(network)) if network is not None else []
+    if not pairs:
+        return 0
+    before = network.predict(images, verbose=0)
+    found = keras.Model(network.inputs, [pair.activation for pair in pairs]).predict(images, verbose=0)
+    ranges = [_channel_ranges(activation) for activation in (found if len(pairs) > 1 else [found])]
+    changed = set()
+    for _ in range(_PASSES):  # what a layer writes is scaled after what it reads, which changes its weights' shares
+        for place, pair in enumerate(pairs):
+            factors = _factors(ranges[place], _reader_ranges(pair.second, len(ranges[place])))
+            if (factors != 1).any():
+                _scale_outputs(pair.first, 1 / factors)
+                _scale_inputs(pair.second, factors)
+                ranges[place] = ranges[place] / factors
+                changed.add(place)
+    if not np.allclose(network.predict(images, verbose=0), before, atol=_SAME_ANSWER):
+        raise ValueError("the equalised network answers otherwise than before")
+    return len(changed)
+
+
+def _network(model: Any) -> Any:
+    """The graph of layers that takes the picture itself."""
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    found = inner[0] if len(inner) == 1 and len(model.layers) == 2 else model
+    if isinstance(found, keras.Sequential):
+        return keras.Model(found.inputs, found.outputs)
+    return found if hasattr(found, "operations") else None
+
+
+def _pairs(network: Any) -> Iterator[Pair]:
+    readers: dict[int, list[Any]] = {}
+    nodes = [node for nodes in network._nodes_by_depth.values() for node in nodes]
+    for node in nodes:
+        for tensor in node.input_tensors:
+            readers.setdefault(id(tensor), []).append(node)
+    ends = {id(tensor) for tensor in network.outputs}
+    for node in reversed(nodes):  # from the deepest, the input: depth counts from the output
+        first = node.operation
+        if not _can_write(first) or len(_uses(nodes, first)) != 1:
+            continue
+        tensor, activation = node.outputs[0], None
+        while id(tensor) not in ends and len(readers.get(id(tensor), ())) == 1:
+            following = readers[id(tensor)][0]
+            layer = following.operation
+            if _is_linear_in_scale(layer) and activation is None:
+                tensor = following.outputs[0]
+                continue
+            activation = tensor if activation is None else activation
+            if isinstance(layer, _TRANSPARENT):
+                tensor = following.outputs[0]
+                continue
+            if _can_read(layer) and len(_uses(nodes, layer)) == 1:
+                yield Pair(first, layer, activation)
+            break
+
+
+def _uses(nodes: list[Any], layer: Any) -> list[Any]:
+    return [node for node in nodes if node.operation is layer]
+
+
+def _is_linear_in_scale(layer: Any) -> bool:
+    """Whether f(a x) = a f(x) for a > 0: ReLU and its leaky kin, without a ceiling."""
+    if isinstance(layer, layers.ReLU):
+        return layer.max_value is None and not layer.threshold
+    if isinstance(layer, layers.Activation):
+        return _function_name(layer) in ("linear", "relu", "leaky_relu")
+    return isinstance(layer, layers.LeakyReLU)
+
+
+def _function_name(layer: Any) -> str:
+    return str(getattr(layer.activation, "__name__", ""))
+
+
+def _can_write(layer: Any) -> bool:
+    if type(layer) is layers.BatchNormalization:
+        return bool(layer.scale and layer.center and layer.axis in (-1, 3))
+    if type(layer) not in (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense):
+        return False
+    return _function_name(layer) in ("linear", "relu", "leaky_relu")
+
+
+def _can_read(layer: Any) -> bool:
+    return type(layer) in (layers.Dense, layers.DepthwiseConv2D) or (type(layer) is layers.Conv2D and layer.groups == 1)
+
+
+def _channel_ranges(activation: Values) -> Values:
+    ranges: Values = np.abs(activation).reshape(-1, activation.shape[-1]).max(axis=0)
+    return ranges
+
+
+def _reader_ranges(layer: Any, channels: int) -> Values | None:
+    """How large the weights of each input channel are beside their output's largest; None where that costs nothing."""
+    if type(layer) is layers.DepthwiseConv2D:
+        return None  # each channel's weights have a scale of their own
+    kernel = np.abs(_kernel(layer, channels))
+    shares = kernel.max(axis=0) / np.maximum(kernel.max(axis=(0, 1)), np.finfo(np.float32).tiny)
+    ranges: Values = shares.max(axis=1)
+    return ranges
+
+
+def _kernel(layer: Any, channels: int) -> Values:
+    """The weights as (positions, input channels, outputs); a flattened picture has the channels last, too."""
+    kernel: Values = np.asarray(layer.kernel)
+    return kernel.reshape(-1, channels, kernel.shape[-1])
+
+
+def _factors(ranges: Values, reading: Values | None) -> Values:
+    """By what each channel is divided: powers of two around 1."""
+    shares = np.maximum(ranges / max(float(ranges.max()), 1e-30), _LEAST_SHARE)
+    logs = np.log2(shares)
+    if reading is not None:
+        logs = (logs - np.log2(np.maximum(reading, _LEAST_SHARE))) / 2
+    factors: Values = np.exp2(np.round(logs - np.median(logs))).astype(np.float32)
+    factors[ranges == 0] = 1  # a channel that is silent here may speak elsewhere
+    return factors
+
+
+def _scale_outputs(layer: Any, factors: Values) -> None:
+    if type(layer) is layers.BatchNormalization:
+        layer.gamma.assign(layer.gamma * factors)
+        layer.beta.assign(layer.beta * factors)
+        return
+    kernel = np.asarray(layer.kernel)
+    layer.kernel.assign(kernel * factors.reshape(kernel.shape[-2:] if _is_depthwise(layer) else (-1,)))
+    if layer.use_bias:
+        layer.bias.assign(layer.bias * factors)
+
+
+def _scale_inputs(layer: Any, factors: Values) -> None:
+    kernel = np.asarray(layer.kernel)
+    if _is_depthwise(layer):
+        layer.kernel.assign(kernel * factors[:, np.newaxis])
+    else:
+        layer.kernel.assign((_kernel(layer, len(factors)) * factors[:, np.newaxis]).reshape(kernel.shape))
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return type(layer) is layers.DepthwiseConv2D
