@@ -7,6 +7,7 @@ where the exporter arranged scale and zero point well, the table is the identity
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from .contract import ImageInput
 from .errors import ModelFileError
 from .images import ImageSource, Pixels, load_pixels
+
+#: Up to so many values, a look into a table is faster than arithmetic.
+_FEW = 4096
 
 
 class TensorSpec(NamedTuple):
@@ -89,10 +93,17 @@ class Preprocessor:
         self._inverse_std = (1.0 / np.asarray(spec.std[0] if shared else spec.std, np.float64)).astype(np.float32)
         self._table: npt.NDArray[Any] | None = None
         self._raw = False
+        # What each pixel becomes, where the channels share it; up to `_most` values a look into it is fastest.
+        self._column: npt.NDArray[Any] | None = None
+        self._most = _FEW
         if tensor is not None and tensor.is_quantized:
             self._table = self._quantization_table(tensor)
             self._raw = bool((self._table == np.arange(256)[:, np.newaxis]).all())
-        elif tensor is not None and tensor.dtype != np.float32:
+            self._column = self._table[:, 0].copy() if self._table.shape[1] == 1 else None
+            self._most = sys.maxsize
+        elif shared:
+            self._column = self._arithmetic(np.arange(256, dtype=np.uint8))
+        if tensor is not None and not tensor.is_quantized and tensor.dtype != np.float32:
             raise ModelFileError(f"model: input of type {tensor.dtype}, expected float32, uint8 or int8")
 
     @property
@@ -108,13 +119,16 @@ class Preprocessor:
         """Scale uint8 pixels of shape (n, height, width, channels) to the tensor's type, in the same shape."""
         if self._raw:
             return pixels
+        if self._column is not None and pixels.size <= self._most:
+            return self._column[pixels]
         if self._table is None:
-            scaled = np.subtract(pixels, self._mean, dtype=np.float32)
-            scaled *= self._inverse_std
-            return scaled
-        if self._table.shape[1] == 1:
-            return self._table[:, 0][pixels]
+            return self._arithmetic(pixels)
         return np.stack([column[pixels[..., c]] for c, column in enumerate(self._table.T)], axis=-1)
+
+    def _arithmetic(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        scaled: npt.NDArray[np.float32] = np.subtract(pixels, self._mean, dtype=np.float32)
+        scaled *= self._inverse_std
+        return scaled
 
     def _quantization_table(self, tensor: TensorSpec) -> npt.NDArray[Any]:
         """What each of the 256 pixels becomes: shape (256, 1), or (256, channels) where these are scaled apart."""

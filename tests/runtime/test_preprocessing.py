@@ -61,3 +61,11 @@ def test_what_lies_beyond_the_tensors_range_is_clipped() -> None:
 def test_tensors_that_no_picture_fits_are_refused(spec: TensorSpec) -> None:
     with pytest.raises(ModelFileError):
         Preprocessor(ImageInput(16, 16, "grey"), spec)
+
+
+def test_a_few_pixels_are_scaled_to_the_same_bits_as_many() -> None:
+    spec = ImageInput(128, 96, "rgb", mean=(120.5,) * 3, std=(57.3,) * 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *spec.shape), dtype=np.uint8)
+    prepare = Preprocessor(spec)
+    rows = [prepare.scale(pixels[:, row : row + 1]) for row in range(spec.height)]
+    assert (np.concatenate(rows, axis=1) == prepare.scale(pixels)).all()
