@@ -177,7 +177,9 @@ def rank(
     """
     values = scores.tolist()
     order: Sequence[int] = range(len(values)) if chosen is None else chosen.tolist()
-    if len(order) <= _FEW:
+    if top == 1 and chosen is None:
+        order = [values.index(max(values))]
+    elif len(order) <= _FEW:
         order = sorted(order, key=values.__getitem__, reverse=True)[:top]
     else:
         order = np.asarray(order)[np.argsort(-scores[order], kind="stable")[:top]].tolist()
