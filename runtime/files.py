@@ -69,6 +69,8 @@ def read_stream(
             break
         chunks.append(chunk)  # a raw stream may give less than it was asked for
         left -= len(chunk)
+        if expected is not None and len(chunk) < wanted:  # of a regular file, that was its end
+            break
         wanted = min(left, 2**20)
     if left <= 0:
         raise error(f"{name}: larger than {limit // 2**20} MiB, the limit")
