@@ -39,7 +39,7 @@ class Workshop:
         library: of the interpreter that answers.
         target, edgetpu: as for `making.make`.
         false_accept_rate: as for `confidence.fit_confidence`.
-        golden: images for the file's self-test, as for `making.make`.
+        golden: images for the files' self-test, as for `making.make`; None for none.
     """
 
     run: Run
@@ -48,7 +48,7 @@ class Workshop:
     target: str
     edgetpu: bool
     false_accept_rate: float | None
-    golden: npt.NDArray[np.uint8]
+    golden: npt.NDArray[np.uint8] | None
 
     def attempt(self, converter: Converter, model: Any, recipe: Recipe) -> Attempt:
         """Make a file by a recipe, score the validation split, and fit temperature and threshold on that.

@@ -67,6 +67,9 @@ _SHARE = click.FloatRange(0, 1)
 @click.option("--rgb-input", is_flag=True, help="Let a grey model take RGB: it converts the picture itself.")
 @click.option("--c-array", is_flag=True, help="Also write the int8 file (or first --mode) as model_data.h and .cc.")
 @click.option(
+    "--no-selftest", is_flag=True, help="Carry no training images in the files, and so nothing for `selftest`."
+)
+@click.option(
     "--calibration-samples",
     type=click.IntRange(min=1),
     default=500,
@@ -103,6 +106,7 @@ def export(
     edgetpu: bool,
     rgb_input: bool,
     c_array: bool,
+    no_selftest: bool,
     calibration_samples: int,
     calibration_seed: int | None,
     false_accept_rate: float | None,
@@ -131,6 +135,7 @@ def export(
             edgetpu=edgetpu,
             rgb_input=rgb_input,
             c_array=c_array,
+            selftest=not no_selftest,
             calibration_samples=calibration_samples,
             calibration_seed=calibration_seed,
             false_accept_rate=false_accept_rate,

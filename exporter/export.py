@@ -67,6 +67,7 @@ def export(
     edgetpu: bool = False,
     rgb_input: bool = False,
     c_array: bool = False,
+    selftest: bool = True,
     calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
     calibration_seed: int | None = None,
     false_accept_rate: float | None = None,
@@ -89,6 +90,8 @@ def export(
         edgetpu: report where each operator would run on a Coral.
         rgb_input: put the conversion to grey inside the graph; see `rgb_input`.
         c_array: also write the first of `recipes` that is not float32 (else float32) as C++ source; see `c_array`.
+        selftest: let each file carry up to three training images, 32 pixels a side at most, for a device to check
+            itself with.
         calibration_samples: training images that the quantizer sees, at least 1.
         calibration_seed: of the choice of these; the run's own without it.
         false_accept_rate: of the wrong answers, the share that a device may give all the same, 0 to 1; a threshold for
@@ -112,7 +115,8 @@ def export(
     measured: list[MeasuredModel] = []
     attempts: list[Attempt] = []
     with staging(out) as staged:
-        workshop = Workshop(run, staged, library, target, edgetpu, false_accept_rate, calibration.pixels)
+        golden = calibration.pixels if selftest else None
+        workshop = Workshop(run, staged, library, target, edgetpu, false_accept_rate, golden)
         for recipe in plan:
             say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
             attempt = workshop.attempt(converter, model, recipe)
@@ -127,7 +131,8 @@ def export(
         say("writing the report")
         models = final_names(measured)
         warnings = (*calibration.warnings, *filter(None, (unproved, unfitted)))
-        flags = (*["--edgetpu"] * edgetpu, *["--rgb-input"] * rgb_input, *["--c-array"] * c_array)
+        asked_for = {"edgetpu": edgetpu, "rgb-input": rgb_input, "c-array": c_array, "no-selftest": not selftest}
+        flags = [f"--{name}" for name, given in asked_for.items() if given]
         settings = Settings(
             tuple(recipes), limits, target, flags, calibration.figures, warnings, false_accept_rate, repair
         )

@@ -7,6 +7,7 @@ import json
 import re
 import resource
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -202,14 +203,15 @@ def test_a_full_disk_leaves_nothing_half_written(digits_run: Path, digits_export
     assert not [path for path in out.iterdir() if path.name.startswith(".partial")]
 
 
-def test_the_coral_is_asked_about(digits_run: Path, tmp_path: Path) -> None:
-    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--edgetpu", "--json"))
+def test_the_coral_is_asked_about_and_images_can_be_left_out(digits_run: Path, tmp_path: Path) -> None:
+    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--edgetpu", "--no-selftest", "--json"))
+    assert zipfile.ZipFile(tmp_path / "int8.tflite").namelist() == ["contract.json", "labels.txt"]
     assert re.search(r"int8: Edge TPU: (\d+) of \1 operators would be mapped", result.stderr)
     report = json.loads(result.stdout)
     assert all(row["mapped"] for row in report["models"][1]["edgetpu"])
     assert report["timings"]["int8.tflite"]["median"] > 0
     assert "on a Coral" in (tmp_path / "report.html").read_text()
-    assert "--edgetpu" in report["command"]
+    assert "--edgetpu --no-selftest" in report["command"]
 
 
 def broken(run: Path, tmp_path: Path) -> Path:
