@@ -562,7 +562,7 @@ def survive(
     for kill in range(kills):
         before = journal.stat().st_size if journal.exists() else 0
         watches.append(start(*options))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while (not journal.exists() or journal.stat().st_size <= before) and time.monotonic() < end:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.5 if kill % 2 else 0.02))
