@@ -14,8 +14,8 @@ from runtime.model_file import reseal
 
 from .edgetpu import Mapping, map_operators
 from .golden import golden_files
-from .operators import layer_names, placed_operators
-from .preflight import Lack, lacking, refuse, released
+from .operators import Placed, layer_names, placed_operators
+from .preflight import DIES_ON_ARM, Lack, dies_on_arm, lacking, refuse, released
 from .recipes import Recipe
 from .tflite_metadata import with_metadata
 
@@ -81,8 +81,8 @@ def make(
 ) -> MadeModel:
     """Convert, check every operator against the target, add metadata and a self-test, and seal.
 
-    Where the target lacks the operator of dense weights with a scale for each channel, the model is converted again
-    with one scale, and a note says so.
+    Where the target lacks the operator of dense weights with a scale for each channel, or dies of it, the model is
+    converted again with one scale, and a note says so.
 
     Args:
         convert: called with the recipe.
@@ -96,15 +96,24 @@ def make(
     content = convert(recipe)
     lacks = lacking(placed_operators(content, layers), target)
     curable = [lack for lack in lacks if lack.is_per_channel_dense]
-    if curable:
+    deadly = next(filter(dies_on_arm, placed_operators(content, layers)), None) if target in DIES_ON_ARM else None
+    if curable or deadly:
         content = convert(recipe, per_tensor_dense=True)
         lacks = lacking(placed_operators(content, layers), target)
-        notes.append(_cured(recipe, curable[0], target))
+        notes += [_cured(recipe, lack, target) for lack in curable[:1]]
+        notes += [_spared(recipe, deadly, target)] if deadly else []
     refuse(lacks, recipe.name, target)
     mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
     content = with_metadata(content, contract)
     files = {} if golden is None else golden_files(content, contract, recipe, golden)
     return MadeModel(recipe, seal(content, contract, files), tuple(notes), mappings)
+
+
+def _spared(recipe: Recipe, dense: Placed, target: str) -> str:
+    return (
+        f"{recipe.name}: {dense.use} without a bias, of which {released(target)} dies on ARM, was avoided: the weights "
+        f"of dense layers have one scale each instead of one a channel (layer {dense.layer!r} and what is like it)"
+    )
 
 
 def _cured(recipe: Recipe, lack: Lack, target: str) -> str:

@@ -18,6 +18,10 @@ TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
 DEFAULT_TARGET = "tflite-runtime-2.14"
 #: What the converter writes for a dense layer of dynamic range; see `conversion.convert`.
 _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
+#: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
+#: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all weights runs everywhere.
+#: The converter leaves out a bias of zeros, so that an untrained bias is enough.
+DIES_ON_ARM = ("tflite-runtime-2.14",)
 
 
 class Lack(NamedTuple):
@@ -36,6 +40,11 @@ class Lack(NamedTuple):
         """One clause: operator, version, layer, and what the target knows."""
         knows = f"knows it up to version {self.known}" if self.known else "does not know it"
         return f"{self.use} (layer {self.layer!r}): {released(target)} {knows}"
+
+
+def dies_on_arm(placed: Placed) -> bool:
+    """Whether it is an int8 dense layer without a bias: input, weights and output alone."""
+    return placed.use.name == "FULLY_CONNECTED" and len(placed.tensors) == 3 and placed.tensors[0].type == "INT8"
 
 
 def library_of(target: str) -> str:

@@ -24,7 +24,8 @@ from exporter.recipes import Recipe
 from runtime import Contract, ImageInput
 from runtime.interpreter import installed
 from runtime.model_file import read_model
-from runtime.tflite.graph import OperatorUse
+from runtime.tflite.flatbuffer import Table
+from runtime.tflite.graph import OperatorUse, operator_use
 
 CONTRACT = Contract(("a", "b", "c"), ImageInput(12, 12, "grey"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1), dtype=np.uint8)
@@ -90,6 +91,33 @@ def test_what_cannot_be_converted_names_the_layer(recipe: Recipe) -> None:
     model = network(middle=Strange(name="odd_one"))
     with pytest.raises(ExportError, match=r"no built-in operator for Erfinv of layer 'odd_one'; replace the layer"):
         made(model, recipe, "litert")
+
+
+def test_a_dense_layer_without_a_bias_gets_one_scale_for_all_its_weights() -> None:
+    # tflite-runtime 2.14 dies of it on ARM, which no test on this processor would show.
+    inputs = keras.Input(batch_shape=(1, 12, 12, 1))
+    answer = layers.Dense(3, activation="softmax", use_bias=False, name="bare")(layers.Flatten()(inputs))
+    model = keras.Model(inputs, answer)
+    bare = made(model, Recipe.int8(), "tflite-runtime-2.14")
+    assert any("without a bias" in note and "'bare'" in note for note in bare.notes)
+    assert scales_of_dense_weights(bare.content) == [1]
+    on_litert = made(model, Recipe.int8(), "litert")
+    assert not on_litert.notes
+    assert scales_of_dense_weights(on_litert.content) == [3]
+
+
+def scales_of_dense_weights(content: bytes) -> list[int]:
+    """How many scales the weights of each FULLY_CONNECTED operator have."""
+    model = Table.root(content)
+    uses = [operator_use(table).name for table in model.tables(1)]
+    (graph,) = model.tables(2)
+    tensors = graph.tables(0)
+    return [
+        len(quantization.numbers(2, "f"))
+        for table in graph.tables(3)
+        if uses[table.number(0, "I")] == "FULLY_CONNECTED"
+        if (quantization := tensors[table.numbers(1, "i")[1]].table(4)) is not None
+    ]
 
 
 def test_the_coral_takes_an_int8_network_whole_and_float_not_at_all(plain: Any) -> None:
