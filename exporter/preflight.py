@@ -19,7 +19,7 @@ DEFAULT_TARGET = "tflite-runtime-2.14"
 #: What the converter writes for a dense layer of dynamic range; see `conversion.convert`.
 _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
 #: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
-#: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all weights runs everywhere.
+#: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all runs everywhere.
 #: The converter leaves out a bias of zeros, so that an untrained bias is enough.
 DIES_ON_ARM = ("tflite-runtime-2.14",)
 
