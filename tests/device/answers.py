@@ -25,17 +25,8 @@ LOSSY = ("jpg", "webp")
 
 
 def stored_answers(classifier: Classifier, images: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.generic]:
-    """What the output tensor holds for each image, in its own type: (images, labels).
-
-    Read through the classifier's own call, and exact: dequantized again, the integers give the same scores.
-    """
-    scores = np.stack([classifier.scores(image) for image in images])
-    output = classifier.output
-    if not output.is_quantized:
-        return scores
-    stored = (np.rint(scores / np.float32(output.scale)) + output.zero_point).astype(output.dtype)
-    np.testing.assert_array_equal(output.dequantize(stored), scores)
-    return stored
+    """What the output tensor holds for each image, in its own type: (images, labels)."""
+    return np.concatenate([classifier.run(image) for image in images])
 
 
 def pixels_of(pictures: Path) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
