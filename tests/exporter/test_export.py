@@ -312,6 +312,7 @@ def test_recipes_are_values() -> None:
         Recipe("float16", "uint8")
 
 
+@pytest.mark.slow
 def test_every_mode_in_one_report(digits_run: Path, tmp_path: Path) -> None:
     recipes = [Recipe.float16(), Recipe.dynamic(), Recipe.int8(io="int8"), Recipe.int16x8()]
     exported = export(read_run(digits_run), recipes=recipes, out=tmp_path, limits=Limits(max_drop=0.02))

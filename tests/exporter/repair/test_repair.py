@@ -86,6 +86,7 @@ def details(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Path, tmp_path: Path) -> None:
     run = read_run(ruin(digits_run, tmp_path / "run", blocked=True))
     said: list[str] = []
@@ -102,6 +103,7 @@ def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Pat
     assert any(name in model["notes"][-1] for name in (first, "re_lu", "batch_normalization"))
 
 
+@pytest.mark.slow
 def test_sixteen_bits_stand_in_where_too_much_is_ruined(digits_run: Path, tmp_path: Path) -> None:
     run = read_run(ruin(digits_run, tmp_path / "run", blocked=True, how_many=4, apart=256))
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True)
