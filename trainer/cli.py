@@ -3,116 +3,120 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runtime.command_line import Command
-from runtime.contract import RESIZES
-from runtime.quiet import quiet_tensorflow
 
-from .spec import ACTIVATIONS, ARCHITECTURES, OPTIMIZERS, TrainingSpec, default_epochs
+from .commands.training_options import REQUIRES, settle, training_options
+from .errors import TrainingError
 
-_REQUIRES = ("tensorflow", "sklearn", "matplotlib")
+if TYPE_CHECKING:
+    from .training import TrainedRun
 
-
-def _units(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(,\d+)*", value):
-        raise click.BadParameter(f"{value!r}, expected whole numbers with commas between, as in 128 or 4,4")
-    return tuple(int(n) for n in value.split(","))
+#: As a shell tells of a process that Ctrl-C ended.
+STATUS_INTERRUPTED = 130
+_AUTO = "auto"
 
 
-def _image_size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
-    if not match:
-        raise click.BadParameter(f"{value!r}, expected one number or HEIGHTxWIDTH, as in 96 or 96x128")
-    return int(match[1]), int(match[2] or match[1])
+def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
+    """None for `auto`."""
+    try:
+        return None if value == _AUTO else float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
 
 
 @click.command(
     cls=Command,
-    requires=_REQUIRES,
+    requires=REQUIRES,
     example="pocketlens train --dataset digits --out runs/digits\n"
-    "pocketlens train --dataset photos/ --image-size 96 --out runs/photos",
+    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos\n"
+    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos --resume",
 )
-@click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to write.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie.")
-@click.option("--arch", type=click.Choice(ARCHITECTURES), default="cnn", show_default=True, help="The architecture.")
-@click.option("--units", default="128", show_default=True, callback=_units, help="Hidden layers of dense, as in 4,4.")
+@training_options
 @click.option(
-    "--activation",
-    type=click.Choice(ACTIVATIONS),
-    default="relu",
+    "--learning-rate",
+    default="0.002",
     show_default=True,
-    help="Of the hidden layers of dense.",
+    callback=_learning_rate,
+    metavar="RATE|auto",
+    help="At its highest; auto looks for one, as find-lr does.",
 )
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="The optimizer.")
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="At its highest.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images. [default: by data set]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
-@click.option("--image-size", callback=_image_size, metavar="N|HxW", help="Input size. [default: by data set]")
-@click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of the input. [default: by data set]")
-@click.option("--resize", type=click.Choice(RESIZES), default="stretch", show_default=True, help="To the input size.")
+@click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def train(
-    dataset: str,
-    out: Path,
-    data_dir: Path | None,
-    arch: str,
-    units: tuple[int, ...],
-    activation: str,
-    optimizer: str,
-    learning_rate: float,
-    epochs: int | None,
-    batch_size: int,
-    seed: int,
-    image_size: tuple[int, int] | None,
-    colour: str | None,
-    resize: str,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Train a classifier and write a run folder, whole or not at all."""
-    from .datasets import Geometry, load_dataset
+def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_json: bool, **options: Any) -> None:
+    """Train a classifier and write a run folder, whole or not at all.
+
+    Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
+    to the same result as if nothing had happened.
+    """
+    from .checkpoint import path_of
     from .run import check_target, write_run
 
     started = time.perf_counter()
-    spec = TrainingSpec(arch, units, activation, optimizer, learning_rate, epochs or 1, batch_size, seed)
-    check_target(out, force)
-    data = load_dataset(dataset, Geometry(image_size, colour, resize), data_dir)
-    for line in data.left_out:
-        click.echo(f"left out: {line}", err=True)
-    if epochs is None:
-        spec = replace(spec, epochs=default_epochs(len(data.targets), arch))
-    # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
-    quiet_tensorflow()
+    check_target(out, force, resume)
+    spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
     from .training import train as fit
 
-    run = fit(spec, data)
+    if learning_rate is None:
+        spec = _with_found_rate(spec, data)
+    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume)
+    if run.stopped == "diverged":
+        _keep_last_good(run, out)
     write_run(run, out)
-    seconds = time.perf_counter() - started
+    if run.stopped != "interrupted":
+        path_of(out).unlink(missing_ok=True)
+    _tell(run, out, time.perf_counter() - started, as_json)
+    if run.stopped == "interrupted":
+        click.get_current_context().exit(STATUS_INTERRUPTED)
+
+
+def _with_found_rate(spec: Any, data: Any) -> Any:
+    from dataclasses import replace
+
+    from .learning_rate import sweep
+
+    found = sweep(spec, data)
+    click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
+    return replace(spec, learning_rate=found.suggestion)
+
+
+def _keep_last_good(run: TrainedRun, out: Path) -> None:
+    from .checkpoint import path_of
+    from .run import write_run
+
+    path_of(out).unlink(missing_ok=True)
+    told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
+    if out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{told}. The run at {out} stays as it was")
+    write_run(run, out)
+    raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
+
+
+def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "run": str(out),
-                    "test_accuracy": run.metrics.accuracy,
-                    "best_epoch": run.best_epoch,
-                    "parameters": run.model.count_params(),
-                    "seconds": round(seconds, 1),
-                }
-            )
-        )
+        result = {
+            "run": str(out),
+            "test_accuracy": run.metrics.accuracy,
+            "best_epoch": run.best_epoch,
+            "epochs": len(run.history),
+            "stopped": run.stopped,
+            "learning_rate": run.spec.learning_rate,
+            "parameters": run.model.count_params(),
+            "seconds": round(seconds, 1),
+        }
+        click.echo(json.dumps(result))
         return
+    ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
         f"{out}: test accuracy {run.metrics.accuracy:.4f} ({len(run.splits.test)} images), "
-        f"epoch {run.best_epoch} of {spec.epochs} kept, {run.model.count_params():,} parameters, {seconds:.0f} s"
+        f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
+        f"{seconds:.0f} s"
     )

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure  # without pyplot: no display, no global st
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .learning_rate import Sweep
+
 #: Above this many classes the numbers in the cells would only be a smear.
 _MAX_NUMBERED = 25
 
@@ -30,6 +32,27 @@ def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int) ->
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def save_sweep(path: Path, sweep: Sweep) -> None:
+    """The loss over the learning rate, on a logarithmic axis, with what is suggested."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(sweep.rates, sweep.losses, color="lightgrey", label="each batch")
+    axes.semilogx(sweep.rates, sweep.smoothed, label="smoothed")
+    for rate, style, name in (
+        (sweep.steepest, "--", "steepest"),
+        (sweep.suggestion, "-", "a tenth of the minimum"),
+        (sweep.minimum, ":", "minimum"),
+    ):
+        axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"{name}: {rate:.2g}")
+    # A loss that explodes at the end would press the valley flat.
+    axes.set_ylim(top=1.2 * float(sweep.smoothed[: len(sweep.smoothed) // 2 + 1].max()))
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=110, format="png")
 
 
 def save_confusion(path: Path, confusion: npt.NDArray[np.int64], labels: tuple[str, ...], title: str) -> None:

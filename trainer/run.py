@@ -5,7 +5,7 @@ contract.json   what it expects and answers
 splits.json     where the pictures are, and which of them are in which split
 images.npy      the pictures themselves, where they came as an array
 history.csv     one row an epoch
-metrics.json    figures of the test split, and the settings
+metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
 curves.png, confusion.png
 """
 
@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .checkpoint import path_of
 from .errors import RunError
 from .plots import save_confusion, save_curves
 
@@ -33,22 +34,49 @@ MARKER = "contract.json"
 SPLITS_VERSION = 1
 
 
-def check_target(target: Path, force: bool) -> None:
+def check_target(target: Path, force: bool, resume: bool = False) -> None:
     """Refuse a place for a run before the time of a training is spent.
 
+    Args:
+        force: replace a run, and a stopped training's checkpoint.
+        resume: there must be a checkpoint; the run of a training that was interrupted is replaced.
+
     Raises:
-        RunError: a run lies there and `force` is off; something else lies there; or it cannot be written.
+        RunError: a run or a checkpoint lies there and `force` is off; something else lies there; no checkpoint to
+            go on from; or it cannot be written.
     """
+    _check_checkpoint(target, force, resume)
     if target.exists() and not target.is_dir():
         raise RunError(f"{target}: not a folder; name another with --out")
     if target.is_dir() and any(target.iterdir()):
         if not (target / MARKER).is_file():
             raise RunError(f"{target}: holds files and is not a run; name another folder with --out")
-        if not force:
+        if not (force or (resume and was_interrupted(target))):
             raise RunError(f"{target}: holds a run already; --force replaces it, --out names another place")
     existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
     if not os.access(existing, os.W_OK):
         raise RunError(f"{existing}: cannot be written; name another place with --out")
+
+
+def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
+    checkpoint = path_of(target)
+    if resume and not checkpoint.is_file():
+        raise RunError(
+            f"{target}: no stopped training to go on with ({checkpoint.name} is not there); leave --resume out"
+        )
+    if checkpoint.is_file() and not (force or resume):
+        raise RunError(
+            f"{checkpoint}: a training was stopped; --resume goes on with it, --force starts anew and drops it"
+        )
+
+
+def was_interrupted(run: Path) -> bool:
+    """Whether the training of this run folder was interrupted, so that it may go on."""
+    try:
+        metrics = json.loads((run / "metrics.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(metrics, dict) and metrics.get("stopped") == "interrupted"
 
 
 def write_run(run: TrainedRun, target: Path) -> None:
@@ -68,9 +96,11 @@ def write_run(run: TrainedRun, target: Path) -> None:
         metrics = {
             "test": run.metrics.as_dict(),
             "best_epoch": run.best_epoch,
+            "stopped": run.stopped,
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "settings": asdict(run.spec),
+            "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -85,6 +85,8 @@ class Dataset:
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
         left_out: one line for each file that could not be used.
+        augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
+        merged: the merges of classes that made it, as they were asked for.
     """
 
     name: str
@@ -96,6 +98,8 @@ class Dataset:
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()
+    augmentation: tuple[str, ...] = ("shift",)
+    merged: tuple[str, ...] = ()
 
 
 def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:

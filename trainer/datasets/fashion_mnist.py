@@ -89,6 +89,7 @@ def load(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
         source=ArraySource(images),
         given={"train": np.arange(first_test), "test": np.arange(first_test, len(images))},
         date="2017-08-25",
+        augmentation=("shift", "flip"),
     )
 
 

@@ -70,6 +70,8 @@ def load(root: Path, geometry: Geometry) -> Dataset:
         given={name: np.flatnonzero(splits == name) for name in sorted(set(splits) - {""})},
         date=_newest(root, entries),
         left_out=tuple(problem for problem in decoded.problems if problem),
+        # Grey images are often scans, of writing say, which means something else in the mirror.
+        augmentation=("shift", "colour") if spec.channels == 1 else ("shift", "flip", "colour"),
     )
 
 

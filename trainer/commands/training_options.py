@@ -1,0 +1,131 @@
+"""What `train` and `find-lr` share: the data set and all settings but the learning rate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.contract import RESIZES
+from runtime.quiet import quiet_tensorflow
+
+from ..presets import PRESETS, complete
+from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
+
+REQUIRES = ("tensorflow", "sklearn", "matplotlib")
+
+
+def _units(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+(,\d+)*", value):
+        raise click.BadParameter(f"{value!r}, expected whole numbers with commas between, as in 128 or 4,4")
+    return tuple(int(n) for n in value.split(","))
+
+
+def _image_size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
+    if not match:
+        raise click.BadParameter(f"{value!r}, expected one number or HEIGHTxWIDTH, as in 96 or 96x128")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _augmentation(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    kinds = () if value == "none" else tuple(value.split(","))
+    for kind in kinds:
+        if kind not in AUGMENTATIONS:
+            raise click.BadParameter(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
+    return kinds
+
+
+_OPTIONS = (
+    click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
+    click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
+    click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
+    click.option("--image-size", callback=_image_size, metavar="N|HxW", help="Input size. [default: by data set]"),
+    click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of the input. [default: by data set]"),
+    click.option(
+        "--resize", type=click.Choice(RESIZES), default="stretch", show_default=True, help="To the input size."
+    ),
+    click.option(
+        "--arch", type=click.Choice(ARCHITECTURES), default="cnn", show_default=True, help="The architecture."
+    ),
+    click.option("--size", type=click.Choice(SIZES), default="small", show_default=True, help="Of cnn."),
+    click.option(
+        "--units", default="128", show_default=True, callback=_units, help="Hidden layers of dense, as in 4,4."
+    ),
+    click.option(
+        "--activation",
+        type=click.Choice(ACTIVATIONS),
+        default="relu",
+        show_default=True,
+        help="Of the hidden layers of dense.",
+    ),
+    click.option(
+        "--model-file",
+        metavar="FILE.py",
+        help="Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(tuple(PRESETS)),
+        default="fast",
+        show_default=True,
+        help="How long to train; best also blanks out parts of the images.",
+    ),
+    click.option(
+        "--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="The optimizer."
+    ),
+    click.option("--weight-decay", type=float, default=0.05, show_default=True, help="Of adamw."),
+    click.option("--label-smoothing", type=float, metavar="SHARE", help="0 to below 1. [default: by preset]"),
+    click.option(
+        "--augment",
+        "augmentation",
+        callback=_augmentation,
+        metavar="KINDS",
+        help=f"{','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
+    ),
+    click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
+    click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random."
+    ),
+)
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds them to a command, in the order in which `--help` is to show them."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
+    """The settings and the data set that the options name; TensorFlow is made quiet, and not yet imported.
+
+    Raises:
+        DatasetError, TrainingError: what is refused, before anything heavy is imported.
+    """
+    from ..datasets import Geometry, load_dataset
+    from ..merging import merge_classes
+
+    geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
+    name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")
+    preset, arch = options.pop("preset"), options.pop("arch")
+    given = options | {"architecture": OWN if options["model_file"] else arch}
+    complete(given, preset, 1, ())  # a setting out of range is told before images are read
+    data = merge_classes(load_dataset(name, geometry, data_dir), merges)
+    for line in data.left_out:
+        click.echo(f"left out: {line}", err=True)
+    # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
+    quiet_tensorflow()
+    return complete(given, preset, len(data.targets), data.augmentation), data

@@ -1,0 +1,69 @@
+"""`--preset`: settings that go together, for what a person did not say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .spec import TrainingSpec
+
+#: Images for which the presets' epochs are meant.
+_REFERENCE_IMAGES = 60_000
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How long, and how hard, to train.
+
+    Attributes:
+        epochs: passes over 60,000 images; a smaller set gets more, for as many steps, up to `most_epochs`.
+        dense_epochs: the same for `dense`, whose steps cost little.
+        label_smoothing: for all but `dense`.
+        erase: whether parts of the pictures are blanked out: it pays in long trainings, and costs in short ones.
+    """
+
+    epochs: int
+    dense_epochs: int
+    most_epochs: int
+    label_smoothing: float
+    erase: bool
+
+
+PRESETS = {
+    "fast": Preset(epochs=18, dense_epochs=20, most_epochs=40, label_smoothing=0.05, erase=False),
+    "best": Preset(epochs=150, dense_epochs=60, most_epochs=300, label_smoothing=0.1, erase=True),
+}
+
+
+def default_epochs(images: int, architecture: str, preset: str = "fast") -> int:
+    """Passes over a data set of so many pictures."""
+    chosen = PRESETS[preset]
+    base = chosen.dense_epochs if architecture == "dense" else chosen.epochs
+    return int(min(chosen.most_epochs, max(base, round(base * math.sqrt(_REFERENCE_IMAGES / images)))))
+
+
+def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, ...]) -> TrainingSpec:
+    """A spec from what was asked for, and from the preset where nothing was (a value of None, or no key).
+
+    `dense` gets neither augmentation nor label smoothing: it has too few weights to learn a shifted picture too.
+
+    Args:
+        given: fields of `TrainingSpec`, `architecture` among them.
+        images: how many the data set has.
+        suits: the augmentations that keep this data set's labels.
+
+    Raises:
+        TrainingError: a value out of range.
+    """
+    asked = {name: value for name, value in given.items() if value is not None}
+    chosen, plain = PRESETS[preset], asked["architecture"] == "dense"
+    epochs = asked.get("epochs") or default_epochs(images, asked["architecture"], preset)
+    defaults: dict[str, Any] = {
+        "epochs": epochs,
+        # Along a cosine the last third brings most: to wait less than a third would stop before it.
+        "patience": max(8, epochs // 3),
+        "label_smoothing": 0.0 if plain else chosen.label_smoothing,
+        "augmentation": () if plain else suits + (("erase",) if chosen.erase and suits else ()),
+    }
+    return TrainingSpec(**(defaults | asked))
