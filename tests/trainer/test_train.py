@@ -16,7 +16,8 @@ from tests.conftest import run_pocketlens, succeed
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.metrics import evaluate
-from trainer.spec import TrainingSpec, default_epochs
+from trainer.presets import default_epochs
+from trainer.spec import TrainingSpec
 from trainer.training import train
 
 QUICK = ("train", "--dataset", "digits", "--arch", "dense", "--units", "16", "--epochs", "2")
@@ -145,5 +146,5 @@ def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.Monkey
 
 
 def test_small_data_sets_get_more_epochs() -> None:
-    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 24, 10, 10]
+    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 40, 18, 18]
     assert [default_epochs(n, "dense") for n in (10, 10_000, 70_000)] == [40, 40, 20]

@@ -11,11 +11,11 @@ import click
 
 from runtime.command_line import Command
 
-from .commands.training_options import REQUIRES, settle, training_options
-from .errors import TrainingError
+from ..errors import TrainingError
+from .training_options import REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
-    from .training import TrainedRun
+    from ..training import TrainedRun
 
 #: As a shell tells of a process that Ctrl-C ended.
 STATUS_INTERRUPTED = 130
@@ -57,13 +57,13 @@ def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
     to the same result as if nothing had happened.
     """
-    from .checkpoint import path_of
-    from .run import check_target, write_run
+    from ..checkpoint import path_of
+    from ..run import check_target, write_run
 
     started = time.perf_counter()
     check_target(out, force, resume)
     spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
-    from .training import train as fit
+    from ..training import train as fit
 
     if learning_rate is None:
         spec = _with_found_rate(spec, data)
@@ -81,7 +81,7 @@ def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_
 def _with_found_rate(spec: Any, data: Any) -> Any:
     from dataclasses import replace
 
-    from .learning_rate import sweep
+    from ..learning_rate import sweep
 
     found = sweep(spec, data)
     click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
@@ -89,8 +89,8 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
 
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
-    from .checkpoint import path_of
-    from .run import write_run
+    from ..checkpoint import path_of
+    from ..run import write_run
 
     path_of(out).unlink(missing_ok=True)
     told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
