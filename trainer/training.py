@@ -21,7 +21,7 @@ from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import TrainingError
+from .errors import DatasetError, TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .scaling import measure_scaling
@@ -42,8 +42,9 @@ class TrainedRun:
         history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
         best_epoch: whose weights the model has, counted from 1.
         metrics: of the test split.
-        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
-            `""` where it did not.
+        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`,
+            `"unreadable"` (a picture could not be read any more); `""` where it did not.
+        problem: which picture, and why.
     """
 
     model: Any
@@ -55,6 +56,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,16 @@ def train(
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
-    The test split is used once, for the metrics of the best epoch by validation accuracy. Where Ctrl-C or a
-    loss that is no number ends the training after its first epoch, the best epoch so far is what is given.
+    The test split is used once, for the metrics of the best epoch by validation accuracy. Where Ctrl-C, a
+    loss that is no number, or a picture that cannot be read any more ends the training after its first epoch, the best
+    epoch so far is what is given.
 
     Args:
         checkpoint_file: written after each epoch.
         resume: go on from it, if it is there, to what an undisturbed training would have given.
 
     Raises:
-        DatasetError: the data set is too small to split.
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         RunError: the checkpoint is damaged, or of another training.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
@@ -106,11 +109,21 @@ def train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+    problem = ""
+    try:
+        with prepared.pipeline.told():
+            stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+    except DatasetError as error:
+        if not best.epoch:
+            raise
+        stopped, problem = "unreadable", str(error)
     best.restore(model)
-    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
+    with prepared.pipeline.told():
+        scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
-    return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
+    return TrainedRun(
+        model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped, problem
+    )
 
 
 def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:

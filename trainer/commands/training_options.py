@@ -17,6 +17,7 @@ from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, S
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+    from ..datasets.cache import CachePlace
 
 REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 
@@ -36,6 +37,10 @@ def _image_size(_context: click.Context, _parameter: click.Parameter, value: str
     return int(match[1]), int(match[2] or match[1])
 
 
+def _cache(_context: click.Context, _parameter: click.Parameter, value: str | None) -> CachePlace | None:
+    return "none" if value == "none" else Path(value) if value else None
+
+
 def _augmentation(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -49,6 +54,13 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
 _OPTIONS = (
     click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
+    click.option(
+        "--cache",
+        callback=_cache,
+        metavar="DIR|none",
+        help="Of a folder of images: where they are kept decoded, for the next training too; none decodes them anew in "
+        "each epoch. [default: a temporary file]",
+    ),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
     click.option("--image-size", callback=_image_size, metavar="N|HxW", help="Input size. [default: by data set]"),
     click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of the input. [default: by data set]"),
@@ -120,10 +132,11 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")
+    cache = options.pop("cache")
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
-    data = merge_classes(load_dataset(name, geometry, data_dir), merges)
+    data = merge_classes(load_dataset(name, geometry, data_dir, cache), merges)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
