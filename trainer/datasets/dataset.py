@@ -80,26 +80,29 @@ class Dataset:
         labels: class names, in the order of the targets.
         input: the geometry that `pixels` has; its scaling is not yet decided.
         pixels: uint8, shape (n, height, width, channels).
-        targets: int32, shape (n,): the class of each picture.
+        targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
+            each label that it has.
         source: the pictures as they were before any resizing.
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
         left_out: one line for each file that could not be used.
         augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
         merged: the merges of classes that made it, as they were asked for.
+        task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
     """
 
     name: str
     labels: tuple[str, ...]
     input: ImageInput
     pixels: npt.NDArray[np.uint8]
-    targets: npt.NDArray[np.int32]
+    targets: npt.NDArray[Any]
     source: ArraySource | FileSource
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
+    task: str = "multiclass"
 
 
 def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:
