@@ -72,5 +72,5 @@ def test_a_file_without_images(text: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"labels\.csv: No such file"):
+    with pytest.raises(DatasetError, match=r"labels\.csv: cannot be opened: No such file"):
         read_label_file(tmp_path / "labels.csv")

@@ -1,4 +1,4 @@
-"""A CSV file of images and their labels: `path,label;label`, and which split each is in where a third column says it."""
+"""A CSV file of images and their labels: `path,label;label`, and the split of each where a third column says it."""
 
 from __future__ import annotations
 
@@ -59,11 +59,8 @@ def read_label_file(file: Path) -> tuple[list[Row], list[str]]:
         if first is row:
             continue
         if (set(first.labels), first.split) != (set(row.labels), row.split):
-            _refuse(
-                name,
-                row.line,
-                f"{shown(row.path)} has other labels or another split than in line {first.line}; keep one",
-            )
+            reason = f"other labels or another split than in line {first.line}; keep one"
+            _refuse(name, row.line, f"{shown(row.path)} has {reason}")
         repeated.append(f"{name}, line {row.line}: {shown(row.path)} stands in line {first.line} already")
     if not rows:
         raise DatasetError(f"{name}: no images in it; {_FORM}")
