@@ -47,7 +47,12 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
 
 
 _OPTIONS = (
-    click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
+    click.option(
+        "--dataset",
+        required=True,
+        metavar="NAME|DIR|CSV",
+        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+    ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
     click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),
@@ -130,6 +135,8 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.task == "multilabel" and given["label_smoothing"] is None:
+        given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data
