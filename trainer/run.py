@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from .checkpoint import path_of
 from .errors import RunError
 from .plots import save_confusion, save_curves
+from .tasks import MONITORS
 
 if TYPE_CHECKING:
     from .training import TrainedRun
@@ -104,7 +105,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        save_curves(folder / "curves.png", run.history, run.best_epoch)
+        save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
         title = f"{run.dataset.name}, test split: accuracy {run.metrics.accuracy:.4f}"
         save_confusion(folder / "confusion.png", run.metrics.confusion, run.contract.labels, title)
 
