@@ -120,7 +120,7 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
-    model = build_model(spec, contract.input.shape, len(contract.labels))
+    model = build_model(spec, contract.image_input.shape, len(contract.labels))
     targets: npt.NDArray[Any] = dataset.targets
     loss = keras.losses.SparseCategoricalCrossentropy()
     if spec.label_smoothing:
