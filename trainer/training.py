@@ -124,7 +124,7 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
     labels, task = len(dataset.labels), dataset.task
-    model = build_model(spec, contract.input.shape, labels, task)
+    model = build_model(spec, contract.image_input.shape, labels, task)
     targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
