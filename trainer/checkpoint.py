@@ -53,7 +53,7 @@ def path_of(run: Path) -> Path:
 def identity(spec: TrainingSpec, dataset: Dataset) -> str:
     """A digest of all that decides a training's result: settings, images, targets, a person's own code."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
-    digest.update(repr((dataset.name, dataset.labels, dataset.input)).encode())
+    digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())
     for array in (dataset.pixels, dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):

@@ -7,6 +7,8 @@ images.npy      the pictures themselves, where they came as an array
 history.csv     one row an epoch
 metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
 curves.png, confusion.png
+boundary.png    the decision boundary, where the input are two features
+vectors.npy     in place of images.npy: vectors of features, float64
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .boundary import write_boundary
 from .checkpoint import path_of
 from .errors import RunError
 from .plots import save_confusion, save_curves
+from .tasks import MONITORS
 
 if TYPE_CHECKING:
     from .training import TrainedRun
@@ -104,9 +108,10 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        save_curves(folder / "curves.png", run.history, run.best_epoch)
+        save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
         title = f"{run.dataset.name}, test split: accuracy {run.metrics.accuracy:.4f}"
         save_confusion(folder / "confusion.png", run.metrics.confusion, run.contract.labels, title)
+        write_boundary(run, folder)
 
 
 def _write_splits(run: TrainedRun, folder: Path) -> None:

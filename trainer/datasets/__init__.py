@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DatasetError
-from . import digits, fashion_mnist, folder
+from . import digits, fashion_mnist, folder, readings
 from .dataset import Dataset, Geometry
 
 __all__ = ["NAMES", "Dataset", "Geometry", "load_dataset"]
 
-NAMES = ("digits", "fashion-mnist")
+NAMES = ("digits", "fashion-mnist", "circles")
 
 
 def load_dataset(name: str, geometry: Geometry, data_dir: Path | None = None) -> Dataset:
@@ -28,4 +28,8 @@ def load_dataset(name: str, geometry: Geometry, data_dir: Path | None = None) ->
         raise DatasetError(f"--data-dir is for fashion-mnist; {name} does not read it")
     if name == "digits":
         return digits.load(geometry)
+    if name == "circles":
+        return readings.load_circles()
+    if name.lower().endswith(".csv") and not Path(name).is_dir() and readings.holds_readings(Path(name)):
+        return readings.load(Path(name))
     return folder.load(Path(name), geometry)
