@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, Preprocessor, Provenance, __version__
+from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
+from runtime.contract import InputSpec
 
 from . import checkpoint
 from .architectures import build_model
@@ -22,6 +23,7 @@ from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSett
 from .datasets import Dataset
 from .datasets.dataset import Indices
 from .errors import TrainingError
+from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .scaling import measure_scaling
@@ -216,9 +218,17 @@ def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contra
     return Contract(
         labels=dataset.labels,
         task=dataset.task,
-        input=measure_scaling(dataset.input, dataset.pixels, train_indices),
+        input=_scaled(dataset, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
+
+
+def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
+    """The data set's input with the scaling that its training split asks for."""
+    spec = dataset.input
+    if isinstance(spec, FeaturesInput):
+        return standardised(spec, dataset.pixels[train_indices])
+    return measure_scaling(spec, dataset.pixels, train_indices)
 
 
 def _date(dataset: Dataset) -> str:

@@ -14,6 +14,7 @@ from runtime.quiet import quiet_tensorflow
 
 from ..presets import PRESETS, complete
 from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+from .feature_options import for_features
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -137,6 +138,8 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
         click.echo(f"left out: {line}", err=True)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    if data.input.kind == "features":
+        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data
