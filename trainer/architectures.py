@@ -9,8 +9,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from .bodies import BODIES
 from .errors import TrainingError
 from .own_model import build_own
+from .pretrained import build_pretrained
 from .spec import OWN, TrainingSpec
 
 #: Keras's 0.99 needs thousands of steps to settle, more than a small data set has.
@@ -41,7 +43,7 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, int, int], classes: 
 
     Args:
         spec: its architecture, and what belongs to it.
-        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`.
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body.
         classes: outputs, softmax.
 
     Raises:
@@ -50,6 +52,8 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, int, int], classes: 
     """
     if spec.architecture == OWN:
         return build_own(str(spec.model_file), input_shape, classes)
+    if spec.architecture in BODIES:
+        return build_pretrained(spec, input_shape, layers.Dense(classes, activation="softmax"))
     if spec.architecture == "cnn":
         return _cnn(input_shape, classes, _WIDTHS[spec.size])
     return _dense(input_shape, classes, spec.units, spec.activation)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
 
-from . import checkpoint
+from . import checkpoint, phases, precision
 from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
 from .datasets import Dataset
@@ -24,6 +24,7 @@ from .datasets.dataset import Indices
 from .errors import TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .pretrained import scaled_for
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
 
@@ -40,8 +41,8 @@ class TrainedRun:
     """What a training gives; `run.write_run` makes a folder of it.
 
     Attributes:
-        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: whose weights the model has, counted from 1.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+        best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
@@ -51,7 +52,7 @@ class TrainedRun:
     contract: Contract
     dataset: Dataset
     splits: Splits
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
     spec: TrainingSpec
@@ -93,8 +94,6 @@ def train(
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
-    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
     best = BestEpoch(spec.patience)
@@ -107,8 +106,10 @@ def train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     best.restore(model)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.PLAIN)
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
     return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
@@ -120,7 +121,11 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
+    contract = replace(contract, input=scaled_for(spec, contract.input))
     model = build_model(spec, contract.input.shape, len(contract.labels))
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.MIXED)
+    phases.set_trainable(model, phases.plan(spec)[0])
     targets: npt.NDArray[Any] = dataset.targets
     loss = keras.losses.SparseCategoricalCrossentropy()
     if spec.label_smoothing:
@@ -133,30 +138,19 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
 
 
 def _fit(
-    model: Any,
-    passes: Passes,
+    prepared: Prepared,
     validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
     after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
 ) -> str:
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
-    done = len(log.rows)
-    if spec.patience and done and done - best.epoch >= spec.patience:
-        return "early"  # as the stopped training had found, before it was killed
     stopped = ""
     try:
-        # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
-        model.fit(
-            passes.batches,
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=spec.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[EpochSetter(passes), best, log, after_epoch],
-        )
+        for phase in phases.left(phases.plan(spec), log.rows):
+            _fit_phase(phase, prepared, validation, spec, best, log, after_epoch, past)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except DivergedError:
@@ -172,6 +166,42 @@ def _fit(
     return stopped or ("early" if best.stopped_early else "")
 
 
+def _fit_phase(
+    phase: phases.Phase,
+    prepared: Prepared,
+    validation: Any,
+    spec: TrainingSpec,
+    best: BestEpoch,
+    log: EpochLog,
+    after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
+) -> None:
+    model, passes = prepared.model, prepared.passes
+    done = sum(row["phase"] == phase.name for row in log.rows)
+    began = len(log.rows) - done
+    log.phase = phase.name
+    best.begin_phase(began)
+    if done and best.is_worn_out(len(log.rows)):
+        best.stopped_early = True  # as the stopped training had found, before it was killed
+        return
+    phases.set_trainable(model, phase)
+    optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
+    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    if past and done:
+        _assign(model.optimizer.variables, past.optimizer)
+    # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
+    model.fit(
+        passes.batches,
+        validation_data=validation,
+        initial_epoch=len(log.rows),
+        epochs=began + phase.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[EpochSetter(passes), best, log, after_epoch],
+    )
+
+
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
     model_values, optimizer_values = (
         [np.asarray(variable.value) for variable in variables]
@@ -183,15 +213,18 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
-    for variables, values in ((model.variables, past.model), (model.optimizer.variables, past.optimizer)):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
         past.best_accuracy,
         past.best_loss,
         past.best,
     )
+
+
+def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
@@ -254,4 +287,6 @@ def make_optimizer(spec: TrainingSpec, learning_rate: Any) -> Any:
     optimizer = keras.optimizers.get({"class_name": spec.optimizer, "config": config})
     if spec.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if precision.is_mixed(spec.mixed_precision):
+        return precision.scaled(optimizer)
     return optimizer
