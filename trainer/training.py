@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import tensorflow as tf
 from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
 from runtime.contract import InputSpec
 
-from . import checkpoint
+from . import checkpoint, phases, precision
 from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
 from .datasets import Dataset
@@ -26,6 +26,7 @@ from .errors import TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .pretrained import scaled_for
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
@@ -34,7 +35,7 @@ from .tasks import MONITORS, keras_metrics, targets_and_loss
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
-_NOT_DECAYED = ("bias", "gamma", "beta")
+_NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class TrainedRun:
     """What a training gives; `run.write_run` makes a folder of it.
 
     Attributes:
-        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: whose weights the model has, counted from 1.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+        best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
@@ -53,7 +54,7 @@ class TrainedRun:
     contract: Contract
     dataset: Dataset
     splits: Splits
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
     spec: TrainingSpec
@@ -97,8 +98,6 @@ def train(
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
-    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=prepared.metrics)
-    model.optimizer.build(model.trainable_variables)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
     monitor = MONITORS[dataset.task]
@@ -112,8 +111,10 @@ def train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     best.restore(model)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.PLAIN)
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
@@ -125,8 +126,12 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
+    contract = replace(contract, input=scaled_for(spec, contract.input))
     labels, task = len(dataset.labels), dataset.task
-    model = build_model(spec, contract.image_input.shape, labels, task)
+    model = build_model(spec, contract.input.shape, labels, task)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.MIXED)
+    phases.set_trainable(model, phases.plan(spec)[0])
     targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
@@ -135,30 +140,19 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
 
 
 def _fit(
-    model: Any,
-    passes: Passes,
+    prepared: Prepared,
     validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
     after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
 ) -> str:
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
-    done = len(log.rows)
-    if spec.patience and done and done - best.epoch >= spec.patience:
-        return "early"  # as the stopped training had found, before it was killed
     stopped = ""
     try:
-        # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
-        model.fit(
-            passes.batches,
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=spec.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[EpochSetter(passes), best, log, after_epoch],
-        )
+        for phase in phases.left(phases.plan(spec), log.rows):
+            _fit_phase(phase, prepared, validation, spec, best, log, after_epoch, past)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except DivergedError:
@@ -174,6 +168,42 @@ def _fit(
     return stopped or ("early" if best.stopped_early else "")
 
 
+def _fit_phase(
+    phase: phases.Phase,
+    prepared: Prepared,
+    validation: Any,
+    spec: TrainingSpec,
+    best: BestEpoch,
+    log: EpochLog,
+    after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
+) -> None:
+    model, passes = prepared.model, prepared.passes
+    done = sum(row["phase"] == phase.name for row in log.rows)
+    began = len(log.rows) - done
+    log.phase = phase.name
+    best.begin_phase(began)
+    if done and best.is_worn_out(len(log.rows)):
+        best.stopped_early = True  # as the stopped training had found, before it was killed
+        return
+    phases.set_trainable(model, phase)
+    optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
+    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
+    model.optimizer.build(model.trainable_variables)
+    if past and done:
+        _assign(model.optimizer.variables, past.optimizer)
+    # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
+    model.fit(
+        passes.batches,
+        validation_data=validation,
+        initial_epoch=len(log.rows),
+        epochs=began + phase.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[EpochSetter(passes), best, log, after_epoch],
+    )
+
+
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
     model_values, optimizer_values = (
         [np.asarray(variable.value) for variable in variables]
@@ -185,15 +215,18 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
-    for variables, values in ((model.variables, past.model), (model.optimizer.variables, past.optimizer)):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
         past.best_accuracy,
         past.best_loss,
         past.best,
     )
+
+
+def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
@@ -260,4 +293,6 @@ def make_optimizer(spec: TrainingSpec, learning_rate: Any) -> Any:
     optimizer = keras.optimizers.get({"class_name": spec.optimizer, "config": config})
     if spec.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if precision.is_mixed(spec.mixed_precision):
+        return precision.scaled(optimizer)
     return optimizer
