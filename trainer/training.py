@@ -18,10 +18,10 @@ from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
 
 from . import checkpoint
 from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
+from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import TrainingError
+from .errors import RunError, TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .spec import TrainingSpec
@@ -88,7 +88,7 @@ def train(
 
     Raises:
         DatasetError: the data set is too small to split.
-        RunError: the checkpoint is damaged, or of another training.
+        RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
     prepared = prepare(spec, dataset)
@@ -147,17 +147,18 @@ def _fit(
         return "early"  # as the stopped training had found, before it was killed
     stopped = ""
     try:
-        # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
-        model.fit(
-            passes.batches,
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=spec.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[EpochSetter(passes), best, log, after_epoch],
-        )
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            # verbose=0: the log shows the time left to the end of the training, Keras only that of an epoch.
+            model.fit(
+                passes.batches,
+                validation_data=validation,
+                initial_epoch=done,
+                epochs=spec.epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[EpochSetter(passes), best, log, after_epoch, ctrl_c],
+            )
+    except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
         stopped = "diverged"
@@ -183,7 +184,13 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
-    for variables, values in ((model.variables, past.model), (model.optimizer.variables, past.optimizer)):
+    pairs = ((model.variables, past.model), (model.optimizer.variables, past.optimizer), (model.weights, past.best))
+    for variables, values in pairs:
+        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+            raise RunError(
+                "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
+            )
+    for variables, values in pairs[:2]:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     best.epoch, best.accuracy, best.loss, best.weights = (
