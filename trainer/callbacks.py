@@ -29,18 +29,22 @@ class InterruptedTrainingError(Exception):
 class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the weights of the epoch with the highest validation accuracy, the lower loss where equal.
 
+    Args:
+        patience: epochs without a better one after which training stops; 0 for never.
+        monitor: what stands for accuracy: the task's own metric, from `tasks.MONITORS`.
+
     Attributes:
         epoch: the best one, from 1; 0 where none has ended yet.
         accuracy, loss: its figures on the validation split.
         weights: its weights.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, monitor: str = "accuracy") -> None:
         super().__init__()
         self.epoch, self.accuracy, self.loss = 0, -1.0, math.inf
         self.weights: list[Any] = []
         self.stopped_early = False
-        self._patience = patience
+        self._patience, self._monitored = patience, f"val_{monitor}"
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not math.isfinite((logs or {})["loss"]):
@@ -48,7 +52,7 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        accuracy, loss = float(logs["val_accuracy"]), float(logs["val_loss"])
+        accuracy, loss = float(logs[self._monitored]), float(logs["val_loss"])
         if not math.isfinite(loss):
             raise DivergedError
         if (accuracy, -loss) > (self.accuracy, -self.loss):
@@ -66,11 +70,13 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """A progress bar over all epochs with the time left, and one line an epoch.
 
     Attributes:
-        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds; and the other
+            metrics of the task.
     """
 
-    def __init__(self, steps: int, epochs: int, rows: list[dict[str, float]]) -> None:
+    def __init__(self, steps: int, epochs: int, rows: list[dict[str, float]], monitor: str = "accuracy") -> None:
         super().__init__()
+        self._monitor, self._told = monitor, monitor.replace("_", " ")
         self.rows = list(rows)
         self._epochs = epochs
         self._bar = progress(steps * epochs, "training")
@@ -92,9 +98,8 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         epoch = len(self.rows) + 1
-        self._bar.update(
-            1, f"epoch {epoch}/{self._epochs} loss {logs['loss']:.4f} accuracy {logs['accuracy']:.4f}{self._status}"
-        )
+        figures = f"loss {logs['loss']:.4f} {self._told} {logs[self._monitor]:.4f}"
+        self._bar.update(1, f"epoch {epoch}/{self._epochs} {figures}{self._status}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row: dict[str, float] = {"epoch": epoch + 1}
@@ -102,12 +107,13 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self._started, 2)
         self.rows.append(row)
-        self._status = f" val {row['val_accuracy']:.4f}"
+        self._status = f" val {row[f'val_{self._monitor}']:.4f}"
         if not sys.stderr.isatty():  # the bar shows it where somebody watches
             left = sum(r["seconds"] for r in self.rows) / len(self.rows) * (self._epochs - len(self.rows))
             click.echo(
-                f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-                f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}  {left:.0f} s left",
+                f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  {self._monitor} {row[self._monitor]:.4f}  "
+                f"val_loss {row['val_loss']:.4f}  val_{self._monitor} {row[f'val_{self._monitor}']:.4f}  "
+                f"{left:.0f} s left",
                 err=True,
             )
 

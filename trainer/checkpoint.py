@@ -59,10 +59,11 @@ def identity(spec: TrainingSpec, dataset: Dataset) -> str:
     """A digest of all that decides a training's result: settings, images, targets, a person's own code, versions."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
     digest.update(f"{__version__} {importlib.metadata.version('keras')}".encode())
-    digest.update(repr((dataset.name, dataset.labels, dataset.input)).encode())
+    digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())
-    for array in (dataset.pixels, dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
+    digest.update(dataset.source.digest().encode())
+    for array in (dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

@@ -42,7 +42,12 @@ def merge_classes(dataset: Dataset, merges: Sequence[str]) -> Dataset:
     labels = tuple(dict.fromkeys(names))
     if len(labels) < 2:
         raise DatasetError(f"--merge: {labels[0]!r} is the only class left; expected at least two")
-    targets = np.array([labels.index(name) for name in names], np.int32)[dataset.targets]
+    joined = np.array([labels.index(name) for name in names], np.int32)
+    if dataset.task == "multilabel":  # an image with any of the members
+        columns = [dataset.targets[:, joined == index].max(axis=1) for index in range(len(labels))]
+        targets = np.stack(columns, axis=1)
+    else:
+        targets = joined[dataset.targets]
     return replace(dataset, labels=labels, targets=targets, merged=tuple(merges))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
+from runtime import Contract, Preprocessor, Provenance, __version__
 
 from . import checkpoint
 from .architectures import build_model
@@ -24,13 +24,13 @@ from .datasets.dataset import Indices
 from .errors import RunError, TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
+from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
-#: Pictures from which mean and standard deviation are measured.
-_SCALING_SAMPLE = 10_000
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
 _NOT_DECAYED = ("bias", "gamma", "beta")
 
@@ -63,7 +63,7 @@ class Prepared:
     """All that a training, or a sweep over learning rates, begins with.
 
     Attributes:
-        loss: for `compile`; it suits the targets of the pipeline.
+        loss, metrics: for `compile`; they suit the targets of the pipeline.
     """
 
     splits: Splits
@@ -72,6 +72,7 @@ class Prepared:
     pipeline: Pipeline
     passes: Passes
     loss: Any
+    metrics: list[Any]
 
 
 def train(
@@ -79,8 +80,9 @@ def train(
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
-    The test split is used once, for the metrics of the best epoch by validation accuracy. Where Ctrl-C or a
-    loss that is no number ends the training after its first epoch, the best epoch so far is what is given.
+    The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
+    Where Ctrl-C or a loss that is no number ends the training after its first epoch, the best epoch so far is what is
+    given.
 
     Args:
         checkpoint_file: written after each epoch.
@@ -93,14 +95,15 @@ def train(
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
-    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=["accuracy"])
+    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=prepared.metrics)
     model.optimizer.build(model.trainable_variables)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
-    best = BestEpoch(spec.patience)
+    monitor = MONITORS[dataset.task]
+    best = BestEpoch(spec.patience, monitor)
     if past:
         _go_back(model, best, past)
-    log = EpochLog(len(passes), spec.epochs, past.history if past else [])
+    log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
 
     def save() -> None:
         if checkpoint_file:
@@ -110,7 +113,7 @@ def train(
     stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
     best.restore(model)
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
-    metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
+    metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
 
 
@@ -120,16 +123,13 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
-    model = build_model(spec, contract.input.shape, len(contract.labels))
-    targets: npt.NDArray[Any] = dataset.targets
-    loss = keras.losses.SparseCategoricalCrossentropy()
-    if spec.label_smoothing:
-        targets = np.eye(len(contract.labels), dtype=np.float32)[targets]
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=spec.label_smoothing)
+    labels, task = len(dataset.labels), dataset.task
+    model = build_model(spec, contract.image_input.shape, labels, task)
+    targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
-    return Prepared(splits, contract, model, pipeline, passes, loss)
+    return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
 
 
 def _fit(
@@ -201,10 +201,18 @@ def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
     )
 
 
-def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
-    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split)."""
+def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
+    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split).
+
+    Raises:
+        TrainingError: pictures of several labels are to be balanced.
+    """
     if not balance:
         return np.ones(len(targets), np.float32)
+    if targets.ndim != 1:
+        raise TrainingError(
+            "--balance weighs an image by its one class, and multilabel images have several; leave it out"
+        )
     counts = np.bincount(targets[train])
     weights: npt.NDArray[np.float32] = (len(train) / (len(counts) * counts)).astype(np.float32)[targets]
     return weights
@@ -212,24 +220,12 @@ def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: boo
 
 def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contract:
     """The contract of a model trained on this data set: its geometry, and the scaling measured on training pixels."""
-    sample = train_indices[:: max(1, len(train_indices) // _SCALING_SAMPLE)]
     return Contract(
         labels=dataset.labels,
-        input=_with_scaling(dataset.input, dataset.pixels[sample]),
+        task=dataset.task,
+        input=measure_scaling(dataset.input, dataset.pixels, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
-
-
-def _with_scaling(spec: ImageInput, pixels: npt.NDArray[np.uint8]) -> ImageInput:
-    """Scaling to about zero mean and unit variance.
-
-    The mean is rounded to a whole pixel and shared by the channels, as is the standard deviation. So a
-    quantized input can have the mean as its zero point and 1/std as its scale, and the device feeds the pixels
-    raw; and the zeros that "same" padding adds are the mean pixel.
-    """
-    mean = float(round(float(pixels.mean(dtype=np.float64))))
-    std = max(1.0, round(float(pixels.std(dtype=np.float64)), 2))
-    return replace(spec, mean=(mean,) * spec.channels, std=(std,) * spec.channels)
 
 
 def _date(dataset: Dataset) -> str:

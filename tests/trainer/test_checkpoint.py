@@ -20,6 +20,7 @@ from tests.conftest import run_pocketlens, succeed
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint
 from trainer.datasets import Geometry, load_dataset
+from trainer.datasets.dataset import ArraySource
 from trainer.errors import RunError
 from trainer.run import check_target
 from trainer.spec import TrainingSpec
@@ -197,13 +198,13 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path) -> None:
     file.write_text("one")
     spec = TrainingSpec(epochs=2)
     own = TrainingSpec("own", model_file=str(file))
-    pixels = data.pixels.copy()
-    pixels[1796, 7, 7, 0] ^= 1
+    images = np.array(data.source.images)
+    images[1796, 7, 7] ^= 1
     seen = [
         checkpoint.identity(spec, data),
         checkpoint.identity(replace(spec, seed=1), data),
         checkpoint.identity(replace(spec, augmentation=("shift",)), data),
-        checkpoint.identity(spec, replace(data, pixels=pixels)),
+        checkpoint.identity(spec, replace(data, source=ArraySource(images))),
         checkpoint.identity(spec, replace(data, targets=data.targets[::-1].copy())),
         checkpoint.identity(spec, replace(data, given={"test": np.arange(9)})),
         checkpoint.identity(own, data),

@@ -105,6 +105,7 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         result = {
             "run": str(out),
             "test_accuracy": run.metrics.accuracy,
+            **{f"test_{name}": value for name, value in run.metrics.headline().items()},
             "best_epoch": run.best_epoch,
             "epochs": len(run.history),
             "stopped": run.stopped,
@@ -114,9 +115,10 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         }
         click.echo(json.dumps(result))
         return
+    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test accuracy {run.metrics.accuracy:.4f} ({len(run.splits.test)} images), "
+        f"{out}: test {told} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )
