@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,10 @@ from .pipeline import Passes
 
 class DivergedError(Exception):
     """The loss became infinite or no number; `training.train` turns it into an answer."""
+
+
+class InterruptedTrainingError(Exception):
+    """Ctrl-C ended the training between two batches; `training.train` turns it into an answer."""
 
 
 class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -139,8 +145,46 @@ class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]
         self._passes.epoch = epoch
 
 
+class CtrlC(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training between two batches, or after a whole epoch, once Ctrl-C was pressed: the last in the list.
+
+    As a context manager it takes the signal. Raised wherever it falls, a KeyboardInterrupt could leave an epoch known
+    to one callback and unknown to the next. Pressed again, it is raised at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> CtrlC:
+        heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as under nohup
+        if heard and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_signal: object) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._stop()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._pressed:
+            raise InterruptedTrainingError
+
+
 class AfterEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls a function at the end of each epoch; to be the last in the list, when all others have seen it."""
+    """Calls a function at the end of each epoch; to be late in the list, when the others have seen it."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ def build_pretrained(spec: TrainingSpec, input_shape: tuple[int, ...], output: A
     return keras.Model(network.input, output(x), name=spec.architecture)
 
 
-def bare_body(body: Body, input_shape: tuple[int, int, int], alpha: float) -> Any:
+def bare_body(body: Body, input_shape: tuple[int, ...], alpha: float) -> Any:
     """The body with untrained weights and without layers that scale its input."""
     options: dict[str, Any] = {"alpha": alpha} if body.has_width else {}
     if body.builder == "MobileNetV3Small":

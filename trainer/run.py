@@ -147,7 +147,12 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
             target.replace(old / "run")
-            partial.replace(target)
+            try:
+                partial.replace(target)
+            except OSError:
+                (old / "run").replace(target)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             partial.replace(target)

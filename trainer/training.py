@@ -19,10 +19,10 @@ from runtime.contract import InputSpec
 
 from . import checkpoint, phases, precision
 from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
+from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import TrainingError
+from .errors import RunError, TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
@@ -93,7 +93,7 @@ def train(
 
     Raises:
         DatasetError: the data set is too small to split.
-        RunError: the checkpoint is damaged, or of another training.
+        RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
     prepared = prepare(spec, dataset)
@@ -151,9 +151,11 @@ def _fit(
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
     stopped = ""
     try:
-        for phase in phases.left(phases.plan(spec), log.rows):
-            _fit_phase(phase, prepared, validation, spec, best, log, after_epoch, past)
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            callbacks = [EpochSetter(prepared.passes), best, log, after_epoch, ctrl_c]
+            for phase in phases.left(phases.plan(spec), log.rows):
+                _fit_phase(phase, prepared, validation, spec, best, log, callbacks, past)
+    except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
         stopped = "diverged"
@@ -175,7 +177,7 @@ def _fit_phase(
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
-    after_epoch: AfterEpoch,
+    callbacks: list[Any],
     past: checkpoint.Checkpoint | None,
 ) -> None:
     model, passes = prepared.model, prepared.passes
@@ -200,7 +202,7 @@ def _fit_phase(
         epochs=began + phase.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[EpochSetter(passes), best, log, after_epoch],
+        callbacks=callbacks,
     )
 
 
@@ -215,6 +217,7 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
+    _check_shapes(model.weights, past.best)
     _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
@@ -225,8 +228,16 @@ def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
 
 
 def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    _check_shapes(variables, values)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def _check_shapes(variables: Any, values: checkpoint.Arrays) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise RunError(
+            "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
+        )
 
 
 def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:

@@ -90,11 +90,11 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
     from ..checkpoint import path_of
-    from ..run import write_run
+    from ..run import was_interrupted, write_run
 
     path_of(out).unlink(missing_ok=True)
     told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
         raise TrainingError(f"{told}. The run at {out} stays as it was")
     write_run(run, out)
     raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
