@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,28 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, Preprocessor, Provenance, __version__
+from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
+from runtime.contract import InputSpec
 
-from . import checkpoint
+from . import checkpoint, phases, precision
 from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
+from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import DatasetError, TrainingError
+from .errors import DatasetError, RunError, TrainingError
+from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .pretrained import scaled_for
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
+from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
-_NOT_DECAYED = ("bias", "gamma", "beta")
+_NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class TrainedRun:
     """What a training gives; `run.write_run` makes a folder of it.
 
     Attributes:
-        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: whose weights the model has, counted from 1.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+        best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`,
             `"unreadable"` (a picture could not be read any more); `""` where it did not.
@@ -51,7 +55,7 @@ class TrainedRun:
     contract: Contract
     dataset: Dataset
     splits: Splits
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
     spec: TrainingSpec
@@ -64,7 +68,7 @@ class Prepared:
     """All that a training, or a sweep over learning rates, begins with.
 
     Attributes:
-        loss: for `compile`; it suits the targets of the pipeline.
+        loss, metrics: for `compile`; they suit the targets of the pipeline.
     """
 
     splits: Splits
@@ -73,6 +77,7 @@ class Prepared:
     pipeline: Pipeline
     passes: Passes
     loss: Any
+    metrics: list[Any]
 
 
 def train(
@@ -80,9 +85,9 @@ def train(
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
-    The test split is used once, for the metrics of the best epoch by validation accuracy. Where Ctrl-C, a
-    loss that is no number, or a picture that cannot be read any more ends the training after its first epoch, the best
-    epoch so far is what is given.
+    The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
+    Where Ctrl-C, a loss that is no number, or a picture that cannot be read any more ends the training after its first
+    epoch, the best epoch so far is what is given.
 
     Args:
         checkpoint_file: written after each epoch.
@@ -90,19 +95,18 @@ def train(
 
     Raises:
         DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
-        RunError: the checkpoint is damaged, or of another training.
+        RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
-    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
-    best = BestEpoch(spec.patience)
+    monitor = MONITORS[dataset.task]
+    best = BestEpoch(spec.patience, monitor)
     if past:
         _go_back(model, best, past)
-    log = EpochLog(len(passes), spec.epochs, past.history if past else [])
+    log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
 
     def save() -> None:
         if checkpoint_file:
@@ -112,15 +116,17 @@ def train(
     problem = ""
     try:
         with prepared.pipeline.told():
-            stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+            stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     except DatasetError as error:
         if not best.epoch:
             raise
         stopped, problem = "unreadable", str(error)
     best.restore(model)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.PLAIN)
     with prepared.pipeline.told():
         scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
-    metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
+    metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
         model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped, problem
     )
@@ -132,44 +138,36 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
-    model = build_model(spec, contract.input.shape, len(contract.labels))
-    targets: npt.NDArray[Any] = dataset.targets
-    loss = keras.losses.SparseCategoricalCrossentropy()
-    if spec.label_smoothing:
-        targets = np.eye(len(contract.labels), dtype=np.float32)[targets]
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=spec.label_smoothing)
+    contract = replace(contract, input=scaled_for(spec, contract.input))
+    labels, task = len(dataset.labels), dataset.task
+    model = build_model(spec, contract.input.shape, labels, task)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.MIXED)
+    phases.set_trainable(model, phases.plan(spec)[0])
+    targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
-    return Prepared(splits, contract, model, pipeline, passes, loss)
+    return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
 
 
 def _fit(
-    model: Any,
-    passes: Passes,
+    prepared: Prepared,
     validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
     after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
 ) -> str:
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
-    done = len(log.rows)
-    if spec.patience and done and done - best.epoch >= spec.patience:
-        return "early"  # as the stopped training had found, before it was killed
     stopped = ""
     try:
-        # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
-        model.fit(
-            passes.batches,
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=spec.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[EpochSetter(passes), best, log, after_epoch],
-        )
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            callbacks = [EpochSetter(prepared.passes), best, log, after_epoch, ctrl_c]
+            for phase in phases.left(phases.plan(spec), log.rows):
+                _fit_phase(phase, prepared, validation, spec, best, log, callbacks, past)
+    except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
         stopped = "diverged"
@@ -184,6 +182,42 @@ def _fit(
     return stopped or ("early" if best.stopped_early else "")
 
 
+def _fit_phase(
+    phase: phases.Phase,
+    prepared: Prepared,
+    validation: Any,
+    spec: TrainingSpec,
+    best: BestEpoch,
+    log: EpochLog,
+    callbacks: list[Any],
+    past: checkpoint.Checkpoint | None,
+) -> None:
+    model, passes = prepared.model, prepared.passes
+    done = sum(row["phase"] == phase.name for row in log.rows)
+    began = len(log.rows) - done
+    log.phase = phase.name
+    best.begin_phase(began)
+    if done and best.is_worn_out(len(log.rows)):
+        best.stopped_early = True  # as the stopped training had found, before it was killed
+        return
+    phases.set_trainable(model, phase)
+    optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
+    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
+    model.optimizer.build(model.trainable_variables)
+    if past and done:
+        _assign(model.optimizer.variables, past.optimizer)
+    # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
+    model.fit(
+        passes.batches,
+        validation_data=validation,
+        initial_epoch=len(log.rows),
+        epochs=began + phase.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
+
+
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
     model_values, optimizer_values = (
         [np.asarray(variable.value) for variable in variables]
@@ -195,9 +229,8 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
-    for variables, values in ((model.variables, past.model), (model.optimizer.variables, past.optimizer)):
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    _check_shapes(model.weights, past.best)
+    _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
         past.best_accuracy,
@@ -206,10 +239,31 @@ def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
     )
 
 
-def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
-    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split)."""
+def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    _check_shapes(variables, values)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _check_shapes(variables: Any, values: checkpoint.Arrays) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise RunError(
+            "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
+        )
+
+
+def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
+    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split).
+
+    Raises:
+        TrainingError: pictures of several labels are to be balanced.
+    """
     if not balance:
         return np.ones(len(targets), np.float32)
+    if targets.ndim != 1:
+        raise TrainingError(
+            "--balance weighs an image by its one class, and multilabel images have several; leave it out"
+        )
     counts = np.bincount(targets[train])
     weights: npt.NDArray[np.float32] = (len(train) / (len(counts) * counts)).astype(np.float32)[targets]
     return weights
@@ -219,9 +273,18 @@ def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contra
     """The contract of a model trained on this data set: its geometry, and the scaling measured on training pixels."""
     return Contract(
         labels=dataset.labels,
-        input=measure_scaling(dataset.input, dataset.pixels, train_indices),
+        task=dataset.task,
+        input=_scaled(dataset, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
+
+
+def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
+    """The data set's input with the scaling that its training split asks for."""
+    spec = dataset.input
+    if isinstance(spec, FeaturesInput):
+        return standardised(spec, dataset.pixels[train_indices])
+    return measure_scaling(spec, dataset.pixels, train_indices)
 
 
 def _date(dataset: Dataset) -> str:
@@ -253,4 +316,6 @@ def make_optimizer(spec: TrainingSpec, learning_rate: Any) -> Any:
     optimizer = keras.optimizers.get({"class_name": spec.optimizer, "config": config})
     if spec.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if precision.is_mixed(spec.mixed_precision):
+        return precision.scaled(optimizer)
     return optimizer

@@ -22,6 +22,7 @@ from trainer.splits import make_splits
 from trainer.training import train
 
 SPEC = TrainingSpec("dense", units=(8,), epochs=4, augmentation=("shift", "colour"), batch_size=16)
+ROOT = Path(__file__).parents[2]
 GEOMETRY = Geometry((8, 8), "rgb")
 
 

@@ -92,11 +92,11 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
     from ..checkpoint import path_of
-    from ..run import write_run
+    from ..run import was_interrupted, write_run
 
     path_of(out).unlink(missing_ok=True)
     told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
         raise TrainingError(f"{told}. The run at {out} stays as it was")
     write_run(run, out)
     raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
@@ -119,6 +119,7 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         result = {
             "run": str(out),
             "test_accuracy": run.metrics.accuracy,
+            **{f"test_{name}": value for name, value in run.metrics.headline().items()},
             "best_epoch": run.best_epoch,
             "epochs": len(run.history),
             "stopped": run.stopped,
@@ -128,9 +129,10 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         }
         click.echo(json.dumps(result))
         return
+    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test accuracy {run.metrics.accuracy:.4f} ({len(run.splits.test)} images), "
+        f"{out}: test {told} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.contract import RESIZES
+from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
+from ..bodies import check_weight_files
 from ..presets import PRESETS, complete
-from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+from ..spec import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    MIXED_PRECISIONS,
+    OPTIMIZERS,
+    OWN,
+    SIZES,
+    TrainingSpec,
+)
+from .feature_options import for_features
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -51,8 +62,20 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
     return kinds
 
 
+def _fine_tune_layers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | float | None:
+    try:
+        return None if value is None else float(value) if "." in value else int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}, expected a number of layers, or a share as in 0.3") from error
+
+
 _OPTIONS = (
-    click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
+    click.option(
+        "--dataset",
+        required=True,
+        metavar="NAME|DIR|CSV",
+        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+    ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option(
         "--cache",
@@ -62,6 +85,8 @@ _OPTIONS = (
         "each epoch. [default: a temporary file]",
     ),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
+    click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),
+    click.option("--positive", metavar="NAME", help="Tell this class from all the rest: the task binary."),
     click.option("--image-size", callback=_image_size, metavar="N|HxW", help="Input size. [default: by data set]"),
     click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of the input. [default: by data set]"),
     click.option(
@@ -85,6 +110,31 @@ _OPTIONS = (
         "--model-file",
         metavar="FILE.py",
         help="Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
+    ),
+    click.option(
+        "--weights",
+        metavar="NAME|FILE|RUN",
+        help="What mobilenet_v2 and its like begin with: imagenet (downloaded), none, a file, or a run of the same "
+        "--arch. [default: imagenet]",
+    ),
+    click.option("--alpha", type=float, metavar="WIDTH", help="Of mobilenet_v2 and mobilenet_v3_small. [default: 1.0]"),
+    click.option(
+        "--head-epochs",
+        type=click.IntRange(min=0),
+        help="Of all epochs, those that leave such weights as they are. [default: a quarter]",
+    ),
+    click.option(
+        "--fine-tune-layers",
+        callback=_fine_tune_layers,
+        metavar="N|SHARE",
+        help="Topmost convolutions that are tuned then, a number or a share. [default: 0.3]",
+    ),
+    click.option(
+        "--mixed-precision",
+        type=click.Choice(MIXED_PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Train in float16; auto: on a GPU that is quick at it.",
     ),
     click.option(
         "--preset",
@@ -129,16 +179,23 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     """
     from ..datasets import Geometry, load_dataset
     from ..merging import merge_classes
+    from ..task_choice import choose_task
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")
     cache = options.pop("cache")
+    task, positive = options.pop("task"), options.pop("positive")
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
-    data = merge_classes(load_dataset(name, geometry, data_dir, cache), merges)
+    check_weight_files(given["weights"])
+    data = choose_task(merge_classes(load_dataset(name, geometry, data_dir, cache), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.task == "multilabel" and given["label_smoothing"] is None:
+        given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    if data.input.kind == "features":
+        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

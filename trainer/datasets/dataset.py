@@ -7,15 +7,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
 from runtime.command_line import progress
+from runtime.contract import InputSpec
 
 from .pixels import Pixels, ResizedPixels
+
+if TYPE_CHECKING:
+    from .readings import VectorSource
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -93,28 +97,32 @@ class Dataset:
     Attributes:
         name: for people and for the provenance.
         labels: class names, in the order of the targets.
-        input: the geometry that `pixels` has; its scaling is not yet decided.
-        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk.
-        targets: int32, shape (n,): the class of each picture.
+        input: the geometry that `pixels` has, or the names of the features; its scaling is not yet decided.
+        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk. Of features float64,
+            shape (n, features).
+        targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
+            each label that it has.
         source: the pictures as they were before any resizing.
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
         left_out: one line for each file that could not be used.
         augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
         merged: the merges of classes that made it, as they were asked for.
+        task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
     """
 
     name: str
     labels: tuple[str, ...]
-    input: ImageInput
+    input: InputSpec
     pixels: Pixels
-    targets: npt.NDArray[np.int32]
-    source: ArraySource | FileSource
+    targets: npt.NDArray[Any]
+    source: ArraySource | FileSource | VectorSource
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
+    task: str = "multiclass"
 
 
 def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> Pixels:
