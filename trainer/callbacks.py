@@ -63,7 +63,7 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
     """
 
-    def __init__(self, steps: int, epochs: int, rows: list[dict[str, float]]) -> None:
+    def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]]) -> None:
         super().__init__()
         self.rows = list(rows)
         self._epochs = epochs
@@ -91,7 +91,7 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row: dict[str, float] = {"epoch": epoch + 1}
+        row: dict[str, Any] = {"epoch": epoch + 1}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self._started, 2)

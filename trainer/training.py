@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
 
-from . import checkpoint
+from . import checkpoint, quantization_aware
 from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
 from .datasets import Dataset
@@ -45,17 +45,19 @@ class TrainedRun:
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
+        quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
     model: Any
     contract: Contract
     dataset: Dataset
     splits: Splits
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    quantization_aware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def train(
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
+    if spec.quantization_aware:
+        quantization_aware.check(model)
     model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
@@ -109,9 +113,16 @@ def train(
     validation = prepared.pipeline.batches(prepared.splits.validation)
     stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
     best.restore(model)
+    best_epoch, told = best.epoch, None
+    if spec.quantization_aware and stopped in ("", "early"):
+        tuned = _tune(prepared, spec, log)
+        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
-    return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
+    return TrainedRun(
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+    )
 
 
 def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
@@ -170,6 +181,26 @@ def _fit(
             else "interrupted before the first epoch ended: there is nothing to keep"
         )
     return stopped or ("early" if best.stopped_early else "")
+
+
+def _tune(prepared: Prepared, spec: TrainingSpec, log: EpochLog) -> quantization_aware.Tuned:
+    """The phase that follows the ordinary training where it is asked for."""
+    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
+    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
+    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
+    material = quantization_aware.Material(
+        passes,
+        pipeline.batches(splits.validation),
+        pipeline.batches(chosen),
+        quantization_aware.input_range(prepared.contract.input),
+    )
+    rate = spec.learning_rate * quantization_aware.RATE_SHARE
+    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
+    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": ["accuracy"]}
+    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows)
+    tuned = quantization_aware.fine_tune(prepared.model, material, epochs, settings, BestEpoch(0), rows)
+    log.rows = rows.rows
+    return tuned
 
 
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
