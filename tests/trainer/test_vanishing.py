@@ -81,7 +81,7 @@ def test_before_the_first_epoch_ended_there_is_nothing_to_keep(colour_folder: Pa
 def test_the_command_keeps_a_run_and_a_checkpoint(colour_folder: Path, tmp_path: Path) -> None:
     out, kept = tmp_path / "run", tmp_path / ".run.checkpoint.npz"
     options = ["train", "--dataset", str(colour_folder), "--cache", "none", "--arch", "dense", "--units", "8"]
-    options += ["--image-size", "8", "--epochs", "40", "--patience", "0", "--out", str(out)]
+    options += ["--image-size", "8", "--epochs", "15", "--patience", "0", "--out", str(out)]
     child = subprocess.Popen(
         [sys.executable, "-m", "runtime.cli", *options],
         cwd=Path(__file__).parents[2],
@@ -104,6 +104,6 @@ def test_the_command_keeps_a_run_and_a_checkpoint(colour_folder: Path, tmp_path:
     assert (out / "model.keras").is_file()
     path.with_suffix(".away").rename(path)
     again = succeed(run_pocketlens(*options, "--resume", "--json"))
-    assert json.loads(again.stdout)["epochs"] == 40
+    assert json.loads(again.stdout)["epochs"] == 15
     assert not kept.exists()
     assert Contract.from_json((out / "contract.json").read_text()).labels == ("blue", "green", "red")
