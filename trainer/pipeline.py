@@ -20,6 +20,8 @@ from .datasets.pictures import WORKERS
 from .datasets.pixels import Pixels
 from .errors import DatasetError
 
+#: Bytes of batches that may be in the making at once, on a machine of many processors.
+_MOST_AHEAD = 2**30
 #: What a pass begins with: its number, and the indices in its order.
 _Begin = Callable[[], tuple[Any, Indices]]
 #: A batch from the number of its pass, its own, and the indices of its pictures.
@@ -79,7 +81,8 @@ class Pipeline:
 
     def _dataset(self, begin: _Begin, make: _Make, count: int, *, weighted: bool) -> Any:
         types = (tf.float32, tf.as_dtype(self.targets.dtype), tf.float32)[: 3 if weighted else 2]
-        shapes = ((None, *self.pixels.shape[1:]), (None, *self.targets.shape[1:]), (None,))
+        picture, target = self.pixels.shape[1:], self.targets.shape[1:]
+        shapes = ((None, *picture), (None, *target), (None,))
 
         # Neither function is called stateful, though the first one asks which epoch it is: with operations made
         # deterministic, as training has them, one stateful function lets TensorFlow make all batches one by one.
@@ -94,15 +97,16 @@ class Pipeline:
             arrays = tf.numpy_function(self._told_later(make), [epoch, number, chosen], types, stateful=False)
             return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=False))
 
+        workers = max(1, min(WORKERS, _MOST_AHEAD // (4 * self.batch_size * math.prod(picture))))
         dataset = tf.data.Dataset.range(1).flat_map(start)
-        dataset = dataset.map(finish, num_parallel_calls=WORKERS, deterministic=True)
+        dataset = dataset.map(finish, num_parallel_calls=workers, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(count / self.batch_size)))
         options = tf.data.Options()
         # There is nothing to tune, and TensorFlow 2.21 waits for its tuner at the end of each pass: up to as long
         # as the pass took.
         options.autotune.enabled = False
         # In threads of their own: one that waits for the disk must not hold up the model.
-        options.threading.private_threadpool_size = WORKERS
+        options.threading.private_threadpool_size = workers
         return dataset.prefetch(2).with_options(options)
 
     def _told_later(self, make: _Make) -> _Make:

@@ -265,6 +265,8 @@ def test_a_picture_under_anothers_name_is_not_believed(tmp_path: Path) -> None:
     assert not cache.read(one, np.empty_like(pixels))
 
 
-def test_digits_need_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="--cache is for a folder"):
-        load_dataset("digits", Geometry(), cache=tmp_path)
+def test_what_has_no_image_files_needs_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "readings.csv").write_text("a,b,label\n" + "".join(f"{n},{n / 2},{'xy'[n % 2]}\n" for n in range(20)))
+    for name in ("digits", "circles", str(tmp_path / "readings.csv")):
+        with pytest.raises(DatasetError, match=r"--cache is for image files; .* has none"):
+            load_dataset(name, Geometry(), cache=tmp_path)

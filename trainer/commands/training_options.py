@@ -81,8 +81,8 @@ _OPTIONS = (
         "--cache",
         callback=_cache,
         metavar="DIR|none",
-        help="Of a folder of images: where they are kept decoded, for the next training too; none decodes them anew in "
-        "each epoch. [default: a temporary file]",
+        help="Of image files: where they are kept decoded, for the next training too; none decodes them in each epoch. "
+        "[default: a temporary file]",
     ),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
     click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),

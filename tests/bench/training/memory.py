@@ -11,10 +11,11 @@ from tests.bench.timing import peak_memory
 from tests.bench.training.folders import many_pictures
 from tests.bench.training.table import Row
 
-FEW, MANY = 200, 2000
+#: The few fill all batches that are in the making at once; with fewer the peak would not be reached.
+FEW, MANY = 600, 6000
 SHAPE = (224, 224, 3)
-#: MB by which the peak may be higher: a seventh of what the pictures that came to it take when decoded.
-MOST_GROWTH = 40.0
+#: MB by which the peak may be higher: a thirteenth of what the pictures that came to it take when decoded.
+MOST_GROWTH = 60.0
 
 
 def rows(_rounds: int) -> Iterator[Row]:
