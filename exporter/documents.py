@@ -13,6 +13,7 @@ from .measured import MeasuredModel
 from .publishing import DISAGREEMENTS
 from .report import write_json
 from .run import Run
+from .task_metrics import NAMES
 
 #: In the order of publishing: `report.json` last, since by it an export is known to be done.
 DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
@@ -27,8 +28,13 @@ def write_documents(
         measured: the reference first.
     """
     reference, *others = measured
+    metric = NAMES[report["metric"]]
     pictures = [
-        Picture("Size against accuracy", "Accuracy over the size of each file", plots.size_accuracy(report["models"]))
+        Picture(
+            f"Size against {metric}",
+            f"{metric[0].upper()}{metric[1:]} over the size of each file",
+            plots.size_accuracy(report["models"]),
+        )
     ]
     (staged / DISAGREEMENTS).mkdir()
     for model in others:
@@ -61,25 +67,30 @@ def _of(count: int) -> str:
 def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterator[Picture]:
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
+    of_labels = run.contract.task == "multilabel"
+    figure = "average precision" if of_labels else "recall"
+    if not of_labels:
+        yield Picture(
+            section,
+            "Confusion of the classes, before and after quantization",
+            plots.confusion(before.confusion, after.confusion, labels, mode),
+        )
     yield Picture(
         section,
-        "Confusion of the classes, before and after quantization",
-        plots.confusion(before.confusion, after.confusion, labels, mode),
+        f"What each class's {figure} gained or lost",
+        plots.class_change(before.by_class(), after.by_class(), labels, mode, figure),
     )
+    subject = "a label with a given score is there" if of_labels else "an answer with a given score is right"
     yield Picture(
         section,
-        "What each class's recall gained or lost",
-        plots.class_change(before.recall, after.recall, labels, mode),
-    )
-    yield Picture(
-        section,
-        "Reliability: how often an answer with a given score is right; below the dotted line scores are too sure",
+        f"Reliability: how often {subject}; below the dotted line scores are too sure",
         plots.reliability_diagram(
             {
                 "float32": before.untempered,
                 mode: after.untempered,
                 f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
-            }
+            },
+            of_labels=of_labels,
         ),
     )
 
