@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runtime import Contract
+from runtime.contract import InputSpec
 
 from .report import metric_cells
 from .task_metrics import NAMES
@@ -23,21 +24,17 @@ def _plain(text: object) -> str:
 
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
-    made, spec = contract.provenance, contract.input
-    yield f"# Model card: {_plain(made.dataset or 'image classifier')}"
+    made, kind = contract.provenance, "An image classifier" if contract.input.kind == "image" else "A classifier"
+    yield f"# Model card: {_plain(made.dataset or 'classifier')}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
         yield ""
-    yield _purpose(contract)
+    yield _purpose(contract, kind)
     yield ""
     yield "## Input and output"
     yield ""
-    yield (
-        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
-        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}. "
-        f"{_ANSWERS[contract.task]} ({contract.task})."
-    )
+    yield f"{_input(contract.input)} {_ANSWERS[contract.task]} ({contract.task})."
     yield ""
     yield "## Data"
     yield ""
@@ -77,16 +74,30 @@ _ANSWERS = {
 }
 
 
-def _purpose(contract: Contract) -> str:
+def _purpose(contract: Contract, kind: str) -> str:
     labels = ", ".join(map(_plain, contract.labels))
     if contract.task == "multilabel":
-        return f"An image classifier that names any number of {len(contract.labels)} labels: {labels}."
-    return f"An image classifier for {len(contract.labels)} classes: {labels}."
+        return f"{kind} that names any number of {len(contract.labels)} labels: {labels}."
+    return f"{kind} for {len(contract.labels)} classes: {labels}."
 
 
 def _of_classes(contract: Contract) -> tuple[str, str]:
     """The figure of each class, as people read it, and its key in the report."""
     return ("Average precision", "average_precision") if contract.task == "multilabel" else ("Recall", "recall")
+
+
+def _input(spec: InputSpec) -> str:
+    if spec.kind == "features":
+        columns = zip(spec.names, spec.mean, spec.std, strict=True)
+        scaled = ", ".join(f"{_plain(name)} ({mean:g}, {std:g})" for name, mean, std in columns)
+        return (
+            f"A vector of {len(spec.names)} features, each scaled as (value - mean) / std; these are, with mean and "
+            f"std: {scaled}. Values far beyond the training data's are clipped by an 8-bit file."
+        )
+    return (
+        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
+        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}."
+    )
 
 
 def _trust(report: Mapping[str, Any]) -> Iterator[str]:
