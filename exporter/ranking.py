@@ -33,7 +33,7 @@ def average_precision(scores: Scores, truth: Truth, weights: Values) -> Values:
     hits, found = _accepted(scores, truth, weights)
     gained = np.diff(hits, axis=1, prepend=0)
     precision = np.divide(hits, found, out=np.zeros_like(hits), where=found > 0)
-    return _share((gained * precision).sum(axis=1), hits[:, -1])
+    return share((gained * precision).sum(axis=1), hits[:, -1])
 
 
 def roc_auc(scores: Scores, truth: Truth, weights: Values) -> Values:
@@ -45,11 +45,11 @@ def roc_auc(scores: Scores, truth: Truth, weights: Values) -> Values:
     gained = np.diff(hits, axis=1, prepend=0)
     false = np.diff(found - hits, axis=1, prepend=0)
     ordered = (false * (hits - gained / 2)).sum(axis=1)
-    return _share(ordered, hits[:, -1] * (found - hits)[:, -1])
+    return share(ordered, hits[:, -1] * (found - hits)[:, -1])
 
 
 def f1(answers: Truth, truth: Truth, weights: Values) -> Values:
-    """Micro-averaged F1: of all labels of all pictures together; NaN where nothing is there and nothing is answered.
+    """Micro-averaged F1: of all labels of all pictures together; 0 where nothing is there and nothing is answered.
 
     Args:
         answers, truth: shape (n, labels).
@@ -57,7 +57,7 @@ def f1(answers: Truth, truth: Truth, weights: Values) -> Values:
     """
     right = weights @ (answers & truth).sum(axis=1)
     either = weights @ (answers.sum(axis=1) + truth.sum(axis=1))
-    return _share(2 * right, either)
+    return np.nan_to_num(share(2 * right, either))
 
 
 def _accepted(scores: Scores, truth: Truth, weights: Values) -> tuple[Values, Values]:
@@ -69,7 +69,8 @@ def _accepted(scores: Scores, truth: Truth, weights: Values) -> tuple[Values, Va
     return hits, np.cumsum(ordered, axis=1)[:, ends]
 
 
-def _share(part: Values, whole: Values) -> Values:
+def share(part: Values, whole: Values) -> Values:
+    """A part of a whole, NaN where there is none."""
     shares: Values = np.divide(part, whole, out=np.full_like(part, np.nan, dtype=np.float64), where=whole > 0)
     return shares
 

@@ -17,7 +17,7 @@ from .gates import Limits
 from .measured import MeasuredModel
 from .recipes import Recipe
 from .run import Run
-from .task_metrics import METRICS, NAMES
+from .task_metrics import NAMES
 
 VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
@@ -71,7 +71,7 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
         "version": VERSION,
         "dataset": made.dataset,
         "task": run.contract.task,
-        "metric": METRICS[run.contract.task][0],
+        "metric": next(iter(models.values())).comparison.metrics[0].name,
         "labels": list(run.contract.labels),
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .ranking import average_precision, f1, percentile_interval, resampled, roc_auc
+from .ranking import average_precision, f1, percentile_interval, resampled, roc_auc, share
 from .statistics import Interval, paired_interval, wilson_interval
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ class Metric:
 
 
 def judge(scored: Scored, reference: Scored) -> tuple[Metric, ...]:
-    """The task's figures, in the order of `METRICS`."""
-    return tuple(
+    """The task's figures, in the order of `METRICS`, without what the pictures leave undefined: a ROC of one class."""
+    found = (
         _accuracy(scored, reference) if name == "accuracy" else _ranked(name, scored, reference)
         for name in METRICS[scored.task]
     )
+    return tuple(metric for metric in found if metric is not None)
 
 
 def _accuracy(scored: Scored, reference: Scored) -> Metric:
@@ -71,11 +72,13 @@ def _accuracy(scored: Scored, reference: Scored) -> Metric:
     return Metric("accuracy", right / total, wilson_interval(right, total), drop, interval)
 
 
-def _ranked(name: str, scored: Scored, reference: Scored) -> Metric:
+def _ranked(name: str, scored: Scored, reference: Scored) -> Metric | None:
     """A figure for whose interval there is no formula: pictures are drawn anew, the same for both models."""
     figure = _FIGURES[name]
     once = np.ones((1, len(scored.targets)))
     value, before = float(figure(scored, once)[0]), float(figure(reference, once)[0])
+    if np.isnan(value):
+        return None
     pairs = [(figure(scored, weights), figure(reference, weights)) for weights in resampled(len(scored.targets))]
     ours, theirs = (np.concatenate(values) for values in zip(*pairs, strict=True))
     drop = before - value
@@ -95,8 +98,8 @@ def _roc_auc(scored: Scored, weights: _Weights) -> _Weights:
 def _mean_average_precision(scored: Scored, weights: _Weights) -> _Weights:
     columns = range(scored.scores.shape[1])
     found = np.stack([average_precision(scored.scores[:, i], scored.targets[:, i] == 1, weights) for i in columns])
-    # A resample may have drawn no picture of a label.
-    return np.asarray(np.nanmean(found, axis=0))
+    known = ~np.isnan(found)  # a resample may have drawn no picture of a label, or of any
+    return share(np.where(known, found, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
 
 def _micro_f1(scored: Scored, weights: _Weights) -> _Weights:

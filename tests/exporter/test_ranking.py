@@ -38,7 +38,17 @@ def test_what_is_undefined_is_no_number() -> None:
     for truth in (np.zeros(5, bool), np.ones(5, bool)):
         assert np.isnan(roc_auc(scores, truth, once)).all()
     assert np.isnan(average_precision(scores, np.zeros(5, bool), once)).all()
-    assert np.isnan(f1(np.zeros((5, 2), bool), np.zeros((5, 2), bool), once)).all()
+    assert f1(np.zeros((5, 2), bool), np.zeros((5, 2), bool), once) == [0]
+
+
+def test_a_figure_that_the_pictures_leave_undefined_is_left_out() -> None:
+    one_class = both(np.linspace(0, 1, 20, dtype=np.float32), np.ones(20, bool), "binary")
+    assert [metric.name for metric in judge(one_class, one_class)] == ["accuracy"]
+    nothing = both(np.full((20, 3), 0.2, np.float32), np.zeros((20, 3), bool), "multilabel")
+    assert [(metric.name, metric.value) for metric in judge(nothing, nothing)] == [("micro_f1", 0.0)]
+    half = both(np.full((20, 2), 0.2, np.float32), np.eye(2, dtype=bool)[[0] * 20], "multilabel")
+    precision, _ = judge(half, half)
+    assert (precision.value, precision.interval) == (1.0, (1.0, 1.0))
 
 
 def test_resamples_draw_as_many_as_there_are_and_are_always_the_same() -> None:
