@@ -95,7 +95,7 @@ def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterat
     subject = "a label with a given score is there" if of_labels else "an answer with a given score is right"
     yield Picture(
         section,
-        f"Reliability: how often {subject}; below the dotted line scores are too sure",
+        f"Reliability: how often {subject}; below the dotted line scores are too {'high' if of_labels else 'sure'}",
         plots.reliability_diagram(
             {
                 "float32": before.untempered,

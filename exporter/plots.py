@@ -108,7 +108,7 @@ def reliability_diagram(curves: Mapping[str, Reliability], *, of_labels: bool = 
         edges = np.linspace(0, 1, len(found.counts) + 1)
         lower.stairs(found.counts, edges, color=colour)
     upper.set_ylabel("share that is there" if of_labels else "share of right answers")
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right" if of_labels else "upper left")
     upper.grid(alpha=0.3)
     lower.set_yscale("symlog", linthresh=1)
     lower.set_ylabel("labels" if of_labels else "images")
