@@ -56,7 +56,8 @@ def identity(spec: TrainingSpec, dataset: Dataset) -> str:
     digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())
-    for array in (dataset.pixels, dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
+    digest.update(dataset.source.digest().encode())
+    for array in (dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .errors import TrainingError
 
 _FUNCTION = "build_model"
+_SAMPLES = 8
 
 
 def build_own(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
@@ -71,13 +72,15 @@ def _check_kind(file: str, model: Any) -> None:
 
 
 def _answers(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
-    """What the model answers to two samples, shape (2, classes)."""
-    samples = np.random.default_rng(0).standard_normal((2, *input_shape)).astype(np.float32)
+    """What the model answers to a few samples, shape (samples, classes)."""
+    samples = np.random.default_rng(0).standard_normal((_SAMPLES // 2, *input_shape)).astype(np.float32)
+    # Each and its opposite: of a model that ends without an activation one of the two answers is below 0.
+    samples = np.concatenate([samples, -samples])
     try:
         scores = np.asarray(model(samples))
     except Exception as error:
         raise TrainingError(f"{file}: the model does not take {input_shape}: {_told(error)}") from error
-    if scores.shape != (2, classes):
+    if scores.shape != (_SAMPLES, classes):
         raise TrainingError(f"{file}: the model answers {scores.shape[1:]} values an image, expected ({classes},)")
     return scores
 

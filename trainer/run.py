@@ -2,11 +2,12 @@
 
 model.keras     the model, of the best epoch by validation
 contract.json   what it expects and answers
-splits.json     where the pictures are, and which of them are in which split
+splits.json     where the pictures are, what is on them, and which of them are in which split
 images.npy      the pictures themselves, where they came as an array
 history.csv     one row an epoch
 metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
-curves.png, confusion.png
+curves.png      loss and accuracy, or the task's own metric, over the epochs
+confusion.png   rows are the truth; of the task binary roc.png beside it; labels.png in its place of multilabel
 boundary.png    the decision boundary, where the input are two features
 vectors.npy     in place of images.npy: vectors of features, float64
 """
@@ -22,15 +23,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .boundary import write_boundary
 from .checkpoint import path_of
 from .errors import RunError
-from .plots import save_confusion, save_curves
-from .tasks import MONITORS
+from .plots import save_curves
+from .plots_tasks import save_task_pictures
 
 if TYPE_CHECKING:
+    from .datasets import Dataset
     from .training import TrainedRun
 
 #: The file by which a folder is known to be a run.
@@ -89,6 +93,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
     Raises:
         OSError: it cannot be written; what lay there is untouched.
     """
+    from .tasks import MONITORS  # here: it brings Keras, and `check_target` is asked before that
+
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
         (folder / MARKER).write_text(run.contract.to_json(), encoding="utf-8")
@@ -109,16 +115,23 @@ def write_run(run: TrainedRun, target: Path) -> None:
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
-        title = f"{run.dataset.name}, test split: accuracy {run.metrics.accuracy:.4f}"
-        save_confusion(folder / "confusion.png", run.metrics.confusion, run.contract.labels, title)
+        save_task_pictures(folder, run.metrics, run.dataset.name)
         write_boundary(run, folder)
+
+
+def _targets(dataset: Dataset) -> list[Any]:
+    """The class of each picture; of the task multilabel the places of the labels that it has."""
+    if dataset.task == "multilabel":
+        return [np.flatnonzero(row).tolist() for row in dataset.targets]
+    classes: list[Any] = dataset.targets.tolist()
+    return classes
 
 
 def _write_splits(run: TrainedRun, folder: Path) -> None:
     document = {
         "version": SPLITS_VERSION,
         "images": run.dataset.source.write(folder),
-        "targets": run.dataset.targets.tolist(),
+        "targets": _targets(run.dataset),
         **{name: indices.tolist() for name, indices in run.splits.items()},
     }
     (folder / "splits.json").write_text(json.dumps(document) + "\n", encoding="utf-8")

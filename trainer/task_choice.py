@@ -27,6 +27,11 @@ def choose_task(dataset: Dataset, task: str | None = None, positive: str | None 
         if task not in (None, "binary"):
             raise DatasetError(f"--positive {positive!r} is for the task binary, and --task is {task}; leave one out")
         return _against_rest(dataset, positive)
+    if dataset.task == "multilabel" and len(dataset.labels) == 1:
+        only = dataset.labels[0]
+        raise DatasetError(
+            f"{dataset.name}: {only!r} is the only label; tell it from its absence with --positive {only}"
+        )
     if task is None or task == dataset.task:
         return dataset
     if task == "multilabel":

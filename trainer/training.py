@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
+from runtime import Contract, Preprocessor, Provenance, __version__
 
 from . import checkpoint
 from .architectures import build_model
@@ -25,14 +25,13 @@ from .errors import TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
 from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
-#: Pictures from which mean and standard deviation are measured.
-_SCALING_SAMPLE = 10_000
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
 _NOT_DECAYED = ("bias", "gamma", "beta")
 
@@ -215,28 +214,15 @@ def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) ->
 
 def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contract:
     """The contract of a model trained on this data set: its geometry, and the scaling measured on training pixels."""
-    spec = dataset.input
-    sample = train_indices[:: max(1, len(train_indices) // _SCALING_SAMPLE)]
+    spec, pixels = dataset.input, dataset.pixels
     return Contract(
         labels=dataset.labels,
         task=dataset.task,
-        input=standardised(spec, dataset.pixels[train_indices])
+        input=standardised(spec, pixels[train_indices])
         if spec.kind == "features"
-        else _with_scaling(spec, dataset.pixels[sample]),
+        else measure_scaling(spec, pixels, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
-
-
-def _with_scaling(spec: ImageInput, pixels: npt.NDArray[np.uint8]) -> ImageInput:
-    """Scaling to about zero mean and unit variance.
-
-    The mean is rounded to a whole pixel and shared by the channels, as is the standard deviation. So a
-    quantized input can have the mean as its zero point and 1/std as its scale, and the device feeds the pixels
-    raw; and the zeros that "same" padding adds are the mean pixel.
-    """
-    mean = float(round(float(pixels.mean(dtype=np.float64))))
-    std = max(1.0, round(float(pixels.std(dtype=np.float64)), 2))
-    return replace(spec, mean=(mean,) * spec.channels, std=(std,) * spec.channels)
 
 
 def _date(dataset: Dataset) -> str:

@@ -150,6 +150,7 @@ def build_model(input_shape, classes):
         ("multilabel", "linear", "end it with sigmoids"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
 def test_an_own_model_must_answer_as_the_task_does(
     task: str, activation: str, reason: str | None, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option(
     "--learning-rate",
     default="0.002",
-    show_default=True,
+    show_default="0.002; 0.01 for features",
     callback=_learning_rate,
     metavar="RATE|auto",
     help="At its highest; auto looks for one, as find-lr does.",

@@ -48,7 +48,12 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
 
 
 _OPTIONS = (
-    click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
+    click.option(
+        "--dataset",
+        required=True,
+        metavar="NAME|DIR|CSV",
+        help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
+    ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
     click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),
@@ -133,6 +138,8 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
         click.echo(f"left out: {line}", err=True)
     if data.input.kind == "features":
         given = for_features(given, data.name, data.input)
+    if data.task == "multilabel" and given["label_smoothing"] is None:
+        given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

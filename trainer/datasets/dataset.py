@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,12 @@ from runtime.contract import InputSpec
 if TYPE_CHECKING:
     from .readings import VectorSource
 
+from .pixels import Pixels, ResizedPixels
+
 Indices: TypeAlias = npt.NDArray[np.int64]
+
+#: Bytes of pixels that are made ahead and held in memory.
+_MOST_AHEAD = 2**28
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,10 @@ class ArraySource:
         np.save(folder / "images.npy", self.images)
         return {"kind": "array", "file": "images.npy"}
 
+    def digest(self) -> str:
+        """SHA-256 of the pictures, in hex."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -74,16 +85,21 @@ class FileSource:
         """How `splits.json` describes the pictures; nothing is copied."""
         return {"kind": "files", "root": str(self.root), "paths": list(self.paths), "sha256": list(self.sha256)}
 
+    def digest(self) -> str:
+        """SHA-256 of the pictures' own, in hex."""
+        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, decoded.
+    """A data set.
 
     Attributes:
         name: for people and for the provenance.
         labels: class names, in the order of the targets.
         input: the geometry that `pixels` has, or the names of the features; its scaling is not yet decided.
-        pixels: uint8, shape (n, height, width, channels); of features float64, shape (n, features).
+        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk. Of features float64,
+            shape (n, features).
         targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
             each label that it has.
         source: the pictures as they were before any resizing.
@@ -98,7 +114,7 @@ class Dataset:
     name: str
     labels: tuple[str, ...]
     input: InputSpec
-    pixels: npt.NDArray[Any]
+    pixels: Pixels
     targets: npt.NDArray[Any]
     source: ArraySource | FileSource | VectorSource
     given: Mapping[str, Indices] = field(default_factory=dict)
@@ -109,8 +125,13 @@ class Dataset:
     task: str = "multiclass"
 
 
-def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:
-    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels)."""
+def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> Pixels:
+    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels).
+
+    Resized ahead where the result is small beside memory.
+    """
+    if images.shape[1:] != (spec.height, spec.width) and len(images) * math.prod(spec.shape) > _MOST_AHEAD:
+        return ResizedPixels(images, spec)
     pixels = np.empty((len(images), *spec.shape), np.uint8)
     with progress(len(images), "reading images") as bar:
         for row, image in zip(pixels, images, strict=True):
