@@ -141,3 +141,16 @@ def test_scaling_is_measured_on_training_vectors_alone() -> None:
 def test_a_network_for_images_does_not_take_vectors() -> None:
     with pytest.raises(TrainingError, match="--arch dense"):
         train(TrainingSpec("cnn", epochs=1), load_dataset("circles", Geometry()))
+
+
+def test_a_persons_own_network_takes_vectors(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import keras\n"
+        "def build_model(input_shape, classes):\n"
+        "    inputs = keras.Input(input_shape)\n"
+        "    hidden = keras.layers.Dense(4, activation='relu')(inputs)\n"
+        "    return keras.Model(inputs, keras.layers.Dense(classes, activation='sigmoid')(hidden))\n"
+    )
+    spec = TrainingSpec("own", model_file=str(file), epochs=1)
+    assert prepare(spec, load_dataset("circles", Geometry())).model.input_shape == (None, 2)

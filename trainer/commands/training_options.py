@@ -137,7 +137,7 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
     if data.input.kind == "features":
-        given = for_features(given, data.name, data.input)
+        given = for_features(given, preset, data, data.input)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
