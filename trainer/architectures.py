@@ -9,8 +9,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from .bodies import BODIES
 from .errors import TrainingError
 from .own_model import build_own
+from .pretrained import build_pretrained
 from .spec import OWN, TrainingSpec
 from .tasks import output_layer, outputs
 
@@ -42,7 +44,7 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, 
 
     Args:
         spec: its architecture, and what belongs to it.
-        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`; or (features,).
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body; or (features,).
         classes: labels of the data set.
         task: of the data set; see `tasks.output_layer`.
 
@@ -54,6 +56,8 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, 
         return build_own(str(spec.model_file), input_shape, outputs(classes, task), task)
     if len(input_shape) == 1 and spec.architecture != "dense":
         raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
+    if spec.architecture in BODIES:
+        return build_pretrained(spec, input_shape, output_layer(classes, task))
     if spec.architecture == "cnn":
         return _cnn(input_shape, output_layer(classes, task), _WIDTHS[spec.size])
     return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)

@@ -21,14 +21,18 @@ def merge_classes(dataset: Dataset, merges: Sequence[str]) -> Dataset:
 
     Raises:
         DatasetError: not of that form, a class that there is not or that two merges claim, a name that another class
-            has, or a single class left.
+            or merge has, or a single class left.
     """
     if not merges:
         return dataset
     names = list(dataset.labels)
     claimed: set[str] = set()
+    made: set[str] = set()
     for merge in merges:
         members, name = _read(merge, dataset.labels)
+        if name in made:
+            raise DatasetError(f"--merge {merge!r}: {name!r} is made by another --merge; name all its members in one")
+        made.add(name)
         for member in members:
             if member in claimed:
                 raise DatasetError(f"--merge {merge!r}: {member!r} is named twice")

@@ -33,7 +33,7 @@ def build_own(file: str, input_shape: tuple[int, ...], classes: int, task: str =
         raise TrainingError(f"{file}: no function {_FUNCTION}(input_shape, classes)")
     try:
         model = build(input_shape, classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainingError(f"{file}: {_FUNCTION}({input_shape}, {classes}) raised {_told(error)}") from error
     _check_kind(file, model)
     _check_answers(file, _answers(file, model, input_shape, classes), task)
@@ -51,12 +51,12 @@ def _module(file: str) -> Any:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainingError(f"{file}: {_told(error)}") from error
     return module
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -100,8 +100,15 @@ def _check_answers(file: str, scores: npt.NDArray[np.float32], task: str) -> Non
 def _check_saved(file: str, model: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
+        registered = keras.saving.get_custom_objects()
+        aside = dict(registered)
         try:
             model.save(path)
+            registered.clear()  # what the file registered will not be there when the model is exported
             keras.saving.load_model(path)
         except Exception as error:
-            raise TrainingError(f"{file}: the model cannot be saved and loaded again: {_told(error)}") from error
+            raise TrainingError(
+                f"{file}: the model cannot be saved and loaded without this file: {_told(error)}"
+            ) from error
+        finally:
+            registered.update(aside)

@@ -110,6 +110,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "settings": asdict(run.spec),
+            **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }
@@ -148,7 +149,12 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
             target.replace(old / "run")
-            partial.replace(target)
+            try:
+                partial.replace(target)
+            except OSError:
+                (old / "run").replace(target)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             partial.replace(target)

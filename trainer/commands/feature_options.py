@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..datasets import Dataset
 
 #: Options that say something about images or networks for images.
-_FOR_IMAGES = ("image_size", "colour", "resize", "size", "weights", "cache")
+_FOR_IMAGES = ("image_size", "colour", "resize", "size", "cache", "weights", "alpha", "head_epochs", "fine_tune_layers")
 _ARCHITECTURE = "dense"
 #: Vectors are few beside images, and a step over them a small one: five times the rate for images.
 _LEARNING_RATE = 0.01

@@ -12,8 +12,18 @@ import click
 from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
+from ..bodies import check_weight_files
 from ..presets import PRESETS, complete
-from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+from ..spec import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    MIXED_PRECISIONS,
+    OPTIMIZERS,
+    OWN,
+    SIZES,
+    TrainingSpec,
+)
 from .feature_options import for_features
 
 if TYPE_CHECKING:
@@ -45,6 +55,13 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
         if kind not in AUGMENTATIONS:
             raise click.BadParameter(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
     return kinds
+
+
+def _fine_tune_layers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | float | None:
+    try:
+        return None if value is None else float(value) if "." in value else int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}, expected a number of layers, or a share as in 0.3") from error
 
 
 _OPTIONS = (
@@ -81,6 +98,31 @@ _OPTIONS = (
         "--model-file",
         metavar="FILE.py",
         help="Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
+    ),
+    click.option(
+        "--weights",
+        metavar="NAME|FILE|RUN",
+        help="What mobilenet_v2 and its like begin with: imagenet (downloaded), none, a file, or a run of the same "
+        "--arch. [default: imagenet]",
+    ),
+    click.option("--alpha", type=float, metavar="WIDTH", help="Of mobilenet_v2 and mobilenet_v3_small. [default: 1.0]"),
+    click.option(
+        "--head-epochs",
+        type=click.IntRange(min=0),
+        help="Of all epochs, those that leave such weights as they are. [default: a quarter]",
+    ),
+    click.option(
+        "--fine-tune-layers",
+        callback=_fine_tune_layers,
+        metavar="N|SHARE",
+        help="Topmost convolutions that are tuned then, a number or a share. [default: 0.3]",
+    ),
+    click.option(
+        "--mixed-precision",
+        type=click.Choice(MIXED_PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Train in float16; auto: on a GPU that is quick at it.",
     ),
     click.option(
         "--preset",
@@ -133,6 +175,7 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
+    check_weight_files(given["weights"])
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)

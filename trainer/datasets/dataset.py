@@ -16,10 +16,10 @@ from runtime import ImageInput, load_pixels
 from runtime.command_line import progress
 from runtime.contract import InputSpec
 
+from .pixels import Pixels, ResizedPixels
+
 if TYPE_CHECKING:
     from .readings import VectorSource
-
-from .pixels import Pixels, ResizedPixels
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
