@@ -124,10 +124,9 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         return
     if run.quantization_aware:
         click.echo(_gained(run.quantization_aware))
-    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test {told} ({len(run.splits.test)} images), "
+        f"{out}: test {run.metrics.told()} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )
