@@ -22,7 +22,7 @@ from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import RunError, TrainingError
+from .errors import DatasetError, RunError, TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
@@ -47,8 +47,9 @@ class TrainedRun:
         history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
         best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
-        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
-            `""` where it did not.
+        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`,
+            `"unreadable"` (a picture could not be read any more); `""` where it did not.
+        problem: which picture, and why.
         quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
@@ -61,6 +62,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    problem: str = ""
     quantization_aware: dict[str, Any] | None = None
 
 
@@ -87,15 +89,15 @@ def train(
     """Fit a classifier and measure it.
 
     The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
-    Where Ctrl-C or a loss that is no number ends the training after its first epoch, the best epoch so far is what is
-    given.
+    Where Ctrl-C, a loss that is no number, or a picture that cannot be read any more ends the training after its first
+    epoch, the best epoch so far is what is given.
 
     Args:
         checkpoint_file: written after each epoch.
         resume: go on from it, if it is there, to what an undisturbed training would have given.
 
     Raises:
-        DatasetError: the data set is too small to split.
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
@@ -116,18 +118,26 @@ def train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    problem = ""
+    try:
+        with prepared.pipeline.told():
+            stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    except DatasetError as error:
+        if not best.epoch:
+            raise
+        stopped, problem = "unreadable", str(error)
     best.restore(model)
     model = _plain(model, spec)
     best_epoch, told = best.epoch, None
-    if spec.quantization_aware and stopped in ("", "early"):
-        tuned = _tune(model, prepared, spec, log, monitor)
-        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
-        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
-    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
+    with prepared.pipeline.told():
+        if spec.quantization_aware and stopped in ("", "early"):
+            tuned = _tune(model, prepared, spec, log, monitor)
+            model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+            stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+        scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
-        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, problem, told
     )
 
 

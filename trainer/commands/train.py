@@ -11,7 +11,7 @@ import click
 
 from runtime.command_line import Command
 
-from ..errors import TrainingError
+from ..errors import DatasetError, TrainingError
 from .training_options import REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def train(
     run = fit(spec, data, checkpoint_file=path_of(out), resume=resume)
     if run.stopped == "diverged":
         _keep_last_good(run, out)
+    if run.stopped == "unreadable":
+        _keep_for_resuming(run, out)
     write_run(run, out)
     if run.stopped != "interrupted":
         path_of(out).unlink(missing_ok=True)
@@ -103,6 +105,18 @@ def _keep_last_good(run: TrainedRun, out: Path) -> None:
         raise TrainingError(f"{told}. The run at {out} stays as it was")
     write_run(run, out)
     raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
+
+
+def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
+    from ..run import was_interrupted, write_run
+
+    told, done = f"{run.problem}, and", len(run.history)
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
+        raise DatasetError(f"{told} --resume --force goes on after epoch {done}; the run at {out} is untouched")
+    write_run(run, out)
+    raise DatasetError(
+        f"{told} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
+    )
 
 
 def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
