@@ -112,6 +112,11 @@ def gather(
     """
     if isinstance(contract, ForeignOptions):
         contract = assemble_contract(read_model(model), shown(model), contract)
+    if contract.input.kind != "image":
+        raise ContractError(
+            f"{shown(model)}: takes {contract.input.describe()}, which cannot be measured by folders of images; export "
+            "the run of `pocketlens train`, whose --model-file trains a network of your own"
+        )
     if contract.task == "multilabel":
         raise ContractError(f"{shown(model)}: the task multilabel cannot be measured by folders of classes")
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
@@ -166,7 +171,7 @@ def _read(folder: Path, contract: Contract, what: str, *, needs_classes: bool = 
 def _digest(path: Path, contract: Contract) -> str:
     content, name = read_regular_file(path, MAX_FILE_BYTES, ImageError)
     try:
-        load_pixels(content, contract.input)
+        load_pixels(content, contract.image_input)
     except ImageError as error:
         raise ExportError(f"{name}: {str(error).partition(': ')[2]}; take it out of the folder") from error
     return hashlib.sha256(content).hexdigest()

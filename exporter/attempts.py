@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .accuracy import Scored, score_model
@@ -48,7 +47,7 @@ class Workshop:
     target: str
     edgetpu: bool
     false_accept_rate: float | None
-    golden: npt.NDArray[np.uint8] | None
+    golden: npt.NDArray[Any] | None
 
     def attempt(self, converter: Converter, model: Any, recipe: Recipe) -> Attempt:
         """Make a file by a recipe, score the validation split, and fit temperature and threshold on that.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runtime import Contract
+from runtime import Contract, FeaturesInput, ImageInput
 from runtime.model_file import ModelFile
 from runtime.tflite.graph import TensorInfo
 from runtime.tflite.structure import check_structure
@@ -31,7 +31,6 @@ def write_c_array(folder: Path, file: ModelFile) -> None:
 
 
 def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int) -> Iterator[str]:
-    spec = contract.input
     yield "// Made by `pocketlens export --c-array`."
     yield "#ifndef POCKETLENS_MODEL_DATA_H_"
     yield "#define POCKETLENS_MODEL_DATA_H_"
@@ -47,12 +46,8 @@ def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int
     yield f"constexpr int model_label_count = {len(contract.labels)};"
     yield "extern const char* const model_labels[model_label_count];"
     yield ""
-    order = {"rgb": "red, green, blue", "bgr": "blue, green, red"}.get(spec.colour, "grey")
-    yield f"// The picture: rows, columns, channels ({order})."
-    yield f"constexpr int model_input_height = {spec.height};"
-    yield f"constexpr int model_input_width = {spec.width};"
-    yield f"constexpr int model_input_channels = {spec.channels};"
-    yield "// The model is fed (pixel - mean) / std, pixels from 0 to 255, one mean and std a channel."
+    spec = contract.input
+    yield from _features(spec) if spec.kind == "features" else _picture(spec)
     yield f"constexpr double model_input_mean[] = {{{_numbers(spec.mean)}}};"
     yield f"constexpr double model_input_std[] = {{{_numbers(spec.std)}}};"
     yield ""
@@ -66,6 +61,22 @@ def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int
     yield "#endif  // POCKETLENS_MODEL_DATA_H_"
 
 
+def _features(spec: FeaturesInput) -> Iterator[str]:
+    yield "// The readings, in this order; their names in UTF-8."
+    yield f"constexpr int model_input_features = {len(spec.names)};"
+    yield "extern const char* const model_feature_names[model_input_features];"
+    yield "// The model is fed (reading - mean) / std, one mean and std a feature."
+
+
+def _picture(spec: ImageInput) -> Iterator[str]:
+    order = {"rgb": "red, green, blue", "bgr": "blue, green, red"}.get(spec.colour, "grey")
+    yield f"// The picture: rows, columns, channels ({order})."
+    yield f"constexpr int model_input_height = {spec.height};"
+    yield f"constexpr int model_input_width = {spec.width};"
+    yield f"constexpr int model_input_channels = {spec.channels};"
+    yield "// The model is fed (pixel - mean) / std, pixels from 0 to 255, one mean and std a channel."
+
+
 def _source(flatbuffer: bytes, contract: Contract) -> Iterator[str]:
     yield "// Made by `pocketlens export --c-array`."
     yield f'#include "{HEADER}"'
@@ -75,9 +86,13 @@ def _source(flatbuffer: bytes, contract: Contract) -> Iterator[str]:
         yield "    " + ",".join(map(str, flatbuffer[start : start + _BYTES_A_LINE])) + ","
     yield "};"
     yield ""
-    yield "const char* const model_labels[model_label_count] = {"
-    yield from (f'    "{_escaped(label)}",' for label in contract.labels)
-    yield "};"
+    names = {"model_labels[model_label_count]": contract.labels}
+    if contract.input.kind == "features":
+        names["model_feature_names[model_input_features]"] = contract.input.names
+    for array, texts in names.items():
+        yield f"const char* const {array} = {{"
+        yield from (f'    "{_escaped(text)}",' for text in texts)
+        yield "};"
 
 
 def _numbers(values: Sequence[float]) -> str:

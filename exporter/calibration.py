@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import ImageInput, Preprocessor, load_pixels
+from runtime import Preprocessor, load_pixels
+from runtime.contract import InputSpec
 
 from .calibration_lint import lint
 from .errors import ExportError
+from .feature_calibration import calibration_vectors
 from .run import Run
 
 
@@ -21,12 +23,13 @@ class Calibration:
     """What the quantizer sees.
 
     Attributes:
-        pixels: uint8, shape (n, height, width, channels), from `calibration_pixels`.
+        pixels: uint8, shape (n, height, width, channels), from `calibration_pixels`; of a model that takes features
+            float64, shape (n, features), from `calibration_vectors`.
         figures: for `report.json`: samples, seed, split, and what the lint measured.
         warnings: what people should know of the images, a line each.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     figures: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -38,6 +41,11 @@ def prepare_calibration(run: Run, count: int, seed: int) -> Calibration:
         ExportError: there are none, they are one image repeated, or a folder that was given holds test images.
     """
     chosen = choose_images(run, count, seed)
+    spec = run.contract.input
+    if spec.kind == "features":
+        readings = calibration_vectors(run, spec, chosen)
+        figures = {"samples": len(chosen), "seed": seed, "split": "train", **readings.figures}
+        return Calibration(readings.vectors, figures, readings.warnings)
     found = lint(run, chosen)
     figures = {"samples": len(found.kept), "seed": seed, "split": "train", **found.figures}
     return Calibration(calibration_pixels(run, found.kept), figures, found.warnings)
@@ -70,7 +78,7 @@ def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[
     Where no image has them, the first one's darkest and brightest pixel are set to 0 and 255: one or two
     values in all, which leaves the ranges of the layers behind as they are.
     """
-    spec: ImageInput = run.contract.input
+    spec = run.contract.image_input
     pixels = np.stack([load_pixels(run.images[int(i)], spec) for i in indices])
     if pixels.min() > 0:
         pixels[0].flat[pixels[0].argmin()] = 0
@@ -79,8 +87,8 @@ def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[
     return pixels
 
 
-def representative_dataset(pixels: npt.NDArray[np.uint8], spec: ImageInput) -> Iterator[list[npt.NDArray[np.float32]]]:
-    """The images one by one, scaled as the device's code scales them, in the form that TFLiteConverter wants."""
+def representative_dataset(pixels: npt.NDArray[Any], spec: InputSpec) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """The images or vectors one by one, scaled as on the device, in the form that TFLiteConverter wants."""
     prepare = Preprocessor(spec)
     for image in pixels:
         yield [prepare.scale(image[np.newaxis])]

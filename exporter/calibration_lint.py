@@ -89,7 +89,7 @@ def lint(run: Run, chosen: npt.NDArray[np.int64]) -> Lint:
 def _look(run: Run, indices: npt.NDArray[np.int64], bar: Any) -> _Looks:
     digests, thumbnails = [], np.empty((len(indices), _THUMBNAIL[1], _THUMBNAIL[0]), np.float32)
     for row, index in enumerate(indices):
-        pixels = load_pixels(run.images[int(index)], run.contract.input)
+        pixels = load_pixels(run.images[int(index)], run.contract.image_input)
         digests.append(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
         grey = Image.fromarray(np.rint(pixels.mean(axis=2)).astype(np.uint8))
         thumbnails[row] = np.asarray(grey.resize(_THUMBNAIL, Image.Resampling.BOX))
@@ -124,7 +124,7 @@ def _near(looks: _Looks, others: _Looks | None = None) -> int:
 
 
 def _figures(run: Run, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, Any]:
-    pixels = np.stack([load_pixels(run.images[int(i)], run.contract.input) for i in kept])
+    pixels = np.stack([load_pixels(run.images[int(i)], run.contract.image_input) for i in kept])
     targets = run.targets[kept]
     return {
         "classes": len(set(targets[targets >= 0].tolist())) if (targets >= 0).any() else None,
@@ -162,7 +162,7 @@ def _range_warnings(run: Run, pixels: dict[str, float]) -> Iterator[str]:
             yield f"calibration: the pixels are {pixels['min']} to {pixels['max']}, less than half of what there can be"
         return
     # The trainer took mean and std from the training pixels.
-    mean, std = run.contract.input.mean[0], run.contract.input.std[0]
+    mean, std = run.contract.image_input.mean[0], run.contract.image_input.std[0]
     off = abs(pixels["mean"] - mean) > _FAR_MEAN * std
     if off or not std / _FAR_STD <= max(pixels["std"], 1e-6) <= std * _FAR_STD:
         yield (

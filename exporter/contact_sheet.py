@@ -90,7 +90,7 @@ def _name(run: Run, index: int) -> str:
 
 def _thumbnail(run: Run, index: int) -> npt.NDArray[np.uint8]:
     """What the model sees, on a grey square."""
-    spec = run.contract.input
+    spec = run.contract.image_input
     pixels = load_pixels(run.images[index], spec)
     if spec.colour == "bgr":
         pixels = pixels[:, :, ::-1]

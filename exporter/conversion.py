@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize  # what tf.lite's own debugger calls
@@ -27,7 +26,7 @@ def convert(
     model: Any,
     recipe: Recipe,
     contract: Contract,
-    calibration: npt.NDArray[np.uint8],
+    calibration: npt.NDArray[Any],
     *,
     per_tensor_dense: bool = False,
 ) -> bytes:
@@ -50,7 +49,7 @@ def convert(
     return _run(converter, recipe, model)
 
 
-def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[np.uint8]) -> bytes:
+def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[Any]) -> bytes:
     """The model in float32 with the range of each activation written into it: what `quantize` starts from.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import html_report, model_card, plots
+from .boundary import BOUNDARY
 from .contact_sheet import MAX_TILES, confident_mistakes, contact_sheet, disagreements, make_tiles
 from .html_report import Picture
 from .measured import MeasuredModel
@@ -19,28 +20,39 @@ DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
 
 
 def write_documents(
-    staged: Path, run: Run, measured: Sequence[MeasuredModel], report: Mapping[str, Any], timings: Mapping[str, Any]
+    staged: Path,
+    run: Run,
+    measured: Sequence[MeasuredModel],
+    report: Mapping[str, Any],
+    timings: Mapping[str, Any],
+    boundary: bytes | None = None,
 ) -> None:
     """Write `DOCUMENTS`, and a contact sheet for each model that disagrees with float32, into a folder.
 
     Args:
         measured: the reference first.
+        boundary: the picture of decision boundaries, where there is one.
     """
     reference, *others = measured
     pictures = [
         Picture("Size against accuracy", "Accuracy over the size of each file", plots.size_accuracy(report["models"]))
     ]
+    if boundary is not None:
+        (staged / BOUNDARY).write_bytes(boundary)
+        caption = "Answers over the plane of both features, with the test vectors; paler where less sure"
+        pictures.append(Picture("Decision boundary", caption, boundary))
     (staged / DISAGREEMENTS).mkdir()
+    with_sheets = run.contract.input.kind == "image"
     for model in others:
         pictures += _figures(run, reference, model)
         places = disagreements(reference.scored, model.scored)
-        if len(places):
+        if len(places) and with_sheets:
             models = {"float32": reference.scored, model.recipe.name: model.scored}
             sheet = contact_sheet(make_tiles(run, places, models))
             (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
             caption = f"{model.recipe.name} and float32 differ on {_of(len(places))}"
             pictures.append(Picture(_section(model), caption, sheet))
-    pictures += _mistakes(run, measured[-1])
+    pictures += _mistakes(run, measured[-1]) if with_sheets else ()
     html = html_report.render(report, run.contract.to_json(), pictures)
     (staged / "report.html").write_text(html, encoding="utf-8")
     (staged / "MODEL_CARD.md").write_text(model_card.render(report, run.contract), encoding="utf-8")

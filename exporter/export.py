@@ -12,6 +12,7 @@ from runtime import read_model
 
 from .accuracy import score_model
 from .attempts import Attempt, Workshop
+from .boundary import BOUNDARY, draw_boundary
 from .c_array import C_FILES, write_c_array
 from .calibration import Calibration, prepare_calibration
 from .conversion import convert
@@ -137,12 +138,14 @@ def export(
             tuple(recipes), limits, target, flags, calibration.figures, warnings, false_accept_rate, repair
         )
         report, timings = make_report(run, settings, models), make_timings(models)
-        write_documents(staged, run, measured, report, timings)
+        boundary = draw_boundary(run, [staged / model.file_name for model in measured], library)
+        write_documents(staged, run, measured, report, timings, boundary)
         failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
         sources = C_FILES if c_array and not failures else ()
         if sources:
             write_c_array(staged, read_model(_for_microcontrollers(measured, recipes).content))
-        return Exported(report, timings, failures, publish(staged, out, models, (*sources, *DOCUMENTS)))
+        documents = (*sources, *((BOUNDARY,) if boundary is not None else ()), *DOCUMENTS)
+        return Exported(report, timings, failures, publish(staged, out, models, documents))
 
 
 def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, Calibration, Any]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +38,12 @@ _TOLERANCES = {"float32": _FLOAT, "float16": _FLOAT, "dynamic": _MIXED, "int8": 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
 
-def golden_files(
-    flatbuffer: bytes, contract: Contract, recipe: Recipe, pixels: npt.NDArray[np.uint8]
-) -> dict[str, bytes]:
+def golden_files(flatbuffer: bytes, contract: Contract, recipe: Recipe, pixels: npt.NDArray[Any]) -> dict[str, bytes]:
     """The archive member that holds a file's self-test, by its name.
 
     Args:
         flatbuffer: what will be sealed.
-        pixels: uint8, shape (n, height, width, channels): images to choose from.
+        pixels: images or vectors to choose from, as in `calibration.Calibration`.
 
     Raises:
         ExportError: no interpreter of this machine answers.
@@ -63,7 +62,7 @@ def golden_files(
         return {MEMBER: (folder / MEMBER).read_bytes()}
 
 
-def make_selftest(file: ModelFile, images: npt.NDArray[np.uint8], mode: str) -> SelfTest:
+def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfTest:
     """Run stored images in every interpreter that is here and takes the model, and keep those that tell most.
 
     Raises:

@@ -81,8 +81,9 @@ def _lines(report: Mapping[str, Any], contract_json: str, pictures: Sequence[Pic
     yield "<h2>Models</h2>"
     yield from _table(report)
     splits = ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
+    what = "Vectors" if "features" in report else "Images"
     yield (
-        f"<p>Images: {escape(splits)}. Every figure is of the test split, which nothing was chosen by, measured "
+        f"<p>{what}: {escape(splits)}. Every figure is of the test split, which nothing was chosen by, measured "
         "through the classifier and the interpreter that a device uses. <em>Drop</em> is what a model loses against "
         "float32; its interval is of pairs, and McNemar's p says how easily chance alone would give such a "
         "difference. <em>Calibration error</em> is how far scores, as a device gives them, are from the share of right "

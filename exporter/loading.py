@@ -24,14 +24,15 @@ _NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.savi
 
 
 def load_model(path: Path, contract: Contract) -> Any:
-    """The Keras model, with a fixed batch of one picture.
+    """The Keras model, with a fixed batch of one picture or vector.
 
     A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
 
     Raises:
-        ExportError: it cannot be loaded, is no image classifier, or its shapes are not what the contract says.
+        ExportError: it cannot be loaded, is no classifier, or its shapes are not what the contract says.
     """
-    model = read_model(path)
+    spec = contract.input
+    model = read_model(path, spec.kind)
     shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
     wanted = (contract.input.shape, (contract.outputs,))
     if shapes != wanted:
@@ -40,18 +41,21 @@ def load_model(path: Path, contract: Contract) -> Any:
             f"({len(contract.labels)} labels)"
         )
     # Names of our own: Keras would count them, and the second export of a process would have other bytes.
-    inputs = keras.Input(batch_shape=(1, *contract.input.shape), name="image")
+    inputs = keras.Input(batch_shape=(1, *spec.shape), name=spec.kind)
     return keras.Model(inputs, model(inputs), name="classifier")
 
 
-def read_model(path: Path) -> Any:
+def read_model(path: Path, kind: str = "image") -> Any:
     """A `.keras` file or a SavedModel folder as a Keras model: one picture in, one vector of scores out.
+
+    Args:
+        kind: of its input: "image", or "features" for a vector.
 
     Raises:
         ExportError: it cannot be loaded, carries code, or is not such a model.
     """
     model = read_saved_model(path) if path.is_dir() else _read_keras(path)
-    _check(model, shown(path))
+    _check(model, kind, shown(path))
     return model
 
 
@@ -110,19 +114,21 @@ def _is_keras(module: object) -> bool:
     return isinstance(module, str) and module.startswith("keras.") and not module.startswith(_NOT_LAYERS)
 
 
-def _check(model: Any, name: str) -> None:
+def _check(model: Any, kind: str, name: str) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ExportError(
             f"{name}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected 1 of each; "
             "export the part of it that classifies"
         )
     given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
-    if len(given) != 4 or None in given[1:]:
+    if kind == "features" and (len(given) != 2 or given[1] is None):
+        raise ExportError(f"{name}: input of shape {given}, expected (batch, features)")
+    if kind == "image" and (len(given) != 4 or None in given[1:]):
         raise ExportError(
             f"{name}: input of shape {given}, expected (batch, height, width, channels) with fixed height, width and "
             "channels: an interpreter runs a dynamic one at 1x1; build it with keras.Input((height, width, channels))"
         )
-    if given[3] not in (1, 3):
+    if kind == "image" and given[3] not in (1, 3):
         raise ExportError(f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last")
     if len(answer) != 2 or answer[1] is None:
         raise ExportError(f"{name}: output of shape {answer}, expected (batch, classes)")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from runtime import Confidence, Contract, read_model, seal
@@ -77,7 +76,7 @@ def make(
     contract: Contract,
     target: str,
     edgetpu: bool,
-    golden: npt.NDArray[np.uint8] | None = None,
+    golden: npt.NDArray[Any] | None = None,
 ) -> MadeModel:
     """Convert, check every operator against the target, add metadata and a self-test, and seal.
 
@@ -87,7 +86,7 @@ def make(
     Args:
         convert: called with the recipe.
         model: the Keras model, for the names of its layers.
-        golden: images that its self-test is made of, uint8, shape (n, height, width, channels); none without.
+        golden: images or vectors that its self-test is made of, as in `calibration.Calibration`; none without.
 
     Raises:
         ExportError: it cannot be converted, the target lacks an operator, or no interpreter answers.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runtime import Contract
+from runtime.contract import InputSpec
 
 
 def render(report: Mapping[str, Any], contract: Contract) -> str:
@@ -20,21 +21,17 @@ def _plain(text: object) -> str:
 
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
-    made, spec = contract.provenance, contract.input
-    yield f"# Model card: {_plain(made.dataset or 'image classifier')}"
+    made, kind = contract.provenance, "An image classifier" if contract.input.kind == "image" else "A classifier"
+    yield f"# Model card: {_plain(made.dataset or 'classifier')}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
         yield ""
-    yield f"An image classifier for {len(contract.labels)} classes: {', '.join(map(_plain, contract.labels))}."
+    yield f"{kind} for {len(contract.labels)} classes: {', '.join(map(_plain, contract.labels))}."
     yield ""
     yield "## Input and output"
     yield ""
-    yield (
-        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
-        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}. "
-        f"The answer is a score for each class ({contract.task})."
-    )
+    yield f"{_input(contract.input)} The answer is a score for each class ({contract.task})."
     yield ""
     yield "## Data"
     yield ""
@@ -60,6 +57,20 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield ""
     yield from _trust(report)
     yield from (f"\n- {_plain(line)}" for line in report["warnings"])
+
+
+def _input(spec: InputSpec) -> str:
+    if spec.kind == "features":
+        columns = zip(spec.names, spec.mean, spec.std, strict=True)
+        scaled = ", ".join(f"{_plain(name)} ({mean:g}, {std:g})" for name, mean, std in columns)
+        return (
+            f"A vector of {len(spec.names)} features, each scaled as (value - mean) / std; these are, with mean and "
+            f"std: {scaled}. Values far beyond the training data's are clipped by an 8-bit file."
+        )
+    return (
+        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
+        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}."
+    )
 
 
 def _trust(report: Mapping[str, Any]) -> Iterator[str]:

@@ -83,6 +83,7 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
         "version": VERSION,
         "dataset": made.dataset,
         "labels": list(run.contract.labels),
+        **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
         "seed": made.seed,
         "target": settings.target,

@@ -29,6 +29,8 @@ def taking_rgb(run: Run) -> Run:
         ExportError: its model takes colour already.
     """
     spec = run.contract.input
+    if spec.kind != "image":
+        raise ExportError(f"{shown(run.folder)}: its model takes {spec.describe()}, no images; leave out --rgb-input")
     if spec.colour != "grey":
         raise ExportError(f"{shown(run.folder)}: its model takes {spec.colour} pictures already; leave out --rgb-input")
     spec = replace(spec, colour="rgb", mean=spec.mean * 3, std=spec.std * 3)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from runtime import Contract, ImageError, PocketlensError
 from runtime.files import read_regular_file
-from runtime.images import MAX_FILE_BYTES, ImageSource
+from runtime.images import MAX_FILE_BYTES
 
 from .errors import RunFolderError
 
@@ -23,10 +23,10 @@ SPLITS = ("train", "validation", "test")
 
 
 class Images(Protocol):
-    """The pictures of a run, by index, as `Classifier` takes them."""
+    """The pictures of a run, or its vectors, by index, as `Classifier` takes them."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> ImageSource: ...
+    def __getitem__(self, index: int) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
     Attributes:
         folder: where it lies.
         contract: of the model.
-        images: all pictures, of every split.
+        images: all pictures or vectors, of every split.
         targets: int, shape (n,): the class of each; -1 for a calibration image of no known class.
         splits: indices by name: "train", "validation", "test".
         given: the words of `pocketlens export` that name the material, where it is no run folder.
@@ -104,7 +104,7 @@ def read_material(folder: Path) -> Run:
             raise RunFolderError(
                 f"{folder / 'splits.json'}: version {document.get('version')}, expected 1; train again"
             )
-        images = _images(folder, document["images"])
+        images = _images(folder, document["images"], contract)
         targets = _indices(document["targets"], len(contract.labels), least=-1)
         splits = {name: _indices(document[name], len(images)) for name in SPLITS}
     except OSError as error:
@@ -124,7 +124,14 @@ def read_material(folder: Path) -> Run:
     return Run(folder, contract, images, targets, splits)
 
 
-def _images(folder: Path, described: dict[str, Any]) -> Images:
+def _images(folder: Path, described: dict[str, Any], contract: Contract) -> Images:
+    if (described["kind"] == "vectors") != (contract.input.kind == "features"):
+        raise ValueError(f"images of kind {described['kind']!r} for a model that takes {contract.input.kind}")
+    if described["kind"] == "vectors":
+        vectors: npt.NDArray[np.float64] = np.load(folder / "vectors.npy", allow_pickle=False)
+        if vectors.dtype != np.float64 or vectors.shape[1:] != contract.input.shape:
+            raise ValueError(f"vectors of type {vectors.dtype} and shape {vectors.shape}")
+        return vectors
     if described["kind"] == "array":
         # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
         # As a plain array, since numpy's memmap costs microseconds at each access.

@@ -58,11 +58,11 @@ def build_metadata(contract: Contract) -> bytes:
     The order of blue, green, red has no name in the standard, so the colour space of such a model is left unknown.
     """
     builder = flatbuffers.Builder(1024)
-    given = _tensor(builder, "image", "The picture", _image(builder, contract), 4, [_normalization(builder, contract)])
+    given = _features(builder, contract) if contract.input.kind == "features" else _picture(builder, contract)
     files = [_labels(builder)] if len(contract.labels) == contract.outputs else []
     answer = _tensor(builder, "score", "The score of each label", _content(builder, _FEATURE, {}), 6, files)
     graph = _table(builder, 4, {2: _tables(builder, [given]), 3: _tables(builder, [answer])})
-    texts = {0: f"{contract.provenance.dataset or 'image'} classifier", 7: _MIN_PARSER_VERSION}
+    texts = {0: f"{contract.provenance.dataset or contract.input.kind} classifier", 7: _MIN_PARSER_VERSION}
     offsets = {slot: builder.CreateString(text) for slot, text in texts.items()}
     builder.Finish(_table(builder, 8, {**offsets, 3: _tables(builder, [graph])}), METADATA_SCHEMA.identifier)
     return bytes(builder.Output())
@@ -75,9 +75,15 @@ def _tensor(
     return _table(builder, 7, {**texts, 3: content, slot: _tables(builder, parts)})
 
 
-def _image(builder: flatbuffers.Builder, contract: Contract) -> int:
+def _picture(builder: flatbuffers.Builder, contract: Contract) -> int:
     numbers = {name: number for number, name in COLOURS.items()}
-    return _content(builder, IMAGE, {0: numbers.get(contract.input.colour, 0)})
+    content = _content(builder, IMAGE, {0: numbers.get(contract.image_input.colour, 0)})
+    return _tensor(builder, "image", "The picture", content, 4, [_normalization(builder, contract)])
+
+
+def _features(builder: flatbuffers.Builder, contract: Contract) -> int:
+    """No normalization: the standard has one for images alone, and readers would take it for pixels'."""
+    return _tensor(builder, "features", "The readings, standardised", _content(builder, _FEATURE, {}), 4, [])
 
 
 def _content(builder: flatbuffers.Builder, kind: int, properties: Mapping[int, int]) -> int:

@@ -1,4 +1,4 @@
-"""Pocketlens on the device: classify pictures with one self-describing TensorFlow Lite file.
+"""Pocketlens on the device: classify pictures, or readings of sensors, with one self-describing TensorFlow Lite file.
 
     from runtime import Classifier
     print(Classifier("int8.tflite").classify("shoe.jpg")[0].label)
@@ -17,7 +17,16 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .classifier import Classifier
     from .contract import Confidence, Contract, ImageInput, Provenance
-    from .errors import ContractError, ImageError, InterpreterError, ModelFileError, PocketlensError
+    from .errors import (
+        ContractError,
+        FeaturesError,
+        ImageError,
+        InputError,
+        InterpreterError,
+        ModelFileError,
+        PocketlensError,
+    )
+    from .features import FeaturesInput
     from .images import load_pixels
     from .model_file import ModelFile, read_model, seal
     from .prediction import Prediction, rank
@@ -28,8 +37,11 @@ __all__ = [
     "Confidence",
     "Contract",
     "ContractError",
+    "FeaturesError",
+    "FeaturesInput",
     "ImageError",
     "ImageInput",
+    "InputError",
     "InterpreterError",
     "ModelFile",
     "ModelFileError",
@@ -48,7 +60,16 @@ __all__ = [
 _MODULES = {
     "classifier": ("Classifier",),
     "contract": ("Confidence", "Contract", "ImageInput", "Provenance"),
-    "errors": ("ContractError", "ImageError", "InterpreterError", "ModelFileError", "PocketlensError"),
+    "errors": (
+        "ContractError",
+        "FeaturesError",
+        "ImageError",
+        "InputError",
+        "InterpreterError",
+        "ModelFileError",
+        "PocketlensError",
+    ),
+    "features": ("FeaturesInput",),
     "images": ("load_pixels",),
     "model_file": ("ModelFile", "read_model", "seal"),
     "prediction": ("Prediction", "rank"),

@@ -43,12 +43,12 @@ def combinations(max_threads: int) -> Iterator[tuple[str, int]]:
 
 
 def measure(
-    model: Path, picture: bytes, library: str, threads: int, rounds: int, known: dict[str, Any] | None = None
+    model: Path, sample: bytes, library: str, threads: int, rounds: int, known: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """One combination, measured in a process of its own.
 
     Args:
-        picture: an encoded picture to classify, such as `example_picture()`.
+        sample: what to classify: an encoded picture, such as `example_picture()`; or a vector as a list in JSON.
         known: what is known of a model of someone else's, as for `Classifier`.
 
     Returns:
@@ -62,7 +62,7 @@ def measure(
     command = [sys.executable, "-c", "from runtime.benchmark import _child; _child()", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=_PACKAGE_ROOT, input=picture, capture_output=True, timeout=_TIMEOUT_S, check=False
+            command, cwd=_PACKAGE_ROOT, input=sample, capture_output=True, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return {"interpreter": library, "threads": threads, "error": f"no answer in {_TIMEOUT_S} s"}
@@ -98,16 +98,14 @@ def recommend(rows: Sequence[dict[str, Any]]) -> str:
             best = row
             break
     name, threads = best["interpreter"], best["threads"]
-    return (
-        f"choose --interpreter {name} --threads {threads}: {best['call_ms']['median']:.3f} ms a picture on this machine"
-    )
+    return f"choose --interpreter {name} --threads {threads}: {best['call_ms']['median']:.3f} ms a call on this machine"
 
 
 def _child() -> None:
-    """Measure one combination and print it as JSON; the picture comes on standard input."""
+    """Measure one combination and print it as JSON; the sample comes on standard input."""
     path, library, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     known = json.loads(sys.argv[5])
-    picture = sys.stdin.buffer.read()
+    sample: Any = sys.stdin.buffer.read()
     try:
         read_model(path, adopting(known, library=library))  # a trial of the model is no part of its load
         with held_stderr():
@@ -116,21 +114,24 @@ def _child() -> None:
             load = time.perf_counter() - started
     except PocketlensError as error:
         sys.exit(str(error))
+    spec = classifier.contract.input
+    if spec.kind == "features":
+        sample = json.loads(sample)
     started = time.perf_counter()
-    classifier.classify(picture)
+    classifier.classify(sample)
     first = time.perf_counter() - started
     prepare = classifier.preprocessor
-    pixels = load_pixels(picture, classifier.contract.input)
-    calls = _times(lambda: classifier.classify(picture), rounds)
+    ready = np.array(sample) if spec.kind == "features" else load_pixels(sample, spec)
+    calls = _times(lambda: classifier.classify(sample), rounds)
     found = {
         "interpreter": library,
         "distribution": LIBRARIES[library],
         "threads": threads,
         "load_ms": round(load * 1000, 3),
         "first_call_ms": round(first * 1000, 3),
-        "preprocessing_ms": _quantiles(_times(lambda: prepare(picture), rounds)),
+        "preprocessing_ms": _quantiles(_times(lambda: prepare(sample), rounds)),
         # An array of the right shape needs no decoding: what is left is the invocation.
-        "invoke_ms": _quantiles(_times(lambda: classifier.scores(pixels), rounds)),
+        "invoke_ms": _quantiles(_times(lambda: classifier.scores(ready), rounds)),
         "call_ms": _quantiles(calls),
         "images_per_second": round(len(calls) / sum(calls), 1),
         "peak_memory_mb": _peak_memory_mb(),

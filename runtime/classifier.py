@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,18 @@ from . import interpreter as interpreters
 from .contract import Contract
 from .defaults import DEFAULT_TOP
 from .engines import EnginePool
-from .errors import ContractError, ImageError, InterpreterError, ModelFileError
+from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .model_file import ModelSource, is_sealed, read_model
 from .prediction import Prediction, choose_labels, dequantizer, rank, tempered_reader
 from .preprocessing import Preprocessor, TensorSpec
 
+if TYPE_CHECKING:
+    from .features import FeaturesSource
+
 
 class Classifier:
-    """Classifies pictures with one model, float32, uint8 or int8, grey or colour, by the same call.
+    """Classifies with one model, float32, uint8 or int8, pictures grey or colour or vectors of readings, by one call.
 
     Args:
         model: a path, a model file's bytes, or a binary file object. It is read once, into memory: replacing
@@ -144,23 +147,25 @@ class Classifier:
 
     @property
     def preprocessor(self) -> Preprocessor:
-        """What turns a picture into the model's input tensor."""
+        """What turns a picture, or a vector, into the model's input tensor."""
         return self._preprocess
 
-    def scores(self, image: ImageSource) -> npt.NDArray[np.float32]:
+    def scores(self, image: ImageSource | FeaturesSource) -> npt.NDArray[np.float32]:
         """The score of every label: a float32 vector in the order of `contract.labels`, under its temperature.
 
         Args:
             image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
-                shape HxW, HxWx1 or HxWx3 (red, green, blue).
+                shape HxW, HxWx1 or HxWx3 (red, green, blue). Of a model that takes features: a list, a tuple or an
+                array of numbers in the order of `contract.input.names`, or a mapping of these names to numbers.
 
         Raises:
             ImageError: the picture cannot be read.
+            FeaturesError: another number of values, other names, or one that is no finite number.
             InterpreterError: the invocation failed, gave something that is no number, or the classifier is closed.
         """
         return self.interpret(self.run(image))
 
-    def run(self, image: ImageSource) -> npt.NDArray[Any]:
+    def run(self, image: ImageSource | FeaturesSource) -> npt.NDArray[Any]:
         """The model's output tensor as it is stored, of `output.dtype`; errors as of `scores`, but for the numbers."""
         tensor = self._preprocess(image)
         if self._engines is None:
@@ -186,14 +191,14 @@ class Classifier:
 
     def classify(
         self,
-        image: ImageSource,
+        image: ImageSource | FeaturesSource,
         top: int = DEFAULT_TOP,
         *,
         min_score: float | None = None,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> list[Prediction]:
-        """The best answers for one picture, best first; there is always at least one.
+        """The best answers for one picture or vector, best first; there is always at least one.
 
         Args:
             image: as for `scores`, and the same errors.
@@ -219,14 +224,14 @@ class Classifier:
 
     def classify_batch(
         self,
-        images: Iterable[ImageSource],
+        images: Iterable[ImageSource | FeaturesSource],
         top: int = DEFAULT_TOP,
         *,
         workers: int | None = None,
         return_errors: bool = False,
         **options: Any,
-    ) -> Iterator[list[Prediction] | ImageError]:
-        """Classify many pictures, lazily and in order: what `classify` gives for each.
+    ) -> Iterator[list[Prediction] | InputError]:
+        """Classify many pictures or vectors, lazily and in order: what `classify` gives for each.
 
         Worker threads decode and run the model, an interpreter each, a few pictures ahead of the caller.
 
@@ -234,20 +239,20 @@ class Classifier:
             images: taken one by one, as far ahead as there are workers to keep busy.
             top, options: as for `classify`.
             workers: threads; without it one for each processor.
-            return_errors: give the ImageError of a picture that cannot be read in its place, and go on.
+            return_errors: give the InputError of what cannot be read in its place, and go on.
 
         Raises:
-            ImageError: a picture cannot be read, unless `return_errors`.
+            ImageError, FeaturesError: one cannot be read, unless `return_errors`.
             InterpreterError, ValueError: as `classify` does.
         """
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
 
-        def answer(image: ImageSource) -> list[Prediction] | ImageError:
+        def answer(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:
             try:
                 return self.classify(image, top, **options)
-            except ImageError as error:
+            except InputError as error:
                 if not return_errors:
                     raise
                 return error

@@ -38,7 +38,20 @@ class ModelFileError(PocketlensError, ValueError):
     """
 
 
-class ImageError(PocketlensError, ValueError):
+class InputError(PocketlensError, ValueError):
+    """What was given to classify is not what the model takes: the base of ImageError and FeaturesError.
+
+    Example:
+        >>> from runtime import Classifier, InputError
+        >>> try:
+        ...     Classifier("int8.tflite").classify([0.5, 2.0])
+        ... except InputError as error:
+        ...     print(error)
+        image is a list, expected a path, bytes, a binary file object, a PIL image or an array
+    """
+
+
+class ImageError(InputError):
     """An image that cannot be read, is of a kind that is not accepted, or exceeds a limit.
 
     Example:
@@ -46,6 +59,18 @@ class ImageError(PocketlensError, ValueError):
         >>> Classifier("int8.tflite").classify(b"")
         Traceback (most recent call last):
         runtime.errors.ImageError: image (bytes): empty file
+    """
+
+
+class FeaturesError(InputError):
+    """A vector of readings of another length or with other names, or a reading that is no finite number.
+
+    Example:
+        >>> from runtime.testing import FakeInterpreter
+        >>> plant = FakeInterpreter(["dry", "wet"], [[0.9, 0.1]], features=("moisture", "light")).classifier()
+        >>> plant.classify([0.31])
+        Traceback (most recent call last):
+        runtime.errors.FeaturesError: features: 1 values, expected 2 features (moisture, light)
     """
 
 

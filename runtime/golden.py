@@ -1,4 +1,6 @@
-"""What a model file carries for its self-test, written and read: a few images as small pixels, and what was answered.
+"""What a model file carries for its self-test, written and read: a few inputs, and what was answered to them.
+
+Images are stored as small pixels, vectors of features as they are.
 
 `selftest` runs it; `exporter.golden` makes it. Reading is strict, since a seal shows damage and no malice.
 """
@@ -14,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .contract import Contract, ImageInput
+from .contract import Contract, InputSpec
 from .errors import ModelFileError
+from .features import check_vectors
 from .interpreter import LIBRARIES
 from .model_file import ModelFile
 
@@ -51,13 +54,14 @@ class SelfTest(NamedTuple):
     """What a model file carries for its self-test.
 
     Attributes:
-        images: uint8, shape (images, height, width, channels), sides up to 32 pixels.
+        images: uint8, shape (images, height, width, channels), sides up to 32 pixels; or of a model that takes
+            features float64, shape (images, features).
         answers: one entry for each interpreter of the workstation, at least one.
         same_tolerance: of a score, where the same library answers; 0 asks for the very same bits.
         other_tolerance: where another library answers.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[Any]
     answers: tuple[Answers, ...]
     same_tolerance: float
     other_tolerance: float
@@ -79,19 +83,23 @@ class SelfTest(NamedTuple):
         return json.dumps(document).encode()
 
 
-def shrink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Every so manieth pixel of (height, width, channels), so that no side is longer than 32."""
+def shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Every so manieth pixel of (height, width, channels), so that no side is longer than 32; a vector as it is."""
+    if pixels.ndim == 1:
+        return pixels
     # The first of those that `enlarge` makes of each.
     picked = [-(-np.arange(short) * long // short) for long, short in _sides(pixels.shape)]
-    found: npt.NDArray[np.uint8] = pixels[np.ix_(*picked)]
+    found: npt.NDArray[Any] = pixels[np.ix_(*picked)]
     return found
 
 
-def enlarge(image: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:
-    """Stored pixels, repeated to fill a model's input: shape (height, width, channels)."""
+def enlarge(image: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
+    """Stored pixels, repeated to fill a model's input: shape (height, width, channels); a vector as it is."""
+    if spec.kind == "features":
+        return image
     rows = np.arange(spec.height) * image.shape[0] // spec.height
     columns = np.arange(spec.width) * image.shape[1] // spec.width
-    found: npt.NDArray[np.uint8] = image[np.ix_(rows, columns)]
+    found: npt.NDArray[Any] = image[np.ix_(rows, columns)]
     return found
 
 
@@ -118,18 +126,26 @@ def _parse(document: Any, contract: Contract) -> SelfTest:
     _demand(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
     _demand(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
     _demand(set(document) == _FIELDS, "other fields than expected")
-    shape = document["shape"]
-    _demand(isinstance(shape, list) and len(shape) == 4 and all(type(n) is int for n in shape), "shape of the images")
-    spec = contract.input
-    wanted = [short for _, short in _sides(spec.shape)]
-    _demand(1 <= shape[0] <= MAX_IMAGES and shape[1:] == [*wanted, spec.channels], "shape of the images")
-    images = _decode(document["images"], "uint8", tuple(shape))
+    images = _parse_images(document["images"], document["shape"], contract.input)
     tolerances = [document["same_tolerance"], document["other_tolerance"]]
     _demand(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
     answers = document["answers"]
     _demand(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
-    parsed = tuple(_parse_answers(found, (shape[0], contract.outputs)) for found in answers)
+    parsed = tuple(_parse_answers(found, (len(images), contract.outputs)) for found in answers)
     return SelfTest(images, parsed, float(tolerances[0]), float(tolerances[1]))
+
+
+def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
+    if spec.kind == "features":
+        wanted, dtype = list(spec.shape), "float64"
+    else:
+        wanted, dtype = [*(short for _, short in _sides(spec.shape)), spec.channels], "uint8"
+    _demand(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
+    _demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
+    images = _decode(text, dtype, tuple(shape))
+    if spec.kind == "features":
+        check_vectors(images, spec, lambda row: f"vector {row}")
+    return images
 
 
 def _parse_answers(found: Any, shape: tuple[int, int]) -> Answers:

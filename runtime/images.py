@@ -111,19 +111,23 @@ class ImageHeader(NamedTuple):
     is_grey: bool
 
 
-def read_header(path: PathLike) -> ImageHeader:
-    """The header of an image file; raises ImageError as `load_pixels` does for what cannot be opened."""
-    data, name = _read(path)
-    image = _open(data, name)
-    width, height = image.size
-    if image.format != "JPEG":  # a PNG is decoded to find its orientation
+def read_header(image: PathLike | bytes) -> ImageHeader:
+    """The header of an image file; raises ImageError as `load_pixels` does for what cannot be opened.
+
+    Args:
+        image: the file's path, or its bytes.
+    """
+    data, name = _read(image)
+    opened = _open(data, name)
+    width, height = opened.size
+    if opened.format != "JPEG":  # a PNG is decoded to find its orientation
         try:
-            check_decoding(image, len(data), 3, turns=False)
+            check_decoding(opened, len(data), 3, turns=False)
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from error
-    if _orientation(image) >= _FIRST_ON_ITS_SIDE:
+    if _orientation(opened) >= _FIRST_ON_ITS_SIDE:
         width, height = height, width
-    return ImageHeader(height, width, image.mode in _GREY_MODES)
+    return ImageHeader(height, width, opened.mode in _GREY_MODES)
 
 
 def _read(image: Any) -> tuple[bytes, str]:

@@ -106,7 +106,7 @@ def parse(command: DeclaredCommand, arguments: Sequence[str]) -> dict[str, Any] 
             continue
         if not given:
             text = next(rest, "-?")
-            if _is_option(text):
+            if _is_option(text) and not text[1:2].isdecimal():  # a negative number is a value
                 return None
         try:
             value = option.convert(text)

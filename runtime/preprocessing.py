@@ -8,14 +8,14 @@ where the exporter arranged scale and zero point well, the table is the identity
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from .contract import ImageInput
+from .contract import ImageInput, InputSpec
 from .errors import ModelFileError
-from .images import ImageSource, Pixels, load_pixels
+from .images import Pixels, load_pixels
 
 #: Up to so many values, a look into a table is faster than arithmetic.
 _FEW = 4096
@@ -69,7 +69,7 @@ class TensorSpec(NamedTuple):
 
 
 class Preprocessor:
-    """Turns a picture into an input tensor as a contract says.
+    """Turns a picture into an input tensor as a contract says; of features it makes a `features.FeaturePreprocessor`.
 
     Args:
         spec: the contract's input.
@@ -85,7 +85,16 @@ class Preprocessor:
         ((1, 2, 2, 1), [[1.0], [1.0]])
     """
 
-    def __init__(self, spec: ImageInput, tensor: TensorSpec | None = None) -> None:
+    def __new__(cls, spec: InputSpec, _tensor: TensorSpec | None = None) -> Preprocessor:
+        """The class that suits the kind of input, which is then what `__init__` is called of."""
+        if cls is Preprocessor and spec.kind == "features":
+            from .features import FeaturePreprocessor  # here: pictures need none of it
+
+            return super().__new__(FeaturePreprocessor)
+        return super().__new__(cls)
+
+    def __init__(self, spec: InputSpec, tensor: TensorSpec | None = None) -> None:
+        spec = cast(ImageInput, spec)  # __new__ saw to it
         self._spec = spec
         # Scalars where the channels share them: over an axis of three, numpy takes ten times as long.
         shared = len(set(spec.mean)) == len(set(spec.std)) == 1
@@ -111,12 +120,13 @@ class Preprocessor:
         """Whether the pixels go in as they are, with no arithmetic."""
         return self._raw
 
-    def __call__(self, image: ImageSource) -> npt.NDArray[Any]:
+    def __call__(self, source: Any) -> npt.NDArray[Any]:
         """The input tensor for one picture, of shape (1, height, width, channels); raises ImageError."""
-        return self.scale(load_pixels(image, self._spec)[np.newaxis])
+        return self.scale(load_pixels(source, self._spec)[np.newaxis])
 
-    def scale(self, pixels: Pixels) -> npt.NDArray[Any]:
+    def scale(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale uint8 pixels of shape (n, height, width, channels) to the tensor's type, in the same shape."""
+        pixels: Pixels = samples
         if self._raw:
             return pixels
         if self._column is not None and pixels.size <= self._most:

@@ -2,7 +2,7 @@
 
 The exporter stores a few images as small pixels, and what each of its interpreters answered to them, as the output
 tensor holds it. The device enlarges the same pixels by repeating them, which no library can do otherwise, scales them
-as for any picture, runs the model, and compares.
+as for any picture, runs the model, and compares. A model that takes features carries vectors, as they are.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ def version_of(library: str) -> str:
 
 def raw_outputs(
     file: ModelFile,
-    images: npt.NDArray[np.uint8],
+    images: npt.NDArray[Any],
     library: str,
     delegate: str | None = None,
     num_threads: int = 1,
 ) -> tuple[npt.NDArray[Any], TensorSpec]:
-    """What an interpreter answers to stored pixels: the output tensor's content, (images, outputs), and the tensor.
+    """What an interpreter answers to stored images: the output tensor's content, (images, outputs), and the tensor.
 
     Raises:
         InterpreterError: it refuses the model, or fails.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .classifier import Classifier
 from .contract import Contract, ImageInput
+from .features import FeaturesInput
 
 
 class FakeInterpreter:
@@ -20,9 +21,10 @@ class FakeInterpreter:
         answers: rows of scores, one number a label; after the last comes the first again.
         size: (height, width) of the pictures that it wants.
         colour: `"grey"`, `"rgb"` or `"bgr"`.
+        features: names of the readings that it wants instead of a picture; none for pictures.
 
     Attributes:
-        seen: the input tensors that it was given, float32, shape (1, height, width, channels).
+        seen: the input tensors that it was given, float32, shape (1, height, width, channels) or (1, features).
 
     Raises:
         ContractError: labels or sizes that no contract can have.
@@ -44,8 +46,10 @@ class FakeInterpreter:
         answers: Sequence[Sequence[float]],
         size: tuple[int, int] = (8, 8),
         colour: str = "rgb",
+        features: Sequence[str] = (),
     ) -> None:
-        self._contract = Contract(tuple(labels), ImageInput(*size, colour))
+        spec = FeaturesInput(tuple(features)) if features else ImageInput(*size, colour)
+        self._contract = Contract(tuple(labels), spec)
         self._answers = [np.array([row], np.float32) for row in answers]
         if not self._answers or any(row.shape != (1, len(labels)) for row in self._answers):
             raise ValueError(f"answers must be one or more rows of {len(labels)} scores, one a label")
@@ -67,7 +71,7 @@ class FakeInterpreter:
         return [_details("output", 1, (1, len(self._contract.labels)))]
 
     def set_tensor(self, index: int, value: Any) -> None:
-        """Remember the picture."""
+        """Remember the input."""
         self.seen.append(np.array(value))
 
     def invoke(self) -> None:

@@ -191,6 +191,38 @@ def fill_class(folder: Path, label: str, seeds: Sequence[int]) -> None:
         draw_colour_image(label, seed + 1000 * list(SHADES).index(label)).save(folder / f"{seed}{suffix}")
 
 
+#: What the pictures of the little multilabel data set may show, and where: rows and columns of 12.
+MARKS = {"bar": np.s_[:, 2:4], "dot": np.s_[8:11, 8:11], "line": np.s_[4:6, :]}
+
+
+def draw_marks(labels: Sequence[str], seed: int) -> Image.Image:
+    """A grey picture of 12x12 with a bright mark for each label, on noise."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 120, (12, 12), dtype=np.uint8)
+    for label in labels:
+        pixels[MARKS[label]] = rng.integers(150, 255, dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def write_marks(folder: Path, count: int = 300) -> Path:
+    """Pictures of each mark or none or several, and the CSV file that names them."""
+    rng = np.random.default_rng(5)
+    (folder / "pictures").mkdir(parents=True)
+    lines = ["path,labels"]
+    for seed in range(count):
+        labels = [label for label, chance in zip(MARKS, (0.5, 0.2, 0.35), strict=True) if rng.random() < chance]
+        draw_marks(labels, seed).save(folder / f"pictures/{seed}.png")
+        lines.append(f"pictures/{seed}.png,{';'.join(labels)}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder / "labels.csv"
+
+
+@pytest.fixture(scope="session")
+def marks_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CSV file of 300 pictures with none, one or several of three marks; not to be written to."""
+    return write_marks(tmp_path_factory.mktemp("marks") / "marks")
+
+
 @pytest.fixture
 def colour_folder(tmp_path: Path) -> Path:
     """Three classes of thirty pictures, any size, three formats, no splits."""

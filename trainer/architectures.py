@@ -14,6 +14,7 @@ from .errors import TrainingError
 from .own_model import build_own
 from .pretrained import build_pretrained
 from .spec import OWN, TrainingSpec
+from .tasks import output_layer, outputs
 
 #: Keras's 0.99 needs thousands of steps to settle, more than a small data set has.
 _BATCH_NORM_MOMENTUM = 0.9
@@ -38,36 +39,39 @@ _WIDTHS = {
 }
 
 
-def build_model(spec: TrainingSpec, input_shape: tuple[int, int, int], classes: int) -> Any:
-    """An untrained Keras model from scaled pixels to class probabilities.
+def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
+    """An untrained Keras model from scaled pixels to probabilities.
 
     Args:
         spec: its architecture, and what belongs to it.
-        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body.
-        classes: outputs, softmax.
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body; or (features,).
+        classes: labels of the data set.
+        task: of the data set; see `tasks.output_layer`.
 
     Raises:
         TrainingError: a picture's size that the architecture does not suit, or a person's own file that gives no
             such model.
     """
     if spec.architecture == OWN:
-        return build_own(str(spec.model_file), input_shape, classes)
+        return build_own(str(spec.model_file), input_shape, outputs(classes, task), task)
+    if len(input_shape) == 1 and spec.architecture != "dense":
+        raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
     if spec.architecture in BODIES:
-        return build_pretrained(spec, input_shape, layers.Dense(classes, activation="softmax"))
+        return build_pretrained(spec, input_shape, output_layer(classes, task))
     if spec.architecture == "cnn":
-        return _cnn(input_shape, classes, _WIDTHS[spec.size])
-    return _dense(input_shape, classes, spec.units, spec.activation)
+        return _cnn(input_shape, output_layer(classes, task), _WIDTHS[spec.size])
+    return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)
 
 
-def _dense(input_shape: tuple[int, int, int], classes: int, units: Sequence[int], activation: str) -> Any:
+def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], activation: str) -> Any:
     inputs = keras.Input(input_shape)
     x = layers.Flatten()(inputs)
     for width in units:
         x = layers.Dense(width, activation=activation)(x)
-    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x), name="dense")
+    return keras.Model(inputs, output(x), name="dense")
 
 
-def _cnn(input_shape: tuple[int, int, int], classes: int, widths: _Widths) -> Any:
+def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
     """Convolutions, then residual blocks (K. He et al., arXiv:1512.03385) at the lowest resolution.
 
     The first convolution halves the picture where it has 16 rows or more: most of the work of a network lies
@@ -95,7 +99,7 @@ def _cnn(input_shape: tuple[int, int, int], classes: int, widths: _Widths) -> An
         x = _residual(x)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(0.2)(x)
-    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x), name="cnn")
+    return keras.Model(inputs, output(x), name="cnn")
 
 
 def _residual(x: Any) -> Any:

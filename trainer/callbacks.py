@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +22,16 @@ class DivergedError(Exception):
     """The loss became infinite or no number; `training.train` turns it into an answer."""
 
 
+class InterruptedTrainingError(Exception):
+    """Ctrl-C ended the training between two batches; `training.train` turns it into an answer."""
+
+
 class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the weights of the epoch with the highest validation accuracy, the lower loss where equal.
+
+    Args:
+        patience: epochs without a better one after which training stops; 0 for never.
+        monitor: what stands for accuracy: the task's own metric, from `tasks.MONITORS`.
 
     Attributes:
         epoch: the best one, from 1; 0 where none has ended yet.
@@ -29,12 +39,12 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         weights: its weights.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, monitor: str = "accuracy") -> None:
         super().__init__()
         self.epoch, self.accuracy, self.loss = 0, -1.0, math.inf
         self.weights: list[Any] = []
         self.stopped_early = False
-        self._patience = patience
+        self._patience, self._monitored = patience, f"val_{monitor}"
         self._since = 0
 
     def begin_phase(self, after: int) -> None:
@@ -51,7 +61,7 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        accuracy, loss = float(logs["val_accuracy"]), float(logs["val_loss"])
+        accuracy, loss = float(logs[self._monitored]), float(logs["val_loss"])
         if not math.isfinite(loss):
             raise DivergedError
         if (accuracy, -loss) > (self.accuracy, -self.loss):
@@ -69,12 +79,14 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """A progress bar over all epochs with the time left, and one line an epoch.
 
     Attributes:
-        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase; and the
+            other metrics of the task.
         phase: which one is trained; see `phases`.
     """
 
-    def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]], monitor: str = "accuracy") -> None:
         super().__init__()
+        self._monitor, self._told = monitor, monitor.replace("_", " ")
         self.rows = list(rows)
         self.phase = ""
         self._open = False
@@ -101,9 +113,8 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         epoch = len(self.rows) + 1
-        self._bar.update(
-            1, f"epoch {epoch}/{self._epochs} loss {logs['loss']:.4f} accuracy {logs['accuracy']:.4f}{self._status}"
-        )
+        figures = f"loss {logs['loss']:.4f} {self._told} {logs[self._monitor]:.4f}"
+        self._bar.update(1, f"epoch {epoch}/{self._epochs} {figures}{self._status}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row: dict[str, Any] = {"epoch": epoch + 1}
@@ -112,12 +123,13 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         row["seconds"] = round(time.perf_counter() - self._started, 2)
         row["phase"] = self.phase
         self.rows.append(row)
-        self._status = f" val {row['val_accuracy']:.4f}"
+        self._status = f" val {row[f'val_{self._monitor}']:.4f}"
         if not sys.stderr.isatty():  # the bar shows it where somebody watches
             left = sum(r["seconds"] for r in self.rows) / len(self.rows) * (self._epochs - len(self.rows))
             click.echo(
-                f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-                f"val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}  {left:.0f} s left",
+                f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  {self._monitor} {row[self._monitor]:.4f}  "
+                f"val_loss {row['val_loss']:.4f}  val_{self._monitor} {row[f'val_{self._monitor}']:.4f}  "
+                f"{left:.0f} s left",
                 err=True,
             )
 
@@ -133,8 +145,46 @@ class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]
         self._passes.epoch = epoch
 
 
+class CtrlC(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training between two batches, or after a whole epoch, once Ctrl-C was pressed: the last in the list.
+
+    As a context manager it takes the signal. Raised wherever it falls, a KeyboardInterrupt could leave an epoch known
+    to one callback and unknown to the next. Pressed again, it is raised at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> CtrlC:
+        heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as under nohup
+        if heard and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_signal: object) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._stop()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._pressed:
+            raise InterruptedTrainingError
+
+
 class AfterEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls a function at the end of each epoch; to be the last in the list, when all others have seen it."""
+    """Calls a function at the end of each epoch; to be late in the list, when the others have seen it."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         super().__init__()

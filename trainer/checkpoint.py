@@ -6,6 +6,8 @@ Arrays alone, no pickled objects. Written beside its place and renamed, so that 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import io
 import json
 import os
 import zipfile
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime import __version__
+
 from .bodies import weight_files
 from .datasets import Dataset
 from .errors import RunError
@@ -23,6 +27,7 @@ from .spec import TrainingSpec
 
 Arrays = list[npt.NDArray[Any]]
 _GROUPS = ("model", "optimizer", "best")
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,17 @@ def path_of(run: Path) -> Path:
 
 
 def identity(spec: TrainingSpec, dataset: Dataset) -> str:
-    """A digest of all that decides a training's result: settings, images, targets, a person's own code and weights."""
+    """A digest of all that decides a training's result: settings, images, targets, a person's own code and
+    weights, versions."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
-    digest.update(repr((dataset.name, dataset.labels, dataset.input)).encode())
+    digest.update(f"{__version__} {importlib.metadata.version('keras')}".encode())
+    digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())
+    digest.update(dataset.source.digest().encode())
     for path in weight_files(spec.weights):
         digest.update(path.read_bytes())
-    for array in (dataset.pixels, dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
+    for array in (dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -68,7 +76,7 @@ def save(path: Path, checkpoint: Checkpoint, identity: str) -> None:
     """Write a checkpoint in the place of the last one.
 
     Raises:
-        OSError: it cannot be written; the last one stays.
+        RunError: it cannot be written; the last one stays.
     """
     head = {
         "identity": identity,
@@ -78,14 +86,18 @@ def save(path: Path, checkpoint: Checkpoint, identity: str) -> None:
         "history": checkpoint.history,
     }
     arrays = {f"{group}_{i}": array for group in _GROUPS for i, array in enumerate(getattr(checkpoint, group))}
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            np.savez(file, head=np.array(json.dumps(head)), **arrays)
+            file.write(_sealed(head, arrays))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: the checkpoint cannot be written ({error.strerror or error}); make room, and go on with --resume"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -99,19 +111,36 @@ def load(path: Path, identity: str) -> Checkpoint | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(_opened(path.read_bytes())), allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             groups: dict[str, Any] = {group: _group(file, group) for group in _GROUPS}
             found = head.pop("identity")
             checkpoint = Checkpoint(**groups, **head)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: damaged ({error}); start anew with --force, without --resume") from error
+        raise RunError(
+            f"{path}: damaged ({' '.join(str(error).split())}); start anew with --force, without --resume"
+        ) from error
     if found != identity:
         raise RunError(
-            f"{path}: of a training with other settings or images; give those of the stopped one, or start anew "
-            "with --force, without --resume"
+            f"{path}: of a training with other settings, images or versions; give those of the stopped one, or "
+            "start anew with --force, without --resume"
         )
     return checkpoint
+
+
+def _sealed(head: dict[str, Any], arrays: dict[str, Any]) -> bytes:
+    """An archive with its digest after it: a zip's own checksums do not cover its table of contents."""
+    buffer = io.BytesIO()
+    np.savez(buffer, head=np.array(json.dumps(head)), **arrays)
+    content = buffer.getvalue()
+    return content + hashlib.sha256(content).digest()
+
+
+def _opened(sealed: bytes) -> bytes:
+    content, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its checksum does not match")
+    return content
 
 
 def _group(file: Any, group: str) -> Arrays:

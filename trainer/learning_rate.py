@@ -132,7 +132,8 @@ def read_sweep(rates: Floats, losses: Floats) -> Sweep:
     smoothed = _smooth(losses, max(1.0, _SMOOTHING * len(losses)))
     lowest = int(smoothed.argmin())
     slopes = np.gradient(smoothed, np.log(rates))
-    if lowest == 0:
+    noise = float(np.std(losses[: lowest + 1] - smoothed[: lowest + 1]))
+    if smoothed[0] - smoothed[lowest] <= noise:
         raise TrainingError("the loss never fell, at no learning rate from 1e-06 to 1; look at the model and the data")
     steepest = int(slopes[: lowest + 1].argmin())
     return Sweep(rates, losses, smoothed, float(rates[steepest]), float(rates[lowest]))

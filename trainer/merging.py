@@ -21,14 +21,18 @@ def merge_classes(dataset: Dataset, merges: Sequence[str]) -> Dataset:
 
     Raises:
         DatasetError: not of that form, a class that there is not or that two merges claim, a name that another class
-            has, or a single class left.
+            or merge has, or a single class left.
     """
     if not merges:
         return dataset
     names = list(dataset.labels)
     claimed: set[str] = set()
+    made: set[str] = set()
     for merge in merges:
         members, name = _read(merge, dataset.labels)
+        if name in made:
+            raise DatasetError(f"--merge {merge!r}: {name!r} is made by another --merge; name all its members in one")
+        made.add(name)
         for member in members:
             if member in claimed:
                 raise DatasetError(f"--merge {merge!r}: {member!r} is named twice")
@@ -38,7 +42,12 @@ def merge_classes(dataset: Dataset, merges: Sequence[str]) -> Dataset:
     labels = tuple(dict.fromkeys(names))
     if len(labels) < 2:
         raise DatasetError(f"--merge: {labels[0]!r} is the only class left; expected at least two")
-    targets = np.array([labels.index(name) for name in names], np.int32)[dataset.targets]
+    joined = np.array([labels.index(name) for name in names], np.int32)
+    if dataset.task == "multilabel":  # an image with any of the members
+        columns = [dataset.targets[:, joined == index].max(axis=1) for index in range(len(labels))]
+        targets = np.stack(columns, axis=1)
+    else:
+        targets = joined[dataset.targets]
     return replace(dataset, labels=labels, targets=targets, merged=tuple(merges))
 
 

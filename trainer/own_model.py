@@ -9,17 +9,20 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from .errors import TrainingError
 
 _FUNCTION = "build_model"
+_SAMPLES = 8
 
 
-def build_own(file: str, input_shape: tuple[int, int, int], classes: int) -> Any:
+def build_own(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
     """The model that `build_model` of a Python file gives, checked before the time of a training is spent on it.
 
     It takes float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and gives
-    probabilities of shape (batch, classes). Its layers are Keras's own, so that `pocketlens export` can load it
+    probabilities of shape (batch, classes): they sum to one, or, of the tasks `binary` (where `classes` is 1) and
+    `multilabel`, each is one of its own. Its layers are Keras's own, so that `pocketlens export` can load it
     without the file.
 
     Raises:
@@ -30,10 +33,10 @@ def build_own(file: str, input_shape: tuple[int, int, int], classes: int) -> Any
         raise TrainingError(f"{file}: no function {_FUNCTION}(input_shape, classes)")
     try:
         model = build(input_shape, classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainingError(f"{file}: {_FUNCTION}({input_shape}, {classes}) raised {_told(error)}") from error
     _check_kind(file, model)
-    _check_shapes(file, model, input_shape, classes)
+    _check_answers(file, _answers(file, model, input_shape, classes), task)
     _check_saved(file, model)
     return model
 
@@ -48,12 +51,12 @@ def _module(file: str) -> Any:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainingError(f"{file}: {_told(error)}") from error
     return module
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -68,23 +71,44 @@ def _check_kind(file: str, model: Any) -> None:
             )
 
 
-def _check_shapes(file: str, model: Any, input_shape: tuple[int, int, int], classes: int) -> None:
-    samples = np.random.default_rng(0).standard_normal((2, *input_shape)).astype(np.float32)
+def _answers(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
+    """What the model answers to a few samples, shape (samples, classes)."""
+    samples = np.random.default_rng(0).standard_normal((_SAMPLES // 2, *input_shape)).astype(np.float32)
+    # Each and its opposite: of a model that ends without an activation one of the two answers is below 0.
+    samples = np.concatenate([samples, -samples])
     try:
         scores = np.asarray(model(samples))
     except Exception as error:
         raise TrainingError(f"{file}: the model does not take {input_shape}: {_told(error)}") from error
-    if scores.shape != (2, classes):
+    if scores.shape != (_SAMPLES, classes):
         raise TrainingError(f"{file}: the model answers {scores.shape[1:]} values an image, expected ({classes},)")
-    if scores.min() < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-3):
-        raise TrainingError(f"{file}: the model's answers are no probabilities; end it with a softmax")
+    return scores
+
+
+def _check_answers(file: str, scores: npt.NDArray[np.float32], task: str) -> None:
+    wanted = "a softmax" if task == "multiclass" else "sigmoids" if task == "multilabel" else "one sigmoid"
+    sums_to_one = np.allclose(scores.sum(axis=1), 1, atol=1e-3)
+    good = scores.min() >= 0 and scores.max() <= 1 + 1e-3 and (sums_to_one or task != "multiclass")
+    if not good:  # NaN too
+        raise TrainingError(f"{file}: the model's answers are no probabilities; end it with {wanted}, for {task}")
+    # Untrained sigmoids may answer with a half each, which sums to one where there are two of them.
+    is_softmax = scores.min() == 1 if task == "binary" else sums_to_one and np.ptp(scores) > 0
+    if task != "multiclass" and is_softmax:
+        raise TrainingError(f"{file}: the model's answers sum to one; end it with {wanted}, for {task}")
 
 
 def _check_saved(file: str, model: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
+        registered = keras.saving.get_custom_objects()
+        aside = dict(registered)
         try:
             model.save(path)
+            registered.clear()  # what the file registered will not be there when the model is exported
             keras.saving.load_model(path)
         except Exception as error:
-            raise TrainingError(f"{file}: the model cannot be saved and loaded again: {_told(error)}") from error
+            raise TrainingError(
+                f"{file}: the model cannot be saved and loaded without this file: {_told(error)}"
+            ) from error
+        finally:
+            registered.update(aside)

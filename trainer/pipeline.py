@@ -15,6 +15,7 @@ from runtime import Preprocessor
 
 from .augmentation import augment
 from .datasets.dataset import Indices
+from .datasets.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Pipeline:
     """Batches of a data set, scaled by the same code as on the device.
 
     Attributes:
-        pixels: uint8, shape (n, height, width, channels).
+        pixels: uint8, shape (n, height, width, channels), by index.
         targets: what the loss takes of each picture: int32 of shape (n,), or float32 of shape (n, classes).
         preprocessor: scales pixels to float32.
         batch_size: pictures a batch; the last one of a split may be smaller.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     targets: npt.NDArray[Any]
     preprocessor: Preprocessor
     batch_size: int

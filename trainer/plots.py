@@ -39,16 +39,16 @@ def save_png(path: Path, figure: Figure) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int) -> None:
-    """Loss and accuracy of training and validation over the epochs, the kept epoch marked."""
+def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, metric: str = "accuracy") -> None:
+    """Loss and accuracy, or another metric, of training and validation over the epochs, the kept epoch marked."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, shown in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         epochs = [row["epoch"] for row in history]
         for prefix, name in (("", "training"), ("val_", "validation")):
-            axes.plot(epochs, [row[prefix + metric] for row in history], marker=".", label=name)
+            axes.plot(epochs, [row[prefix + shown] for row in history], marker=".", label=name)
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set_xlabel("epoch")
-        axes.set_ylabel(metric)
+        axes.set_ylabel(shown.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from runtime import ImageInput
+from runtime import FeaturesInput
+from runtime.contract import InputSpec
 
 from .bodies import BODIES, LEAST_SIDE, NO_WEIGHTS, Body
 from .errors import TrainingError
@@ -21,7 +22,7 @@ POOL = "body_pool"
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def build_pretrained(spec: TrainingSpec, input_shape: tuple[int, int, int], output: Any) -> Any:
+def build_pretrained(spec: TrainingSpec, input_shape: tuple[int, ...], output: Any) -> Any:
     """A body, the mean over its last feature maps, dropout, and the output layer.
 
     The body's own scaling layers are left out: the contract scales (`scaled_for`). A grey input is as good as a
@@ -53,7 +54,7 @@ def build_pretrained(spec: TrainingSpec, input_shape: tuple[int, int, int], outp
     return keras.Model(network.input, output(x), name=spec.architecture)
 
 
-def bare_body(body: Body, input_shape: tuple[int, int, int], alpha: float) -> Any:
+def bare_body(body: Body, input_shape: tuple[int, ...], alpha: float) -> Any:
     """The body with untrained weights and without layers that scale its input."""
     options: dict[str, Any] = {"alpha": alpha} if body.has_width else {}
     if body.builder == "MobileNetV3Small":
@@ -67,10 +68,10 @@ def bare_body(body: Body, input_shape: tuple[int, int, int], alpha: float) -> An
     return keras.models.clone_model(unscaled, input_tensors=keras.Input(input_shape))
 
 
-def scaled_for(spec: TrainingSpec, image: ImageInput) -> ImageInput:
+def scaled_for(spec: TrainingSpec, image: InputSpec) -> InputSpec:
     """The contract's input with the scaling that the architecture's body is built for; as it is without a body."""
     body = BODIES.get(spec.architecture)
-    if body is None:
+    if body is None or isinstance(image, FeaturesInput):
         return image
     return replace(image, mean=(body.mean,) * image.channels, std=(body.std,) * image.channels)
 

@@ -2,11 +2,14 @@
 
 model.keras     the model, of the best epoch by validation
 contract.json   what it expects and answers
-splits.json     where the pictures are, and which of them are in which split
+splits.json     where the pictures are, what is on them, and which of them are in which split
 images.npy      the pictures themselves, where they came as an array
 history.csv     one row an epoch
 metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
-curves.png, confusion.png
+curves.png      loss and accuracy, or the task's own metric, over the epochs
+confusion.png   rows are the truth; of the task binary roc.png beside it; labels.png in its place of multilabel
+boundary.png    the decision boundary, where the input are two features
+vectors.npy     in place of images.npy: vectors of features, float64
 """
 
 from __future__ import annotations
@@ -20,13 +23,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .boundary import write_boundary
 from .checkpoint import path_of
 from .errors import RunError
-from .plots import save_confusion, save_curves
+from .plots import save_curves
+from .plots_tasks import save_task_pictures
+from .tasks import MONITORS
 
 if TYPE_CHECKING:
+    from .datasets import Dataset
     from .training import TrainedRun
 
 #: The file by which a folder is known to be a run.
@@ -100,20 +109,29 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "settings": asdict(run.spec),
+            **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        save_curves(folder / "curves.png", run.history, run.best_epoch)
-        title = f"{run.dataset.name}, test split: accuracy {run.metrics.accuracy:.4f}"
-        save_confusion(folder / "confusion.png", run.metrics.confusion, run.contract.labels, title)
+        save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
+        save_task_pictures(folder, run.metrics, run.dataset.name)
+        write_boundary(run, folder)
+
+
+def _targets(dataset: Dataset) -> list[Any]:
+    """The class of each picture; of the task multilabel the places of the labels that it has."""
+    if dataset.task == "multilabel":
+        return [np.flatnonzero(row).tolist() for row in dataset.targets]
+    classes: list[Any] = dataset.targets.tolist()
+    return classes
 
 
 def _write_splits(run: TrainedRun, folder: Path) -> None:
     document = {
         "version": SPLITS_VERSION,
         "images": run.dataset.source.write(folder),
-        "targets": run.dataset.targets.tolist(),
+        "targets": _targets(run.dataset),
         **{name: indices.tolist() for name, indices in run.splits.items()},
     }
     (folder / "splits.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
@@ -130,7 +148,12 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
             target.replace(old / "run")
-            partial.replace(target)
+            try:
+                partial.replace(target)
+            except OSError:
+                (old / "run").replace(target)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             partial.replace(target)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .datasets.dataset import Indices
 from .errors import DatasetError
+from .multilabel_splits import take_share
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
+#: Of images with several labels: the rarest may need another order of the images to be in every split.
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,43 @@ class Splits:
         return (("train", self.train), ("validation", self.validation), ("test", self.test))
 
 
-def make_splits(
-    targets: npt.NDArray[np.int32], labels: tuple[str, ...], given: Mapping[str, Indices], seed: int
-) -> Splits:
+def make_splits(targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mapping[str, Indices], seed: int) -> Splits:
     """Complete the splits that a data set brings.
 
     From each class the same share is taken, at least one picture: 20 % for test, then 10 % of the rest for
-    validation. Given splits stay as they are, but for what is taken out of training.
+    validation. Given splits stay as they are, but for what is taken out of training. Of pictures with several labels,
+    each label has about that share.
 
     Raises:
         DatasetError: a class has too few pictures to be in every split.
     """
     rng = np.random.default_rng(seed)
+    for _ in range(_ATTEMPTS if targets.ndim == 2 else 1):
+        splits = _complete(targets, labels, given, rng)
+        absent = [
+            (name, target)
+            for name, indices in splits.items()
+            for target in np.flatnonzero(_counts(targets, indices, len(labels)) == 0)
+        ]
+        if not absent:
+            return splits
+    name, target = absent[0]
+    what = "class" if targets.ndim == 1 else "label"
+    raise DatasetError(
+        f"{what} {labels[target]!r} has no usable image in the {name} split, and "
+        f"{_counts(targets, np.arange(len(targets)), len(labels))[target]} in all; every split needs one"
+    )
+
+
+def _counts(targets: npt.NDArray[Any], indices: Indices, labels: int) -> npt.NDArray[np.int64]:
+    """Pictures of each label in a split."""
+    chosen = targets[indices]
+    return np.bincount(chosen, minlength=labels) if targets.ndim == 1 else chosen.sum(axis=0, dtype=np.int64)
+
+
+def _complete(
+    targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mapping[str, Indices], rng: np.random.Generator
+) -> Splits:
     train = given.get("train", np.arange(len(targets)))
     test = given.get("test")
     if test is None:
@@ -47,23 +76,20 @@ def make_splits(
     validation = given.get("validation")
     if validation is None:
         train, validation = _take(train, targets, labels, VALIDATION_SHARE, rng, "validation")
-    splits = Splits(train, validation, test)
-    for name, indices in splits.items():
-        counts = np.bincount(targets[indices], minlength=len(labels))
-        if not counts.all():
-            raise DatasetError(f"class {labels[int(counts.argmin())]!r} has no usable image in the {name} split")
-    return splits
+    return Splits(train, validation, test)
 
 
 def _take(
     pool: Indices,
-    targets: npt.NDArray[np.int32],
+    targets: npt.NDArray[Any],
     labels: tuple[str, ...],
     share: float,
     rng: np.random.Generator,
     what: str,
 ) -> tuple[Indices, Indices]:
     """(what stays, what is taken), both in ascending order."""
+    if targets.ndim == 2:
+        return take_share(pool, targets, share, rng)
     taken = []
     for target, label in enumerate(labels):
         members = rng.permutation(pool[targets[pool] == target])

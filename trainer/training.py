@@ -14,26 +14,29 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, ImageInput, Preprocessor, Provenance, __version__
+from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
+from runtime.contract import InputSpec
 
-from . import checkpoint, phases, precision
+from . import checkpoint, phases, precision, quantization_aware
 from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, DivergedError, EpochLog, EpochSetter
+from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import TrainingError
+from .errors import RunError, TrainingError
+from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .pretrained import scaled_for
+from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
+from .standardized import fold
+from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
-#: Pictures from which mean and standard deviation are measured.
-_SCALING_SAMPLE = 10_000
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
-_NOT_DECAYED = ("bias", "gamma", "beta")
+_NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class TrainedRun:
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
+        quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
     model: Any
@@ -57,6 +61,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    quantization_aware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Prepared:
     """All that a training, or a sweep over learning rates, begins with.
 
     Attributes:
-        loss: for `compile`; it suits the targets of the pipeline.
+        loss, metrics: for `compile`; they suit the targets of the pipeline.
     """
 
     splits: Splits
@@ -73,6 +78,7 @@ class Prepared:
     pipeline: Pipeline
     passes: Passes
     loss: Any
+    metrics: list[Any]
 
 
 def train(
@@ -80,8 +86,9 @@ def train(
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
-    The test split is used once, for the metrics of the best epoch by validation accuracy. Where Ctrl-C or a
-    loss that is no number ends the training after its first epoch, the best epoch so far is what is given.
+    The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
+    Where Ctrl-C or a loss that is no number ends the training after its first epoch, the best epoch so far is what is
+    given.
 
     Args:
         checkpoint_file: written after each epoch.
@@ -89,17 +96,20 @@ def train(
 
     Raises:
         DatasetError: the data set is too small to split.
-        RunError: the checkpoint is damaged, or of another training.
+        RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
+    if spec.quantization_aware:
+        quantization_aware.check(fold(model))
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
-    best = BestEpoch(spec.patience)
+    monitor = MONITORS[dataset.task]
+    best = BestEpoch(spec.patience, monitor)
     if past:
         _go_back(model, best, past)
-    log = EpochLog(len(passes), spec.epochs, past.history if past else [])
+    log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
 
     def save() -> None:
         if checkpoint_file:
@@ -108,11 +118,24 @@ def train(
     validation = prepared.pipeline.batches(prepared.splits.validation)
     stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     best.restore(model)
+    model = _plain(model, spec)
+    best_epoch, told = best.epoch, None
+    if spec.quantization_aware and stopped in ("", "early"):
+        tuned = _tune(model, prepared, spec, log, monitor)
+        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
+    metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
+    return TrainedRun(
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+    )
+
+
+def _plain(model: Any, spec: TrainingSpec) -> Any:
+    """The trained model in float32 and of layers that everybody has."""
     if precision.is_mixed(spec.mixed_precision):
         model = precision.with_policy(model, precision.PLAIN)
-    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
-    metrics = evaluate(scores, dataset.targets[prepared.splits.test], prepared.contract.labels)
-    return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
+    return fold(model)
 
 
 def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
@@ -122,19 +145,16 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
     contract = replace(contract, input=scaled_for(spec, contract.input))
-    model = build_model(spec, contract.input.shape, len(contract.labels))
+    labels, task = len(dataset.labels), dataset.task
+    model = build_model(spec, contract.input.shape, labels, task)
     if precision.is_mixed(spec.mixed_precision):
         model = precision.with_policy(model, precision.MIXED)
     phases.set_trainable(model, phases.plan(spec)[0])
-    targets: npt.NDArray[Any] = dataset.targets
-    loss = keras.losses.SparseCategoricalCrossentropy()
-    if spec.label_smoothing:
-        targets = np.eye(len(contract.labels), dtype=np.float32)[targets]
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=spec.label_smoothing)
+    targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
-    return Prepared(splits, contract, model, pipeline, passes, loss)
+    return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
 
 
 def _fit(
@@ -149,9 +169,11 @@ def _fit(
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
     stopped = ""
     try:
-        for phase in phases.left(phases.plan(spec), log.rows):
-            _fit_phase(phase, prepared, validation, spec, best, log, after_epoch, past)
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            callbacks = [EpochSetter(prepared.passes), best, log, after_epoch, ctrl_c]
+            for phase in phases.left(phases.plan(spec), log.rows):
+                _fit_phase(phase, prepared, validation, spec, best, log, callbacks, past)
+    except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
         stopped = "diverged"
@@ -166,6 +188,26 @@ def _fit(
     return stopped or ("early" if best.stopped_early else "")
 
 
+def _tune(model: Any, prepared: Prepared, spec: TrainingSpec, log: EpochLog, monitor: str) -> quantization_aware.Tuned:
+    """The phase that follows the ordinary training where it is asked for."""
+    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
+    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
+    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
+    material = quantization_aware.Material(
+        passes,
+        pipeline.batches(splits.validation),
+        pipeline.batches(chosen),
+        quantization_aware.input_range(prepared.contract.input),
+    )
+    rate = spec.learning_rate * quantization_aware.RATE_SHARE
+    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
+    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": prepared.metrics}
+    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
+    tuned = quantization_aware.fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), rows)
+    log.rows = rows.rows
+    return tuned
+
+
 def _fit_phase(
     phase: phases.Phase,
     prepared: Prepared,
@@ -173,7 +215,7 @@ def _fit_phase(
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
-    after_epoch: AfterEpoch,
+    callbacks: list[Any],
     past: checkpoint.Checkpoint | None,
 ) -> None:
     model, passes = prepared.model, prepared.passes
@@ -186,7 +228,7 @@ def _fit_phase(
         return
     phases.set_trainable(model, phase)
     optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
-    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
     model.optimizer.build(model.trainable_variables)
     if past and done:
         _assign(model.optimizer.variables, past.optimizer)
@@ -198,7 +240,7 @@ def _fit_phase(
         epochs=began + phase.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[EpochSetter(passes), best, log, after_epoch],
+        callbacks=callbacks,
     )
 
 
@@ -213,6 +255,7 @@ def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
+    _check_shapes(model.weights, past.best)
     _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
@@ -223,14 +266,30 @@ def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
 
 
 def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    _check_shapes(variables, values)
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
-    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split)."""
+def _check_shapes(variables: Any, values: checkpoint.Arrays) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise RunError(
+            "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
+        )
+
+
+def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
+    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split).
+
+    Raises:
+        TrainingError: pictures of several labels are to be balanced.
+    """
     if not balance:
         return np.ones(len(targets), np.float32)
+    if targets.ndim != 1:
+        raise TrainingError(
+            "--balance weighs an image by its one class, and multilabel images have several; leave it out"
+        )
     counts = np.bincount(targets[train])
     weights: npt.NDArray[np.float32] = (len(train) / (len(counts) * counts)).astype(np.float32)[targets]
     return weights
@@ -238,24 +297,20 @@ def picture_weights(targets: npt.NDArray[np.int32], train: Indices, balance: boo
 
 def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contract:
     """The contract of a model trained on this data set: its geometry, and the scaling measured on training pixels."""
-    sample = train_indices[:: max(1, len(train_indices) // _SCALING_SAMPLE)]
     return Contract(
         labels=dataset.labels,
-        input=_with_scaling(dataset.input, dataset.pixels[sample]),
+        task=dataset.task,
+        input=_scaled(dataset, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
 
 
-def _with_scaling(spec: ImageInput, pixels: npt.NDArray[np.uint8]) -> ImageInput:
-    """Scaling to about zero mean and unit variance.
-
-    The mean is rounded to a whole pixel and shared by the channels, as is the standard deviation. So a
-    quantized input can have the mean as its zero point and 1/std as its scale, and the device feeds the pixels
-    raw; and the zeros that "same" padding adds are the mean pixel.
-    """
-    mean = float(round(float(pixels.mean(dtype=np.float64))))
-    std = max(1.0, round(float(pixels.std(dtype=np.float64)), 2))
-    return replace(spec, mean=(mean,) * spec.channels, std=(std,) * spec.channels)
+def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
+    """The data set's input with the scaling that its training split asks for."""
+    spec = dataset.input
+    if isinstance(spec, FeaturesInput):
+        return standardised(spec, dataset.pixels[train_indices])
+    return measure_scaling(spec, dataset.pixels, train_indices)
 
 
 def _date(dataset: Dataset) -> str:

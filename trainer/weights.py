@@ -31,7 +31,7 @@ _TIMEOUT_S = 30
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, int, int]) -> None:
+def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, ...]) -> None:
     """Give a body the weights that `spec.weights` names.
 
     `imagenet` is downloaded by Keras into its cache. A file is a `.keras` of an earlier training here, or what
@@ -62,7 +62,7 @@ def _check_numbers(network: Any, spec: TrainingSpec) -> None:
             raise TrainingError(f"{spec.weights}: weights of {layer.name} are no numbers (NaN or infinite)")
 
 
-def _reference(body: Body, alpha: float, input_shape: tuple[int, int, int], weights: str | None) -> Any:
+def _reference(body: Body, alpha: float, input_shape: tuple[int, ...], weights: str | None) -> Any:
     """The network as keras.applications has it, to take colour pictures."""
     options: dict[str, Any] = {"alpha": alpha} if body.has_width else {}
     with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def _reference(body: Body, alpha: float, input_shape: tuple[int, int, int], weig
         return build(input_shape=input_shape, include_top=False, weights=weights, **options)
 
 
-def _downloaded(body: Body, spec: TrainingSpec, input_shape: tuple[int, int, int]) -> Any:
+def _downloaded(body: Body, spec: TrainingSpec, input_shape: tuple[int, ...]) -> Any:
     try:
         with _patient_network():
             return _reference(body, spec.alpha, (*input_shape[:2], 3), IMAGENET)

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import ImageInput
+from runtime.contract import InputSpec
 from runtime.quiet import held_stderr
 
 from ..calibration import representative_dataset
@@ -35,7 +36,7 @@ class Cost:
     lost: float
 
 
-def layer_costs(calibrated: bytes, pixels: npt.NDArray[np.uint8], spec: ImageInput) -> list[Cost]:
+def layer_costs(calibrated: bytes, pixels: npt.NDArray[Any], spec: InputSpec) -> list[Cost]:
     """The activations, the costliest first.
 
     The debugger's own figure, the error over the tensor's step, says nothing of a channel that is smaller than the
@@ -43,7 +44,7 @@ def layer_costs(calibrated: bytes, pixels: npt.NDArray[np.uint8], spec: ImageInp
 
     Args:
         calibrated: from `conversion.calibrate`.
-        pixels: uint8, shape (n, height, width, channels).
+        pixels: as in `calibration.Calibration`.
         spec: how they are scaled.
     """
     options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics={"lost": _lost})

@@ -14,6 +14,7 @@ from runtime.errors import ModelFileError, UsageError
 from runtime.files import shown
 
 if TYPE_CHECKING:
+    from runtime.features import FeaturesInput
     from runtime.prediction import Prediction
 
 
@@ -22,11 +23,13 @@ class Answering(NamedTuple):
 
     Attributes:
         labels: of its contract.
-        classify: an image, as `Classifier.classify` takes it, to predictions.
+        classify: an image or a vector, as `Classifier.classify` takes it, to predictions.
+        features: what it takes, where that are features; None where it takes images.
     """
 
     labels: tuple[str, ...]
     classify: Callable[[Any], list[Prediction]]
+    features: FeaturesInput | None
 
 
 def load(
@@ -61,7 +64,9 @@ def load(
         choose_labels(labels, allow or None, deny)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return Answering(labels, partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny))
+    spec = classifier.contract.input
+    classify = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
+    return Answering(labels, classify, spec if spec.kind == "features" else None)
 
 
 def default_model() -> str:

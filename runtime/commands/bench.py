@@ -12,11 +12,15 @@ import click
 from runtime.benchmark import combinations, example_picture, measure, recommend
 from runtime.command_line import Command, progress, with_options
 from runtime.commands.foreign_options import FOREIGN_OPTIONS, given
-from runtime.errors import ImageError
+from runtime.commands.model_options import vector
+from runtime.contract import Contract
+from runtime.errors import ImageError, UsageError
+from runtime.features import load_vector
 from runtime.files import read_regular_file
 from runtime.foreign.adoption import adopting
 from runtime.images import MAX_FILE_BYTES, load_pixels
 from runtime.model_file import read_model
+from runtime.options import Option
 
 _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "call", "p95", "p99", "images/s", "MB")
 
@@ -25,6 +29,7 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     cls=Command, example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite"
 )
 @click.option("--image", metavar="FILE", help="The picture to classify. [default: a JPEG of 640x480]")
+@with_options(Option(("--features",), "The readings to classify. [default: the means]", type=vector, metavar="N,N"))
 @click.option("--rounds", type=click.IntRange(1, 10**6), default=200, show_default=True, help="Calls of each kind.")
 @click.option(
     "--max-threads",
@@ -35,7 +40,15 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
 @with_options(*FOREIGN_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
-def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model: str, **known: Any) -> None:
+def bench(
+    image: str | None,
+    features: tuple[float, ...] | None,
+    rounds: int,
+    max_threads: int,
+    as_json: bool,
+    model: str,
+    **known: Any,
+) -> None:
     """Measure how fast MODEL answers here, with each interpreter installed and 1, 2, 4... threads.
 
     All times are milliseconds; call is one whole classification, median. They hold for this machine only.
@@ -43,14 +56,12 @@ def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model
     """
     known = given(known)
     # Refused here, in one line, rather than once for every combination.
-    spec = read_model(model, adopting(known)).contract.input
-    picture = example_picture() if image is None else read_regular_file(image, MAX_FILE_BYTES, ImageError)[0]
-    load_pixels(picture, spec)
+    sample = _sample(read_model(model, adopting(known)).contract, image, features)
     rows = []
     todo = list(combinations(max_threads))
     with progress(len(todo), "measuring") as bar:
         for library, threads in todo:
-            rows.append(measure(Path(model), picture, library, threads, rounds, known))
+            rows.append(measure(Path(model), sample, library, threads, rounds, known))
             bar.update(1)
     if as_json:
         click.echo(json.dumps({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)}))
@@ -58,6 +69,20 @@ def bench(image: str | None, rounds: int, max_threads: int, as_json: bool, model
         _print_table(rows)
     if all("error" in row for row in rows):
         click.get_current_context().exit(1)
+
+
+def _sample(contract: Contract, image: str | None, features: tuple[float, ...] | None) -> bytes:
+    """What to classify, as `measure` takes it."""
+    spec = contract.input
+    if spec.kind == "features":
+        if image is not None:
+            raise UsageError(f"--image is for models that take images, and this one takes {spec.describe()}.")
+        return json.dumps(load_vector(spec.mean if features is None else features, spec).tolist()).encode()
+    if features is not None:
+        raise UsageError("--features is for models that take features, and this one takes images.")
+    picture = example_picture() if image is None else read_regular_file(image, MAX_FILE_BYTES, ImageError)[0]
+    load_pixels(picture, spec)
+    return picture
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

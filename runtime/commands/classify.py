@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from runtime.commands.answering import load
 from runtime.commands.foreign_options import FOREIGN_OPTIONS
-from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
-from runtime.errors import ImageError, UsageError, describe
+from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS, vector
+from runtime.errors import FeaturesError, InputError, UsageError, describe
 from runtime.files import shown
 from runtime.options import DeclaredCommand, Option
 
 if TYPE_CHECKING:
+    from runtime.commands.answering import Answering
     from runtime.inputs import Input
     from runtime.prediction import Prediction
+    from runtime.readings import Reading
 
 #: From this many images on a bar is drawn, where somebody watches and the answers go elsewhere.
 _MANY = 20
 
-_Answer: TypeAlias = "list[Prediction] | ImageError"
+_Answer: TypeAlias = "list[Prediction] | InputError"
 _Printer: TypeAlias = "Callable[[str, _Answer], None]"
 
 
@@ -30,6 +32,7 @@ def classify(
     paths: tuple[str, ...],
     recursive: bool,
     from_file: str | None,
+    features: tuple[tuple[float, ...], ...],
     as_json: bool,
     as_csv: bool,
     **model: Any,
@@ -39,17 +42,27 @@ def classify(
     PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
     stop the rest: its error stands on its own line, and the exit status is 1 at the end.
 
+    Where the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows
+    on standard input, answered as they arrive; or they are given by --features.
+
     --labels to --task are for a model of someone else's, which does not say it itself.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other.")
-    if not paths and from_file is None:
+    if features and (paths or from_file is not None):
+        raise UsageError("--features gives the readings themselves; leave out PATH and --from-file.")
+    if not paths and from_file is None and not features:
         raise UsageError("Missing argument 'PATH...': name an image, a folder, or - for standard input.")
     from runtime.inputs import expand, read_list  # here: help and mistakes need neither numpy nor Pillow
 
-    inputs = list(expand((*paths, *(read_list(from_file) if from_file is not None else ())), recursive=recursive))
+    names = (*paths, *(read_list(from_file) if from_file is not None else ()))
     answering = load(**model)
-    return 0 if _print_all(answering.classify, inputs, _printer(as_json, as_csv)) else 1
+    show = _printer(as_json, as_csv)
+    if answering.features is not None:
+        return 0 if _print_rows(answering, names, features, show) else 1
+    if features:
+        raise FeaturesError("--features: the model takes images; name files or a folder")
+    return 0 if _print_all(answering.classify, list(expand(names, recursive=recursive)), show) else 1
 
 
 COMMAND = DeclaredCommand(
@@ -61,6 +74,13 @@ COMMAND = DeclaredCommand(
         *FOREIGN_OPTIONS,
         Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
+        Option(
+            ("--features",),
+            "Readings, for a model that takes such; repeatable.",
+            type=vector,
+            multiple=True,
+            metavar="N,N",
+        ),
         Option(("--json",), "One JSON object a line, an image each.", name="as_json", type=bool, default=False),
         Option(("--csv",), "CSV with a header, a line for each answer.", name="as_csv", type=bool, default=False),
     ),
@@ -68,7 +88,8 @@ COMMAND = DeclaredCommand(
     metavar="PATH...",
     example="pocketlens classify --model int8.tflite shoe.jpg\n"
     "pocketlens classify --model int8.tflite --json photos/ | jq .predictions[0].label\n"
-    "libcamera-still -o - | pocketlens classify --min-score 0.6 -",
+    "libcamera-still -o - | pocketlens classify --min-score 0.6 -\n"
+    "pocketlens classify --model plant.tflite --features 0.31,21.5",
 )
 
 
@@ -85,16 +106,36 @@ def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence
     def answer(item: Input) -> _Answer:
         try:
             return classify_one(item.source())
-        except ImageError as error:
+        except InputError as error:
             return error
 
     good = True
     with _progress(len(inputs)) as bar:
         for item, found in zip(inputs, _answers(answer, inputs), strict=True):
             show(item.name, found)
-            good = good and not isinstance(found, ImageError)
+            good = good and not isinstance(found, InputError)
             if bar is not None:
                 bar.update(1)
+    return good
+
+
+def _print_rows(
+    answering: Answering, names: Sequence[str], features: Sequence[tuple[float, ...]], show: _Printer
+) -> bool:
+    """Classify vectors and print, each before the next is read; whether all were good."""
+    from runtime.readings import Reading, read_rows
+
+    spec = answering.features
+    assert spec is not None
+    rows: Iterable[Reading] = (Reading(",".join(f"{value:g}" for value in values), values) for values in features)
+    good = True
+    for row in rows if features else read_rows(names, spec):
+        found: _Answer
+        try:
+            found = answering.classify(row.vector(spec))
+        except FeaturesError as error:
+            found, good = error, False
+        show(row.name, found)
     return good
 
 
@@ -128,7 +169,7 @@ def _printer(as_json: bool, as_csv: bool) -> _Printer:
 
 
 def _print_text(name: str, found: _Answer) -> None:
-    if isinstance(found, ImageError):
+    if isinstance(found, InputError):
         _write(f"error: {describe(found)}", sys.stderr)
     else:
         _write(f"{shown(name)}: {'  '.join(f'{p.label} {p.score:.3f}' for p in found)}", sys.stdout)
@@ -138,7 +179,7 @@ def _print_json(name: str, found: _Answer) -> None:
     import json
 
     line: dict[str, Any] = {"path": name}
-    if isinstance(found, ImageError):
+    if isinstance(found, InputError):
         line["error"] = describe(found)
     else:
         line["predictions"] = [p.as_dict() for p in found]
@@ -147,7 +188,7 @@ def _print_json(name: str, found: _Answer) -> None:
 
 
 def _print_csv(name: str, found: _Answer) -> None:
-    if isinstance(found, ImageError):
+    if isinstance(found, InputError):
         _echo_csv(shown(name), "", "", "", describe(found))
     else:
         for p in found:

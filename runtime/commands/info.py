@@ -15,6 +15,8 @@ from runtime.inspection import inspect_model
 from runtime.model_file import read_model
 from runtime.quiet import held_stderr
 
+_SHOWN_FEATURES = 20
+
 
 @click.command(
     cls=Command,
@@ -67,8 +69,7 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         f"  task      {contract['task']}, {len(contract['labels'])} labels: {', '.join(contract['labels'][:20])}"
         + (", ..." if len(contract["labels"]) > 20 else "")
     )
-    yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
-    yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
+    yield from _feature_lines(spec) if spec["kind"] == "features" else _picture_lines(spec)
     confidence = contract.get("confidence")
     if confidence:
         yield f"  scores    temperature {confidence['temperature']:g}, {_threshold(confidence['threshold'])}"
@@ -82,6 +83,19 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         seed = made["seed"]
         yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {seed}"
         yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
+
+
+def _picture_lines(spec: dict[str, Any]) -> Iterator[str]:
+    yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
+    yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
+
+
+def _feature_lines(spec: dict[str, Any]) -> Iterator[str]:
+    for number, (name, mean, std) in enumerate(zip(spec["names"], spec["mean"], spec["std"], strict=True)):
+        if number == _SHOWN_FEATURES:
+            yield f"            and {len(spec['names']) - number} more"
+            return
+        yield f"  {'' if number else 'features':8}  {name}: (value - {mean:g}) / {std:g}"
 
 
 def _threshold(value: float) -> str:

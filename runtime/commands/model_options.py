@@ -6,6 +6,15 @@ from runtime.defaults import DEFAULT_TOP, MODEL_VARIABLE
 from runtime.interpreter import AUTO, LIBRARIES
 from runtime.options import Option
 
+
+def vector(text: str) -> tuple[float, ...]:
+    """Numbers between commas; raises ValueError."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not numbers between commas") from error
+
+
 #: Which model, and what runs it.
 MODEL_OPTIONS = (
     Option(

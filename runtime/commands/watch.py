@@ -14,7 +14,7 @@ from runtime.command_line import Command, with_options
 from runtime.commands.answering import load
 from runtime.commands.foreign_options import FOREIGN_OPTIONS
 from runtime.commands.model_options import ANSWER_OPTIONS, MODEL_OPTIONS
-from runtime.errors import ActionError, UsageError
+from runtime.errors import ActionError, ContractError, UsageError
 from runtime.files import shown
 from runtime.watch.arrivals import Folder
 from runtime.watch.journal import DEFAULT_NAME, Journal
@@ -77,6 +77,11 @@ def watch(
         raise UsageError(str(error)) from error
     with Service() as service:
         answering = load(**model)
+        if answering.features is not None:
+            raise ContractError(
+                f"the model takes {answering.features.describe()}, and watch answers images; pipe readings into "
+                "`pocketlens classify --model MODEL -`, a line each"
+            )
         place = Folder(folder, recursive)
         mover = Mover(move_to, answering.labels) if move_to is not None else None
         tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)

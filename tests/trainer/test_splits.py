@@ -53,3 +53,49 @@ def test_three_images_a_class_are_enough() -> None:
 def test_a_given_split_without_a_class_is_an_error() -> None:
     with pytest.raises(DatasetError, match="'b' has no usable image in the test split"):
         make_splits(targets(9, 9, 9), LABELS, {"train": np.arange(26), "test": np.array([0, 26])}, seed=0)
+
+
+def several(seed: int, count: int = 300) -> np.ndarray:
+    """Images of five labels, from frequent to rare, some of none; the rarest two mostly together."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((count, 5)) < [0.5, 0.3, 0.1, 0.0, 0.0]).astype(np.uint8)
+    targets[:4, 3] = 1
+    targets[1:4, 4] = 1
+    return targets
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_one_of_several_labels_is_in_every_split_in_its_share(seed: int) -> None:
+    targets, labels = several(seed), tuple("abcde")
+    splits = make_splits(targets, labels, {}, seed)
+    everything = np.concatenate([indices for _, indices in splits.items()])
+    assert sorted(everything) == list(range(len(targets)))
+    for _, indices in splits.items():
+        assert targets[indices].any(axis=0).all()
+    for split, share in ((splits.test, 0.2), (splits.validation, 0.08)):
+        assert len(split) == pytest.approx(share * len(targets), abs=4)
+        for column in range(3):
+            assert targets[split, column].sum() == pytest.approx(share * targets[:, column].sum(), abs=3)
+        none = ~targets.any(axis=1)
+        assert none[split].sum() == pytest.approx(share * none.sum(), abs=3)
+    again = make_splits(targets, labels, {}, seed)
+    np.testing.assert_array_equal(again.test, splits.test)
+    assert set(make_splits(targets, labels, {}, seed + 1).test) != set(splits.test)
+
+
+def test_a_label_that_cannot_be_in_every_split_is_refused() -> None:
+    targets = several(0)
+    targets[2:, 4] = 0
+    with pytest.raises(DatasetError, match=r"label 'e' has no usable image in the \w+ split, and 1 in all"):
+        make_splits(targets, tuple("abcde"), {}, 0)
+
+
+def test_given_splits_of_several_labels_stay() -> None:
+    targets = several(0)
+    given = {"train": np.arange(2, 300), "test": np.array([0, 1])}
+    with pytest.raises(DatasetError, match="in the test split"):
+        make_splits(targets, tuple("abcde"), given, 0)
+    targets[:2] = 1
+    splits = make_splits(targets, tuple("abcde"), given, 0)
+    assert splits.test.tolist() == [0, 1]
+    assert targets[splits.validation].any(axis=0).all()

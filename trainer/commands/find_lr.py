@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -45,10 +44,7 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     from ..plots import save_sweep
 
     found = sweep(spec, data, steps)
-    plot.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{plot.name}.partial-", dir=plot.absolute().parent) as folder:
-        save_sweep(Path(folder) / "lr.png", found)
-        (Path(folder) / "lr.png").replace(plot)
+    save_sweep(plot, found)
     if as_json:
         click.echo(json.dumps(found.as_dict() | {"plot": str(plot), "steps": len(found.rates)}))
         return

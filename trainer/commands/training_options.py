@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.contract import RESIZES
+from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
 from ..bodies import check_weight_files
@@ -24,6 +24,7 @@ from ..spec import (
     SIZES,
     TrainingSpec,
 )
+from .feature_options import for_features
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -64,9 +65,16 @@ def _fine_tune_layers(_context: click.Context, _parameter: click.Parameter, valu
 
 
 _OPTIONS = (
-    click.option("--dataset", required=True, metavar="NAME|DIR", help="digits, fashion-mnist, or a folder of images."),
+    click.option(
+        "--dataset",
+        required=True,
+        metavar="NAME|DIR|CSV",
+        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+    ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
+    click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),
+    click.option("--positive", metavar="NAME", help="Tell this class from all the rest: the task binary."),
     click.option("--image-size", callback=_image_size, metavar="N|HxW", help="Input size. [default: by data set]"),
     click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of the input. [default: by data set]"),
     click.option(
@@ -159,16 +167,22 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     """
     from ..datasets import Geometry, load_dataset
     from ..merging import merge_classes
+    from ..task_choice import choose_task
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")
+    task, positive = options.pop("task"), options.pop("positive")
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
     check_weight_files(given["weights"])
-    data = merge_classes(load_dataset(name, geometry, data_dir), merges)
+    data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.task == "multilabel" and given["label_smoothing"] is None:
+        given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    if data.input.kind == "features":
+        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

@@ -5,27 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DatasetError
-from . import digits, fashion_mnist, folder
+from . import digits, fashion_mnist, folder, multilabel, readings
+from .cache import CachePlace
 from .dataset import Dataset, Geometry
 
 __all__ = ["NAMES", "Dataset", "Geometry", "load_dataset"]
 
-NAMES = ("digits", "fashion-mnist")
+NAMES = ("digits", "fashion-mnist", "circles")
 
 
-def load_dataset(name: str, geometry: Geometry, data_dir: Path | None = None) -> Dataset:
-    """A data set by name, or the folder of that path.
+def load_dataset(
+    name: str, geometry: Geometry, data_dir: Path | None = None, cache: CachePlace | None = None
+) -> Dataset:
+    """A data set by name, or the folder or the CSV file of that path.
 
     Args:
         data_dir: where Fashion-MNIST's files lie.
+        cache: of a folder: where its decoded pictures are kept; a temporary file without it.
 
     Raises:
-        DatasetError: it is missing, damaged or too small, or `data_dir` is given for another data set.
+        DatasetError: it is missing, damaged or too small, or `data_dir` or `cache` is given for a data set
+            that has no use for it.
     """
+    if name in NAMES and cache is not None:
+        raise DatasetError(f"--cache is for a folder of images; {name} does not need it")
     if name == "fashion-mnist":
         return fashion_mnist.load(geometry, data_dir)
     if data_dir is not None:
         raise DatasetError(f"--data-dir is for fashion-mnist; {name} does not read it")
     if name == "digits":
         return digits.load(geometry)
-    return folder.load(Path(name), geometry)
+    if name == "circles":
+        return readings.load_circles()
+    if name.lower().endswith(".csv") and not Path(name).is_dir():
+        if readings.holds_readings(Path(name)):
+            return readings.load(Path(name))
+        return multilabel.load(Path(name), geometry, cache or "temporary")
+    return folder.load(Path(name), geometry, cache or "temporary")

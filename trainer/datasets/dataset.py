@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
 from runtime.command_line import progress
+from runtime.contract import InputSpec
+
+from .pixels import Pixels, ResizedPixels
+
+if TYPE_CHECKING:
+    from .readings import VectorSource
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+
+#: Bytes of pixels that are made ahead and held in memory.
+_MOST_AHEAD = 2**28
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,10 @@ class ArraySource:
         np.save(folder / "images.npy", self.images)
         return {"kind": "array", "file": "images.npy"}
 
+    def digest(self) -> str:
+        """SHA-256 of the pictures, in hex."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -70,40 +85,53 @@ class FileSource:
         """How `splits.json` describes the pictures; nothing is copied."""
         return {"kind": "files", "root": str(self.root), "paths": list(self.paths), "sha256": list(self.sha256)}
 
+    def digest(self) -> str:
+        """SHA-256 of the pictures' own, in hex."""
+        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, decoded.
+    """A data set.
 
     Attributes:
         name: for people and for the provenance.
         labels: class names, in the order of the targets.
-        input: the geometry that `pixels` has; its scaling is not yet decided.
-        pixels: uint8, shape (n, height, width, channels).
-        targets: int32, shape (n,): the class of each picture.
+        input: the geometry that `pixels` has, or the names of the features; its scaling is not yet decided.
+        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk. Of features float64,
+            shape (n, features).
+        targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
+            each label that it has.
         source: the pictures as they were before any resizing.
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
         left_out: one line for each file that could not be used.
         augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
         merged: the merges of classes that made it, as they were asked for.
+        task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
     """
 
     name: str
     labels: tuple[str, ...]
-    input: ImageInput
-    pixels: npt.NDArray[np.uint8]
-    targets: npt.NDArray[np.int32]
-    source: ArraySource | FileSource
+    input: InputSpec
+    pixels: Pixels
+    targets: npt.NDArray[Any]
+    source: ArraySource | FileSource | VectorSource
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
+    task: str = "multiclass"
 
 
-def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> npt.NDArray[np.uint8]:
-    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels)."""
+def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> Pixels:
+    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels).
+
+    Resized ahead where the result is small beside memory.
+    """
+    if images.shape[1:] != (spec.height, spec.width) and len(images) * math.prod(spec.shape) > _MOST_AHEAD:
+        return ResizedPixels(images, spec)
     pixels = np.empty((len(images), *spec.shape), np.uint8)
     with progress(len(images), "reading images") as bar:
         for row, image in zip(pixels, images, strict=True):

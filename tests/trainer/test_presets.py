@@ -1,0 +1,96 @@
+"""`--preset`: what is taken where a person said nothing; and the loss and the weights that follow from a spec."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.datasets import Geometry, load_dataset
+from trainer.errors import TrainingError
+from trainer.presets import complete
+from trainer.spec import TrainingSpec
+from trainer.training import picture_weights, prepare, train
+
+SUITS = ("shift", "flip")
+
+
+def test_the_presets() -> None:
+    fast = complete({"architecture": "cnn"}, "fast", 70_000, SUITS)
+    best = complete({"architecture": "cnn", "epochs": None}, "best", 70_000, SUITS)
+    assert fast.epochs < best.epochs
+    assert 0 < fast.label_smoothing <= best.label_smoothing
+    assert fast.augmentation == SUITS
+    assert best.augmentation == (*SUITS, "erase")
+    assert fast.optimizer == best.optimizer == "adamw"
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    given = {
+        "architecture": "cnn",
+        "epochs": 3,
+        "patience": 0,
+        "label_smoothing": 0.0,
+        "augmentation": (),
+        "learning_rate": None,
+    }
+    spec = complete(given, "best", 1000, SUITS)
+    assert (spec.epochs, spec.patience, spec.label_smoothing, spec.augmentation) == (3, 0, 0.0, ())
+    assert spec.learning_rate == TrainingSpec().learning_rate
+
+
+def test_dense_gets_neither_smoothing_nor_augmentation() -> None:
+    spec = complete({"architecture": "dense"}, "best", 1000, SUITS)
+    assert spec.label_smoothing == 0
+    assert spec.augmentation == ()
+
+
+def test_a_set_that_suits_nothing_is_not_erased_either() -> None:
+    assert complete({"architecture": "cnn"}, "best", 1000, ()).augmentation == ()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_label_smoothing_out_of_range_is_named(share: float) -> None:
+    with pytest.raises(TrainingError, match="label smoothing"):
+        complete({"architecture": "cnn", "label_smoothing": share}, "fast", 1000, ())
+
+
+def test_label_smoothing_chooses_the_loss() -> None:
+    data = load_dataset("digits", Geometry())
+    plain = prepare(TrainingSpec("dense"), data)
+    assert isinstance(plain.loss, keras.losses.SparseCategoricalCrossentropy)
+    assert plain.pipeline.targets.dtype == np.int32
+    assert plain.pipeline.targets.shape == (1797,)
+    smoothed = prepare(TrainingSpec("dense", label_smoothing=0.1), data)
+    assert isinstance(smoothed.loss, keras.losses.CategoricalCrossentropy)
+    assert smoothed.loss.label_smoothing == 0.1
+    assert smoothed.pipeline.targets.shape == (1797, 10)
+    np.testing.assert_array_equal(smoothed.pipeline.targets.argmax(axis=1), data.targets)
+
+
+def test_balanced_weights_let_each_class_count_the_same() -> None:
+    targets = np.array([0] * 8 + [1] * 2 + [0], np.int32)
+    train_split = np.arange(10)
+    weights = picture_weights(targets, train_split, balance=True)
+    assert weights.dtype == np.float32
+    assert weights[train_split][:8].sum() == pytest.approx(weights[train_split][8:].sum())
+    assert weights[train_split].sum() == pytest.approx(10)
+    np.testing.assert_array_equal(picture_weights(targets, train_split, balance=False), np.ones(11))
+
+
+def test_balance_finds_the_rare_class() -> None:
+    """Two blurred classes, one eighteen times as frequent: left alone, a network answers the frequent one."""
+    from trainer.datasets.dataset import ArraySource, Dataset
+
+    rng = np.random.default_rng(0)
+    counts = (1800, 100)
+    targets = np.repeat(np.arange(2, dtype=np.int32), counts)
+    images = np.clip(rng.normal(110 + 6 * targets[:, None, None], 50, (1900, 8, 8)), 0, 255).astype(np.uint8)
+    digits = load_dataset("digits", Geometry())
+    data = Dataset("blurred", ("often", "seldom"), digits.input, images[..., None], targets, ArraySource(images))
+    recalls = []
+    for balance in (False, True):
+        spec = TrainingSpec("dense", units=(4,), epochs=3, balance=balance, learning_rate=0.01, weight_decay=0.5)
+        # The figures of the last epoch: the best one is chosen by accuracy, which the frequent class makes.
+        recalls.append(train(spec, data).metrics.per_class["seldom"]["recall"])
+    assert recalls[1] > recalls[0] + 0.3

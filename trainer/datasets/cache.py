@@ -1,0 +1,219 @@
+"""Decoded pictures on disk, so that a picture is decoded once and not in every epoch.
+
+Two files a geometry, which several trainings may share: records of pixels, and for each of them a line of the index:
+whose it is and a checksum. A record is believed only if its checksum is right: one that was cut off, overwritten or
+never finished is as good as absent, and is written anew when its picture was decoded again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import struct
+import tempfile
+import threading
+import weakref
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+import numpy as np
+import numpy.typing as npt
+import PIL
+
+from runtime import ImageInput, __version__
+
+from ..errors import DatasetError
+
+#: Where decoded pictures are kept: a folder that outlives the training, a file that does not, or nowhere.
+CachePlace: TypeAlias = Path | Literal["temporary", "none"]
+
+#: SHA-256 of the picture's file; CRC-32 of that and the pixels; CRC-32 of both.
+_LINE = struct.Struct("<32sII")
+_FORMAT = 1
+#: What others on the disk are left with.
+_RESERVE = 2**28
+#: Up to so many bytes may lie in a file system that is memory itself.
+_SMALL = 2**26
+
+
+class PixelCache:
+    """Pictures by the SHA-256 of their files, all of one geometry; for use by several threads.
+
+    Args:
+        records, index: descriptors of the two files, open for reading and writing; the cache closes them.
+        spec: the geometry.
+        wanted: the pictures that will be asked for; of others nothing is kept in memory.
+    """
+
+    def __init__(self, records: int, index: int, spec: ImageInput, wanted: Collection[bytes]) -> None:
+        self._records, self._index = records, index
+        self._size = spec.height * spec.width * spec.channels
+        self._lock = threading.Lock()
+        self._is_closed = False
+        weakref.finalize(self, _close, records, index)
+        self._places = self._read_index(wanted)
+
+    def _read_index(self, wanted: Collection[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Of each wanted picture its record's number and checksum."""
+        found = {}
+        with os.fdopen(os.dup(self._index), "rb") as file:
+            file.seek(0)
+            for number, line in enumerate(iter(lambda: file.read(_LINE.size), b"")):
+                if len(line) < _LINE.size:
+                    break
+                digest, checksum, check = _LINE.unpack(line)
+                if check == zlib.crc32(line[:-4]) and digest in wanted:
+                    found[digest] = (number, checksum)
+        return found
+
+    @property
+    def record_size(self) -> int:
+        """Bytes that a picture takes."""
+        return self._size + _LINE.size
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._places
+
+    def read(self, digest: bytes, row: npt.NDArray[np.uint8]) -> bool:
+        """Put a picture into `row`, a contiguous array; False where it is not there, or damaged."""
+        number, checksum = self._places.get(digest, (-1, 0))
+        if number < 0:
+            return False
+        read = os.preadv(self._records, [row.data], number * self._size)
+        return read == self._size and zlib.crc32(row.data, zlib.crc32(digest)) == checksum
+
+    def write(self, digest: bytes, row: npt.NDArray[np.uint8]) -> None:
+        """Keep a picture. Where the disk takes no more, that is told once, and no more is kept."""
+        if self._is_closed:
+            return
+        checksum = zlib.crc32(row.data, zlib.crc32(digest))
+        head = digest + checksum.to_bytes(4, "little")
+        line = head + zlib.crc32(head).to_bytes(4, "little")
+        with self._lock:
+            try:
+                # Other trainings may write to the same files.
+                fcntl.flock(self._index, fcntl.LOCK_EX)
+                try:
+                    number = self._places.get(digest, (os.fstat(self._index).st_size // _LINE.size, 0))[0]
+                    _write_at(self._records, row.data.cast("B"), number * self._size)
+                    _write_at(self._index, memoryview(line), number * _LINE.size)
+                finally:
+                    fcntl.flock(self._index, fcntl.LOCK_UN)
+            except OSError as error:
+                self.close_for_writing(f"{error.strerror or error}")
+                return
+            self._places[digest] = (number, checksum)
+
+    def close_for_writing(self, reason: str) -> None:
+        """Take no more pictures, and say why, once."""
+        if not self._is_closed:
+            self._is_closed = True
+            click.echo(f"cache: {reason}; images that it lacks are decoded anew in each epoch", err=True)
+
+
+def open_cache(place: CachePlace, spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None:
+    """A cache for some pictures; None where there is to be none, or no room for a temporary one.
+
+    Args:
+        wanted: the SHA-256 of each picture's file.
+
+    Raises:
+        DatasetError: the folder that was named cannot be used.
+    """
+    if place == "none":
+        return None
+    if place == "temporary":
+        return _temporary(spec, wanted)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        base = place / f"pocketlens-{_key(spec)}"
+        records, index = (_open(base.with_suffix(suffix)) for suffix in (".pixels", ".index"))
+    except OSError as error:
+        raise DatasetError(
+            f"{place}: cannot hold decoded images: {error.strerror or error}; name another folder with --cache"
+        ) from error
+    cache = PixelCache(records, index, spec, wanted)
+    missing = sum(digest not in cache for digest in wanted)
+    lacking = _lacks_room(place, missing * cache.record_size)
+    if missing and lacking:
+        cache.close_for_writing(lacking)
+    return cache
+
+
+def _temporary(spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None:
+    needed = len(wanted) * (spec.height * spec.width * spec.channels + _LINE.size)
+    problems = []
+    # Where /tmp is memory, /var/tmp is a disk.
+    for folder in dict.fromkeys((Path(tempfile.gettempdir()), Path("/var/tmp"))):
+        if not os.access(folder, os.W_OK):
+            continue
+        if needed > _SMALL and _is_memory(folder):
+            problems.append(f"{folder} lies in memory")
+        elif lacking := _lacks_room(folder, needed):
+            problems.append(lacking)
+        else:
+            # Without names: gone with the process, however it ends.
+            files = [tempfile.TemporaryFile(dir=folder) for _ in range(2)]  # noqa: SIM115
+            records, index = (os.dup(file.fileno()) for file in files)
+            for file in files:
+                file.close()
+            return PixelCache(records, index, spec, wanted)
+    click.echo(
+        f"cache: {'; '.join(problems) or 'no temporary folder'}; images are decoded anew in each epoch, unless --cache "
+        "names a folder with room",
+        err=True,
+    )
+    return None
+
+
+def _key(spec: ImageInput) -> str:
+    """Names all that decides what becomes of a file's pixels, the decoder's version too."""
+    parts = (_FORMAT, *spec.shape, spec.colour, spec.resize, spec.filter, spec.background, __version__, PIL.__version__)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+
+
+def _open(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path.name} is not a regular file")
+    return handle
+
+
+def _close(*handles: int) -> None:
+    for handle in handles:
+        os.close(handle)
+
+
+def _write_at(handle: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(handle, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _lacks_room(folder: Path, needed: int) -> str:
+    """What to say where a folder's disk has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free - _RESERVE
+    if needed <= free:
+        return ""
+    return f"{folder} has room for {max(0, free) / 1e9:.1f} GB, and the images decoded take {needed / 1e9:.1f}"
+
+
+def _is_memory(folder: Path) -> bool:
+    """Whether a folder's files are kept in memory."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux: temporary folders are on disk
+        return False
+    device = folder.stat().st_dev
+    for mount in mounts:
+        _, point, kind, *_ = mount.split(" ")
+        if kind in ("tmpfs", "ramfs") and Path(point).exists() and Path(point).stat().st_dev == device:
+            return True
+    return False
