@@ -22,10 +22,9 @@ STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
 
-def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
-    """None for `auto`."""
+def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
     try:
-        return None if value == _AUTO else float(value)
+        return value if value is None or value == _AUTO else float(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
 
@@ -41,11 +40,9 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @training_options
 @click.option(
     "--learning-rate",
-    default="0.002",
-    show_default=True,
     callback=_learning_rate,
     metavar="RATE|auto",
-    help="At its highest; auto looks for one, as find-lr does.",
+    help="At its highest; auto looks for one, as find-lr does. [default: by architecture]",
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
 @click.option(
@@ -57,7 +54,9 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_json: bool, **options: Any) -> None:
+def train(
+    out: Path, learning_rate: float | str | None, resume: bool, force: bool, as_json: bool, **options: Any
+) -> None:
     """Train a classifier and write a run folder, whole or not at all.
 
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
@@ -68,10 +67,10 @@ def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_
 
     started = time.perf_counter()
     check_target(out, force, resume)
-    spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
+    spec, data = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
     from ..training import train as fit
 
-    if learning_rate is None:
+    if learning_rate == _AUTO:
         spec = _with_found_rate(spec, data)
     run = fit(spec, data, checkpoint_file=path_of(out), resume=resume)
     if run.stopped == "diverged":
@@ -124,10 +123,9 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         return
     if run.quantization_aware:
         click.echo(_gained(run.quantization_aware))
-    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test {told} ({len(run.splits.test)} images), "
+        f"{out}: test {run.metrics.told()} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )

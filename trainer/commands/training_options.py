@@ -69,7 +69,7 @@ _OPTIONS = (
         "--dataset",
         required=True,
         metavar="NAME|DIR|CSV",
-        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+        help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
     ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
@@ -179,10 +179,10 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.input.kind == "features":
+        given = for_features(given, preset, data, data.input)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
-    if data.input.kind == "features":
-        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data
