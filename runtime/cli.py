@@ -18,6 +18,7 @@ COMMANDS = {
     "find-lr": ("trainer.commands.find_lr:find_lr", "Look for a learning rate (workstation)."),
     "train": ("trainer.commands.train:train", "Train a classifier (workstation)."),
     "inspect": ("trainer.commands.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
+    "compare": ("trainer.commands.compare:compare", "Compare trained runs (workstation)."),
     "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
 }
 
