@@ -109,6 +109,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "settings": asdict(run.spec),
+            **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }

@@ -48,6 +48,8 @@ class TrainingSpec:
         epochs: passes over the training split.
         patience: passes without a better validation accuracy after which training stops; 0 for never.
         batch_size: pictures a step.
+        quantization_aware: train on afterwards with the rounding of an int8 file simulated.
+        quantization_aware_epochs: passes of that; 0 for a fifth of `epochs`, two at least.
         seed: of the splits, the initial weights, the order of the pictures, augmentation and dropout.
     """
 
@@ -71,6 +73,8 @@ class TrainingSpec:
     epochs: int = 10
     patience: int = 0
     batch_size: int = 64
+    quantization_aware: bool = False
+    quantization_aware_epochs: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -106,9 +110,12 @@ class TrainingSpec:
             raise TrainingError(f"weight decay {self.weight_decay}, expected a number from 0 to 1")
         if not 0 <= self.label_smoothing < 1:
             raise TrainingError(f"label smoothing {self.label_smoothing}, expected a number from 0 to below 1")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
+        least_of = {"epochs": 1, "batch_size": 1, "patience": 0, "quantization_aware_epochs": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
+        if self.quantization_aware_epochs and not self.quantization_aware:
+            raise TrainingError("quantization-aware epochs are for --quantization-aware; give both")
 
     def _check_body(self) -> None:
         body = BODIES.get(self.architecture)

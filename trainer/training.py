@@ -17,7 +17,7 @@ import tensorflow as tf
 from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
 from runtime.contract import InputSpec
 
-from . import checkpoint, phases, precision
+from . import checkpoint, phases, precision, quantization_aware
 from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
@@ -31,6 +31,7 @@ from .raw_input import with_raw_input
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
+from .standardized import fold
 from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
@@ -49,6 +50,7 @@ class TrainedRun:
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
+        quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
     model: Any
@@ -60,6 +62,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    quantization_aware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def train(
     """
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
+    if spec.quantization_aware:
+        quantization_aware.check(fold(model))
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
     monitor = MONITORS[dataset.task]
@@ -114,11 +119,24 @@ def train(
     validation = prepared.pipeline.batches(prepared.splits.validation)
     stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     best.restore(model)
-    if precision.is_mixed(spec.mixed_precision):
-        model = precision.with_policy(model, precision.PLAIN)
+    model = _plain(model, spec)
+    best_epoch, told = best.epoch, None
+    if spec.quantization_aware and stopped in ("", "early"):
+        tuned = _tune(model, prepared, spec, log, monitor)
+        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
-    return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
+    return TrainedRun(
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+    )
+
+
+def _plain(model: Any, spec: TrainingSpec) -> Any:
+    """The trained model in float32 and of layers that everybody has."""
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.PLAIN)
+    return fold(model)
 
 
 def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
@@ -171,6 +189,26 @@ def _fit(
             else "interrupted before the first epoch ended: there is nothing to keep"
         )
     return stopped or ("early" if best.stopped_early else "")
+
+
+def _tune(model: Any, prepared: Prepared, spec: TrainingSpec, log: EpochLog, monitor: str) -> quantization_aware.Tuned:
+    """The phase that follows the ordinary training where it is asked for."""
+    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
+    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
+    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
+    material = quantization_aware.Material(
+        passes,
+        pipeline.batches(splits.validation),
+        pipeline.batches(chosen),
+        quantization_aware.input_range(prepared.contract.input),
+    )
+    rate = spec.learning_rate * quantization_aware.RATE_SHARE
+    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
+    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": prepared.metrics}
+    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
+    tuned = quantization_aware.fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), rows)
+    log.rows = rows.rows
+    return tuned
 
 
 def _fit_phase(

@@ -48,6 +48,12 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
     help="At its highest; auto looks for one, as find-lr does.",
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
+@click.option(
+    "--quantization-aware", is_flag=True, help="Train on with int8 simulated, for networks that lose too much by it."
+)
+@click.option(
+    "--quantization-aware-epochs", type=click.IntRange(min=1), help="Epochs of that. [default: a fifth of --epochs]"
+)
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -111,10 +117,13 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
             "stopped": run.stopped,
             "learning_rate": run.spec.learning_rate,
             "parameters": run.model.count_params(),
+            "quantization_aware": run.quantization_aware,
             "seconds": round(seconds, 1),
         }
         click.echo(json.dumps(result))
         return
+    if run.quantization_aware:
+        click.echo(_gained(run.quantization_aware))
     told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
@@ -122,3 +131,14 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )
+
+
+def _gained(figures: dict[str, Any]) -> str:
+    """What the quantization-aware phase brought, in one line."""
+    before, after = figures["validation_int8_before"], figures["validation_int8_after"]
+    float32 = f"simulated int8 on the validation split {before:.4f}"
+    ended = {"diverged": "; it diverged", "interrupted": "; it was interrupted"}.get(figures["stopped"], "")
+    if not figures["kept"]:
+        return f"quantization-aware: {float32}, and no epoch of {figures['epochs']} better: not kept{ended}"
+    trained = figures["validation_float32_before"]
+    return f"quantization-aware: {float32} before, {after:.4f} after (float32 {trained:.4f} before){ended}"
