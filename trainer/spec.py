@@ -44,6 +44,7 @@ class TrainingSpec:
         label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
         augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
         balance: weigh pictures so that each class counts the same.
+        normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
         epochs: passes over the training split.
         patience: passes without a better validation accuracy after which training stops; 0 for never.
         batch_size: pictures a step.
@@ -68,6 +69,7 @@ class TrainingSpec:
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()
     balance: bool = False
+    normalise: bool = True
     epochs: int = 10
     patience: int = 0
     batch_size: int = 64

@@ -27,6 +27,7 @@ from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .pretrained import scaled_for
+from .raw_input import with_raw_input
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
@@ -155,6 +156,8 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
     contract = replace(contract, input=scaled_for(spec, contract.input))
+    if not spec.normalise:
+        contract = with_raw_input(contract)
     labels, task = len(dataset.labels), dataset.task
     model = build_model(spec, contract.input.shape, labels, task)
     if precision.is_mixed(spec.mixed_precision):

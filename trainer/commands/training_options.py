@@ -156,6 +156,9 @@ _OPTIONS = (
         help=f"{','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
     ),
     click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
+    click.option(
+        "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
+    ),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
     click.option(
