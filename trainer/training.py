@@ -21,6 +21,7 @@ from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
+from .distribution import Distribution, as_on_one_device
 from .errors import RunError, TrainingError
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
@@ -76,7 +77,12 @@ class Prepared:
 
 
 def train(
-    spec: TrainingSpec, dataset: Dataset, *, checkpoint_file: Path | None = None, resume: bool = False
+    spec: TrainingSpec,
+    dataset: Dataset,
+    *,
+    checkpoint_file: Path | None = None,
+    resume: bool = False,
+    distribution: Distribution | None = None,
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
@@ -87,18 +93,32 @@ def train(
     Args:
         checkpoint_file: written after each epoch.
         resume: go on from it, if it is there, to what an undisturbed training would have given.
+        distribution: over which devices; without one, on one.
 
     Raises:
         DatasetError: the data set is too small to split.
         RunError: the checkpoint is damaged, of another training, or cannot be written.
-        TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
+        TrainingError: settings out of range; interrupted or diverged before the first epoch ended; a worker lost.
     """
+    distribution = distribution or Distribution()
+    with distribution.scope():
+        run = _train(spec, dataset, checkpoint_file, resume, distribution)
+    as_on_one_device(run.model)
+    return run
+
+
+def _train(
+    spec: TrainingSpec, dataset: Dataset, checkpoint_file: Path | None, resume: bool, distribution: Distribution
+) -> TrainedRun:
     prepared = prepare(spec, dataset)
     model, passes = prepared.model, prepared.passes
     model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=prepared.metrics)
     model.optimizer.build(model.trainable_variables)
+    distribution.adopt(model)
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
-    past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
+    if identity:
+        distribution.agree(identity)
+    past = _past(checkpoint_file, identity, distribution) if checkpoint_file and resume else None
     monitor = MONITORS[dataset.task]
     best = BestEpoch(spec.patience, monitor)
     if past:
@@ -106,11 +126,12 @@ def train(
     log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
 
     def save() -> None:
-        if checkpoint_file:
+        if checkpoint_file and distribution.chief:
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(model, prepared.passes, validation, spec, best, log, AfterEpoch(save))
+    batches = distribution.batches(passes.batches)
+    stopped = _fit(model, batches, EpochSetter(passes), validation, spec, best, log, AfterEpoch(save))
     best.restore(model)
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
@@ -134,7 +155,8 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
 
 def _fit(
     model: Any,
-    passes: Passes,
+    batches: Any,
+    epoch_setter: EpochSetter,
     validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
@@ -150,13 +172,13 @@ def _fit(
         with CtrlC() as ctrl_c:
             # verbose=0: the log shows the time left to the end of the training, Keras only that of an epoch.
             model.fit(
-                passes.batches,
+                batches,
                 validation_data=validation,
                 initial_epoch=done,
                 epochs=spec.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[EpochSetter(passes), best, log, after_epoch, ctrl_c],
+                callbacks=[epoch_setter, best, log, after_epoch, ctrl_c],
             )
     except InterruptedTrainingError:
         stopped = "interrupted"
@@ -175,12 +197,18 @@ def _fit(
 
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
     model_values, optimizer_values = (
-        [np.asarray(variable.value) for variable in variables]
+        [np.asarray(variable.numpy()) for variable in variables]
         for variables in (model.variables, model.optimizer.variables)
     )
     return checkpoint.Checkpoint(
         model_values, optimizer_values, best.weights, best.epoch, best.accuracy, best.loss, log.rows
     )
+
+
+def _past(file: Path, identity: str, distribution: Distribution) -> checkpoint.Checkpoint | None:
+    """The chief's checkpoint, wherever the others run."""
+    content = distribution.from_chief(file.read_bytes() if distribution.chief and file.is_file() else b"")
+    return checkpoint.read(content, file, identity) if content else None
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:

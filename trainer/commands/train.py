@@ -11,6 +11,7 @@ import click
 
 from runtime.command_line import Command
 
+from ..cluster import MODES, is_chief
 from ..errors import TrainingError
 from .training_options import REQUIRES, settle, training_options
 
@@ -48,26 +49,48 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
     help="At its highest; auto looks for one, as find-lr does.",
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
+@click.option(
+    "--distribute",
+    type=click.Choice(MODES),
+    help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_json: bool, **options: Any) -> None:
+def train(
+    out: Path,
+    learning_rate: float | None,
+    distribute: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train a classifier and write a run folder, whole or not at all.
 
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
     to the same result as if nothing had happened.
+
+    --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
     from ..checkpoint import path_of
     from ..run import check_target, write_run
 
     started = time.perf_counter()
-    check_target(out, force, resume)
+    chief = is_chief(distribute)
+    if chief:
+        check_target(out, force, resume)
     spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
+    from ..distribution import distribute as distribution_over
     from ..training import train as fit
 
+    distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
     if learning_rate is None:
         spec = _with_found_rate(spec, data)
-    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume)
+    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
+    if not chief:
+        click.echo("done; worker 0 writes the run", err=True)
+        return
     if run.stopped == "diverged":
         _keep_last_good(run, out)
     write_run(run, out)
