@@ -70,9 +70,9 @@ def _draw(axes: Axes, plane: Plane, scores: npt.NDArray[np.float32]) -> None:
     shades[..., 3] = 0.1 + 0.4 * np.clip((best - 1 / classes) / (1 - 1 / classes), 0, 1)
     axes.pcolormesh(plane.across, plane.up, shades, shading="nearest", rasterized=True)
     for label in range(classes):
-        inside = (answers == label).astype(np.float64)
-        if 0 < inside.mean() < 1:
-            axes.contour(plane.across, plane.up, inside, levels=[0.5], colors="black", linewidths=0.8)
+        lead = scores[..., label] - np.delete(scores, label, axis=2).max(axis=2)
+        if lead.min() < 0 < lead.max():
+            axes.contour(plane.across, plane.up, lead, levels=[0], colors="black", linewidths=0.8)
         members = plane.vectors[plane.targets == label]
         axes.plot(*members.T, ".", color=colours[label], markersize=4, label=shorten(plane.labels[label]))
     axes.set_xlabel(shorten(plane.names[0]), parse_math=False)

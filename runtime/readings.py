@@ -123,7 +123,7 @@ def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
 def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
     """The place of each feature."""
     missing = [feature for feature in spec.names if feature not in header]
-    unknown = [cell for cell in header if cell not in (*spec.names, LABEL)]
+    unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL]
     twice = [cell for cell in header if header.count(cell) > 1]
     for what, found in (("no column", missing), ("unknown column", unknown), ("two columns", twice)):
         if found:

@@ -9,8 +9,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from .bodies import BODIES
 from .errors import TrainingError
 from .own_model import build_own
+from .pretrained import build_pretrained
 from .spec import OWN, TrainingSpec
 from .tasks import output_layer, outputs
 
@@ -37,12 +39,12 @@ _WIDTHS = {
 }
 
 
-def build_model(spec: TrainingSpec, input_shape: tuple[int, int, int], classes: int, task: str = "multiclass") -> Any:
+def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
     """An untrained Keras model from scaled pixels to probabilities.
 
     Args:
         spec: its architecture, and what belongs to it.
-        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`.
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body; or (features,).
         classes: labels of the data set.
         task: of the data set; see `tasks.output_layer`.
 
@@ -52,12 +54,16 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, int, int], classes: 
     """
     if spec.architecture == OWN:
         return build_own(str(spec.model_file), input_shape, outputs(classes, task), task)
+    if len(input_shape) == 1 and spec.architecture != "dense":
+        raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
+    if spec.architecture in BODIES:
+        return build_pretrained(spec, input_shape, output_layer(classes, task))
     if spec.architecture == "cnn":
         return _cnn(input_shape, output_layer(classes, task), _WIDTHS[spec.size])
     return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)
 
 
-def _dense(input_shape: tuple[int, int, int], output: Any, units: Sequence[int], activation: str) -> Any:
+def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], activation: str) -> Any:
     inputs = keras.Input(input_shape)
     x = layers.Flatten()(inputs)
     for width in units:
@@ -65,7 +71,7 @@ def _dense(input_shape: tuple[int, int, int], output: Any, units: Sequence[int],
     return keras.Model(inputs, output(x), name="dense")
 
 
-def _cnn(input_shape: tuple[int, int, int], output: Any, widths: _Widths) -> Any:
+def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
     """Convolutions, then residual blocks (K. He et al., arXiv:1512.03385) at the lowest resolution.
 
     The first convolution halves the picture where it has 16 rows or more: most of the work of a network lies

@@ -45,6 +45,15 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights: list[Any] = []
         self.stopped_early = False
         self._patience, self._monitored = patience, f"val_{monitor}"
+        self._since = 0
+
+    def begin_phase(self, after: int) -> None:
+        """Count patience anew, from the epoch after which a phase began."""
+        self._since, self.stopped_early = after, False
+
+    def is_worn_out(self, epochs: int) -> bool:
+        """Whether patience has ended after so many epochs."""
+        return bool(self._patience) and epochs - max(self.epoch, self._since) >= self._patience
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not math.isfinite((logs or {})["loss"]):
@@ -58,7 +67,7 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         if (accuracy, -loss) > (self.accuracy, -self.loss):
             weights = self.model.get_weights()
             self.epoch, self.accuracy, self.loss, self.weights = epoch + 1, accuracy, loss, weights
-        elif self._patience and epoch + 1 - self.epoch >= self._patience:
+        elif self.is_worn_out(epoch + 1):
             self.stopped_early = self.model.stop_training = True
 
     def restore(self, model: Any) -> None:
@@ -70,14 +79,17 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """A progress bar over all epochs with the time left, and one line an epoch.
 
     Attributes:
-        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds; and the other
-            metrics of the task.
+        rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase; and the
+            other metrics of the task.
+        phase: which one is trained; see `phases`.
     """
 
-    def __init__(self, steps: int, epochs: int, rows: list[dict[str, float]], monitor: str = "accuracy") -> None:
+    def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]], monitor: str = "accuracy") -> None:
         super().__init__()
         self._monitor, self._told = monitor, monitor.replace("_", " ")
         self.rows = list(rows)
+        self.phase = ""
+        self._open = False
         self._epochs = epochs
         self._bar = progress(steps * epochs, "training")
         self._done = steps * len(rows)
@@ -85,12 +97,15 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self._status = ""
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._bar.__enter__()
-        self._bar.update(self._done)
+        if not self._open:  # once, for all phases
+            self._bar.__enter__()
+            self._bar.update(self._done)
+            self._open = True
 
     def close(self) -> None:
         """End the bar, however the training ended."""
-        self._bar.__exit__(None, None, None)
+        if self._open:
+            self._bar.__exit__(None, None, None)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()
@@ -102,10 +117,11 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.update(1, f"epoch {epoch}/{self._epochs} {figures}{self._status}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row: dict[str, float] = {"epoch": epoch + 1}
+        row: dict[str, Any] = {"epoch": epoch + 1}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self._started, 2)
+        row["phase"] = self.phase
         self.rows.append(row)
         self._status = f" val {row[f'val_{self._monitor}']:.4f}"
         if not sys.stderr.isatty():  # the bar shows it where somebody watches

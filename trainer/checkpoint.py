@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from runtime import __version__
 
+from .bodies import weight_files
 from .datasets import Dataset
 from .errors import RunError
 from .spec import TrainingSpec
@@ -47,7 +48,7 @@ class Checkpoint:
     best_epoch: int
     best_accuracy: float
     best_loss: float
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
 
 def path_of(run: Path) -> Path:
@@ -56,13 +57,16 @@ def path_of(run: Path) -> Path:
 
 
 def identity(spec: TrainingSpec, dataset: Dataset) -> str:
-    """A digest of all that decides a training's result: settings, images, targets, a person's own code, versions."""
+    """A digest of all that decides a training's result: settings, images, targets, a person's own code and
+    weights, versions."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
     digest.update(f"{__version__} {importlib.metadata.version('keras')}".encode())
     digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())
     digest.update(dataset.source.digest().encode())
+    for path in weight_files(spec.weights):
+        digest.update(path.read_bytes())
     for array in (dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

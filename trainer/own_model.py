@@ -17,7 +17,7 @@ _FUNCTION = "build_model"
 _SAMPLES = 8
 
 
-def build_own(file: str, input_shape: tuple[int, int, int], classes: int, task: str = "multiclass") -> Any:
+def build_own(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
     """The model that `build_model` of a Python file gives, checked before the time of a training is spent on it.
 
     It takes float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and gives
@@ -71,7 +71,7 @@ def _check_kind(file: str, model: Any) -> None:
             )
 
 
-def _answers(file: str, model: Any, input_shape: tuple[int, int, int], classes: int) -> npt.NDArray[np.float32]:
+def _answers(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
     """What the model answers to a few samples, shape (samples, classes)."""
     samples = np.random.default_rng(0).standard_normal((_SAMPLES // 2, *input_shape)).astype(np.float32)
     # Each and its opposite: of a model that ends without an activation one of the two answers is below 0.

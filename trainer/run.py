@@ -8,6 +8,8 @@ history.csv     one row an epoch
 metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
 curves.png      loss and accuracy, or the task's own metric, over the epochs
 confusion.png   rows are the truth; of the task binary roc.png beside it; labels.png in its place of multilabel
+boundary.png    the decision boundary, where the input are two features
+vectors.npy     in place of images.npy: vectors of features, float64
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .boundary import write_boundary
 from .checkpoint import path_of
 from .errors import RunError
 from .plots import save_curves
@@ -106,12 +109,14 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "settings": asdict(run.spec),
+            **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
         save_task_pictures(folder, run.metrics, run.dataset.name)
+        write_boundary(run, folder)
 
 
 def _targets(dataset: Dataset) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,30 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Contract, Preprocessor, Provenance, __version__
+from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
+from runtime.contract import InputSpec
 
-from . import checkpoint
+from . import checkpoint, phases, precision, quantization_aware
 from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
 from .distribution import Distribution, as_on_one_device
 from .errors import RunError, TrainingError
+from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
+from .pretrained import scaled_for
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
+from .standardized import fold
 from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.
-_NOT_DECAYED = ("bias", "gamma", "beta")
+_NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,24 @@ class TrainedRun:
     """What a training gives; `run.write_run` makes a folder of it.
 
     Attributes:
-        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: whose weights the model has, counted from 1.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+        best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
         stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
             `""` where it did not.
+        quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
     model: Any
     contract: Contract
     dataset: Dataset
     splits: Splits
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    quantization_aware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Prepared:
 
     Attributes:
         loss, metrics: for `compile`; they suit the targets of the pipeline.
+        distribution: over which devices.
     """
 
     splits: Splits
@@ -74,6 +81,7 @@ class Prepared:
     passes: Passes
     loss: Any
     metrics: list[Any]
+    distribution: Distribution = field(default_factory=Distribution)
 
 
 def train(
@@ -110,11 +118,12 @@ def train(
 def _train(
     spec: TrainingSpec, dataset: Dataset, checkpoint_file: Path | None, resume: bool, distribution: Distribution
 ) -> TrainedRun:
-    prepared = prepare(spec, dataset)
+    if spec.quantization_aware and type(distribution) is not Distribution:
+        raise TrainingError("--quantization-aware trains on one device; leave --distribute out")
+    prepared = replace(prepare(spec, dataset), distribution=distribution)
     model, passes = prepared.model, prepared.passes
-    model.compile(optimizer=_optimizer(spec, len(passes) * spec.epochs), loss=prepared.loss, metrics=prepared.metrics)
-    model.optimizer.build(model.trainable_variables)
-    distribution.adopt(model)
+    if spec.quantization_aware:
+        quantization_aware.check(fold(model))
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
     if identity:
         distribution.agree(identity)
@@ -130,12 +139,26 @@ def _train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    batches = distribution.batches(passes.batches)
-    stopped = _fit(model, batches, EpochSetter(passes), validation, spec, best, log, AfterEpoch(save))
+    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
     best.restore(model)
+    model = _plain(model, spec)
+    best_epoch, told = best.epoch, None
+    if spec.quantization_aware and stopped in ("", "early"):
+        tuned = _tune(model, prepared, spec, log, monitor)
+        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
     scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
-    return TrainedRun(model, prepared.contract, dataset, prepared.splits, log.rows, best.epoch, metrics, spec, stopped)
+    return TrainedRun(
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+    )
+
+
+def _plain(model: Any, spec: TrainingSpec) -> Any:
+    """The trained model in float32 and of layers that everybody has."""
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.PLAIN)
+    return fold(model)
 
 
 def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
@@ -144,42 +167,37 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
+    contract = replace(contract, input=scaled_for(spec, contract.input))
     labels, task = len(dataset.labels), dataset.task
-    model = build_model(spec, contract.image_input.shape, labels, task)
+    model = build_model(spec, contract.input.shape, labels, task)
+    if precision.is_mixed(spec.mixed_precision):
+        model = precision.with_policy(model, precision.MIXED)
+    phases.set_trainable(model, phases.plan(spec)[0])
     targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
+    if spec.steps_per_epoch:
+        passes.batches = passes.batches.take(spec.steps_per_epoch)
     return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
 
 
 def _fit(
-    model: Any,
-    batches: Any,
-    epoch_setter: EpochSetter,
+    prepared: Prepared,
     validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
     after_epoch: AfterEpoch,
+    past: checkpoint.Checkpoint | None,
 ) -> str:
     """Train to the end, or to what stops it; `TrainedRun.stopped`."""
-    done = len(log.rows)
-    if spec.patience and done and done - best.epoch >= spec.patience:
-        return "early"  # as the stopped training had found, before it was killed
     stopped = ""
     try:
         with CtrlC() as ctrl_c:
-            # verbose=0: the log shows the time left to the end of the training, Keras only that of an epoch.
-            model.fit(
-                batches,
-                validation_data=validation,
-                initial_epoch=done,
-                epochs=spec.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[epoch_setter, best, log, after_epoch, ctrl_c],
-            )
+            callbacks = [EpochSetter(prepared.passes), best, log, after_epoch, ctrl_c]
+            for phase in phases.left(phases.plan(spec), log.rows):
+                _fit_phase(phase, prepared, validation, spec, best, log, callbacks, past)
     except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
@@ -193,6 +211,63 @@ def _fit(
             else "interrupted before the first epoch ended: there is nothing to keep"
         )
     return stopped or ("early" if best.stopped_early else "")
+
+
+def _tune(model: Any, prepared: Prepared, spec: TrainingSpec, log: EpochLog, monitor: str) -> quantization_aware.Tuned:
+    """The phase that follows the ordinary training where it is asked for."""
+    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
+    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
+    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
+    material = quantization_aware.Material(
+        passes,
+        pipeline.batches(splits.validation),
+        pipeline.batches(chosen),
+        quantization_aware.input_range(prepared.contract.input),
+    )
+    rate = spec.learning_rate * quantization_aware.RATE_SHARE
+    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
+    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": prepared.metrics}
+    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
+    tuned = quantization_aware.fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), rows)
+    log.rows = rows.rows
+    return tuned
+
+
+def _fit_phase(
+    phase: phases.Phase,
+    prepared: Prepared,
+    validation: Any,
+    spec: TrainingSpec,
+    best: BestEpoch,
+    log: EpochLog,
+    callbacks: list[Any],
+    past: checkpoint.Checkpoint | None,
+) -> None:
+    model, passes = prepared.model, prepared.passes
+    done = sum(row["phase"] == phase.name for row in log.rows)
+    began = len(log.rows) - done
+    log.phase = phase.name
+    best.begin_phase(began)
+    if done and best.is_worn_out(len(log.rows)):
+        best.stopped_early = True  # as the stopped training had found, before it was killed
+        return
+    phases.set_trainable(model, phase)
+    optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
+    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
+    model.optimizer.build(model.trainable_variables)
+    prepared.distribution.adopt(model)
+    if past and done:
+        _assign(model.optimizer.variables, past.optimizer)
+    # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
+    model.fit(
+        prepared.distribution.batches(passes.batches),
+        validation_data=validation,
+        initial_epoch=len(log.rows),
+        epochs=began + phase.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
 
 
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
@@ -212,21 +287,27 @@ def _past(file: Path, identity: str, distribution: Distribution) -> checkpoint.C
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
-    pairs = ((model.variables, past.model), (model.optimizer.variables, past.optimizer), (model.weights, past.best))
-    for variables, values in pairs:
-        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-            raise RunError(
-                "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
-            )
-    for variables, values in pairs[:2]:
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+    _check_shapes(model.weights, past.best)
+    _assign(model.variables, past.model)
     best.epoch, best.accuracy, best.loss, best.weights = (
         past.best_epoch,
         past.best_accuracy,
         past.best_loss,
         past.best,
     )
+
+
+def _assign(variables: Any, values: checkpoint.Arrays) -> None:
+    _check_shapes(variables, values)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _check_shapes(variables: Any, values: checkpoint.Arrays) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise RunError(
+            "the checkpoint's model has other variables than this one; start anew with --force, without --resume"
+        )
 
 
 def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
@@ -251,9 +332,17 @@ def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contra
     return Contract(
         labels=dataset.labels,
         task=dataset.task,
-        input=measure_scaling(dataset.input, dataset.pixels, train_indices),
+        input=_scaled(dataset, train_indices),
         provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
     )
+
+
+def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
+    """The data set's input with the scaling that its training split asks for."""
+    spec = dataset.input
+    if isinstance(spec, FeaturesInput):
+        return standardised(spec, dataset.pixels[train_indices])
+    return measure_scaling(spec, dataset.pixels, train_indices)
 
 
 def _date(dataset: Dataset) -> str:
@@ -285,4 +374,6 @@ def make_optimizer(spec: TrainingSpec, learning_rate: Any) -> Any:
     optimizer = keras.optimizers.get({"class_name": spec.optimizer, "config": config})
     if spec.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if precision.is_mixed(spec.mixed_precision):
+        return precision.scaled(optimizer)
     return optimizer

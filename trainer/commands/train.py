@@ -48,11 +48,20 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
     metavar="RATE|auto",
     help="At its highest; auto looks for one, as find-lr does.",
 )
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
+)
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
 @click.option(
     "--distribute",
     type=click.Choice(MODES),
     help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
+)
+@click.option(
+    "--quantization-aware", is_flag=True, help="Train on with int8 simulated, for networks that lose too much by it."
+)
+@click.option(
+    "--quantization-aware-epochs", type=click.IntRange(min=1), help="Epochs of that. [default: a fifth of --epochs]"
 )
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
@@ -60,6 +69,7 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 def train(
     out: Path,
     learning_rate: float | None,
+    minutes: float | None,
     distribute: str | None,
     resume: bool,
     force: bool,
@@ -77,6 +87,8 @@ def train(
     from ..run import check_target, write_run
 
     started = time.perf_counter()
+    if minutes is not None:
+        _check_minutes(options["epochs"], distribute, resume)
     chief = is_chief(distribute)
     if chief:
         check_target(out, force, resume)
@@ -87,6 +99,8 @@ def train(
     distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
     if learning_rate is None:
         spec = _with_found_rate(spec, data)
+    if minutes is not None:
+        spec = _fitted(spec, data, minutes, options["patience"])
     run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
     if not chief:
         click.echo("done; worker 0 writes the run", err=True)
@@ -109,6 +123,26 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
     found = sweep(spec, data)
     click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
     return replace(spec, learning_rate=found.suggestion)
+
+
+def _check_minutes(epochs: int | None, distribute: str | None, resume: bool) -> None:
+    if epochs is not None:
+        raise click.UsageError("--minutes chooses the epochs; leave --epochs or --minutes out")
+    if resume:
+        raise click.UsageError("--minutes would measure anew; --resume wants the --epochs that the stopped one told")
+    if distribute is not None:
+        raise click.UsageError("--minutes measures on one device; give --epochs with --distribute")
+
+
+def _fitted(spec: Any, data: Any, minutes: float, patience: int | None) -> Any:
+    from dataclasses import replace
+
+    from ..budget import fit_into
+    from ..presets import default_patience
+
+    fitted = fit_into(spec, data, 60 * minutes)
+    click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
+    return fitted if patience is not None else replace(fitted, patience=default_patience(fitted.epochs))
 
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
@@ -134,10 +168,13 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
             "stopped": run.stopped,
             "learning_rate": run.spec.learning_rate,
             "parameters": run.model.count_params(),
+            "quantization_aware": run.quantization_aware,
             "seconds": round(seconds, 1),
         }
         click.echo(json.dumps(result))
         return
+    if run.quantization_aware:
+        click.echo(_gained(run.quantization_aware))
     told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
@@ -145,3 +182,14 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )
+
+
+def _gained(figures: dict[str, Any]) -> str:
+    """What the quantization-aware phase brought, in one line."""
+    before, after = figures["validation_int8_before"], figures["validation_int8_after"]
+    float32 = f"simulated int8 on the validation split {before:.4f}"
+    ended = {"diverged": "; it diverged", "interrupted": "; it was interrupted"}.get(figures["stopped"], "")
+    if not figures["kept"]:
+        return f"quantization-aware: {float32}, and no epoch of {figures['epochs']} better: not kept{ended}"
+    trained = figures["validation_float32_before"]
+    return f"quantization-aware: {float32} before, {after:.4f} after (float32 {trained:.4f} before){ended}"

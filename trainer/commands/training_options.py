@@ -12,8 +12,19 @@ import click
 from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
+from ..bodies import check_weight_files
 from ..presets import PRESETS, complete
-from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+from ..spec import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    MIXED_PRECISIONS,
+    OPTIMIZERS,
+    OWN,
+    SIZES,
+    TrainingSpec,
+)
+from .feature_options import for_features
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -44,6 +55,13 @@ def _augmentation(_context: click.Context, _parameter: click.Parameter, value: s
         if kind not in AUGMENTATIONS:
             raise click.BadParameter(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
     return kinds
+
+
+def _fine_tune_layers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | float | None:
+    try:
+        return None if value is None else float(value) if "." in value else int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}, expected a number of layers, or a share as in 0.3") from error
 
 
 _OPTIONS = (
@@ -82,6 +100,31 @@ _OPTIONS = (
         help="Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
     ),
     click.option(
+        "--weights",
+        metavar="NAME|FILE|RUN",
+        help="What mobilenet_v2 and its like begin with: imagenet (downloaded), none, a file, or a run of the same "
+        "--arch. [default: imagenet]",
+    ),
+    click.option("--alpha", type=float, metavar="WIDTH", help="Of mobilenet_v2 and mobilenet_v3_small. [default: 1.0]"),
+    click.option(
+        "--head-epochs",
+        type=click.IntRange(min=0),
+        help="Of all epochs, those that leave such weights as they are. [default: a quarter]",
+    ),
+    click.option(
+        "--fine-tune-layers",
+        callback=_fine_tune_layers,
+        metavar="N|SHARE",
+        help="Topmost convolutions that are tuned then, a number or a share. [default: 0.3]",
+    ),
+    click.option(
+        "--mixed-precision",
+        type=click.Choice(MIXED_PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Train in float16; auto: on a GPU that is quick at it.",
+    ),
+    click.option(
         "--preset",
         type=click.Choice(tuple(PRESETS)),
         default="fast",
@@ -103,6 +146,7 @@ _OPTIONS = (
     click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
+    click.option("--steps-per-epoch", type=click.IntRange(min=1), help="End a pass early. [default: all images]"),
     click.option(
         "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random."
     ),
@@ -132,11 +176,14 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
+    check_weight_files(given["weights"])
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    if data.input.kind == "features":
+        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DatasetError
-from . import digits, fashion_mnist, folder, multilabel
+from . import digits, fashion_mnist, folder, multilabel, readings
 from .cache import CachePlace
 from .dataset import Dataset, Geometry
 
 __all__ = ["NAMES", "Dataset", "Geometry", "load_dataset"]
 
-NAMES = ("digits", "fashion-mnist")
+NAMES = ("digits", "fashion-mnist", "circles")
 
 
 def load_dataset(
@@ -35,6 +35,10 @@ def load_dataset(
         raise DatasetError(f"--data-dir is for fashion-mnist; {name} does not read it")
     if name == "digits":
         return digits.load(geometry)
+    if name == "circles":
+        return readings.load_circles()
     if name.lower().endswith(".csv") and not Path(name).is_dir():
+        if readings.holds_readings(Path(name)):
+            return readings.load(Path(name))
         return multilabel.load(Path(name), geometry, cache or "temporary")
     return folder.load(Path(name), geometry, cache or "temporary")

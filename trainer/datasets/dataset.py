@@ -7,15 +7,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
 from runtime.command_line import progress
+from runtime.contract import InputSpec
 
 from .pixels import Pixels, ResizedPixels
+
+if TYPE_CHECKING:
+    from .readings import VectorSource
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
@@ -93,8 +97,9 @@ class Dataset:
     Attributes:
         name: for people and for the provenance.
         labels: class names, in the order of the targets.
-        input: the geometry that `pixels` has; its scaling is not yet decided.
-        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk.
+        input: the geometry that `pixels` has, or the names of the features; its scaling is not yet decided.
+        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk. Of features float64,
+            shape (n, features).
         targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
             each label that it has.
         source: the pictures as they were before any resizing.
@@ -108,10 +113,10 @@ class Dataset:
 
     name: str
     labels: tuple[str, ...]
-    input: ImageInput
+    input: InputSpec
     pixels: Pixels
     targets: npt.NDArray[Any]
-    source: ArraySource | FileSource
+    source: ArraySource | FileSource | VectorSource
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()

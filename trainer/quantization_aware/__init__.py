@@ -1,0 +1,28 @@
+"""Fine-tuning for int8: batch normalization folded, the converter's rounding simulated, the weights trained on.
+
+tensorflow-model-optimization does not support Keras 3. What comes out is a plain Keras model, which the ordinary
+exporter quantizes after training: the simulation does what the converter will do (same scales, same zero points), so
+nothing but better weights needs to be handed on.
+"""
+
+from .fine_tuning import (
+    CALIBRATION_PICTURES,
+    RATE_SHARE,
+    Material,
+    Tuned,
+    check,
+    default_epochs,
+    fine_tune,
+    input_range,
+)
+
+__all__ = [
+    "CALIBRATION_PICTURES",
+    "RATE_SHARE",
+    "Material",
+    "Tuned",
+    "check",
+    "default_epochs",
+    "fine_tune",
+    "input_range",
+]
