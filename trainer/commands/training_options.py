@@ -161,6 +161,7 @@ _OPTIONS = (
     ),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
+    click.option("--steps-per-epoch", type=click.IntRange(min=1), help="End a pass early. [default: all images]"),
     click.option(
         "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random."
     ),
