@@ -74,7 +74,7 @@ _OPTIONS = (
         "--dataset",
         required=True,
         metavar="NAME|DIR|CSV",
-        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+        help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
     ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
     click.option(
@@ -156,8 +156,12 @@ _OPTIONS = (
         help=f"{','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
     ),
     click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
+    click.option(
+        "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
+    ),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
+    click.option("--steps-per-epoch", type=click.IntRange(min=1), help="End a pass early. [default: all images]"),
     click.option(
         "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random."
     ),
@@ -192,10 +196,10 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir, cache), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.input.kind == "features":
+        given = for_features(given, preset, data, data.input)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
-    if data.input.kind == "features":
-        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

@@ -36,12 +36,11 @@ def load_dataset(
         raise DatasetError(f"--data-dir is for fashion-mnist; {name} does not read it")
     if name == "digits":
         return digits.load(geometry)
-    if name == "circles":
-        return readings.load_circles()
-    if name.lower().endswith(".csv") and not Path(name).is_dir():
-        if readings.holds_readings(Path(name)):
-            if cache is not None:
-                raise DatasetError(_NO_CACHE.format(name))
-            return readings.load(Path(name))
+    is_csv = name.lower().endswith(".csv") and not Path(name).is_dir()
+    if name == "circles" or (is_csv and readings.holds_readings(Path(name))):
+        if geometry != Geometry() or cache is not None:
+            raise DatasetError(f"{name} holds features: --image-size, --colour, --resize and --cache are for images")
+        return readings.load_circles() if name == "circles" else readings.load(Path(name))
+    if is_csv:
         return multilabel.load(Path(name), geometry, cache or "temporary")
     return folder.load(Path(name), geometry, cache or "temporary")
