@@ -33,7 +33,7 @@ class _Taken(NamedTuple):
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """For each size and network: the pipeline must give more than the training takes, decoding or not."""
+    """For each size and network: the pipeline must give more than the training takes, by far: both share the processor."""
     for side in (96, 224):
         decoding, cached = (_passes(side, cache) for cache in ("none", "temporary"))
         for name, settings in NETWORKS.items():
@@ -53,8 +53,9 @@ def rows(rounds: int) -> Iterator[Row]:
             )
             figures = {f"{what} images/s": BATCH / value for what, value in seconds.items()}
             figures |= {f"{what} processor ms/image": 1e3 / BATCH * value for what, value in processor.items()}
-            slower = seconds["training step"] / max(seconds["decoding"], seconds["cached"])
-            yield Row(f"640x480 JPEGs, {side}x{side}, {name}", figures, slower, ">= 1 (pipeline / step)", slower >= 1)
+            # Decoding in each epoch is for those without a disk: shown, not judged.
+            ratio = seconds["training step"] / seconds["cached"]
+            yield Row(f"640x480 JPEGs, {side}x{side}, {name}", figures, ratio, ">= 2 (cached / step)", ratio >= 2)
 
 
 def _passes(side: int, cache: Any) -> Any:
@@ -83,11 +84,12 @@ def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as training has it
     spec = TrainingSpec(**settings)
-    batch = tf.data.Dataset.from_tensors(next(iter(passes.batches)))
-    model = build_model(spec, tuple(batch.element_spec[0].shape[1:]), 2)
+    # Of the pipeline's own signature: with another one Keras would trace the step again.
+    ready = passes.batches.take(1).cache().repeat(_BATCHES)
+    model = build_model(spec, tuple(ready.element_spec[0].shape[1:]), 2)
     model.compile(optimizer=make_optimizer(spec, 1e-4), loss="sparse_categorical_crossentropy")
-    model.fit(batch, shuffle=False, verbose=0)
-    return model, batch.repeat(_BATCHES)
+    model.fit(ready, shuffle=False, verbose=0)
+    return model, ready
 
 
 def _pass(passes: Any) -> _Taken:
