@@ -33,7 +33,7 @@ class _Taken(NamedTuple):
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """For each size and network: the pipeline must give more than the training takes, by far: both share the processor."""
+    """For each size and network: the pipeline must give far more than training takes, for both share the processor."""
     for side in (96, 224):
         decoding, cached = (_passes(side, cache) for cache in ("none", "temporary"))
         for name, settings in NETWORKS.items():
