@@ -25,7 +25,7 @@ def _plain(text: object) -> str:
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     made, kind = contract.provenance, "An image classifier" if contract.input.kind == "image" else "A classifier"
-    yield f"# Model card: {_plain(made.dataset or 'classifier')}"
+    yield f"# Model card: {_plain(made.dataset or kind.partition(' ')[2])}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
