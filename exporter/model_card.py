@@ -30,11 +30,7 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
         yield ""
-<<<<<<< ours
-    yield _purpose(contract, kind)
-=======
     yield _purpose(contract)
->>>>>>> theirs
     yield ""
     yield "## Input and output"
     yield ""
@@ -70,8 +66,6 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield from (f"\n- {_plain(line)}" for line in report["warnings"])
 
 
-<<<<<<< ours
-=======
 def _input(spec: InputSpec) -> str:
     if spec.kind == "features":
         columns = zip(spec.names, spec.mean, spec.std, strict=True)
@@ -86,7 +80,6 @@ def _input(spec: InputSpec) -> str:
     )
 
 
->>>>>>> theirs
 #: What a model answers with, by its task.
 _ANSWERS = {
     "multiclass": "The answer is a score for each class",
@@ -95,42 +88,17 @@ _ANSWERS = {
 }
 
 
-<<<<<<< ours
-def _purpose(contract: Contract, kind: str) -> str:
-    labels = ", ".join(map(_plain, contract.labels))
-    if contract.task == "multilabel":
-        return f"{kind} that names any number of {len(contract.labels)} labels: {labels}."
-    return f"{kind} for {len(contract.labels)} classes: {labels}."
-=======
 def _purpose(contract: Contract) -> str:
     what = "An image classifier" if contract.input.kind == "image" else "A classifier"
     labels = ", ".join(map(_plain, contract.labels))
     if contract.task == "multilabel":
         return f"{what} that names any number of {len(contract.labels)} labels: {labels}."
     return f"{what} for {len(contract.labels)} classes: {labels}."
->>>>>>> theirs
 
 
 def _of_classes(contract: Contract) -> tuple[str, str]:
     """The figure of each class, as people read it, and its key in the report."""
     return ("Average precision", "average_precision") if contract.task == "multilabel" else ("Recall", "recall")
-<<<<<<< ours
-
-
-def _input(spec: InputSpec) -> str:
-    if spec.kind == "features":
-        columns = zip(spec.names, spec.mean, spec.std, strict=True)
-        scaled = ", ".join(f"{_plain(name)} ({mean:g}, {std:g})" for name, mean, std in columns)
-        return (
-            f"A vector of {len(spec.names)} features, each scaled as (value - mean) / std; these are, with mean and "
-            f"std: {scaled}. Values far beyond the training data's are clipped by an 8-bit file."
-        )
-    return (
-        f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
-        f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}."
-    )
-=======
->>>>>>> theirs
 
 
 def _trust(report: Mapping[str, Any]) -> Iterator[str]:

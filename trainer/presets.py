@@ -53,6 +53,11 @@ def default_epochs(images: int, architecture: str, preset: str = "fast") -> int:
     return int(min(chosen.most_epochs, max(base, round(base * math.sqrt(_REFERENCE_IMAGES / images)))))
 
 
+def default_patience(epochs: int) -> int:
+    """Along a cosine the last third brings most: to wait less than a third would stop before it."""
+    return max(8, epochs // 3)
+
+
 def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, ...]) -> TrainingSpec:
     """A spec from what was asked for, and from the preset where nothing was (a value of None, or no key).
 
@@ -73,8 +78,7 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
     large = asked.get("size") in _LARGE or asked["architecture"] in BODIES
     defaults: dict[str, Any] = {
         "epochs": epochs,
-        # Along a cosine the last third brings most: to wait less than a third would stop before it.
-        "patience": max(8, epochs // 3),
+        "patience": default_patience(epochs),
         "label_smoothing": 0.0 if plain else chosen.label_smoothing,
         "augmentation": kinds + (("erase",) if chosen.erase and large and suits else ()),
         **({"learning_rate": _CNN_LEARNING_RATE} if asked["architecture"] == "cnn" else {}),

@@ -79,12 +79,12 @@ def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
 
 
 def was_interrupted(run: Path) -> bool:
-    """Whether the training of this run folder was interrupted, so that it may go on."""
+    """Whether the training of this run folder was interrupted, or missed a picture, so that it may go on."""
     try:
         metrics = json.loads((run / "metrics.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(metrics, dict) and metrics.get("stopped") == "interrupted"
+    return isinstance(metrics, dict) and metrics.get("stopped") in ("interrupted", "unreadable")
 
 
 def write_run(run: TrainedRun, target: Path) -> None:

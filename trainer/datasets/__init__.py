@@ -12,6 +12,7 @@ from .dataset import Dataset, Geometry
 __all__ = ["NAMES", "Dataset", "Geometry", "load_dataset"]
 
 NAMES = ("digits", "fashion-mnist", "circles")
+_NO_CACHE = "--cache is for image files; {} has none"
 
 
 def load_dataset(
@@ -21,14 +22,14 @@ def load_dataset(
 
     Args:
         data_dir: where Fashion-MNIST's files lie.
-        cache: of a folder: where its decoded pictures are kept; a temporary file without it.
+        cache: of image files: where they are kept decoded; a temporary file without it.
 
     Raises:
         DatasetError: it is missing, damaged or too small, or `data_dir` or `cache` is given for a data set
             that has no use for it.
     """
     if name in NAMES and cache is not None:
-        raise DatasetError(f"--cache is for a folder of images; {name} does not need it")
+        raise DatasetError(_NO_CACHE.format(name))
     if name == "fashion-mnist":
         return fashion_mnist.load(geometry, data_dir)
     if data_dir is not None:
