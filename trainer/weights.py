@@ -27,7 +27,7 @@ from .spec import TrainingSpec
 _MAX_CONFIG_BYTES = 2**26
 _TIMEOUT_S = 30
 #: What keras.applications' EfficientNet has as the variance of its normalization, where its weights are published
-#: ones: standard deviations of the channels in 0..1. It divides by their roots twice.
+#: ones: standard deviations of the channels in 0..1. It divides by their roots twice, here and in a layer after it.
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
@@ -167,12 +167,19 @@ def _transplant(reference: Any, network: Any, body: Body) -> None:
 
 
 def _expected(reference: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What the reference makes of a pixel before its first convolution: slope and offset, each of shape (3,)."""
+    """What the reference's first convolution is to see of a pixel: slope and offset, each of shape (3,)."""
+    slope, offset = np.ones(3), np.zeros(3)
+    rescalings, missing = 0, 1.0
     for layer in reference.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            rescalings += 1
+            slope, offset = slope * np.asarray(layer.scale), offset * np.asarray(layer.scale) + np.asarray(layer.offset)
         if isinstance(layer, keras.layers.Normalization):
             mean, variance = (np.asarray(w.value, np.float64) for w in (layer.adapt_mean, layer.adapt_variance))
             std = np.sqrt(np.maximum(variance, keras.config.epsilon()))
-            if np.allclose(variance, _IMAGENET_STD, atol=1e-4):
-                std = variance
-            return 1 / 255 / std, -mean / std
-    return np.full(3, 1 / 127.5), np.full(3, -1.0)
+            slope, offset = slope / std, (offset - mean) / std
+            # A layer that Keras adds only where it has fetched the weights itself.
+            missing = std if np.allclose(variance, _IMAGENET_STD, atol=1e-4) else missing
+    if not rescalings:  # MobileNetV2 leaves it to its caller
+        return np.full(3, 1 / 127.5), np.full(3, -1.0)
+    return (slope / missing, offset / missing) if rescalings == 1 else (slope, offset)

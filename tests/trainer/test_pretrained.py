@@ -235,6 +235,7 @@ def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyP
         ({"architecture": "mobilenet_v2", "alpha": float("nan"), "weights": "none"}, "from 0.1 to 2.0"),
         ({"architecture": "mobilenet_v2", "fine_tune_layers": 1.5}, "share"),
         ({"architecture": "mobilenet_v2", "head_epochs": -1}, "0 or more"),
+        ({"architecture": "mobilenet_v2", "normalise": False}, "--no-normalise"),
         ({"architecture": "mobilenet_v2", "mixed_precision": "maybe"}, "auto, on, off"),
     ],
 )
