@@ -7,10 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .plots import save_png, shorten
+from .plots import save_png
 
 #: Okabe and Ito's colours, told apart by the colour-blind too, and dashes and markers beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_LONGEST_NAME = 60
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -34,7 +35,7 @@ def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[d
         for one, metric in zip(axes, metrics, strict=True):
             epochs = [row["epoch"] for row in history]
             one.plot(epochs, [row[metric] for row in history], color=colour, linestyle=":", linewidth=1)
-            label = shorten(name, 60)
+            label = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"  # paths differ at their end
             values = [row[f"val_{metric}"] for row in history]
             one.plot(epochs, values, color=colour, marker=marker, markevery=(place % every, every), label=label)
     for one, metric in zip(axes, metrics, strict=True):

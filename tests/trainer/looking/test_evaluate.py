@@ -170,6 +170,7 @@ def test_answers_of_several_labels_are_right_as_a_whole() -> None:
     assert found.mistakes().tolist() == [1, 2]
     assert found.as_dict(2)["truth"] == "(none)"
     assert found.as_dict(2)["score"] == pytest.approx(0.6)
+    assert found.as_dict(0)["score"] == pytest.approx(0.8)
 
 
 def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
