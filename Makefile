@@ -25,7 +25,7 @@ SECONDS ?= 1800
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATASET   what to learn: digits (default), fashion-mnist, or a folder with a subfolder for each class"
 	@echo "  DATA_DIR  where Fashion-MNIST's files lie, if they are not to be downloaded"
@@ -56,8 +56,8 @@ proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the res
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
 	$(BIN)/python -m tests.bench
 
-bench-train: $(VENV)/dev.stamp ## Train our presets in the time of the lesson's network, on Fashion-MNIST
-	$(BIN)/python -m tests.bench.training $(if $(SEED),--seed "$(SEED)")
+bench-train: $(VENV)/dev.stamp ## Measure the trainer: the input pipeline beside the training step, memory, accuracy in the lesson's time
+	$(BIN)/python -m tests.bench.training
 
 fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
 	$(BIN)/python -m tests.fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"

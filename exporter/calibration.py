@@ -54,6 +54,8 @@ def prepare_calibration(run: Run, count: int, seed: int) -> Calibration:
 def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Indices of `count` training images, the classes as even as they can be; all of them where there are fewer.
 
+    An image of several labels stands for each of them.
+
     Raises:
         ExportError: the training split is empty.
     """
@@ -63,11 +65,21 @@ def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(train)
     # The first image of every class, then the second of every class, and so on; -1 is an image of no known class.
-    place = np.empty(len(shuffled), np.int64)
-    for target in range(-1, len(run.contract.labels)):
-        members = run.targets[shuffled] == target
-        place[members] = np.arange(members.sum())
+    place = np.full(len(shuffled), len(shuffled))
+    for members in _classes(run, shuffled):
+        place[members] = np.minimum(place[members], np.arange(members.sum()))
     return shuffled[np.argsort(place, kind="stable")][:count]
+
+
+def _classes(run: Run, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.bool_]]:
+    """Which of the images are of each class, those of none first."""
+    targets = run.targets[indices]
+    if targets.ndim == 2:
+        yield ~targets.any(axis=1)
+        yield from (targets == 1).T
+        return
+    for target in range(-1, len(run.contract.labels)):
+        yield targets == target
 
 
 def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

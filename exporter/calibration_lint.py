@@ -126,8 +126,9 @@ def _near(looks: _Looks, others: _Looks | None = None) -> int:
 def _figures(run: Run, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, Any]:
     pixels = np.stack([load_pixels(run.images[int(i)], run.contract.image_input) for i in kept])
     targets = run.targets[kept]
+    seen = np.flatnonzero(targets.any(axis=0)) if targets.ndim == 2 else np.unique(targets[targets >= 0])
     return {
-        "classes": len(set(targets[targets >= 0].tolist())) if (targets >= 0).any() else None,
+        "classes": len(seen) or None,
         "duplicates": len(kept) - len(set(looks.digests)),
         "near_duplicates": _near(looks),
         "pixels": {

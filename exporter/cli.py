@@ -50,7 +50,8 @@ _SHARE = click.FloatRange(0, 1)
     type=_SHARE,
     default=0.01,
     show_default=True,
-    help="Gate: accuracy that a file may lose against float32, 0 to 1: 0.01 is one percentage point.",
+    help="Gate: accuracy that a file may lose against float32, 0 to 1: 0.01 is one percentage point. Of binary ROC AUC "
+    "too; of several labels mean average precision, and F1.",
 )
 @click.option("--max-class-drop", type=_SHARE, help="Gate: recall that any one class may lose, 0 to 1.")
 @click.option("--min-agreement", type=_SHARE, help="Gate: share of test images answered as by float32, 0 to 1.")

@@ -13,7 +13,7 @@ from runtime import Confidence
 from runtime.prediction import score_floor, temper
 
 from .accuracy import Scored
-from .statistics import Answers
+from .statistics import DECISION, Answers
 
 Scores = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def fit_confidence(scored: Scored, name: str, task: str, false_accept_rate: floa
             threshold is fitted.
     """
     if task == "multilabel":
-        return Fitted(Confidence(), (f"{name}: no temperature: images of one class each cannot tell one of {task}",))
+        return _fit_labels(scored, name, false_accept_rate)
     plain, targets = scored.plain, scored.targets
     total = float(np.median(plain.sum(axis=1)))
     if plain.min() < -_SUM_TOLERANCE or abs(total - 1) > _SUM_TOLERANCE:
@@ -60,6 +60,29 @@ def fit_confidence(scored: Scored, name: str, task: str, false_accept_rate: floa
     threshold, note = fit_threshold(tempered, targets, false_accept_rate)
     notes = (*fitted.notes, *([f"{name}: {note}"] if note else []))
     return Fitted(fitted.confidence._replace(threshold=threshold), notes)
+
+
+def _fit_labels(scored: Scored, name: str, false_accept_rate: float | None) -> Fitted:
+    """The confidence of multilabel: each label of each picture is a question of its own, answered yes or no.
+
+    A label is given from a half on, which a temperature leaves where it is; or from where, of the labels that are not
+    on a picture, only the share asked for is given.
+    """
+    plain, targets = scored.plain, scored.targets
+    if plain.min() < -_SUM_TOLERANCE or plain.max() > 1 + _SUM_TOLERANCE:
+        reason = f"{name}: no temperature: its scores are no probabilities; let the model end with sigmoids"
+        return Fitted(Confidence(threshold=DECISION), (reason,))
+    floor = score_floor(scored.step, plain.shape[1])
+    yes_or_no = np.stack([1 - plain, plain], axis=-1)
+    temperature = fit_temperature(yes_or_no.reshape(-1, 2), targets.reshape(-1), floor)
+    if false_accept_rate is None:
+        return Fitted(Confidence(temperature, DECISION))
+    tempered = plain if temperature == 1 else temper(plain, temperature, floor, independent=True)
+    absent = tempered[targets == 0]
+    if not len(absent):
+        return Fitted(Confidence(temperature), (f"{name}: no threshold: every validation image has every label",))
+    threshold, note = least_threshold(absent, false_accept_rate, "absent labels of validation images")
+    return Fitted(Confidence(temperature, threshold), (f"{name}: {note}",) if note else ())
 
 
 def fit_temperature(scores: Scores, targets: Answers, floor: float) -> float:
@@ -127,15 +150,26 @@ def fit_threshold(scores: Scores, targets: Answers, rate: float) -> tuple[float,
 
     Source: V. Vovk, A. Gammerman, G. Shafer, Algorithmic learning in a random world, 2005 (split conformal).
     """
-    wrong = np.sort(scores.max(axis=1)[scores.argmax(axis=1) != targets])[::-1]
+    wrong = scores.max(axis=1)[scores.argmax(axis=1) != targets]
     if not len(wrong):
         return 0.0, "no threshold: no validation image is answered wrong"
+    return least_threshold(wrong, rate, "wrong answers to validation images")
+
+
+def least_threshold(scores: Scores, rate: float, what: str) -> tuple[float, str]:
+    """The least threshold that at most a share of the next scores of this kind reaches; as `fit_threshold`.
+
+    Args:
+        scores: shape (n,), of what should be rejected; n at least 1.
+        what: they are, in the plural, for notes.
+    """
+    wrong = np.sort(scores)[::-1]
     allowed = math.floor(rate * (len(wrong) + 1) + 1e-9) - 1
     note = ""
     if allowed < 0:
         needed = f"{math.ceil(1 / rate) - 1}" if rate else "more than any number of"
         note = (
-            f"the threshold rejects all {len(wrong)} wrong answers to validation images; a false-accept rate of "
+            f"the threshold rejects all {len(wrong)} {what}; a false-accept rate of "
             f"{rate:g} is sure only with {needed} of them"
         )
     if allowed >= len(wrong):

@@ -16,6 +16,7 @@ from runtime import load_pixels
 from .accuracy import Scored
 from .plots import png, shorten
 from .run import FileImages, Run
+from .statistics import DECISION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,17 +39,33 @@ class Tile:
 def disagreements(reference: Scored, scored: Scored) -> npt.NDArray[np.int64]:
     """Places in the split on which two models answer differently, the surest answers first.
 
-    How sure: the higher of the two models' highest scores; equal ones in the split's order.
+    How sure: the higher of the two models' highest scores; equal ones in the split's order. Of multilabel, the farthest
+    that the score of a label on which they differ is from a half.
     """
-    places = np.flatnonzero(reference.answers != scored.answers)
-    sure = np.maximum(reference.scores[places].max(axis=1), scored.scores[places].max(axis=1))
+    places = np.flatnonzero(~scored.same_as(reference.answers))
+    if scored.task == "multilabel":
+        differ = (scored.answers != reference.answers)[places]
+        sure = np.maximum(_farthest(reference, places, differ), _farthest(scored, places, differ))
+    else:
+        sure = np.maximum(reference.scores[places].max(axis=1), scored.scores[places].max(axis=1))
     return places[np.argsort(-sure, kind="stable")]
 
 
 def confident_mistakes(scored: Scored) -> npt.NDArray[np.int64]:
-    """Places in the split that are answered wrongly, the highest scores first."""
+    """Places in the split that are answered wrongly, the highest scores first; of multilabel as `disagreements`."""
     places = np.flatnonzero(~scored.right)
-    return places[np.argsort(-scored.scores[places].max(axis=1), kind="stable")]
+    if scored.task == "multilabel":
+        sure = _farthest(scored, places, (scored.answers != scored.targets)[places])
+    else:
+        sure = scored.scores[places].max(axis=1)
+    return places[np.argsort(-sure, kind="stable")]
+
+
+def _farthest(scored: Scored, places: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """How far the score of any label that counts is from a half, at most: shape (places,)."""
+    distance = np.where(counted, np.abs(scored.scores[places] - DECISION), 0)
+    farthest: npt.NDArray[np.float32] = distance.max(axis=1, initial=0)
+    return farthest
 
 
 def make_tiles(run: Run, places: npt.NDArray[np.int64], models: dict[str, Scored]) -> list[Tile]:
@@ -56,12 +73,20 @@ def make_tiles(run: Run, places: npt.NDArray[np.int64], models: dict[str, Scored
     labels, tiles = run.contract.labels, []
     for place in places[:MAX_TILES].tolist():
         index = int(run.splits["test"][place])
-        lines = [_name(run, index), f"truth: {shorten(labels[int(run.targets[index])], 16)}"]
+        lines = [_name(run, index), f"truth: {_told(run.targets[index], labels, 16)}"]
         for name, scored in models.items():
-            answer = int(scored.answers[place])
-            lines.append(f"{name}: {shorten(labels[answer], 12)} {scored.scores[place, answer]:.2f}")
+            answer = scored.answers[place]
+            score = "" if scored.task == "multilabel" else f" {scored.scores[place, int(answer)]:.2f}"
+            lines.append(f"{name}: {_told(answer, labels, 12)}{score}")
         tiles.append(Tile(_thumbnail(run, index), tuple(lines)))
     return tiles
+
+
+def _told(answer: npt.NDArray[np.int64], labels: Sequence[str], length: int) -> str:
+    """A class, or the labels that are there, as they fit below a picture."""
+    if not answer.ndim:
+        return shorten(labels[int(answer)], length)
+    return shorten(", ".join(labels[i] for i in np.flatnonzero(answer)) or "none", length + 6)
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> bytes:

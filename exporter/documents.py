@@ -14,6 +14,7 @@ from .measured import MeasuredModel
 from .publishing import DISAGREEMENTS
 from .report import write_json
 from .run import Run
+from .task_metrics import NAMES
 
 #: In the order of publishing: `report.json` last, since by it an export is known to be done.
 DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
@@ -34,8 +35,13 @@ def write_documents(
         boundary: the picture of decision boundaries, where there is one.
     """
     reference, *others = measured
+    metric = NAMES[report["metric"]]
     pictures = [
-        Picture("Size against accuracy", "Accuracy over the size of each file", plots.size_accuracy(report["models"]))
+        Picture(
+            f"Size against {metric}",
+            f"{metric[0].upper()}{metric[1:]} over the size of each file",
+            plots.size_accuracy(report["models"]),
+        )
     ]
     if boundary is not None:
         (staged / BOUNDARY).write_bytes(boundary)
@@ -73,25 +79,30 @@ def _of(count: int) -> str:
 def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterator[Picture]:
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
+    of_labels = run.contract.task == "multilabel"
+    figure = "average precision" if of_labels else "recall"
+    if not of_labels:
+        yield Picture(
+            section,
+            "Confusion of the classes, before and after quantization",
+            plots.confusion(before.confusion, after.confusion, labels, mode),
+        )
     yield Picture(
         section,
-        "Confusion of the classes, before and after quantization",
-        plots.confusion(before.confusion, after.confusion, labels, mode),
+        f"What each class's {figure} gained or lost",
+        plots.class_change(before.by_class(), after.by_class(), labels, mode, figure),
     )
+    subject = "a label with a given score is there" if of_labels else "an answer with a given score is right"
     yield Picture(
         section,
-        "What each class's recall gained or lost",
-        plots.class_change(before.recall, after.recall, labels, mode),
-    )
-    yield Picture(
-        section,
-        "Reliability: how often an answer with a given score is right; below the dotted line scores are too sure",
+        f"Reliability: how often {subject}; below the dotted line scores are too {'high' if of_labels else 'sure'}",
         plots.reliability_diagram(
             {
                 "float32": before.untempered,
                 mode: after.untempered,
                 f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
-            }
+            },
+            of_labels=of_labels,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ class Limits:
     """What is allowed; `None` where nothing is asked.
 
     Attributes:
-        max_drop: accuracy that may be lost against float32, 0 to 1.
-        max_class_drop: recall that any one class may lose against float32, 0 to 1.
-        min_agreement: share of test images on which it answers as float32 does, 0 to 1.
+        max_drop: accuracy that may be lost against float32, 0 to 1; of binary ROC AUC too, of multilabel mean average
+            precision, and F1.
+        max_class_drop: recall that any one class may lose against float32, 0 to 1; of multilabel average precision.
+        min_agreement: share of test images on which it answers as float32 does, 0 to 1; of multilabel, names the same
+            labels.
         max_bytes: size of the file.
         max_latency_ms: median of one call on this machine, decoding included.
     """
@@ -38,30 +40,36 @@ class Gate:
     """One gate and how a model fared at it.
 
     Attributes:
-        name: as in the command's option: "drop", "class-drop", "agreement", "bytes", "latency".
+        name: as in the command's option: "drop", "class-drop", "agreement", "bytes", "latency"; and "roc-auc-drop" and
+            "f1-drop", which the option of "drop" governs.
         value: what was found.
         limit: what was allowed.
         passed: whether it is within.
+        metric: what a drop is of, as people read it; "" for the other gates.
     """
 
     name: str
     value: float
     limit: float
     passed: bool
+    metric: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For `report.json`: a latency is left out, since it is never the same twice."""
         found = asdict(self)
         if self.name == "latency":
             del found["value"]
+        if not self.metric:
+            del found["metric"]
         return found
 
     def describe(self) -> str:
         """One clause for people, in the units of the options."""
         option = ("--min-" if self.name == "agreement" else "--max-") + self.name
         option += "-ms" if self.name == "latency" else ""
+        if self.metric:
+            return f"loses {100 * self.value:.2f} points of {self.metric}, --max-drop allows {100 * self.limit:.2f}"
         texts = {
-            "drop": f"loses {100 * self.value:.2f} points of accuracy, {option} allows {100 * self.limit:.2f}",
             "class-drop": f"one class loses {100 * self.value:.2f} points, {option} allows {100 * self.limit:.2f}",
             "agreement": f"answers as float32 on {self.value:.4f} of the images, {option} asks {self.limit:.4f}",
             "bytes": f"has {self.value:,.0f} bytes, {option} allows {self.limit:,.0f}",
@@ -71,20 +79,24 @@ class Gate:
 
 
 def check_gates(
-    limits: Limits, *, drop: float, class_drop: float, agreement: float, size: int, latency_ms: float
+    limits: Limits, *, drops: Mapping[str, float], class_drop: float, agreement: float, size: int, latency_ms: float
 ) -> tuple[Gate, ...]:
     """Every gate that is asked for.
 
     Args:
         limits: what is asked.
-        drop, class_drop, agreement: shares, against float32.
+        drops: of the task's metrics, by their names as people read them, the first of them the gate "drop"; a share.
+        class_drop, agreement: shares, against float32.
         size: bytes.
         latency_ms: median of one call.
     """
 
     def gates() -> Iterator[Gate]:
+        if limits.max_drop is not None:
+            for place, (metric, drop) in enumerate(drops.items()):
+                name = f"{metric.lower().replace(' ', '-')}-drop" if place else "drop"
+                yield Gate(name, drop, limits.max_drop, drop <= limits.max_drop + _HAIR, metric)
         for name, value, limit in (
-            ("drop", drop, limits.max_drop),
             ("class-drop", class_drop, limits.max_class_drop),
             ("bytes", size, limits.max_bytes),
             ("latency", latency_ms, limits.max_latency_ms),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from .report import metric_cells
+from .task_metrics import NAMES
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
@@ -22,19 +25,6 @@ figure { margin: 1rem 0; } figcaption { color: #555; font-size: .9rem; }
 """
 #: Nothing is fetched and nothing runs, whatever a label or a path says.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_COLUMNS = (
-    "file",
-    "bytes",
-    "test accuracy",
-    "95 % interval",
-    "drop (points)",
-    "95 % interval",
-    "McNemar p",
-    "agreement",
-    "class that lost most",
-    "calibration error",
-    "gate",
-)
 _CONFIDENCE_COLUMNS = (
     "file",
     "calibration error as converted",
@@ -44,6 +34,13 @@ _CONFIDENCE_COLUMNS = (
     "images answered",
     "wrong answers given",
     "right among the answered",
+)
+
+_LABEL_CONFIDENCE_COLUMNS = (
+    *_CONFIDENCE_COLUMNS[:5],
+    "images with a label given",
+    "absent labels given",
+    "right among the given labels",
 )
 
 
@@ -86,8 +83,8 @@ def _lines(report: Mapping[str, Any], contract_json: str, pictures: Sequence[Pic
         f"<p>{what}: {escape(splits)}. Every figure is of the test split, which nothing was chosen by, measured "
         "through the classifier and the interpreter that a device uses. <em>Drop</em> is what a model loses against "
         "float32; its interval is of pairs, and McNemar's p says how easily chance alone would give such a "
-        "difference. <em>Calibration error</em> is how far scores, as a device gives them, are from the share of right "
-        "answers. What a call "
+        f"difference. {_meaning(report['task'])}<em>Calibration error</em> is how far scores, as a device gives them, "
+        f"are from the share {_share(report['task'])}. What a call "
         "took on the machine of the export stands in timings.json.</p>"
     )
     yield from _confidence(report)
@@ -107,6 +104,20 @@ def _lines(report: Mapping[str, Any], contract_json: str, pictures: Sequence[Pic
     yield "</body>\n</html>"
 
 
+def _meaning(task: str) -> str:
+    """What the figures of a task are, where they are not the usual ones."""
+    if task == "multilabel":
+        return (
+            "<em>F1</em> is of all labels of all images, each taken to be there from a score of 0.5 on; "
+            "<em>agreement</em> and McNemar's p ask for every label of an image. Intervals are of images drawn anew. "
+        )
+    return "The interval of ROC AUC is of images drawn anew. " if task == "binary" else ""
+
+
+def _share(task: str) -> str:
+    return "of images that have the label" if task == "multilabel" else "of right answers"
+
+
 def _verdict(report: Mapping[str, Any]) -> str:
     if report["passed"]:
         return '<p class="passed">Published: every gate was passed.</p>'
@@ -115,22 +126,24 @@ def _verdict(report: Mapping[str, Any]) -> str:
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:
-    yield "<table>\n<tr>" + "".join(f"<th>{escape(column)}</th>" for column in _COLUMNS) + "</tr>"
+    yield "<table>\n<tr>" + "".join(f"<th>{escape(column)}</th>" for column in _columns(report)) + "</tr>"
     for model in report["models"]:
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(model)) + "</tr>"
     yield "</table>"
 
 
+def _columns(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("file", "bytes")
+    for metric in report["models"][0]["metrics"]:
+        yield from (f"test {NAMES[metric['name']]}", "95 % interval", "drop (points)", "95 % interval")
+    yield from ("McNemar p", "agreement", "class that lost most", "calibration error", "gate")
+
+
 def _cells(model: Mapping[str, Any]) -> Iterator[str]:
-    low, high = model["accuracy_interval"]
-    drop = model["drop_interval"]
     worst = model["worst_class"]
     yield escape(model["file"])
     yield f"{model['bytes']:,}"
-    yield f"{model['accuracy']:.4f}"
-    yield f"{low:.4f} to {high:.4f}"
-    yield f"{100 * model['drop']:.2f}"
-    yield f"{100 * drop[0]:.2f} to {100 * drop[1]:.2f}" if drop else ""
+    yield from metric_cells(model, " to ", "")
     yield f"{model['p_value']:.3g}" if model["p_value"] is not None else ""
     yield f"{model['agreement']:.4f}"
     yield escape(f"{worst}: {100 * model['class_drop']:.2f} points") if worst is not None else ""
@@ -143,7 +156,8 @@ def _repairs(report: Mapping[str, Any]) -> Iterator[str]:
         if not model["repair"]:
             continue
         yield f"<h2>How {escape(model['file'])} was repaired</h2>\n<table>"
-        yield "<tr><th>way</th><th>validation accuracy</th><th>drop (points)</th><th>bytes</th><th>gates</th></tr>"
+        columns = ("way", f"validation {NAMES[report['metric']]}", "drop (points)", "bytes", "gates")
+        yield "<tr>" + "".join(f"<th>{escape(column)}</th>" for column in columns) + "</tr>"
         for tried in model["repair"]:
             passed = "passed" if tried["passed"] else "failed"
             cells = (f"{tried['accuracy']:.4f}", f"{100 * tried['drop']:.2f}", f"{tried['bytes']:,}")
@@ -154,7 +168,8 @@ def _repairs(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _confidence(report: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>How far scores can be trusted</h2>"
-    yield "<table>\n<tr>" + "".join(f"<th>{escape(column)}</th>" for column in _CONFIDENCE_COLUMNS) + "</tr>"
+    columns = _LABEL_CONFIDENCE_COLUMNS if report["task"] == "multilabel" else _CONFIDENCE_COLUMNS
+    yield "<table>\n<tr>" + "".join(f"<th>{escape(column)}</th>" for column in columns) + "</tr>"
     for model in report["models"]:
         kept = model["rejection"]
         cells = (
@@ -171,6 +186,15 @@ def _confidence(report: Mapping[str, Any]) -> Iterator[str]:
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     asked = report["false_accept_rate"]
     wish = "no threshold was asked for" if asked is None else f"the threshold was fitted to give {asked:g} of them"
+    if report["task"] == "multilabel":
+        yield (
+            "</table>\n<p>Expected calibration error over every label of the test images; temperature and threshold "
+            "were fitted on the validation images, to each file by itself, and lie in its contract. A device names the "
+            "labels that reach the threshold, and answers <em>unknown</em> where none does; of the labels that are not "
+            f"on an image, <em>absent labels given</em> is the share that it names: "
+            f"{'the threshold is a half' if asked is None else wish}.</p>"
+        )
+        return
     yield (
         "</table>\n<p>Expected calibration error on the test images; temperature and threshold were fitted on the "
         "validation images, to each file by itself, and lie in its contract. Below the threshold a device answers "

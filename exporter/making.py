@@ -29,8 +29,8 @@ class Tried:
 
     Attributes:
         way: what was done, in words; "as it is" for the ordinary one.
-        accuracy: on validation images.
-        drop: of accuracy, against float32.
+        accuracy: on validation images; of multilabel the mean average precision.
+        drop: of that, against float32.
         bytes: of the file.
         passed: whether it passed every gate.
     """

@@ -15,6 +15,7 @@ from .gates import Gate, Limits, check_gates
 from .making import MadeModel, Tried
 from .recipes import Recipe
 from .statistics import rejection
+from .task_metrics import NAMES
 
 REFERENCE = "reference"
 _NOT_FITTED = Confidence()
@@ -78,9 +79,11 @@ class MeasuredModel:
             "accuracy_interval": list(found.accuracy_interval),
             "drop": found.drop,
             "drop_interval": None if self.is_reference else list(found.drop_interval),
+            "metrics": [metric.as_dict(self.is_reference) for metric in found.metrics],
             "p_value": None if self.is_reference else found.p_value,
             "agreement": found.agreement,
-            "recall": dict(zip(labels, found.recall, strict=True)),
+            "recall": _by(labels, found.recall),
+            **({} if found.average_precision is None else {"average_precision": _by(labels, found.average_precision)}),
             "class_drop": found.class_drop,
             "worst_class": None if found.worst_class is None else labels[found.worst_class],
             "calibration_error": found.reliability.error,
@@ -98,6 +101,10 @@ class MeasuredModel:
         }
 
 
+def _by(labels: Sequence[str], figures: Sequence[float | None]) -> dict[str, float | None]:
+    return dict(zip(labels, figures, strict=True))
+
+
 def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, limits: Limits | None) -> MeasuredModel:
     """The figures of one file.
 
@@ -111,7 +118,7 @@ def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, li
         if limits is None
         else check_gates(
             limits,
-            drop=comparison.drop,
+            drops={NAMES[metric.name]: metric.drop for metric in comparison.metrics},
             class_drop=comparison.class_drop,
             agreement=comparison.agreement,
             size=len(made.content),

@@ -9,6 +9,9 @@ from typing import Any
 from runtime import Contract
 from runtime.contract import InputSpec
 
+from .report import metric_cells
+from .task_metrics import NAMES
+
 
 def render(report: Mapping[str, Any], contract: Contract) -> str:
     """The model card, from `make_report`'s figures."""
@@ -21,17 +24,17 @@ def _plain(text: object) -> str:
 
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
-    made, kind = contract.provenance, "An image classifier" if contract.input.kind == "image" else "A classifier"
+    made = contract.provenance
     yield f"# Model card: {_plain(made.dataset or 'classifier')}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
         yield ""
-    yield f"{kind} for {len(contract.labels)} classes: {', '.join(map(_plain, contract.labels))}."
+    yield _purpose(contract)
     yield ""
     yield "## Input and output"
     yield ""
-    yield f"{_input(contract.input)} The answer is a score for each class ({contract.task})."
+    yield f"{_input(contract.input)} {_ANSWERS[contract.task]} ({contract.task})."
     yield ""
     yield "## Data"
     yield ""
@@ -44,15 +47,19 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield ""
     yield from _table(report)
     yield ""
-    yield "## Recall of each class"
+    yield f"## {_of_classes(contract)[0]} of each {'label' if contract.task == 'multilabel' else 'class'}"
     yield ""
-    yield from _recalls(report)
+    yield from _recalls(report, _of_classes(contract)[1])
     yield ""
     yield "## Limits"
     yield ""
     yield (
-        "The figures hold for images like the test images. The model answers with one of its classes also for "
-        "a picture that shows none of them."
+        "The figures hold for images like the test images. "
+        + (
+            "The model knows no other labels than these."
+            if contract.task == "multilabel"
+            else "The model answers with one of its classes also for a picture that shows none of them."
+        )
     )
     yield ""
     yield from _trust(report)
@@ -73,6 +80,27 @@ def _input(spec: InputSpec) -> str:
     )
 
 
+#: What a model answers with, by its task.
+_ANSWERS = {
+    "multiclass": "The answer is a score for each class",
+    "binary": "The answer is the probability of the second of the two classes",
+    "multilabel": "The answer is a probability for each label, of which any number may be there",
+}
+
+
+def _purpose(contract: Contract) -> str:
+    what = "An image classifier" if contract.input.kind == "image" else "A classifier"
+    labels = ", ".join(map(_plain, contract.labels))
+    if contract.task == "multilabel":
+        return f"{what} that names any number of {len(contract.labels)} labels: {labels}."
+    return f"{what} for {len(contract.labels)} classes: {labels}."
+
+
+def _of_classes(contract: Contract) -> tuple[str, str]:
+    """The figure of each class, as people read it, and its key in the report."""
+    return ("Average precision", "average_precision") if contract.task == "multilabel" else ("Recall", "recall")
+
+
 def _trust(report: Mapping[str, Any]) -> Iterator[str]:
     """What a score of each file means."""
     for model in report["models"]:
@@ -80,7 +108,8 @@ def _trust(report: Mapping[str, Any]) -> Iterator[str]:
             f"at temperature {model['temperature']:g}" if model["temperature"] != 1 else "as the model gives them"
         )
         error = 100 * model["calibration_error"]
-        line = f"Scores of {_plain(model['file'])}, {tempered}, are {error:.1f} points from the share of right answers."
+        subject = "of images that have the label" if report["task"] == "multilabel" else "of right answers"
+        line = f"Scores of {_plain(model['file'])}, {tempered}, are {error:.1f} points from the share {subject}."
         if model["threshold"]:
             answered = 100 * model["rejection"]["answered"]
             line += f' Below {model["threshold"]:g} it answers "unknown"; {answered:.1f} % of the images reach that.'
@@ -88,22 +117,21 @@ def _trust(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:
-    yield "| file | bytes | accuracy | 95 % interval | drop (points) | agreement | calibration error | gate |"
-    yield "|---|---|---|---|---|---|---|---|"
+    metrics = [NAMES[metric["name"]] for metric in report["models"][0]["metrics"]]
+    columns = [column for metric in metrics for column in (metric, "95 % interval", "drop (points)")]
+    yield f"| file | bytes | {' | '.join(columns)} | agreement | calibration error | gate |"
+    yield "|---" * (5 + len(columns)) + "|"
     for model in report["models"]:
-        low, high = model["accuracy_interval"]
-        yield (
-            f"| {_plain(model['file'])} | {model['bytes']:,} | {model['accuracy']:.4f} | {low:.4f} to {high:.4f} | "
-            f"{100 * model['drop']:.2f} | {model['agreement']:.4f} | {model['calibration_error']:.4f} | "
-            f"{_plain(model['gate'])} |"
-        )
+        shown = [cell for number, cell in enumerate(metric_cells(model, " to ", "")) if number % 4 < 3]
+        shown += [f"{model[key]:.4f}" for key in ("agreement", "calibration_error")]
+        yield f"| {_plain(model['file'])} | {model['bytes']:,} | {' | '.join(shown)} | {_plain(model['gate'])} |"
 
 
-def _recalls(report: Mapping[str, Any]) -> Iterator[str]:
+def _recalls(report: Mapping[str, Any], key: str) -> Iterator[str]:
     models = report["models"]
     yield "| class | " + " | ".join(_plain(model["file"]) for model in models) + " |"
     yield "|---" * (len(models) + 1) + "|"
     for label in report["labels"]:
-        cells = [model["recall"][label] for model in models]
+        cells = [model[key][label] for model in models]
         shown = ["no images" if cell is None else f"{cell:.4f}" for cell in cells]
         yield f"| {_plain(label)} | " + " | ".join(shown) + " |"

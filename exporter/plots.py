@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
 from .statistics import Reliability
+from .task_metrics import NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +66,13 @@ def _confusion(axes: Axes, counts: npt.NDArray[np.int64], labels: Sequence[str])
 
 
 def class_change(
-    before: Sequence[float | None], after: Sequence[float | None], labels: Sequence[str], mode: str
+    before: Sequence[float | None],
+    after: Sequence[float | None],
+    labels: Sequence[str],
+    mode: str,
+    metric: str = "recall",
 ) -> bytes:
-    """What each class's recall gained or lost, in points; the most changed ones where there are many."""
+    """What each class's recall, or another figure, gained or lost, in points; the most changed of many."""
     changes = [
         (100 * (a - b), label)
         for a, b, label in zip(after, before, labels, strict=True)
@@ -80,13 +85,17 @@ def class_change(
     axes.set_yticks(range(len(kept)), [shorten(label) for _, label in kept], parse_math=False)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel(f"change of recall from float32 to {mode}, points")
+    axes.set_xlabel(f"change of {metric} from float32 to {mode}, points")
     axes.grid(axis="x", alpha=0.3)
     return png(figure)
 
 
-def reliability_diagram(curves: Mapping[str, Reliability]) -> bytes:
-    """Share of right answers over the score, and how many pictures have such a score."""
+def reliability_diagram(curves: Mapping[str, Reliability], *, of_labels: bool = False) -> bytes:
+    """Share of right answers over the score, and how many pictures have such a score.
+
+    Args:
+        of_labels: of multilabel: share of the pictures that have the label.
+    """
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="scores that are probabilities")
@@ -98,27 +107,28 @@ def reliability_diagram(curves: Mapping[str, Reliability]) -> bytes:
         )
         edges = np.linspace(0, 1, len(found.counts) + 1)
         lower.stairs(found.counts, edges, color=colour)
-    upper.set_ylabel("share of right answers")
-    upper.legend(loc="upper left")
+    upper.set_ylabel("share that is there" if of_labels else "share of right answers")
+    upper.legend(loc="lower right" if of_labels else "upper left")
     upper.grid(alpha=0.3)
     lower.set_yscale("symlog", linthresh=1)
-    lower.set_ylabel("images")
-    lower.set_xlabel("highest score")
+    lower.set_ylabel("labels" if of_labels else "images")
+    lower.set_xlabel("score of a label" if of_labels else "highest score")
     return png(figure)
 
 
 def size_accuracy(models: Sequence[dict[str, Any]]) -> bytes:
-    """Accuracy with its 95 % interval over the size of each file."""
+    """Accuracy, or what the task has in its place, with its 95 % interval over the size of each file."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
     for model in models:
-        accuracy, (low, high) = model["accuracy"], model["accuracy_interval"]
+        metric = model["metrics"][0]
+        accuracy, (low, high) = metric["value"], metric["interval"]
         kilobytes = model["bytes"] / 1000
         name = f"{model['file'].partition('.')[0]}: {accuracy:.4f}, {kilobytes:,.0f} kB"
         axes.errorbar(kilobytes, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o", capsize=4, label=name)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_xlabel("size, kB")
-    axes.set_ylabel("test accuracy, 95 % interval")
+    axes.set_ylabel(f"test {NAMES[models[0]['metrics'][0]['name']]}, 95 % interval")
     axes.margins(x=0.1)
     axes.grid(alpha=0.3)
     return png(figure)

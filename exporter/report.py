@@ -17,22 +17,10 @@ from .gates import Limits
 from .measured import MeasuredModel
 from .recipes import Recipe
 from .run import Run
+from .task_metrics import NAMES
 
 VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
-_COLUMNS = (
-    "file",
-    "bytes",
-    "test accuracy",
-    "95 % interval",
-    "drop (points)",
-    "95 % interval",
-    "agreement",
-    "ECE",
-    "tempered",
-    "ms/image",
-    "gate",
-)
 
 
 @dataclass(frozen=True)
@@ -82,6 +70,8 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
     return {
         "version": VERSION,
         "dataset": made.dataset,
+        "task": run.contract.task,
+        "metric": next(iter(models.values())).comparison.metrics[0].name,
         "labels": list(run.contract.labels),
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
@@ -111,7 +101,7 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
 
 def table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
     """The report's models as lines of a table."""
-    rows = [list(_COLUMNS), *(_row(model, timings[model["file"]]) for model in report["models"])]
+    rows = [list(_columns(report["models"])), *(_row(model, timings[model["file"]]) for model in report["models"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *rest = (
@@ -120,16 +110,35 @@ def table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str
         yield "  ".join([first, *rest])
 
 
+def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from ("file", "bytes")
+    first, *others = (NAMES[metric["name"]] for metric in models[0]["metrics"])
+    yield from (f"test {first}", "95 % interval", "drop (points)", "95 % interval")
+    for name in others:  # their intervals stand in report.html
+        yield from (name, "drop (points)")
+    yield from ("agreement", "ECE", "tempered", "ms/image", "gate")
+
+
+def metric_cells(model: Mapping[str, Any], between: str, nothing: str) -> Iterator[str]:
+    """Value, interval, drop and its interval of each of the task's metrics, as text.
+
+    Args:
+        between: the ends of an interval.
+        nothing: where there is no interval of a drop.
+    """
+    for metric in model["metrics"]:
+        (low, high), drop = metric["interval"], metric["drop_interval"]
+        yield f"{metric['value']:.4f}"
+        yield f"{low:.4f}{between}{high:.4f}"
+        yield f"{100 * metric['drop']:.2f}"
+        yield f"{100 * drop[0]:.2f}{between}{100 * drop[1]:.2f}" if drop else nothing
+
+
 def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
-    low, high = model["accuracy_interval"]
-    drop = model["drop_interval"]
     return [
         model["file"],
         f"{model['bytes']:,}",
-        f"{model['accuracy']:.4f}",
-        f"{low:.4f}..{high:.4f}",
-        f"{100 * model['drop']:.2f}",
-        f"{100 * drop[0]:.2f}..{100 * drop[1]:.2f}" if drop else "-",
+        *(cell for place, cell in enumerate(metric_cells(model, "..", "-")) if place < 4 or place % 2 == 0),
         f"{model['agreement']:.4f}",
         f"{model['calibration_error_untempered']:.4f}",
         f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",

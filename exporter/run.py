@@ -58,7 +58,8 @@ class Run:
         folder: where it lies.
         contract: of the model.
         images: all pictures or vectors, of every split.
-        targets: int, shape (n,): the class of each; -1 for a calibration image of no known class.
+        targets: int, shape (n,): the class of each; -1 for a calibration image of no known class. Of the task
+            multilabel 0 or 1, shape (n, labels).
         splits: indices by name: "train", "validation", "test".
         given: the words of `pocketlens export` that name the material, where it is no run folder.
         model: the model, where it does not lie in the folder.
@@ -105,7 +106,7 @@ def read_material(folder: Path) -> Run:
                 f"{folder / 'splits.json'}: version {document.get('version')}, expected 1; train again"
             )
         images = _images(folder, document["images"], contract)
-        targets = _indices(document["targets"], len(contract.labels), least=-1)
+        targets = _targets(document["targets"], contract)
         splits = {name: _indices(document[name], len(images)) for name in SPLITS}
     except OSError as error:
         raise RunFolderError(f"{error.filename}: {error.strerror}; the run is half there, train again") from error
@@ -122,6 +123,16 @@ def read_material(folder: Path) -> Run:
     if len(np.unique(np.concatenate(list(splits.values())))) != sum(map(len, splits.values())):
         raise RunFolderError(f"{folder / 'splits.json'}: an image is in two splits; train again")
     return Run(folder, contract, images, targets, splits)
+
+
+def _targets(values: list[Any], contract: Contract) -> npt.NDArray[np.int64]:
+    count = len(contract.labels)
+    if contract.task != "multilabel":
+        return _indices(values, count, least=-1)
+    targets = np.zeros((len(values), count), np.int64)
+    for row, places in zip(targets, values, strict=True):
+        row[_indices(places, count)] = 1
+    return targets
 
 
 def _images(folder: Path, described: dict[str, Any], contract: Contract) -> Images:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 #: The normal quantile of a two-sided 95 % interval.
 Z_95 = 1.959963984540054
 BINS = 15
+#: From this score on a label of the task multilabel is taken to be there.
+DECISION = 0.5
 
 Interval = tuple[float, float]
 Answers = npt.NDArray[np.int64]
@@ -76,19 +78,34 @@ def confusion_matrix(targets: Answers, answers: Answers, classes: int) -> npt.ND
     return counts.reshape(classes, classes).astype(np.int64)
 
 
+def label_confusions(targets: Answers, answers: Answers) -> npt.NDArray[np.int64]:
+    """Counts of shape (labels, 2, 2) from 0 or 1 of shape (n, labels): rows are the truth, without and with it."""
+    places = 2 * targets + answers
+    counts = np.stack([np.bincount(column, minlength=4) for column in places.T])
+    return counts.reshape(-1, 2, 2).astype(np.int64)
+
+
 def recalls(confusion: npt.NDArray[np.int64]) -> list[float | None]:
-    """The share of each class's pictures that is answered right; None for a class without pictures."""
-    support = confusion.sum(axis=1)
-    return [int(n) / int(m) if m else None for n, m in zip(np.diag(confusion), support, strict=True)]
+    """The share of each class's pictures that is answered right; None for a class without pictures.
+
+    Args:
+        confusion: from `confusion_matrix` or `label_confusions`.
+    """
+    if confusion.ndim == 3:
+        right, support = confusion[:, 1, 1], confusion[:, 1].sum(axis=1)
+    else:
+        right, support = np.diag(confusion), confusion.sum(axis=1)
+    return [int(n) / int(m) if m else None for n, m in zip(right, support, strict=True)]
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """What a threshold does; shares are 0 to 1.
+    """What a threshold does; shares are 0 to 1. Of multilabel, an answer is a label that is given.
 
     Attributes:
         answered: pictures whose best score reaches it.
-        false_accept_rate: of the wrong answers, those that reach it; None where none is wrong.
+        false_accept_rate: of the wrong answers, those that reach it; None where none is wrong. Of multilabel, of all
+            labels that are not on a picture.
         accuracy: of the answers that reach it, those that are right; None where none does.
     """
 
@@ -102,12 +119,20 @@ def rejection(scores: npt.NDArray[np.float32], targets: Answers, threshold: floa
 
     Args:
         scores: shape (n, classes).
-        targets: shape (n,), n at least 1.
+        targets: shape (n,), n at least 1; of multilabel shape (n, labels).
     """
+    answered = float((scores.max(axis=1).astype(np.float64) >= threshold).mean())
+    if targets.ndim == 2:
+        given, there = scores.astype(np.float64) >= threshold, targets == 1
+        return Rejection(
+            answered,
+            false_accept_rate=None if there.all() else float(given[~there].mean()),
+            accuracy=float(there[given].mean()) if given.any() else None,
+        )
     accepted = scores.max(axis=1).astype(np.float64) >= threshold
     right = scores.argmax(axis=1) == targets
     return Rejection(
-        answered=float(accepted.mean()),
+        answered=answered,
         false_accept_rate=None if right.all() else float(accepted[~right].mean()),
         accuracy=float(right[accepted].mean()) if accepted.any() else None,
     )
@@ -119,7 +144,8 @@ class Reliability:
 
     Attributes:
         error: expected calibration error, 0 to 1: the mean distance between score and share of right answers.
-        counts: pictures in each of the equally wide bins of the highest score.
+        counts: pictures in each of the equally wide bins of the highest score. Of multilabel here and below: every
+            label of every picture, in the bins of its score, and whether it is there.
         confidence: mean highest score in each bin; 0 where it is empty.
         accuracy: share of right answers in each bin; 0 where it is empty.
     """
@@ -135,17 +161,19 @@ def reliability(scores: npt.NDArray[np.float32], targets: Answers, bins: int = B
 
     Args:
         scores: shape (n, classes), probabilities.
-        targets: shape (n,).
+        targets: shape (n,); of multilabel shape (n, labels).
         bins: equally wide, each with its upper edge.
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of modern neural networks, ICML 2017.
     """
-    highest = scores.max(axis=1).astype(np.float64)
-    right = scores.argmax(axis=1) == targets
+    if targets.ndim == 2:
+        highest, right = scores.reshape(-1).astype(np.float64), targets.reshape(-1) == 1
+    else:
+        highest, right = scores.max(axis=1).astype(np.float64), scores.argmax(axis=1) == targets
     places = np.clip(np.ceil(highest * bins).astype(np.int64) - 1, 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
     filled = np.maximum(counts, 1)
     confidence = np.bincount(places, highest, bins) / filled
     accuracy = np.bincount(places, right.astype(np.float64), bins) / filled
-    error = float((counts * np.abs(confidence - accuracy)).sum() / max(1, len(targets)))
+    error = float((counts * np.abs(confidence - accuracy)).sum() / max(1, len(highest)))
     return Reliability(error, tuple(counts.tolist()), tuple(confidence.tolist()), tuple(accuracy.tolist()))

@@ -192,7 +192,7 @@ class Classifier:
     def classify(
         self,
         image: ImageSource | FeaturesSource,
-        top: int = DEFAULT_TOP,
+        top: int | None = None,
         *,
         min_score: float | None = None,
         allow: Collection[str] | None = None,
@@ -202,7 +202,8 @@ class Classifier:
 
         Args:
             image: as for `scores`, and the same errors.
-            top: answers at most, at least 1.
+            top: answers at most, at least 1. Without it 3; of the task multilabel all labels that reach `min_score` or
+                the threshold, where there is one.
             min_score: answers with a lower score are left out; where none is left, the one answer is "unknown".
                 Without it the contract's threshold counts: where the best answer is below it, the one answer is
                 "unknown", but the second and third best need not reach it (of the task multilabel each must).
@@ -212,7 +213,7 @@ class Classifier:
         Raises:
             ValueError: `top` below 1, or a name in `allow` or `deny` that is no label.
         """
-        if top < 1:
+        if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
         threshold = 0.0
@@ -220,12 +221,14 @@ class Classifier:
             min_score, threshold = 0.0, self._contract.confidence.threshold
             if self._contract.task == "multilabel":
                 min_score = threshold
+        if top is None:  # of several labels none that is there is left out
+            top = len(self._contract.labels) if self._contract.task == "multilabel" and min_score else DEFAULT_TOP
         return rank(self.scores(image), self._contract.labels, top, min_score, chosen, threshold)
 
     def classify_batch(
         self,
         images: Iterable[ImageSource | FeaturesSource],
-        top: int = DEFAULT_TOP,
+        top: int | None = None,
         *,
         workers: int | None = None,
         return_errors: bool = False,

@@ -242,3 +242,34 @@ def photo(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A data set's whole way: the run folder, what `pocketlens export` made of it, and what both printed."""
+
+    run: Path
+    folder: Path
+    trained: str
+    exported: str
+
+    @classmethod
+    def make(cls, root: Path, *arguments: object) -> Trip:
+        """Train with these arguments, and export; few test images: one answer that turns over is many points."""
+        trained = succeed(run_pocketlens("train", *arguments, "--out", root / "run"))
+        exported = succeed(run_pocketlens("export", root / "run", "--out", root / "models", "--max-drop", "0.1"))
+        return cls(root / "run", root / "models", trained.stdout, exported.stdout)
+
+
+@pytest.fixture(scope="session")
+def binary_trip(tmp_path_factory: pytest.TempPathFactory) -> Trip:
+    """The digit 8 told from all the rest."""
+    settings = ("--arch", "dense", "--units", "64", "--epochs", "12")
+    return Trip.make(tmp_path_factory.mktemp("binary"), "--dataset", "digits", "--positive", "8", *settings)
+
+
+@pytest.fixture(scope="session")
+def multilabel_trip(tmp_path_factory: pytest.TempPathFactory, marks_csv: Path) -> Trip:
+    """Pictures with none, one or several of three marks."""
+    settings = ("--arch", "dense", "--units", "32", "--epochs", "20")
+    return Trip.make(tmp_path_factory.mktemp("multilabel"), "--dataset", marks_csv, *settings)

@@ -25,6 +25,15 @@ _HEADLINES = {
 }
 
 
+#: As people read them, where that is not the name with spaces.
+_READABLE = {"roc_auc": "ROC AUC", "micro_f1": "micro F1", "macro_f1": "macro F1", "top_3_accuracy": "top-3 accuracy"}
+
+
+def readable(name: str) -> str:
+    """The name of a figure as people read it."""
+    return _READABLE.get(name, name.replace("_", " "))
+
+
 @dataclass(frozen=True)
 class Metrics:
     """How a classifier did on one split.
@@ -54,6 +63,10 @@ class Metrics:
         """The figures of the task that a person asks for first, by name."""
         found = {"accuracy": self.accuracy, **self.figures}
         return {name: found[name] for name in _HEADLINES[self.task] if name in found}
+
+    def told(self) -> str:
+        """The same in words: `"accuracy 0.9778, ROC AUC 0.9919"`."""
+        return ", ".join(f"{readable(name)} {value:.4f}" for name, value in self.headline().items())
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .metrics import DECISION, Metrics
+from .metrics import DECISION, Metrics, readable
 from .plots import save_confusion, save_png, shorten
 
 #: More labels than these are told in `metrics.json` alone; the rarest are left out.
@@ -19,8 +19,7 @@ def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
     Args:
         name: of the data set.
     """
-    told = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in metrics.headline().items())
-    title = f"{name}, test split: {told}"
+    title = f"{name}, test split: {metrics.told()}"
     if metrics.task == "multilabel":
         save_labels(folder / "labels.png", metrics, title)
         return
@@ -61,10 +60,10 @@ def save_labels(path: Path, metrics: Metrics, title: str) -> None:
     figure = Figure(figsize=(9, 1.6 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     signs = {"precision": ">", "recall": "<", "f1": "o", "average_precision": "D"}
-    for key, marker in signs.items():
+    for place, (key, marker) in enumerate(signs.items()):
         values = [row[key] for _, row in rows]
-        name = "F1" if key == "f1" else key.replace("_", " ")
-        axes.plot(values, range(len(rows)), marker, label=name, clip_on=False, alpha=0.8)
+        heights = [row + 0.15 * (place - 1.5) for row in range(len(rows))]  # below each other: all may be 1
+        axes.plot(values, heights, marker, label="F1" if key == "f1" else readable(key), clip_on=False)
     names = [f"{shorten(label)} ({int(row['support']):,})" for label, row in rows]
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -44,6 +44,7 @@ class TrainingSpec:
         label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
         augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
         balance: weigh pictures so that each class counts the same.
+        normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
         epochs: passes over the training split.
         steps_per_epoch: after so many steps a pass ends, each time with other pictures; 0 for the whole split.
         patience: passes without a better validation accuracy after which training stops; 0 for never.
@@ -69,6 +70,7 @@ class TrainingSpec:
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()
     balance: bool = False
+    normalise: bool = True
     epochs: int = 10
     steps_per_epoch: int = 0
     patience: int = 0

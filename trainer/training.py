@@ -23,11 +23,12 @@ from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, Ep
 from .datasets import Dataset
 from .datasets.dataset import Indices
 from .distribution import Distribution, as_on_one_device
-from .errors import RunError, TrainingError
+from .errors import DatasetError, RunError, TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .pretrained import scaled_for
+from .raw_input import with_raw_input
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
@@ -48,8 +49,9 @@ class TrainedRun:
         history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
         best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
-        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
-            `""` where it did not.
+        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`,
+            `"unreadable"` (a picture could not be read any more); `""` where it did not.
+        problem: which picture, and why.
         quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
@@ -62,6 +64,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    problem: str = ""
     quantization_aware: dict[str, Any] | None = None
 
 
@@ -95,8 +98,8 @@ def train(
     """Fit a classifier and measure it.
 
     The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
-    Where Ctrl-C or a loss that is no number ends the training after its first epoch, the best epoch so far is what is
-    given.
+    Where Ctrl-C, a loss that is no number, or a picture that cannot be read any more ends the training after its first
+    epoch, the best epoch so far is what is given.
 
     Args:
         checkpoint_file: written after each epoch.
@@ -104,7 +107,7 @@ def train(
         distribution: over which devices; without one, on one.
 
     Raises:
-        DatasetError: the data set is too small to split.
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         RunError: the checkpoint is damaged, of another training, or cannot be written.
         TrainingError: settings out of range; interrupted or diverged before the first epoch ended; a worker lost.
     """
@@ -139,18 +142,26 @@ def _train(
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    problem = ""
+    try:
+        with prepared.pipeline.told():
+            stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    except DatasetError as error:
+        if not best.epoch:
+            raise
+        stopped, problem = "unreadable", str(error)
     best.restore(model)
     model = _plain(model, spec)
     best_epoch, told = best.epoch, None
-    if spec.quantization_aware and stopped in ("", "early"):
-        tuned = _tune(model, prepared, spec, log, monitor)
-        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
-        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
-    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
+    with prepared.pipeline.told():
+        if spec.quantization_aware and stopped in ("", "early"):
+            tuned = _tune(model, prepared, spec, log, monitor)
+            model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+            stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+        scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
-        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, problem, told
     )
 
 
@@ -168,6 +179,8 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
     contract = replace(contract, input=scaled_for(spec, contract.input))
+    if not spec.normalise:
+        contract = with_raw_input(contract)
     labels, task = len(dataset.labels), dataset.task
     model = build_model(spec, contract.input.shape, labels, task)
     if precision.is_mixed(spec.mixed_precision):

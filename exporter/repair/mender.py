@@ -15,10 +15,11 @@ from ..gates import Limits
 from ..making import Tried
 from ..measured import MeasuredModel, measure
 from ..recipes import Recipe
+from ..task_metrics import NAMES
 from .ways import ways
 
 #: The gates that quantization makes a file fail. Of size and speed, every way here makes more.
-_REPAIRABLE = {"drop", "class-drop", "agreement"}
+_REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
 _ORDINARY = "as it is"
 
 
@@ -68,7 +69,8 @@ class Mender:
             tried.append(_tried(way.name, judged))
             say(_told(tried[0], tried[-1], found, judged))
             if not judged.failed:
-                return _with(candidate, f"{name}: repaired by {way.name}: {_cost(tried[0], tried[-1])}", tried)
+                cost = _cost(tried[0], tried[-1], _metric(found))
+                return _with(candidate, f"{name}: repaired by {way.name}: {cost}", tried)
         ways_tried = "; ".join(each.way for each in tried[1:]) or "none is fit for it"
         return _with(attempt, f"{name}: no repair was found; tried: {ways_tried}", tried)
 
@@ -84,15 +86,19 @@ def _with(attempt: Attempt, note: str, tried: Sequence[Tried]) -> Attempt:
     return replace(attempt, made=replace(made, notes=(*made.notes, note), repair=tuple(tried)))
 
 
+def _metric(found: MeasuredModel) -> str:
+    return NAMES[found.comparison.metrics[0].name]
+
+
 def _tried(way: str, judged: MeasuredModel) -> Tried:
     found = judged.comparison
-    return Tried(way, found.accuracy, found.drop, len(judged.content), not judged.failed)
+    return Tried(way, found.metrics[0].value, found.drop, len(judged.content), not judged.failed)
 
 
-def _cost(before: Tried, after: Tried) -> str:
+def _cost(before: Tried, after: Tried, metric: str) -> str:
     """In points and bytes; what was timed is only said, since a report is the same each time."""
     return (
-        f"on validation images it loses {100 * after.drop:.2f} points of accuracy instead of {100 * before.drop:.2f}, "
+        f"on validation images it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
         f"for {after.bytes - before.bytes:+,} bytes"
     )
 
@@ -100,4 +106,4 @@ def _cost(before: Tried, after: Tried) -> str:
 def _told(before: Tried, after: Tried, found: MeasuredModel, judged: MeasuredModel) -> str:
     milliseconds = f"{found.scored.latency_ms['median']:.3f} -> {judged.scored.latency_ms['median']:.3f} ms"
     verdict = "passes" if after.passed else judged.verdict
-    return f"{_cost(before, after)} and {milliseconds} a call: {verdict}"
+    return f"{_cost(before, after, _metric(found))} and {milliseconds} a call: {verdict}"

@@ -37,7 +37,7 @@ def load(
     threads: int,
     interpreter: str,
     delegate: str | None,
-    top: int,
+    top: int | None,
     min_score: float | None,
     allow: tuple[str, ...],
     deny: tuple[str, ...],

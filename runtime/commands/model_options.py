@@ -30,7 +30,12 @@ MODEL_OPTIONS = (
 
 #: What becomes of the scores.
 ANSWER_OPTIONS = (
-    Option(("--top",), "Answers an image.", type=int, default=DEFAULT_TOP, minimum=1, show_default=True),
+    Option(
+        ("--top",),
+        f"Answers an image.  [default: {DEFAULT_TOP}; of several labels all that reach the threshold]",
+        type=int,
+        minimum=1,
+    ),
     Option(
         ("--min-score",),
         'A lower score is no answer: "unknown".  [default: as MODEL says; 0 answers always]',

@@ -113,9 +113,46 @@ def test_what_has_no_temperature_says_why() -> None:
     fitted = fit_confidence(scored(logits, np.array([0, 0])), "int8", "multiclass")
     assert fitted.confidence == Confidence()
     assert "no probabilities" in fitted.notes[0]
-    fitted = fit_confidence(scored(np.full((2, 3), 0.5, np.float32), np.array([0, 0])), "int8", "multilabel")
-    assert fitted.confidence == Confidence()
-    assert "multilabel" in fitted.notes[0]
+    fitted = fit_confidence(scored(logits, np.eye(2, dtype=np.int64)), "int8", "multilabel")
+    assert fitted.confidence == Confidence(threshold=0.5)
+    assert "end with sigmoids" in fitted.notes[0]
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+def test_binary_and_several_labels_have_a_temperature(sharpness: float) -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.beta(0.7, 0.7, (8_000, 4))
+    targets = (rng.random(honest.shape) < honest).astype(np.int64)
+    odds = (honest / (1 - honest)) ** sharpness
+    scores = (odds / (1 + odds)).astype(np.float32)
+    fitted = fit_confidence(scored(scores, targets), "int8", "multilabel")
+    assert fitted.confidence.temperature == pytest.approx(sharpness, rel=0.05)
+    assert fitted.confidence.threshold == 0.5
+    assert fitted.notes == ()
+    both = np.stack([1 - scores[:, 0], scores[:, 0]], axis=1)
+    fitted = fit_confidence(scored(both, targets[:, 0]), "int8", "binary")
+    assert fitted.confidence.temperature == pytest.approx(sharpness, rel=0.08)
+    assert fitted.confidence.threshold == 0
+    tempered = temper(scores, sharpness, 1e-12, independent=True)
+    assert reliability(tempered, targets).error < 0.012
+    if sharpness != 1:
+        assert reliability(scores, targets).error > 0.04
+
+
+def test_of_absent_labels_only_the_share_asked_for_is_given() -> None:
+    rng = np.random.default_rng(0)
+    targets = (rng.random((5_000, 3)) < 0.4).astype(np.int64)
+    scores = np.clip(rng.normal(0.3 + 0.4 * targets, 0.2), 0.01, 0.99).astype(np.float32)
+    confidence, notes = fit_confidence(scored(scores[:2_500], targets[:2_500]), "int8", "multilabel", 0.05)
+    assert notes == ()
+    tempered = temper(scores[2_500:], confidence.temperature, 1e-12, independent=True)
+    found = rejection(tempered, targets[2_500:], confidence.threshold)
+    assert found.false_accept_rate == pytest.approx(0.05, abs=0.012)
+    assert found.accuracy == pytest.approx(targets[2_500:][tempered >= confidence.threshold].mean())
+    assert found.answered == pytest.approx((tempered >= confidence.threshold).any(axis=1).mean())
+    sure = fit_confidence(scored(scores, np.ones_like(targets)), "int8", "multilabel", 0.05)
+    assert sure.confidence.threshold == 0
+    assert "every validation image has every label" in sure.notes[0]
 
 
 def test_an_export_with_a_threshold(digits_run: Path, tmp_path: Path) -> None:

@@ -99,9 +99,25 @@ def test_a_threshold_judges_every_label_that_stands_for_itself() -> None:
     assert [p.label for p in classifier.classify(picture, top=3)] == ["unknown"]
 
 
+def test_every_label_that_is_there_is_answered() -> None:
+    classifier = threshold_classifier("multilabel", [[0.9, 0.7, 0.6, 0.8, 0.1]], 0.5)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert [p.label for p in classifier.classify(picture)] == ["a", "d", "b", "c"]
+    assert [p.label for p in classifier.classify(picture, top=2)] == ["a", "d"]
+    assert [p.label for p in classifier.classify(picture, min_score=0.75)] == ["a", "d"]
+    assert [
+        p.label for p in threshold_classifier("multiclass", [[0.9, 0.7, 0.6, 0.8, 0.1]], 0.5).classify(picture)
+    ] == [
+        "a",
+        "d",
+        "b",
+    ]
+
+
 def threshold_classifier(task: str, rows: list[list[float]], threshold: float) -> Classifier:
-    fake = FakeInterpreter(["a", "b", "c"], [*rows, rows[-1]][: len(rows)])
-    contract = Contract(("a", "b", "c"), ImageInput(8, 8), task, confidence=Confidence(threshold=threshold))
+    labels = "abcde"[: len(rows[0])]
+    fake = FakeInterpreter(labels, rows)
+    contract = Contract(tuple(labels), ImageInput(8, 8), task, confidence=Confidence(threshold=threshold))
     return Classifier.from_interpreter(contract, lambda: fake)
 
 

@@ -12,7 +12,7 @@ import click
 from runtime.command_line import Command
 
 from ..cluster import MODES, is_chief
-from ..errors import TrainingError
+from ..errors import DatasetError, TrainingError
 from .training_options import REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
 
-def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
-    """None for `auto`."""
+def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
     try:
-        return None if value == _AUTO else float(value)
+        return value if value is None or value == _AUTO else float(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
 
@@ -42,11 +41,9 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @training_options
 @click.option(
     "--learning-rate",
-    default="0.002",
-    show_default=True,
     callback=_learning_rate,
     metavar="RATE|auto",
-    help="At its highest; auto looks for one, as find-lr does.",
+    help="At its highest; auto looks for one, as find-lr does. [default: by architecture]",
 )
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
@@ -68,7 +65,7 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     out: Path,
-    learning_rate: float | None,
+    learning_rate: float | str | None,
     minutes: float | None,
     distribute: str | None,
     resume: bool,
@@ -92,12 +89,12 @@ def train(
     chief = is_chief(distribute)
     if chief:
         check_target(out, force, resume)
-    spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
+    spec, data = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
     from ..distribution import distribute as distribution_over
     from ..training import train as fit
 
     distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
-    if learning_rate is None:
+    if learning_rate == _AUTO:
         spec = _with_found_rate(spec, data)
     if minutes is not None:
         spec = _fitted(spec, data, minutes, options["patience"])
@@ -107,6 +104,8 @@ def train(
         return
     if run.stopped == "diverged":
         _keep_last_good(run, out)
+    if run.stopped == "unreadable":
+        _keep_for_resuming(run, out)
     write_run(run, out)
     if run.stopped != "interrupted":
         path_of(out).unlink(missing_ok=True)
@@ -157,6 +156,18 @@ def _keep_last_good(run: TrainedRun, out: Path) -> None:
     raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
 
 
+def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
+    from ..run import was_interrupted, write_run
+
+    told, done = f"{run.problem}, and", len(run.history)
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
+        raise DatasetError(f"{told} --resume --force goes on after epoch {done}; the run at {out} is untouched")
+    write_run(run, out)
+    raise DatasetError(
+        f"{told} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
+    )
+
+
 def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
     if as_json:
         result = {
@@ -175,10 +186,9 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         return
     if run.quantization_aware:
         click.echo(_gained(run.quantization_aware))
-    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in run.metrics.headline().items())
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test {told} ({len(run.splits.test)} images), "
+        f"{out}: test {run.metrics.told()} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )

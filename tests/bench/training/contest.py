@@ -30,7 +30,11 @@ def lesson(seed: int) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
     model = its_code.train(images[train], targets[train], seed)
     spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    return spent | {"accuracy": its_code.accuracy(model, images[test], targets[test]), "epochs": its_code.EPOCHS}
+    return spent | {
+        "accuracy": its_code.accuracy(model, images[test], targets[test]),
+        "epochs": its_code.EPOCHS,
+        "steps": 18_750,
+    }
 
 
 def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
@@ -46,11 +50,8 @@ def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
     spec = fit_into(asked, data, seconds)
     run = train(spec, data)  # the test split too, which the lesson's time leaves out
     spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    return spent | {
-        "accuracy": run.metrics.accuracy,
-        "epochs": spec.epochs,
-        "steps_per_epoch": spec.steps_per_epoch,
-    }
+    steps = spec.epochs * spec.steps_per_epoch
+    return spent | {"accuracy": run.metrics.accuracy, "epochs": spec.epochs, "steps": steps}
 
 
 def main() -> None:
