@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,9 @@ def _train(
     best_epoch, told = best.epoch, None
     with prepared.pipeline.told():
         if spec.quantization_aware and stopped in ("", "early"):
-            tuned = _tune(model, prepared, spec, log, monitor)
+            tuned = quantization_aware.after_training(prepared, model, spec, log, partial(make_optimizer, spec))
             model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
-            stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+            stopped = tuned.stopped if tuned.stopped == "interrupted" else stopped
         scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
@@ -224,26 +225,6 @@ def _fit(
             else "interrupted before the first epoch ended: there is nothing to keep"
         )
     return stopped or ("early" if best.stopped_early else "")
-
-
-def _tune(model: Any, prepared: Prepared, spec: TrainingSpec, log: EpochLog, monitor: str) -> quantization_aware.Tuned:
-    """The phase that follows the ordinary training where it is asked for."""
-    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
-    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
-    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
-    material = quantization_aware.Material(
-        passes,
-        pipeline.batches(splits.validation),
-        pipeline.batches(chosen),
-        quantization_aware.input_range(prepared.contract.input),
-    )
-    rate = spec.learning_rate * quantization_aware.RATE_SHARE
-    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
-    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": prepared.metrics}
-    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
-    tuned = quantization_aware.fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), rows)
-    log.rows = rows.rows
-    return tuned
 
 
 def _fit_phase(
