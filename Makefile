@@ -20,12 +20,12 @@ SEED ?=
 SECONDS ?= 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench fuzz soak wheel device slim peers clean distclean
+.PHONY: help export test check format proof bench bench-train fuzz soak wheel device slim peers clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [EPOCHS=] [MAX_DROP=] [SEED=]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATASET   what to learn: digits (default), fashion-mnist, or a folder with a subfolder for each class"
 	@echo "  DATA_DIR  where Fashion-MNIST's files lie, if they are not to be downloaded"
@@ -55,6 +55,9 @@ proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the res
 
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
 	$(BIN)/python -m tests.bench
+
+bench-train: $(VENV)/dev.stamp ## Measure the trainer: the input pipeline beside the training step, memory on ten times the images
+	$(BIN)/python -m tests.bench.training
 
 fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
 	$(BIN)/python -m tests.fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"

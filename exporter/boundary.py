@@ -45,7 +45,7 @@ def draw_boundary(run: Run, files: Sequence[Path], library: str) -> bytes | None
         return None
     from .plots_boundary import Plane, boundaries
 
-    vectors = np.stack([np.asarray(run.images[i], np.float64) for i in range(len(run.images))])
+    vectors: Vector = np.asarray(run.images)
     across, up = plane(vectors)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     found = {"Keras": _keras(run, spec, grid)}

@@ -145,7 +145,10 @@ def export(
         if sources:
             write_c_array(staged, read_model(_for_microcontrollers(measured, recipes).content))
         documents = (*sources, *((BOUNDARY,) if boundary is not None else ()), *DOCUMENTS)
-        return Exported(report, timings, failures, publish(staged, out, models, documents))
+        files = publish(staged, out, models, documents)
+        if boundary is None:  # an earlier export's would show another model
+            (out / BOUNDARY).unlink(missing_ok=True)
+        return Exported(report, timings, failures, files)
 
 
 def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, Calibration, Any]:

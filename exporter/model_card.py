@@ -24,13 +24,13 @@ def _plain(text: object) -> str:
 
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
-    made, kind = contract.provenance, "An image classifier" if contract.input.kind == "image" else "A classifier"
-    yield f"# Model card: {_plain(made.dataset or kind.partition(' ')[2])}"
+    made = contract.provenance
+    yield f"# Model card: {_plain(made.dataset or _what(contract).partition(' ')[2])}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
         yield ""
-    yield _purpose(contract, kind)
+    yield _purpose(contract)
     yield ""
     yield "## Input and output"
     yield ""
@@ -66,26 +66,6 @@ def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield from (f"\n- {_plain(line)}" for line in report["warnings"])
 
 
-#: What a model answers with, by its task.
-_ANSWERS = {
-    "multiclass": "The answer is a score for each class",
-    "binary": "The answer is the probability of the second of the two classes",
-    "multilabel": "The answer is a probability for each label, of which any number may be there",
-}
-
-
-def _purpose(contract: Contract, kind: str) -> str:
-    labels = ", ".join(map(_plain, contract.labels))
-    if contract.task == "multilabel":
-        return f"{kind} that names any number of {len(contract.labels)} labels: {labels}."
-    return f"{kind} for {len(contract.labels)} classes: {labels}."
-
-
-def _of_classes(contract: Contract) -> tuple[str, str]:
-    """The figure of each class, as people read it, and its key in the report."""
-    return ("Average precision", "average_precision") if contract.task == "multilabel" else ("Recall", "recall")
-
-
 def _input(spec: InputSpec) -> str:
     if spec.kind == "features":
         columns = zip(spec.names, spec.mean, spec.std, strict=True)
@@ -98,6 +78,31 @@ def _input(spec: InputSpec) -> str:
         f"{spec.height}x{spec.width} pixels, {spec.colour}; images are resized by `{spec.resize}` with the filter "
         f"`{spec.filter}`, then scaled as (pixel - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}."
     )
+
+
+#: What a model answers with, by its task.
+_ANSWERS = {
+    "multiclass": "The answer is a score for each class",
+    "binary": "The answer is the probability of the second of the two classes",
+    "multilabel": "The answer is a probability for each label, of which any number may be there",
+}
+
+
+def _what(contract: Contract) -> str:
+    return "An image classifier" if contract.input.kind == "image" else "A classifier"
+
+
+def _purpose(contract: Contract) -> str:
+    what = _what(contract)
+    labels = ", ".join(map(_plain, contract.labels))
+    if contract.task == "multilabel":
+        return f"{what} that names any number of {len(contract.labels)} labels: {labels}."
+    return f"{what} for {len(contract.labels)} classes: {labels}."
+
+
+def _of_classes(contract: Contract) -> tuple[str, str]:
+    """The figure of each class, as people read it, and its key in the report."""
+    return ("Average precision", "average_precision") if contract.task == "multilabel" else ("Recall", "recall")
 
 
 def _trust(report: Mapping[str, Any]) -> Iterator[str]:

@@ -14,8 +14,12 @@ COMMANDS = {
     "bench": ("runtime.commands.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.commands.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
     "selftest": ("runtime.commands.selftest:selftest", "Tell whether a model answers here as on the workstation."),
+    "data": ("trainer.commands.data:data", "Look at a data set (workstation)."),
     "find-lr": ("trainer.commands.find_lr:find_lr", "Look for a learning rate (workstation)."),
     "train": ("trainer.commands.train:train", "Train a classifier (workstation)."),
+    "evaluate": ("trainer.commands.evaluate:evaluate", "Measure a run or a model on a data set (workstation)."),
+    "inspect": ("trainer.commands.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
+    "compare": ("trainer.commands.compare:compare", "Compare trained runs (workstation)."),
     "export": ("exporter.cli:export", "Convert, check and publish a trained run (workstation)."),
 }
 

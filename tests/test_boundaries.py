@@ -56,6 +56,8 @@ def modules_after(statement: str) -> set[str]:
         "import runtime.cli",
         "import exporter.scoring",
         "import trainer.commands.train, exporter.cli",
+        "import trainer.commands.data, trainer.commands.evaluate, trainer.commands.inspect, trainer.commands.compare",
+        "import trainer.looking.scoring",
     ],
 )
 def test_nothing_heavy_is_loaded(statement: str) -> None:

@@ -1,4 +1,4 @@
-"""The networks: plain layers that quantize well (convolutions whose batch normalization folds away, ReLU)."""
+"""The networks: layers that quantize well (convolutions that fold to plain ones, ReLU)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from .errors import TrainingError
 from .own_model import build_own
 from .pretrained import build_pretrained
 from .spec import OWN, TrainingSpec
+from .standardized import StandardizedConv2D
 from .tasks import output_layer, outputs
-
-#: Keras's 0.99 needs thousands of steps to settle, more than a small data set has.
-_BATCH_NORM_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class _Widths:
-    """Filters of the three stages of `cnn`, and the residual blocks of the second and the third."""
+    """Filters of the three stages of `cnn`, and what follows the first convolution of the second and the third.
+
+    Attributes:
+        singles: convolutions whose result is added to what went in, in the second stage.
+        pairs: the same, two convolutions at a time, in the third.
+    """
 
     stem: int
     middle: int
     last: int
-    middle_blocks: int
-    last_blocks: int
+    singles: int
+    pairs: int
 
 
 _WIDTHS = {
-    "tiny": _Widths(16, 24, 32, 0, 1),
-    "small": _Widths(32, 40, 52, 0, 1),
-    "base": _Widths(40, 56, 88, 1, 1),
-    "large": _Widths(64, 96, 128, 1, 2),
+    "tiny": _Widths(8, 16, 32, 1, 1),
+    "small": _Widths(12, 28, 56, 1, 1),
+    "base": _Widths(16, 48, 96, 2, 1),
+    "large": _Widths(32, 80, 128, 3, 2),
 }
+#: Rows at which the first stage works: larger pictures are halved before, since a first layer costs most of all.
+_STEM_SIDE = 32
 
 
 def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
@@ -72,45 +77,44 @@ def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], acti
 
 
 def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
-    """Convolutions, then residual blocks (K. He et al., arXiv:1512.03385) at the lowest resolution.
+    """Three stages with residual connections (K. He et al., arXiv:1512.03385), each at half the rows of the last.
 
-    The first convolution halves the picture where it has 16 rows or more: most of the work of a network lies
-    in its first layers, and on small devices and two cores that is what decides the time. For a larger picture
-    more are put in front, until 4 to 7 rows are left at the end.
+    The first convolution sees every pixel of a picture of up to 32 rows: on 28x28 that is worth more than the filters
+    that its time would pay for elsewhere. A larger picture is halved by it, and again by others, until it has no more.
     """
     height, width, _ = input_shape
     if min(height, width) < 8 or max(height, width) > 224:
         raise TrainingError(f"cnn: input of {height}x{width}, expected 8x8 to 224x224; see --image-size")
     inputs = keras.Input(input_shape)
     side = min(height, width)
-    large = side >= 16
-    x = _convolution(inputs, widths.stem, kernel=5 if large else 3, strides=2 if large else 1)
-    side = -(-side // 2) if large else side
-    while side > 16:
-        x = _convolution(x, widths.stem, kernel=3)
-        x = layers.MaxPooling2D(padding="same")(x)
+    halve = side > _STEM_SIDE
+    x = _convolution(inputs, widths.stem, kernel=5 if halve else 3, strides=2 if halve else 1)
+    side = -(-side // 2) if halve else side
+    while side > _STEM_SIDE:
+        x = layers.MaxPooling2D(padding="same")(_convolution(x, widths.stem, kernel=3))
         side = -(-side // 2)
+    if side >= 16:
+        x = layers.MaxPooling2D(padding="same")(x)
     x = _convolution(x, widths.middle, kernel=3)
-    for _ in range(widths.middle_blocks):
-        x = _residual(x)
+    for _ in range(widths.singles):
+        x = _residual(x, 1)
     x = layers.MaxPooling2D(padding="same")(x)
     x = _convolution(x, widths.last, kernel=3)
-    for _ in range(widths.last_blocks):
-        x = _residual(x)
+    for _ in range(widths.pairs):
+        x = _residual(x, 2)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(0.2)(x)
     return keras.Model(inputs, output(x), name="cnn")
 
 
-def _residual(x: Any) -> Any:
-    """Two convolutions whose result is added to what went in."""
-    filters = x.shape[-1]
-    y = _convolution(x, filters, kernel=3)
-    y = _convolution(y, filters, kernel=3, relu=False)
+def _residual(x: Any, convolutions: int) -> Any:
+    """Convolutions whose result is added to what went in."""
+    y = x
+    for place in range(convolutions):
+        y = _convolution(y, x.shape[-1], kernel=3, relu=place < convolutions - 1)
     return layers.ReLU()(layers.Add()([x, y]))
 
 
 def _convolution(x: Any, filters: int, *, kernel: int, strides: int = 1, relu: bool = True) -> Any:
-    x = layers.Conv2D(filters, kernel, strides=strides, padding="same", use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM)(x)
+    x = StandardizedConv2D(filters, kernel, strides=strides, padding="same")(x)
     return layers.ReLU()(x) if relu else x

@@ -47,32 +47,37 @@ def augment(pixels: Pixels, kinds: Collection[str], rng: np.random.Generator) ->
 
 
 def _moved(pixels: Pixels, shift: bool, flip: bool, rng: np.random.Generator) -> Pixels:
-    count, height, width, _ = pixels.shape
+    count, height, width, channels = pixels.shape
     down, right = (max(1, round(side * _SHIFT)) if shift else 0 for side in (height, width))
     padded = np.pad(pixels, ((0, 0), (down, down), (right, right), (0, 0)), mode="edge")
     tops, lefts = rng.integers(0, 2 * down + 1, count), rng.integers(0, 2 * right + 1, count)
     turned = (rng.random(count) < 0.5) & flip
     moved = np.empty_like(pixels)
-    for i, (top, left, mirror) in enumerate(zip(tops, lefts, turned, strict=True)):
-        window = padded[i, top : top + height, left : left + width]
-        moved[i] = window[:, ::-1] if mirror else window
+    # A pixel is one item, whatever its channels: a mirrored copy then takes half the time.
+    items, places = (array.view(f"V{channels}")[..., 0] for array in (padded, moved))
+    for i, (top, left, mirror) in enumerate(zip(tops.tolist(), lefts.tolist(), turned.tolist(), strict=True)):
+        window = items[i, top : top + height, left : left + width]
+        places[i] = window[:, ::-1] if mirror else window
     return moved
 
 
 def _coloured(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    count, *_, channels = pixels.shape
-    contrast = 1 + rng.uniform(-_CONTRAST, _CONTRAST, (count, 1, 1))
-    brightness = 255 * rng.uniform(-_BRIGHTNESS, _BRIGHTNESS, (count, 1, 1))
-    tint = 1 + rng.uniform(-_TINT, _TINT, (count, channels, 1)) * (channels > 1)
-    # A table for each channel of each picture: cheaper than arithmetic on every pixel.
-    values = np.arange(256)
-    tables = ((values - 127.5) * contrast + 127.5 + brightness) * tint
-    tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
-    changed = np.empty_like(pixels)
-    for i in range(count):
-        for channel in range(channels):
-            changed[i, ..., channel] = tables[i, channel][pixels[i, ..., channel]]
-    return changed
+    count, height, width, channels = pixels.shape
+    contrast = 1 + rng.uniform(-_CONTRAST, _CONTRAST, (count, 1))
+    brightness = 255 * rng.uniform(-_BRIGHTNESS, _BRIGHTNESS, (count, 1))
+    tint = 1 + rng.uniform(-_TINT, _TINT, (count, channels)) * (channels > 1)
+    # ((pixel - 127.5) * contrast + 127.5 + brightness) * tint, as pixel * gain + offset in 64ths: within 16 bits, in
+    # which processors compute twice as many at once as in 32.
+    gain, offset = contrast * tint, (127.5 * (1 - contrast) + brightness) * tint + 0.5
+    gains, offsets = (
+        np.tile(np.rint(64 * values).astype(np.int16), width).reshape(count, 1, -1) for values in (gain, offset)
+    )
+    changed: npt.NDArray[np.int16] = pixels.reshape(count, height, -1) * gains
+    changed += offsets
+    changed >>= 6
+    np.clip(changed, 0, 255, out=changed)
+    result: Pixels = changed.astype(np.uint8).reshape(pixels.shape)
+    return result
 
 
 def _erased(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -82,8 +87,13 @@ def _erased(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     ratios = np.exp(rng.uniform(-np.log(3), np.log(3), count))
     heights = np.clip(np.rint(np.sqrt(areas * ratios)), 1, height).astype(int)
     widths = np.clip(np.rint(np.sqrt(areas / ratios)), 1, width).astype(int)
-    for i in np.flatnonzero(rng.random(count) < _ERASED):
-        top, left = rng.integers(0, height - heights[i] + 1), rng.integers(0, width - widths[i] + 1)
-        noise = rng.integers(0, 256, (heights[i], widths[i], channels), np.uint8)
-        erased[i, top : top + heights[i], left : left + widths[i]] = noise
+    tops, lefts = rng.integers(0, height - heights + 1), rng.integers(0, width - widths + 1)
+    chosen = np.flatnonzero(rng.random(count) < _ERASED)
+    sizes = heights * widths * channels
+    noise = rng.integers(0, 256, sizes[chosen].sum(), np.uint8)
+    begin = 0
+    for i in chosen.tolist():
+        part = noise[begin : begin + sizes[i]].reshape(heights[i], widths[i], channels)
+        erased[i, tops[i] : tops[i] + heights[i], lefts[i] : lefts[i] + widths[i]] = part
+        begin += sizes[i]
     return erased

@@ -108,10 +108,17 @@ def load(path: Path, identity: str) -> Checkpoint | None:
     Raises:
         RunError: it is damaged, or of a training with other settings or images.
     """
-    if not path.is_file():
-        return None
+    return read(path.read_bytes(), path, identity) if path.is_file() else None
+
+
+def read(content: bytes, path: Path, identity: str) -> Checkpoint:
+    """The checkpoint in a file's bytes; raises as `load`.
+
+    Args:
+        path: where they were read, for errors.
+    """
     try:
-        with np.load(io.BytesIO(_opened(path.read_bytes())), allow_pickle=False) as file:
+        with np.load(io.BytesIO(_opened(content)), allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             groups: dict[str, Any] = {group: _group(file, group) for group in _GROUPS}
             found = head.pop("identity")

@@ -74,7 +74,7 @@ def sweep(spec: TrainingSpec, dataset: Dataset, steps: int = STEPS) -> Sweep:
     A data set with fewer batches is gone through again. The test split is not touched.
 
     Raises:
-        DatasetError: the data set is too small to split.
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         TrainingError: settings out of range, or a loss that never falls.
     """
     prepared = prepare(spec, dataset)
@@ -84,7 +84,8 @@ def sweep(spec: TrainingSpec, dataset: Dataset, steps: int = STEPS) -> Sweep:
     with progress(steps, "looking for a learning rate") as bar:
         rise = _Rise(rates, losses, prepared.passes, bar)
         epochs = math.ceil(steps / len(prepared.passes))
-        prepared.model.fit(prepared.passes.batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[rise])
+        with prepared.pipeline.told():
+            prepared.model.fit(prepared.passes.batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[rise])
     return read_sweep(rates[: len(losses)], np.array(losses))
 
 

@@ -32,7 +32,6 @@ from .checkpoint import path_of
 from .errors import RunError
 from .plots import save_curves
 from .plots_tasks import save_task_pictures
-from .tasks import MONITORS
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -80,12 +79,12 @@ def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
 
 
 def was_interrupted(run: Path) -> bool:
-    """Whether the training of this run folder was interrupted, so that it may go on."""
+    """Whether the training of this run folder was interrupted, or missed a picture, so that it may go on."""
     try:
         metrics = json.loads((run / "metrics.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(metrics, dict) and metrics.get("stopped") == "interrupted"
+    return isinstance(metrics, dict) and metrics.get("stopped") in ("interrupted", "unreadable")
 
 
 def write_run(run: TrainedRun, target: Path) -> None:
@@ -94,6 +93,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
     Raises:
         OSError: it cannot be written; what lay there is untouched.
     """
+    from .tasks import MONITORS  # here: it brings Keras, and `check_target` is asked before that
+
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
         (folder / MARKER).write_text(run.contract.to_json(), encoding="utf-8")

@@ -19,7 +19,7 @@ from .datasets.pixels import Pixels
 _MOST_PICTURES = 10_000
 _MOST_BYTES = 2**28
 #: Bytes of pixels that are counted at once.
-_PART_BYTES = 2**22
+_PART_BYTES = 2**20
 
 
 def measure_scaling(spec: ImageInput, pixels: Pixels, indices: Indices) -> ImageInput:

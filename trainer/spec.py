@@ -44,7 +44,9 @@ class TrainingSpec:
         label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
         augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
         balance: weigh pictures so that each class counts the same.
+        normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
         epochs: passes over the training split.
+        steps_per_epoch: after so many steps a pass ends, each time with other pictures; 0 for the whole split.
         patience: passes without a better validation accuracy after which training stops; 0 for never.
         batch_size: pictures a step.
         quantization_aware: train on afterwards with the rounding of an int8 file simulated.
@@ -68,7 +70,9 @@ class TrainingSpec:
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()
     balance: bool = False
+    normalise: bool = True
     epochs: int = 10
+    steps_per_epoch: int = 0
     patience: int = 0
     batch_size: int = 64
     quantization_aware: bool = False
@@ -108,7 +112,7 @@ class TrainingSpec:
             raise TrainingError(f"weight decay {self.weight_decay}, expected a number from 0 to 1")
         if not 0 <= self.label_smoothing < 1:
             raise TrainingError(f"label smoothing {self.label_smoothing}, expected a number from 0 to below 1")
-        least_of = {"epochs": 1, "batch_size": 1, "patience": 0, "quantization_aware_epochs": 0}
+        least_of = {"epochs": 1, "steps_per_epoch": 0, "batch_size": 1, "patience": 0, "quantization_aware_epochs": 0}
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")

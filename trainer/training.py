@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from .architectures import build_model
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .errors import RunError, TrainingError
+from .distribution import Distribution, as_on_one_device
+from .errors import DatasetError, RunError, TrainingError
 from .feature_scaling import standardised
 from .metrics import Metrics, evaluate
 from .pipeline import Passes, Pipeline
 from .pretrained import scaled_for
+from .raw_input import with_raw_input
 from .scaling import measure_scaling
 from .spec import TrainingSpec
 from .splits import Splits, make_splits
@@ -47,8 +49,9 @@ class TrainedRun:
         history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
         best_epoch: whose weights the model has, counted from 1 over all phases.
         metrics: of the test split.
-        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`;
-            `""` where it did not.
+        stopped: why it ended before its last epoch: `"early"` (nothing better came), `"interrupted"`, `"diverged"`,
+            `"unreadable"` (a picture could not be read any more); `""` where it did not.
+        problem: which picture, and why.
         quantization_aware: figures of that phase, for `metrics.json`; None where there was none.
     """
 
@@ -61,6 +64,7 @@ class TrainedRun:
     metrics: Metrics
     spec: TrainingSpec
     stopped: str = ""
+    problem: str = ""
     quantization_aware: dict[str, Any] | None = None
 
 
@@ -70,6 +74,7 @@ class Prepared:
 
     Attributes:
         loss, metrics: for `compile`; they suit the targets of the pipeline.
+        distribution: over which devices.
     """
 
     splits: Splits
@@ -79,32 +84,53 @@ class Prepared:
     passes: Passes
     loss: Any
     metrics: list[Any]
+    distribution: Distribution = field(default_factory=Distribution)
 
 
 def train(
-    spec: TrainingSpec, dataset: Dataset, *, checkpoint_file: Path | None = None, resume: bool = False
+    spec: TrainingSpec,
+    dataset: Dataset,
+    *,
+    checkpoint_file: Path | None = None,
+    resume: bool = False,
+    distribution: Distribution | None = None,
 ) -> TrainedRun:
     """Fit a classifier and measure it.
 
     The test split is used once, for the metrics of the best epoch by the task's own metric on the validation split.
-    Where Ctrl-C or a loss that is no number ends the training after its first epoch, the best epoch so far is what is
-    given.
+    Where Ctrl-C, a loss that is no number, or a picture that cannot be read any more ends the training after its first
+    epoch, the best epoch so far is what is given.
 
     Args:
         checkpoint_file: written after each epoch.
         resume: go on from it, if it is there, to what an undisturbed training would have given.
+        distribution: over which devices; without one, on one.
 
     Raises:
-        DatasetError: the data set is too small to split.
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         RunError: the checkpoint is damaged, of another training, or cannot be written.
-        TrainingError: settings out of range; interrupted or diverged before the first epoch ended.
+        TrainingError: settings out of range; interrupted or diverged before the first epoch ended; a worker lost.
     """
-    prepared = prepare(spec, dataset)
+    distribution = distribution or Distribution()
+    with distribution.scope():
+        run = _train(spec, dataset, checkpoint_file, resume, distribution)
+    as_on_one_device(run.model)
+    return run
+
+
+def _train(
+    spec: TrainingSpec, dataset: Dataset, checkpoint_file: Path | None, resume: bool, distribution: Distribution
+) -> TrainedRun:
+    if spec.quantization_aware and type(distribution) is not Distribution:
+        raise TrainingError("--quantization-aware trains on one device; leave --distribute out")
+    prepared = replace(prepare(spec, dataset), distribution=distribution)
     model, passes = prepared.model, prepared.passes
     if spec.quantization_aware:
         quantization_aware.check(fold(model))
     identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
-    past = checkpoint.load(checkpoint_file, identity) if checkpoint_file and resume else None
+    if identity:
+        distribution.agree(identity)
+    past = _past(checkpoint_file, identity, distribution) if checkpoint_file and resume else None
     monitor = MONITORS[dataset.task]
     best = BestEpoch(spec.patience, monitor)
     if past:
@@ -112,22 +138,30 @@ def train(
     log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
 
     def save() -> None:
-        if checkpoint_file:
+        if checkpoint_file and distribution.chief:
             checkpoint.save(checkpoint_file, _state(model, best, log), identity)
 
     validation = prepared.pipeline.batches(prepared.splits.validation)
-    stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    problem = ""
+    try:
+        with prepared.pipeline.told():
+            stopped = _fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+    except DatasetError as error:
+        if not best.epoch:
+            raise
+        stopped, problem = "unreadable", str(error)
     best.restore(model)
     model = _plain(model, spec)
     best_epoch, told = best.epoch, None
-    if spec.quantization_aware and stopped in ("", "early"):
-        tuned = _tune(model, prepared, spec, log, monitor)
-        model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
-        stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
-    scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
+    with prepared.pipeline.told():
+        if spec.quantization_aware and stopped in ("", "early"):
+            tuned = _tune(model, prepared, spec, log, monitor)
+            model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
+            stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+        scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
-        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, told
+        model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, problem, told
     )
 
 
@@ -145,6 +179,8 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
     contract = make_contract(dataset, splits.train, spec.seed)
     contract = replace(contract, input=scaled_for(spec, contract.input))
+    if not spec.normalise:
+        contract = with_raw_input(contract)
     labels, task = len(dataset.labels), dataset.task
     model = build_model(spec, contract.input.shape, labels, task)
     if precision.is_mixed(spec.mixed_precision):
@@ -154,6 +190,8 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
+    if spec.steps_per_epoch:
+        passes.batches = passes.batches.take(spec.steps_per_epoch)
     return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
 
 
@@ -230,11 +268,12 @@ def _fit_phase(
     optimizer = _optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
     model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
     model.optimizer.build(model.trainable_variables)
+    prepared.distribution.adopt(model)
     if past and done:
         _assign(model.optimizer.variables, past.optimizer)
     # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
     model.fit(
-        passes.batches,
+        prepared.distribution.batches(passes.batches),
         validation_data=validation,
         initial_epoch=len(log.rows),
         epochs=began + phase.epochs,
@@ -246,12 +285,18 @@ def _fit_phase(
 
 def _state(model: Any, best: BestEpoch, log: EpochLog) -> checkpoint.Checkpoint:
     model_values, optimizer_values = (
-        [np.asarray(variable.value) for variable in variables]
+        [np.asarray(variable.numpy()) for variable in variables]
         for variables in (model.variables, model.optimizer.variables)
     )
     return checkpoint.Checkpoint(
         model_values, optimizer_values, best.weights, best.epoch, best.accuracy, best.loss, log.rows
     )
+
+
+def _past(file: Path, identity: str, distribution: Distribution) -> checkpoint.Checkpoint | None:
+    """The chief's checkpoint, wherever the others run."""
+    content = distribution.from_chief(file.read_bytes() if distribution.chief and file.is_file() else b"")
+    return checkpoint.read(content, file, identity) if content else None
 
 
 def _go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:

@@ -16,7 +16,7 @@ from runtime.files import shown
 from runtime.options import DeclaredCommand, Option
 
 if TYPE_CHECKING:
-    from runtime.commands.answering import Answering
+    from runtime.features import FeaturesInput
     from runtime.inputs import Input
     from runtime.prediction import Prediction
     from runtime.readings import Reading
@@ -59,7 +59,7 @@ def classify(
     answering = load(**model)
     show = _printer(as_json, as_csv)
     if answering.features is not None:
-        return 0 if _print_rows(answering, names, features, show) else 1
+        return 0 if _print_rows(answering.classify, answering.features, names, features, show) else 1
     if features:
         raise FeaturesError("--features: the model takes images; name files or a folder")
     return 0 if _print_all(answering.classify, list(expand(names, recursive=recursive)), show) else 1
@@ -120,19 +120,21 @@ def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence
 
 
 def _print_rows(
-    answering: Answering, names: Sequence[str], features: Sequence[tuple[float, ...]], show: _Printer
+    classify_one: Callable[[Any], list[Prediction]],
+    spec: FeaturesInput,
+    names: Sequence[str],
+    features: Sequence[tuple[float, ...]],
+    show: _Printer,
 ) -> bool:
     """Classify vectors and print, each before the next is read; whether all were good."""
     from runtime.readings import Reading, read_rows
 
-    spec = answering.features
-    assert spec is not None
     rows: Iterable[Reading] = (Reading(",".join(f"{value:g}" for value in values), values) for values in features)
     good = True
     for row in rows if features else read_rows(names, spec):
         found: _Answer
         try:
-            found = answering.classify(row.vector(spec))
+            found = classify_one(row.vector(spec))
         except FeaturesError as error:
             found, good = error, False
         show(row.name, found)

@@ -11,7 +11,8 @@ import click
 
 from runtime.command_line import Command
 
-from ..errors import TrainingError
+from ..cluster import MODES, is_chief
+from ..errors import DatasetError, TrainingError
 from .training_options import REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
 
-def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
-    """None for `auto`."""
+def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
     try:
-        return None if value == _AUTO else float(value)
+        return value if value is None or value == _AUTO else float(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
 
@@ -41,13 +41,19 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @training_options
 @click.option(
     "--learning-rate",
-    default="0.002",
-    show_default=True,
     callback=_learning_rate,
     metavar="RATE|auto",
-    help="At its highest; auto looks for one, as find-lr does.",
+    help="At its highest; auto looks for one, as find-lr does. [default: by architecture]",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
 )
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
+@click.option(
+    "--distribute",
+    type=click.Choice(MODES),
+    help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
+)
 @click.option(
     "--quantization-aware", is_flag=True, help="Train on with int8 simulated, for networks that lose too much by it."
 )
@@ -57,25 +63,49 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
 @click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def train(out: Path, learning_rate: float | None, resume: bool, force: bool, as_json: bool, **options: Any) -> None:
+def train(
+    out: Path,
+    learning_rate: float | str | None,
+    minutes: float | None,
+    distribute: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train a classifier and write a run folder, whole or not at all.
 
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
     to the same result as if nothing had happened.
+
+    --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
     from ..checkpoint import path_of
     from ..run import check_target, write_run
 
     started = time.perf_counter()
-    check_target(out, force, resume)
-    spec, data = settle(options | ({} if learning_rate is None else {"learning_rate": learning_rate}))
+    if minutes is not None:
+        _check_minutes(options["epochs"], distribute, resume)
+    chief = is_chief(distribute)
+    if chief:
+        check_target(out, force, resume)
+    spec, data = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
+    from ..distribution import distribute as distribution_over
     from ..training import train as fit
 
-    if learning_rate is None:
+    distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
+    if learning_rate == _AUTO:
         spec = _with_found_rate(spec, data)
-    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume)
+    if minutes is not None:
+        spec = _fitted(spec, data, minutes, options["patience"])
+    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
+    if not chief:
+        click.echo("done; worker 0 writes the run", err=True)
+        return
     if run.stopped == "diverged":
         _keep_last_good(run, out)
+    if run.stopped == "unreadable":
+        _keep_for_resuming(run, out)
     write_run(run, out)
     if run.stopped != "interrupted":
         path_of(out).unlink(missing_ok=True)
@@ -94,6 +124,26 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
     return replace(spec, learning_rate=found.suggestion)
 
 
+def _check_minutes(epochs: int | None, distribute: str | None, resume: bool) -> None:
+    if epochs is not None:
+        raise click.UsageError("--minutes chooses the epochs; leave --epochs or --minutes out")
+    if resume:
+        raise click.UsageError("--minutes would measure anew; --resume wants the --epochs that the stopped one told")
+    if distribute is not None:
+        raise click.UsageError("--minutes measures on one device; give --epochs with --distribute")
+
+
+def _fitted(spec: Any, data: Any, minutes: float, patience: int | None) -> Any:
+    from dataclasses import replace
+
+    from ..budget import fit_into
+    from ..presets import default_patience
+
+    fitted = fit_into(spec, data, 60 * minutes)
+    click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
+    return fitted if patience is not None else replace(fitted, patience=default_patience(fitted.epochs))
+
+
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
     from ..checkpoint import path_of
     from ..run import was_interrupted, write_run
@@ -104,6 +154,18 @@ def _keep_last_good(run: TrainedRun, out: Path) -> None:
         raise TrainingError(f"{told}. The run at {out} stays as it was")
     write_run(run, out)
     raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
+
+
+def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
+    from ..run import was_interrupted, write_run
+
+    told, done = f"{run.problem}, and", len(run.history)
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
+        raise DatasetError(f"{told} --resume --force goes on after epoch {done}; the run at {out} is untouched")
+    write_run(run, out)
+    raise DatasetError(
+        f"{told} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
+    )
 
 
 def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:

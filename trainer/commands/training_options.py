@@ -28,6 +28,7 @@ from .feature_options import for_features
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
+    from ..datasets.cache import CachePlace
 
 REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 
@@ -45,6 +46,10 @@ def _image_size(_context: click.Context, _parameter: click.Parameter, value: str
     if not match:
         raise click.BadParameter(f"{value!r}, expected one number or HEIGHTxWIDTH, as in 96 or 96x128")
     return int(match[1]), int(match[2] or match[1])
+
+
+def _cache(_context: click.Context, _parameter: click.Parameter, value: str | None) -> CachePlace | None:
+    return "none" if value == "none" else Path(value) if value else None
 
 
 def _augmentation(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -69,9 +74,16 @@ _OPTIONS = (
         "--dataset",
         required=True,
         metavar="NAME|DIR|CSV",
-        help="digits, fashion-mnist, a folder of images, or a CSV file of path,label;label.",
+        help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
     ),
     click.option("--data-dir", type=click.Path(path_type=Path), help="Where Fashion-MNIST's four files lie."),
+    click.option(
+        "--cache",
+        callback=_cache,
+        metavar="DIR|none",
+        help="Of image files: where they are kept decoded, for the next training too; none decodes them in each epoch. "
+        "[default: a temporary file]",
+    ),
     click.option("--merge", multiple=True, metavar="A,B=C", help="Make the classes A and B one, C; repeatable."),
     click.option("--task", type=click.Choice(TASKS), help="What is answered. [default: by data set, or binary]"),
     click.option("--positive", metavar="NAME", help="Tell this class from all the rest: the task binary."),
@@ -144,8 +156,12 @@ _OPTIONS = (
         help=f"{','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
     ),
     click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
+    click.option(
+        "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
+    ),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
+    click.option("--steps-per-epoch", type=click.IntRange(min=1), help="End a pass early. [default: all images]"),
     click.option(
         "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random."
     ),
@@ -171,18 +187,19 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")
+    cache = options.pop("cache")
     task, positive = options.pop("task"), options.pop("positive")
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
     check_weight_files(given["weights"])
-    data = choose_task(merge_classes(load_dataset(name, geometry, data_dir), merges), task, positive)
+    data = choose_task(merge_classes(load_dataset(name, geometry, data_dir, cache), merges), task, positive)
     for line in data.left_out:
         click.echo(f"left out: {line}", err=True)
+    if data.input.kind == "features":
+        given = for_features(given, preset, data, data.input)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
-    if data.input.kind == "features":
-        given = for_features(given, data.name, data.input)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
     return complete(given, preset, len(data.targets), data.augmentation), data

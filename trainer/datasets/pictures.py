@@ -22,7 +22,8 @@ from .cache import CachePlace, PixelCache, open_cache
 from .dataset import FileSource, Geometry
 from .pixels import FilePixels, decode_file
 
-WORKERS = os.cpu_count() or 1
+#: Threads that read and decode: one for each processor that this process may use.
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: The side that images of mixed or large size are brought to where the user names none.
 _DEFAULT_SIDE = 96
 _SMALLEST_SIDE = 8

@@ -112,7 +112,7 @@ class FilePixels(ReadPixels):
         try:
             row[:] = decode_file(self._root / self._paths[index], digest, self._input)
         except ImageError as error:
-            raise DatasetError(f"{error}; it could be read when the training began") from error
+            raise DatasetError(f"{error}; it could be read when the training began; put it back as it was") from error
         if self._cache:
             self._cache.write(digest, row)
 

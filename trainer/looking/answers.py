@@ -1,0 +1,60 @@
+"""From scores to answers: which are right, and which are wrong with the most confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..metrics import DECISION
+from .material import Material
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's answers to the samples of a material, in the order of its `chosen`.
+
+    Attributes:
+        scores: float32, shape (n, labels).
+        right: bool, shape (n,); of the task multilabel whether every label is right.
+        sure: float32, shape (n,): the score of the answer. Of multilabel how far the worst label is from the truth.
+    """
+
+    material: Material
+    task: str
+    scores: npt.NDArray[np.float32]
+    right: npt.NDArray[np.bool_]
+    sure: npt.NDArray[np.float32]
+
+    def told(self, place: int) -> str:
+        """The answer to a sample: a label, or several with commas between; `(none)` where no score is high enough."""
+        scores, labels = self.scores[place], self.material.labels
+        if self.task != "multilabel":
+            return labels[int(scores.argmax())]
+        return ", ".join(label for label, score in zip(labels, scores, strict=True) if score >= DECISION) or "(none)"
+
+    def mistakes(self) -> npt.NDArray[np.int64]:
+        """Places of the wrong answers, the most confident first; equal ones in the split's order."""
+        places = np.flatnonzero(~self.right)
+        return places[np.argsort(-self.sure[places], kind="stable")]
+
+    def as_dict(self, place: int) -> dict[str, object]:
+        """One answer, for JSON."""
+        index = int(self.material.chosen[place])
+        return {
+            "index": index,
+            "name": self.material.name_of(index),
+            "truth": self.material.truth(index),
+            "answer": self.told(place),
+            "score": float(self.sure[place]),
+        }
+
+
+def judge(material: Material, scores: npt.NDArray[np.float32], task: str) -> Answers:
+    """The answers that scores are."""
+    targets = material.targets[material.chosen]
+    if task == "multilabel":
+        right = ((scores >= DECISION) == targets.astype(bool)).all(axis=1)
+        return Answers(material, task, scores, right, np.abs(scores - targets).max(axis=1).astype(np.float32))
+    return Answers(material, task, scores, scores.argmax(axis=1) == targets, scores.max(axis=1))
