@@ -268,5 +268,5 @@ def test_a_picture_under_anothers_name_is_not_believed(tmp_path: Path) -> None:
 def test_what_has_no_image_files_needs_no_cache(tmp_path: Path) -> None:
     (tmp_path / "readings.csv").write_text("a,b,label\n" + "".join(f"{n},{n / 2},{'xy'[n % 2]}\n" for n in range(20)))
     for name in ("digits", "circles", str(tmp_path / "readings.csv")):
-        with pytest.raises(DatasetError, match=r"--cache is for image files; .* has none"):
+        with pytest.raises(DatasetError, match="--cache"):
             load_dataset(name, Geometry(), cache=tmp_path)

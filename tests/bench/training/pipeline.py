@@ -88,6 +88,6 @@ def _training(model: Any, batches: Any) -> float:
     import keras
 
     ends: list[float] = []
-    clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _batch, _logs: ends.append(time.perf_counter()))
+    clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
     model.fit(batches, shuffle=False, verbose=0, callbacks=[clock])
     return statistics.median(after - before for before, after in list(pairwise(ends))[_BATCHES // 2 - 1 :])
