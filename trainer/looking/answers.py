@@ -18,8 +18,8 @@ class Answers:
     Attributes:
         scores: float32, shape (n, labels).
         right: bool, shape (n,); of the task multilabel whether every label is right.
-        sure: float32, shape (n,): the score of the answer. Of multilabel that of the yes or no which is furthest from the
-            truth; where all are right, of the one that is least sure.
+        sure: float32, shape (n,): the score of the answer. Of multilabel that of the yes or no which is furthest from
+            the truth; where all are right, of the one that is least sure.
     """
 
     material: Material
