@@ -8,8 +8,6 @@ what dropout draws, a training gives what it gives on one device.
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from .cluster import MIRRORED, WORKERS, read_cluster
+from .cluster import MIRRORED, WORKERS, muster, read_cluster
 from .errors import TrainingError
 
 #: Seconds to wait for all workers at the start, and for a share of a step; both are set by the environment in tests.
@@ -125,7 +123,8 @@ def share(batch: tuple[Any, Any, Any], rank: Any, count: int) -> tuple[Any, Any,
         The same of the share's rows.
     """
     whole = tf.shape(batch[2])[0]
-    rows = tf.range(tf.cast(rank, tf.int32), whole, count)
+    first = tf.cast(rank, tf.int32)
+    rows = tf.range(first, tf.maximum(first, whole), count)
     factor = tf.cast(count * tf.size(rows), tf.float32) / tf.cast(whole, tf.float32)
     rows = tf.cond(tf.size(rows) > 0, lambda: rows, lambda: tf.zeros(1, tf.int32))
     pictures, targets, weights = (tf.gather(part, rows) for part in batch)
@@ -163,9 +162,8 @@ class Workers(Distribution):
             timeout_seconds=float(os.environ.get(STEP_VARIABLE, _STEP_SECONDS))
         )
         patience = float(os.environ.get(START_VARIABLE, _START_SECONDS))
-        missing = f"--distribute {WORKERS}: not all of {', '.join(self._cluster.addresses)} came in {patience:.0f} s"
-        with _deadline(patience, missing):
-            self._strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=self._options)
+        muster(self._cluster, patience)
+        self._strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=self._options)
 
     @property
     def _count(self) -> int:
@@ -248,24 +246,6 @@ class Workers(Distribution):
             tf.function(lambda values: self._strategy.run(gather, args=(values,)))(tf.constant(rows))
         )
         return gathered
-
-
-@contextmanager
-def _deadline(seconds: float, told: str) -> Iterator[None]:
-    """End the process with a plain error where the block takes longer: TensorFlow waits in native code, for ever."""
-
-    def give_up() -> None:
-        sys.stderr.write(f"error: {told}; start each with its own TF_CONFIG\n")
-        sys.stderr.flush()
-        os._exit(1)
-
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def distribute(mode: str | None) -> Distribution:
