@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Training pictures from which ranges are taken: as many as the exporter shows the converter.
 _CALIBRATION_PICTURES = 500
 #: Of the ordinary learning rate; it falls to 0 along a cosine.
-_RATE_SHARE = 0.1
+_RATE_SHARE = 0.3
 #: Of the ordinary epochs, and never fewer than the second number.
 _SHARE_OF_EPOCHS, _LEAST_EPOCHS = 0.2, 2
 

@@ -9,6 +9,25 @@ import numpy as np
 from keras import layers
 
 SHAPE = (12, 12, 3)
+#: A person's own network, in which channels of one activation are up to 1000 times as large as others.
+UNEVEN = """
+import keras
+from keras import layers
+
+
+def build_model(input_shape, classes):
+    x = inputs = keras.Input(input_shape)
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(24, use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+    model = keras.Model(inputs, layers.Dense(classes, activation="softmax")(x))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.gamma.assign(keras.ops.logspace(0.0, 3.0, 24))
+    return model
+"""
 
 
 def _normalised(x: Any, layer: Any, ceiling: float | None = None) -> Any:

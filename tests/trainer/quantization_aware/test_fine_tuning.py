@@ -18,27 +18,9 @@ from trainer.quantization_aware.phase import after_training, default_epochs
 from trainer.spec import TrainingSpec
 from trainer.training import Prepared, prepare, train
 
+from .networks import UNEVEN
+
 pytestmark = pytest.mark.workstation
-#: Written as a person would write it: channels of one activation are up to 1000 times as large as others.
-UNEVEN = """
-import keras
-from keras import layers
-
-
-class Uneven(keras.initializers.Initializer):
-    def __call__(self, shape, dtype=None):
-        return keras.ops.logspace(0.0, 3.0, shape[0])
-
-
-def build_model(input_shape, classes):
-    x = inputs = keras.Input(input_shape)
-    x = layers.Flatten()(x)
-    for _ in range(2):
-        x = layers.Dense(24, use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9, gamma_initializer=Uneven())(x)
-        x = layers.ReLU()(x)
-    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x))
-"""
 
 
 @pytest.fixture
