@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .bodies import BODIES
+from .networks.bodies import BODIES
 from .spec import TrainingSpec
 
 #: Images for which the presets' epochs are meant.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .bodies import BODIES, IMAGENET, NO_WEIGHTS
 from .errors import TrainingError
+from .networks.bodies import BODIES, IMAGENET, NO_WEIGHTS
 
 ARCHITECTURES = ("cnn", "dense", *BODIES)
 #: A person's own `build_model` in a Python file.

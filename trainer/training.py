@@ -18,22 +18,32 @@ import tensorflow as tf
 from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
 from runtime.contract import InputSpec
 
-from . import checkpoint, phases, precision, quantization_aware
-from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
+from . import quantization_aware
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .distribution import Distribution, as_on_one_device
+from .datasets.feature_scaling import standardised
+from .datasets.raw_input import with_raw_input
+from .datasets.scaling import measure_scaling
+from .datasets.splits import Splits, make_splits
 from .errors import DatasetError, RunError, TrainingError
-from .feature_scaling import standardised
+from .fitting import checkpoint, phases
+from .fitting.callbacks import (
+    AfterEpoch,
+    BestEpoch,
+    CtrlC,
+    DivergedError,
+    EpochLog,
+    EpochSetter,
+    InterruptedTrainingError,
+)
+from .fitting.distribution import Distribution, as_on_one_device
+from .fitting.pipeline import Passes, Pipeline
 from .metrics import Metrics, evaluate
-from .pipeline import Passes, Pipeline
-from .pretrained import scaled_for
-from .raw_input import with_raw_input
-from .scaling import measure_scaling
+from .networks import precision
+from .networks.architectures import build_model
+from .networks.pretrained import scaled_for
+from .networks.standardized import fold
 from .spec import TrainingSpec
-from .splits import Splits, make_splits
-from .standardized import fold
 from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05

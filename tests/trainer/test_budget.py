@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
-from trainer.budget import fit_into, shared_out
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
+from trainer.fitting.budget import fit_into, shared_out
 from trainer.spec import TrainingSpec
 from trainer.training import train
 

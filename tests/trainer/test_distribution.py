@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import run_pocketlens, succeed
-from trainer.cluster import Cluster, is_chief, muster, read_cluster
-from trainer.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
 from trainer.errors import TrainingError
+from trainer.fitting.cluster import Cluster, is_chief, muster, read_cluster
+from trainer.fitting.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
 
 ROOT = Path(__file__).parents[2]
 

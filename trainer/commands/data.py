@@ -86,8 +86,8 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     import numpy as np
 
     from ..looking.items import chosen_samples, label_of
-    from ..plots_scatter import save_scatter
-    from ..plots_tiles import MAX_TILES, Tile, save_tiles
+    from ..plots.scatter import save_scatter
+    from ..plots.tiles import MAX_TILES, Tile, save_tiles
 
     if found.input.kind == "features":
         save_scatter(plot, found.pixels[np.arange(len(found.targets))], found.targets, found.labels, found.input.names)
@@ -192,7 +192,7 @@ def _left_out_lines(seen: Survey) -> list[str]:
 
 def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
     from ..looking.image import look_at
-    from ..plots_tiles import save_picture
+    from ..plots.tiles import save_picture
 
     if not 0 <= index < len(found.targets):
         raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")

@@ -207,7 +207,7 @@ def _show_one(
 ) -> None:
     from dataclasses import replace
 
-    from ..plots_answers import save_probabilities
+    from ..plots.answers import save_probabilities
     from .evaluate_pictures import pixels_of
 
     if not 0 <= index < len(material.targets):

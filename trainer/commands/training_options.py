@@ -12,18 +12,9 @@ import click
 from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
-from ..bodies import check_weight_files
+from ..networks.bodies import check_weight_files
 from ..presets import PRESETS, complete
-from ..spec import (
-    ACTIVATIONS,
-    ARCHITECTURES,
-    AUGMENTATIONS,
-    MIXED_PRECISIONS,
-    OPTIMIZERS,
-    OWN,
-    SIZES,
-    TrainingSpec,
-)
+from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
 from .feature_options import for_features
 
 if TYPE_CHECKING:
@@ -182,8 +173,8 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
         DatasetError, TrainingError: what is refused, before anything heavy is imported.
     """
     from ..datasets import Geometry, load_dataset
-    from ..merging import merge_classes
-    from ..task_choice import choose_task
+    from ..datasets.merging import merge_classes
+    from ..datasets.task_choice import choose_task
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from ..callbacks import BestEpoch, DivergedError, EpochLog, EpochSetter
-from ..pipeline import Passes
+from ..fitting.callbacks import BestEpoch, DivergedError, EpochLog, EpochSetter
+from ..fitting.pipeline import Passes
 from .folding import fold
 from .simulation import Simulation
 from .steps import steps

@@ -11,7 +11,7 @@ import numpy as np
 from runtime import FeaturesInput
 from runtime.contract import InputSpec
 
-from ..callbacks import BestEpoch, EpochLog
+from ..fitting.callbacks import BestEpoch, EpochLog
 from ..spec import TrainingSpec
 from ..tasks import MONITORS
 from .fine_tuning import Material, Tuned, fine_tune

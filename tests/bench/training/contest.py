@@ -39,8 +39,8 @@ def lesson(seed: int) -> dict[str, Any]:
 
 def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
     """A preset in so many seconds, the measuring of its steps counted in."""
-    from trainer.budget import fit_into
     from trainer.datasets import Geometry, load_dataset
+    from trainer.fitting.budget import fit_into
     from trainer.presets import complete
     from trainer.training import train
 

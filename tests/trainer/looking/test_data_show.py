@@ -15,10 +15,10 @@ from tests.conftest import draw_colour_image, fill_class
 from tests.trainer.looking.conftest import answer, call
 from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource
+from trainer.datasets.splits import make_splits
 from trainer.looking.items import chosen_samples, label_of
 from trainer.looking.survey import survey
-from trainer.plots_tiles import Tile, save_picture, save_tiles
-from trainer.splits import make_splits
+from trainer.plots.tiles import Tile, save_picture, save_tiles
 
 
 def test_digits_are_counted_as_training_will_split_them() -> None:

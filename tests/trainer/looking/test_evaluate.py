@@ -23,7 +23,7 @@ from trainer.looking.material import Material, from_dataset, from_run
 from trainer.looking.runs import read_run
 from trainer.looking.scores import score_file
 from trainer.looking.sources import read_source, sample
-from trainer.plots_answers import save_probabilities
+from trainer.plots.answers import save_probabilities
 
 
 def test_a_run_is_measured_on_its_own_test_split(small_run: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from keras import layers
 
 from tests.conftest import run_pocketlens
-from trainer.callbacks import EpochLog
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
+from trainer.fitting.callbacks import EpochLog
 from trainer.quantization_aware.phase import after_training, default_epochs
 from trainer.spec import TrainingSpec
 from trainer.training import Prepared, prepare, train

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from ..errors import TrainingError
 from .cluster import MIRRORED, WORKERS, muster, read_cluster
-from .errors import TrainingError
 
 #: Seconds to wait for all workers at the start, and for a share of a step; both are set by the environment in tests.
 START_VARIABLE, STEP_VARIABLE = "POCKETLENS_WORKERS_START_SECONDS", "POCKETLENS_WORKERS_STEP_SECONDS"

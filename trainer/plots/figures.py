@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
-from .files import write_whole
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .learning_rate import Sweep
+    from ..fitting.learning_rate import Sweep
 
 #: Above this many classes the numbers in the cells would only be a smear, and above the second number the names.
 _MAX_NUMBERED = 25

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .datasets import Dataset
-from .errors import DatasetError
+from ..errors import DatasetError
+from . import Dataset
 
 
 def merge_classes(dataset: Dataset, merges: Sequence[str]) -> Dataset:

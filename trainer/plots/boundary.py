@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from .plots import save_png, shorten
+from .figures import save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .metrics import DECISION, Metrics, readable
-from .plots import save_confusion, save_png, shorten
+from ..metrics import DECISION, Metrics, readable
+from .figures import save_confusion, save_png, shorten
 
 #: More labels than these are told in `metrics.json` alone; the rarest are left out.
 _MAX_LABELS = 40

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from runtime import Preprocessor
 
+from ..datasets.dataset import Indices
+from ..datasets.pictures import WORKERS
+from ..datasets.pixels import Pixels
+from ..errors import DatasetError
 from .augmentation import augment
-from .datasets.dataset import Indices
-from .datasets.pictures import WORKERS
-from .datasets.pixels import Pixels
-from .errors import DatasetError
 
 #: Bytes of batches that may be in the making at once, on a machine of many processors.
 _MOST_AHEAD = 2**30

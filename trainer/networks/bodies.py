@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import TrainingError
+from ..errors import TrainingError
 
 #: `--weights`: those that Keras downloads, and none at all.
 IMAGENET, NO_WEIGHTS = "imagenet", "none"

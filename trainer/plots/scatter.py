@@ -9,8 +9,8 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .plots import save_png, shorten
-from .plots_runs import COLOURS, MARKERS
+from .figures import save_png, shorten
+from .runs import COLOURS, MARKERS
 
 #: Classes that are drawn at most.
 _MAX_CLASSES = len(COLOURS) * len(MARKERS)

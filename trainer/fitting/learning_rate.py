@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from runtime.command_line import progress
 
-from .datasets import Dataset
-from .errors import TrainingError
+from ..datasets import Dataset
+from ..errors import TrainingError
+from ..spec import TrainingSpec
+from ..training import make_optimizer, prepare
 from .pipeline import Passes
-from .spec import TrainingSpec
-from .training import make_optimizer, prepare
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TrainingError
+from ..errors import TrainingError
 
 _FUNCTION = "build_model"
 _SAMPLES = 8

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from runtime import ImageInput
 from runtime.parallel import ordered_map
 
-from .datasets.dataset import Indices
-from .datasets.pictures import WORKERS
-from .datasets.pixels import Pixels
+from .dataset import Indices
+from .pictures import WORKERS
+from .pixels import Pixels
 
 #: Pictures, and bytes of pixels, that are measured at most.
 _MOST_PICTURES = 10_000

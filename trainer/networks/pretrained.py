@@ -11,9 +11,9 @@ from keras import layers
 from runtime import FeaturesInput
 from runtime.contract import InputSpec
 
+from ..errors import TrainingError
+from ..spec import TrainingSpec
 from .bodies import BODIES, LEAST_SIDE, NO_WEIGHTS, Body
-from .errors import TrainingError
-from .spec import TrainingSpec
 from .weights import load_body
 
 #: The layer after the body: all before it are the body's.

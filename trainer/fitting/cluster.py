@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .errors import TrainingError
+from ..errors import TrainingError
 
 MIRRORED, WORKERS = "mirrored", "workers"
 MODES = (MIRRORED, WORKERS)

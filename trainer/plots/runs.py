@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .plots import save_png
+from .figures import save_png
 
 #: Okabe and Ito's colours, told apart by the colour-blind too, and dashes and markers beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

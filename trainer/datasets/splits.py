@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .datasets.dataset import Indices
-from .errors import DatasetError
+from ..errors import DatasetError
+from .dataset import Indices
 from .multilabel_splits import take_share
 
 VALIDATION_SHARE = 0.1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.command_line import progress
 
-from .errors import DatasetError
+from ..errors import DatasetError
 
 _TIMEOUT_S = 30
 _CHUNK = 2**16

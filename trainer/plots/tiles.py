@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from .plots import save_png, shorten
+from .figures import save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

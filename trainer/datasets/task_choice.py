@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from .datasets import Dataset
-from .errors import DatasetError
+from ..errors import DatasetError
+from . import Dataset
 
 
 def choose_task(dataset: Dataset, task: str | None = None, positive: str | None = None) -> Dataset:

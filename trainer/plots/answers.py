@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .plots import save_png, shorten
-from .plots_tiles import Tile
+from .figures import save_png, shorten
+from .tiles import Tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import keras
 
+from ..datasets import Dataset
+from ..errors import TrainingError
+from ..spec import TrainingSpec
+from ..training import Prepared, make_optimizer, prepare
 from . import phases
-from .datasets import Dataset
-from .errors import TrainingError
-from .spec import TrainingSpec
-from .training import Prepared, make_optimizer, prepare
 
 #: Of the budget, for measuring steps; what is learned in them is thrown away.
 _MEASURING_SHARE = 0.04

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from runtime import __version__
 
-from .bodies import weight_files
-from .datasets import Dataset
-from .errors import RunError
-from .spec import TrainingSpec
+from ..datasets import Dataset
+from ..errors import RunError
+from ..networks.bodies import weight_files
+from ..spec import TrainingSpec
 
 Arrays = list[npt.NDArray[Any]]
 _GROUPS = ("model", "optimizer", "best")

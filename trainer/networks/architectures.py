@@ -9,13 +9,13 @@ from typing import Any
 import keras
 from keras import layers
 
+from ..errors import TrainingError
+from ..spec import OWN, TrainingSpec
+from ..tasks import output_layer, outputs
 from .bodies import BODIES
-from .errors import TrainingError
 from .own_model import build_own
 from .pretrained import build_pretrained
-from .spec import OWN, TrainingSpec
 from .standardized import StandardizedConv2D
-from .tasks import output_layer, outputs
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .plots import save_png, shorten
+from .figures import save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .looking.network import Layer
+    from ..looking.network import Layer
 
 #: Drawn inside the box of the layer before them, if nothing else takes that one's output.
 _JOINED = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Dropout")

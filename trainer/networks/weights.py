@@ -20,9 +20,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import TrainingError
+from ..spec import TrainingSpec
 from .bodies import BODIES, IMAGENET, MAX_BYTES, Body, check_weight_files, weight_files
-from .errors import TrainingError
-from .spec import TrainingSpec
 
 _MAX_CONFIG_BYTES = 2**26
 _TIMEOUT_S = 30
