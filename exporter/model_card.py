@@ -25,7 +25,7 @@ def _plain(text: object) -> str:
 
 def _lines(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     made = contract.provenance
-    yield f"# Model card: {_plain(made.dataset or 'classifier')}"
+    yield f"# Model card: {_plain(made.dataset or _what(contract).partition(' ')[2])}"
     yield ""
     if not report["passed"]:
         yield "**Not published: a gate failed.** See `report.html`."
@@ -88,8 +88,12 @@ _ANSWERS = {
 }
 
 
+def _what(contract: Contract) -> str:
+    return "An image classifier" if contract.input.kind == "image" else "A classifier"
+
+
 def _purpose(contract: Contract) -> str:
-    what = "An image classifier" if contract.input.kind == "image" else "A classifier"
+    what = _what(contract)
     labels = ", ".join(map(_plain, contract.labels))
     if contract.task == "multilabel":
         return f"{what} that names any number of {len(contract.labels)} labels: {labels}."

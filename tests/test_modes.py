@@ -23,7 +23,7 @@ from exporter.preflight import DEFAULT_TARGET, runnable_library
 from exporter.recipes import MODES, Recipe
 from exporter.run import Run, read_run
 from runtime import Contract, ImageInput
-from trainer.architectures import build_model
+from trainer.networks.architectures import build_model
 from trainer.spec import TrainingSpec
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from runtime import Contract
 from tests.conftest import run_pocketlens, succeed
 from tests.photos import LABELS, write_photos
-from trainer.bodies import BODIES
+from trainer.networks.bodies import BODIES
 
 pytestmark = pytest.mark.slow
 

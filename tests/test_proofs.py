@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
+from tests.trainer.quantization_aware.networks import UNEVEN
 
 pytestmark = pytest.mark.slow
 
@@ -32,3 +33,22 @@ def test_fashion_mnist(options: tuple[str, ...], accuracy: float, minutes: float
     assert int8["drop"] <= 0.003
     assert int8["bytes"] <= 150_000
     assert spent <= minutes
+
+
+def test_quantization_aware_training_wins_back_most_of_the_drop(tmp_path: Path) -> None:
+    """On a network whose channels are of very different size, measured on the files in the device's interpreter."""
+    network = tmp_path / "uneven.py"
+    network.write_text(UNEVEN)
+    found = {}
+    for name, options in (("ordinary", ()), ("aware", ("--quantization-aware",))):
+        run, models = tmp_path / name, tmp_path / f"{name}-models"
+        ordered = ("train", "--dataset", "fashion-mnist", "--model-file", network, "--epochs", 10, *options)
+        print(succeed(run_pocketlens(*ordered, "--out", run, timeout=3600)).stdout)
+        succeed(run_pocketlens("export", run, "--out", models, "--max-drop", 1, timeout=3600))
+        report = json.loads((models / "report.json").read_text())
+        found[name] = [model["accuracy"] for model in report["models"]]
+    float32, before = found["ordinary"]
+    after = found["aware"][1]
+    print(f"float32 {float32:.4f}, int8 after training {before:.4f}, after quantization-aware training {after:.4f}")
+    assert float32 - before >= 0.02
+    assert after - before >= 0.7 * (float32 - before)

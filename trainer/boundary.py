@@ -22,7 +22,7 @@ def write_boundary(run: TrainedRun, folder: Path) -> None:
     spec = run.contract.input
     if spec.kind != "features" or len(spec.names) != 2:
         return
-    from .plots_boundary import save_boundary
+    from .plots.boundary import save_boundary
 
     vectors = np.asarray(run.dataset.pixels)
     low, high = vectors.min(axis=0), vectors.max(axis=0)

@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .bodies import BODIES
+from .networks.bodies import BODIES
 from .spec import TrainingSpec
 
 #: Images for which the presets' epochs are meant.
 _REFERENCE_IMAGES = 60_000
-#: Networks with standardized kernels bear a rate at which others diverge.
-_CNN_LEARNING_RATE = 8e-3
 #: Passes after which a picture has been seen too often to be shown where it was: measured on Fashion-MNIST, where
 #: moving pictures cost 0.5 points after 4 passes, and mirroring them won 0.6.
 _MANY_PASSES = 30
@@ -28,6 +26,7 @@ class Preset:
     Attributes:
         epochs: passes over 60,000 images; a smaller set gets more, for as many steps, up to `most_epochs`.
         dense_epochs: the same for `dense`, whose steps cost little.
+        cnn_learning_rate: networks with standardized kernels bear more than others, most of all in long trainings.
         label_smoothing: for all but `dense`.
         erase: whether parts of the pictures are blanked out for the networks of `_LARGE`: smaller ones have enough to
             learn as it is.
@@ -35,14 +34,19 @@ class Preset:
 
     epochs: int
     dense_epochs: int
+    cnn_learning_rate: float
     most_epochs: int
     label_smoothing: float
     erase: bool
 
 
 PRESETS = {
-    "fast": Preset(epochs=20, dense_epochs=20, most_epochs=40, label_smoothing=0.05, erase=False),
-    "best": Preset(epochs=100, dense_epochs=60, most_epochs=300, label_smoothing=0.05, erase=True),
+    "fast": Preset(
+        epochs=20, dense_epochs=20, cnn_learning_rate=4e-3, most_epochs=40, label_smoothing=0.05, erase=False
+    ),
+    "best": Preset(
+        epochs=100, dense_epochs=60, cnn_learning_rate=8e-3, most_epochs=300, label_smoothing=0.05, erase=True
+    ),
 }
 
 
@@ -81,6 +85,6 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
         "patience": default_patience(epochs),
         "label_smoothing": 0.0 if plain else chosen.label_smoothing,
         "augmentation": kinds + (("erase",) if chosen.erase and large and suits else ()),
-        **({"learning_rate": _CNN_LEARNING_RATE} if asked["architecture"] == "cnn" else {}),
+        **({"learning_rate": chosen.cnn_learning_rate} if asked["architecture"] == "cnn" else {}),
     }
     return TrainingSpec(**(defaults | asked))

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .boundary import write_boundary
-from .checkpoint import path_of
 from .errors import RunError
-from .plots import save_curves
-from .plots_tasks import save_task_pictures
+from .fitting.checkpoint import path_of
+from .plots.figures import save_curves
+from .plots.tasks import save_task_pictures
 
 if TYPE_CHECKING:
     from .datasets import Dataset

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .bodies import BODIES, IMAGENET, NO_WEIGHTS
 from .errors import TrainingError
+from .networks.bodies import BODIES, IMAGENET, NO_WEIGHTS
 
 ARCHITECTURES = ("cnn", "dense", *BODIES)
 #: A person's own `build_model` in a Python file.
@@ -127,6 +127,8 @@ class TrainingSpec:
             if self.alpha != 1:
                 raise TrainingError(f"alpha is the width of {', '.join(BODIES)}; of cnn it is --size")
             return
+        if not self.normalise:
+            raise TrainingError(f"--no-normalise is for other networks: {self.architecture} is made for scaled pixels")
         if self.alpha != 1 and not body.has_width:
             raise TrainingError(f"alpha {self.alpha}: {self.architecture} comes in one width, 1.0")
         if not _ALPHAS[0] <= self.alpha <= _ALPHAS[1]:

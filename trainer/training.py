@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,32 @@ import tensorflow as tf
 from runtime import Contract, FeaturesInput, Preprocessor, Provenance, __version__
 from runtime.contract import InputSpec
 
-from . import checkpoint, phases, precision, quantization_aware
-from .architectures import build_model
-from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
+from . import quantization_aware
 from .datasets import Dataset
 from .datasets.dataset import Indices
-from .distribution import Distribution, as_on_one_device
+from .datasets.feature_scaling import standardised
+from .datasets.raw_input import with_raw_input
+from .datasets.scaling import measure_scaling
+from .datasets.splits import Splits, make_splits
 from .errors import DatasetError, RunError, TrainingError
-from .feature_scaling import standardised
+from .fitting import checkpoint, phases
+from .fitting.callbacks import (
+    AfterEpoch,
+    BestEpoch,
+    CtrlC,
+    DivergedError,
+    EpochLog,
+    EpochSetter,
+    InterruptedTrainingError,
+)
+from .fitting.distribution import Distribution, as_on_one_device
+from .fitting.pipeline import Passes, Pipeline
 from .metrics import Metrics, evaluate
-from .pipeline import Passes, Pipeline
-from .pretrained import scaled_for
-from .raw_input import with_raw_input
-from .scaling import measure_scaling
+from .networks import precision
+from .networks.architectures import build_model
+from .networks.pretrained import scaled_for
+from .networks.standardized import fold
 from .spec import TrainingSpec
-from .splits import Splits, make_splits
-from .standardized import fold
 from .tasks import MONITORS, keras_metrics, targets_and_loss
 
 _WARM_UP_SHARE = 0.05
@@ -155,9 +166,9 @@ def _train(
     best_epoch, told = best.epoch, None
     with prepared.pipeline.told():
         if spec.quantization_aware and stopped in ("", "early"):
-            tuned = _tune(model, prepared, spec, log, monitor)
+            tuned = quantization_aware.after_training(prepared, model, spec, log, partial(make_optimizer, spec))
             model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
-            stopped = "interrupted" if tuned.stopped == "interrupted" else stopped
+            stopped = tuned.stopped if tuned.stopped == "interrupted" else stopped
         scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
     metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
@@ -224,26 +235,6 @@ def _fit(
             else "interrupted before the first epoch ended: there is nothing to keep"
         )
     return stopped or ("early" if best.stopped_early else "")
-
-
-def _tune(model: Any, prepared: Prepared, spec: TrainingSpec, log: EpochLog, monitor: str) -> quantization_aware.Tuned:
-    """The phase that follows the ordinary training where it is asked for."""
-    passes, pipeline, splits = prepared.passes, prepared.pipeline, prepared.splits
-    epochs = spec.quantization_aware_epochs or quantization_aware.default_epochs(spec.epochs)
-    chosen = np.random.default_rng(spec.seed).permutation(splits.train)[: quantization_aware.CALIBRATION_PICTURES]
-    material = quantization_aware.Material(
-        passes,
-        pipeline.batches(splits.validation),
-        pipeline.batches(chosen),
-        quantization_aware.input_range(prepared.contract.input),
-    )
-    rate = spec.learning_rate * quantization_aware.RATE_SHARE
-    optimizer = make_optimizer(spec, keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs))
-    settings = {"optimizer": optimizer, "loss": prepared.loss, "metrics": prepared.metrics}
-    rows = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
-    tuned = quantization_aware.fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), rows)
-    log.rows = rows.rows
-    return tuned
 
 
 def _fit_phase(

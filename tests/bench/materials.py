@@ -25,7 +25,7 @@ import numpy as np
 from exporter.conversion import convert
 from exporter.recipes import Recipe
 from runtime import Contract, ImageInput, seal
-from trainer.architectures import build_model
+from trainer.networks.architectures import build_model
 from trainer.spec import TrainingSpec
 
 keras.utils.set_random_seed(0)

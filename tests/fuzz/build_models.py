@@ -30,7 +30,7 @@ def _main(folder: Path) -> None:
     from exporter.conversion import convert
     from exporter.recipes import Recipe
     from runtime import Contract, ImageInput, seal
-    from trainer.architectures import build_model
+    from trainer.networks.architectures import build_model
     from trainer.spec import TrainingSpec
 
     digits = ImageInput(8, 8, "grey", mean=(73,), std=(90,))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.architectures import build_model
 from trainer.errors import TrainingError
+from trainer.networks.architectures import build_model
 from trainer.spec import ACTIVATIONS, TrainingSpec
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.augmentation import augment
 from trainer.datasets import Geometry, load_dataset
+from trainer.fitting.augmentation import augment
 from trainer.presets import complete
 from trainer.spec import AUGMENTATIONS
 

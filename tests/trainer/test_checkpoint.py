@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
-from trainer import checkpoint
-from trainer.checkpoint import Checkpoint
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource
 from trainer.errors import RunError
+from trainer.fitting import checkpoint
+from trainer.fitting.checkpoint import Checkpoint
 from trainer.run import check_target
 from trainer.spec import TrainingSpec
 

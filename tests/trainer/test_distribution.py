@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,9 +19,9 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import run_pocketlens, succeed
-from trainer.cluster import Cluster, is_chief, read_cluster
-from trainer.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
 from trainer.errors import TrainingError
+from trainer.fitting.cluster import Cluster, is_chief, muster, read_cluster
+from trainer.fitting.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,8 +158,42 @@ def test_a_worker_that_never_comes_is_waited_for_and_told(alone: Path, tmp_path:
     (chief,) = start_workers(*arguments, count=1, POCKETLENS_WORKERS_START_SECONDS="3")
     _, told = chief.communicate(timeout=300)
     assert chief.returncode == 1
-    assert "came in 3 s" in told.splitlines()[-1]
+    assert "did not come in 3 s" in told.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_strangers_are_not_counted_and_all_go_at_once() -> None:
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports())
+    came: list[int] = []
+
+    def come(index: int) -> None:
+        muster(Cluster(addresses, index), 20)
+        came.append(index)
+
+    chief = threading.Thread(target=come, args=(0,))
+    chief.start()
+    host, _, port = addresses[0].partition(":")
+    for greeting in (b"GET / HTTP/1.0", b"pocketlens 7", b"pocketlens x"):
+        for _ in range(100):
+            try:
+                with socket.create_connection((host, int(port)), timeout=5) as stranger:
+                    stranger.sendall(greeting)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+    assert came == []
+    come(1)
+    chief.join(timeout=20)
+    assert sorted(came) == [0, 1]
+
+
+def test_a_chief_that_is_not_there_and_a_port_that_is_taken_are_told() -> None:
+    port, other = free_ports()
+    cluster = Cluster((f"127.0.0.1:{port}", f"127.0.0.1:{other}"), 1)
+    with pytest.raises(TrainingError, match=r"worker 0 .* did not let us begin"):
+        muster(cluster, 0.3)
+    with socket.create_server(("", port)), pytest.raises(TrainingError, match=f"port {port} cannot be used"):
+        muster(Cluster(cluster.addresses, 0), 0.3)
 
 
 def test_workers_with_other_settings_are_told(alone: Path, tmp_path: Path) -> None:

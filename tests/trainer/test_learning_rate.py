@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.conftest import run_pocketlens, succeed
 from trainer.errors import TrainingError
-from trainer.learning_rate import HIGHEST, LOWEST, read_sweep
-from trainer.plots import save_sweep
+from trainer.fitting.learning_rate import HIGHEST, LOWEST, read_sweep
+from trainer.plots.figures import save_sweep
 
 RATES = np.geomspace(LOWEST, HIGHEST, 300)
 

@@ -13,8 +13,8 @@ from exporter.errors import RunFolderError
 from exporter.run import read_run
 from tests.conftest import run_pocketlens, succeed
 from trainer import run as run_folder
-from trainer.callbacks import BestEpoch, DivergedError
 from trainer.datasets import Geometry, load_dataset
+from trainer.fitting.callbacks import BestEpoch, DivergedError
 from trainer.spec import TrainingSpec
 from trainer.training import train
 

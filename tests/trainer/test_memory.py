@@ -19,7 +19,7 @@ def main(folder: str, cache: str) -> None:
     import numpy as np
 
     from trainer.datasets import Geometry, load_dataset
-    from trainer.scaling import measure_scaling
+    from trainer.datasets.scaling import measure_scaling
 
     data = load_dataset(folder, Geometry((SIDE, SIDE), "rgb"), cache="none" if cache == "none" else "temporary")
     measure_scaling(data.input, data.pixels, np.arange(len(data.targets)))

@@ -9,8 +9,8 @@ import pytest
 
 from runtime import ImageInput
 from trainer.datasets.dataset import ArraySource, Dataset
+from trainer.datasets.merging import merge_classes
 from trainer.errors import DatasetError
-from trainer.merging import merge_classes
 
 IMAGES = np.zeros((6, 8, 8), np.uint8)
 PETS = Dataset(

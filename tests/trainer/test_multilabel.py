@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import MARKS, draw_marks, write_marks
 from trainer.datasets import Dataset, Geometry, load_dataset
+from trainer.datasets.splits import make_splits
+from trainer.datasets.task_choice import choose_task
 from trainer.errors import DatasetError, TrainingError
-from trainer.splits import make_splits
-from trainer.task_choice import choose_task
 from trainer.training import picture_weights
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import run_pocketlens, succeed
 from trainer.errors import TrainingError
-from trainer.own_model import build_own
+from trainer.networks.own_model import build_own
 
 GOOD = """
 import keras

@@ -12,12 +12,12 @@ import pytest
 from keras import layers
 
 from runtime import ImageInput
-from trainer import phases
-from trainer.architectures import build_model
-from trainer.callbacks import AfterEpoch, BestEpoch
 from trainer.datasets import Dataset
 from trainer.datasets.dataset import ArraySource
-from trainer.pretrained import POOL, body_layers
+from trainer.fitting import phases
+from trainer.fitting.callbacks import AfterEpoch, BestEpoch
+from trainer.networks.architectures import build_model
+from trainer.networks.pretrained import POOL, body_layers
 from trainer.spec import TrainingSpec
 from trainer.training import TrainedRun, prepare, train
 
@@ -163,7 +163,7 @@ def undisturbed(spec: TrainingSpec, data: Dataset) -> TrainedRun:
 
 
 def test_other_weights_are_another_training(data: Dataset, weights: str, tmp_path: Path) -> None:
-    from trainer import checkpoint
+    from trainer.fitting import checkpoint
 
     copy = tmp_path / "body.keras"
     copy.write_bytes(Path(weights).read_bytes())

@@ -13,14 +13,14 @@ import pytest
 
 from runtime import ImageInput, Preprocessor, load_pixels
 from tests.conftest import draw_colour_image
-from trainer import pipeline as pipeline_module
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets import dataset as dataset_module
 from trainer.datasets.dataset import FileSource, array_pixels
 from trainer.datasets.pixels import Pixels, ResizedPixels
+from trainer.datasets.scaling import measure_scaling
 from trainer.errors import DatasetError
-from trainer.pipeline import Passes, Pipeline
-from trainer.scaling import measure_scaling
+from trainer.fitting import pipeline as pipeline_module
+from trainer.fitting.pipeline import Passes, Pipeline
 from trainer.spec import AUGMENTATIONS
 
 SPEC = ImageInput(12, 10, "rgb", mean=(100.0,) * 3, std=(50.0,) * 3)
@@ -219,8 +219,8 @@ def test_scaling_is_mean_and_deviation_of_the_training_pixels() -> None:
 
 
 def test_scaling_of_many_large_pictures_looks_at_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.scaling._MOST_BYTES", 20 * 360)
-    monkeypatch.setattr("trainer.scaling._PART_BYTES", 3 * 360)
+    monkeypatch.setattr("trainer.datasets.scaling._MOST_BYTES", 20 * 360)
+    monkeypatch.setattr("trainer.datasets.scaling._PART_BYTES", 3 * 360)
     pixels = pictures(200)
     spec = measure_scaling(ImageInput(*SPEC.shape[:2]), pixels, np.arange(200))
     assert spec.mean[0] == round(pixels[::10].mean())

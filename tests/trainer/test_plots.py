@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.plots import save_confusion, save_confusions, save_curves
+from trainer.plots.figures import save_confusion, save_confusions, save_curves
 
 #: What a label may hold, and a drawing library might read otherwise.
 HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "a" * 200, "100 % \\")

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import precision
-from trainer.architectures import build_model
 from trainer.datasets import Geometry, load_dataset
+from trainer.networks import precision
+from trainer.networks.architectures import build_model
 from trainer.run import write_run
 from trainer.spec import TrainingSpec
 from trainer.training import train

@@ -13,12 +13,12 @@ import pytest
 
 from runtime import ImageInput
 from tests.conftest import run_pocketlens
-from trainer.architectures import build_model
-from trainer.bodies import BODIES
 from trainer.errors import TrainingError
-from trainer.pretrained import bare_body, body_layers, scaled_for
+from trainer.networks.architectures import build_model
+from trainer.networks.bodies import BODIES
+from trainer.networks.pretrained import bare_body, body_layers, scaled_for
+from trainer.networks.weights import load_body, read_into
 from trainer.spec import TrainingSpec
-from trainer.weights import load_body, read_into
 
 SHAPE = (32, 32, 3)
 ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
@@ -197,7 +197,7 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path: Path, narrow: Path, small: 
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.weights.MAX_BYTES", 2**20)
+    monkeypatch.setattr("trainer.networks.weights.MAX_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("config.json", "{}")
         bomb.writestr("model.weights.h5", bytes(2**20 + 1))
@@ -235,6 +235,7 @@ def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyP
         ({"architecture": "mobilenet_v2", "alpha": float("nan"), "weights": "none"}, "from 0.1 to 2.0"),
         ({"architecture": "mobilenet_v2", "fine_tune_layers": 1.5}, "share"),
         ({"architecture": "mobilenet_v2", "head_epochs": -1}, "0 or more"),
+        ({"architecture": "mobilenet_v2", "normalise": False}, "--no-normalise"),
         ({"architecture": "mobilenet_v2", "mixed_precision": "maybe"}, "auto, on, off"),
     ],
 )

@@ -11,8 +11,8 @@ from PIL import Image
 from runtime import FeaturesInput
 from tests.conftest import run_pocketlens
 from trainer.datasets import Geometry, load_dataset
+from trainer.datasets.feature_scaling import standardised
 from trainer.errors import DatasetError, TrainingError
-from trainer.feature_scaling import standardised
 from trainer.spec import TrainingSpec
 from trainer.training import prepare, train
 

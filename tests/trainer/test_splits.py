@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.datasets.splits import make_splits
 from trainer.errors import DatasetError
-from trainer.splits import make_splits
 
 LABELS = ("a", "b", "c")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer.standardized import StandardizedConv2D, fold
+from trainer.networks.standardized import StandardizedConv2D, fold
 
 
 def _network() -> keras.Model:

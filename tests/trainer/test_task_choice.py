@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from runtime import ImageInput
-from trainer.architectures import build_model
 from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource
+from trainer.datasets.merging import merge_classes
+from trainer.datasets.task_choice import choose_task
 from trainer.errors import DatasetError, TrainingError
-from trainer.merging import merge_classes
+from trainer.networks.architectures import build_model
 from trainer.spec import TrainingSpec
-from trainer.task_choice import choose_task
 from trainer.tasks import keras_metrics, targets_and_loss
 
 

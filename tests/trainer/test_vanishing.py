@@ -14,11 +14,11 @@ import pytest
 
 from runtime import Contract
 from tests.conftest import run_pocketlens, succeed
-from trainer import checkpoint
 from trainer.datasets import Geometry, load_dataset
+from trainer.datasets.splits import make_splits
 from trainer.errors import DatasetError
+from trainer.fitting import checkpoint
 from trainer.spec import TrainingSpec
-from trainer.splits import make_splits
 from trainer.training import train
 
 SPEC = TrainingSpec("dense", units=(8,), epochs=4, augmentation=("shift", "colour"), batch_size=16)

@@ -43,7 +43,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
         raise UsageError("one run, expected two or more to compare")
     from ..looking.comparison import differences, summary
     from ..looking.runs import read_run
-    from ..plots_runs import save_comparison
+    from ..plots.runs import save_comparison
 
     found = [read_run(run) for run in runs]
     rows, differ = [summary(run) for run in found], differences(found)

@@ -41,7 +41,7 @@ def data() -> None:
     "pocketlens data show photos/ --json\n"
     "pocketlens data show fashion-mnist --index 7 --plot seven.png",
 )
-@click.argument("dataset", metavar="NAME|DIR")
+@click.argument("dataset", metavar="NAME|DIR|CSV")
 @with_all(SOURCE_OPTIONS + TASK_OPTIONS + GEOMETRY_OPTIONS)
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the splits and the samples."
@@ -57,8 +57,9 @@ def data() -> None:
 def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json: bool, **options: Any) -> None:
     """Tell what a data set holds: images of each class and split, sizes, channels, pixels, copies, unreadable files.
 
-    NAME is digits or fashion-mnist, DIR a folder of images. The splits are those that a training with this seed
-    makes. Copies are images with equal pixels, near copies the same image saved or resized anew.
+    NAME is digits, fashion-mnist or circles, DIR a folder of images, CSV a file of readings, or of images and their
+    labels. The splits are those that a training with this seed makes. Copies are images with equal pixels, near copies
+    the same image saved or resized anew.
     """
     found = load(dataset, **options)
     if index is not None:
@@ -85,8 +86,8 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     import numpy as np
 
     from ..looking.items import chosen_samples, label_of
-    from ..plots_scatter import save_scatter
-    from ..plots_tiles import MAX_TILES, Tile, save_tiles
+    from ..plots.scatter import save_scatter
+    from ..plots.tiles import MAX_TILES, Tile, save_tiles
 
     if found.input.kind == "features":
         save_scatter(plot, found.pixels[np.arange(len(found.targets))], found.targets, found.labels, found.input.names)
@@ -98,7 +99,8 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
 
 def _lines(seen: Survey) -> list[str]:
     found = seen.dataset
-    head = f"{shown(found.name)}: {len(found.targets):,} images, {len(found.labels)} classes"
+    what = "vectors" if found.input.kind == "features" else "images"
+    head = f"{shown(found.name)}: {len(found.targets):,} {what}, {len(found.labels)} classes"
     lines = [f"{head}, {found.task}", "", *_count_table(seen), ""]
     if seen.refusal:
         lines.append(f"splits: cannot be made: {seen.refusal}")
@@ -132,7 +134,7 @@ def _count_table(seen: Survey) -> list[str]:
     rows = [[label, *(f"{found[i]:,}" for found in seen.counts.values())] for i, label in enumerate(labels)]
     every: list[tuple[str, int]] = [(name, seen.splits.count(name)) for name in seen.counts if name != "all"]
     totals = [f"{count:,}" for _, count in (*every, ("all", len(seen.dataset.targets)))]
-    return columns([["class", *seen.counts], *rows, ["images", *totals]])
+    return columns([["class", *seen.counts], *rows, ["all", *totals]])
 
 
 def _sizes(sizes: list[tuple[int, int, int]]) -> str:
@@ -190,7 +192,7 @@ def _left_out_lines(seen: Survey) -> list[str]:
 
 def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
     from ..looking.image import look_at
-    from ..plots_tiles import save_picture
+    from ..plots.tiles import save_picture
 
     if not 0 <= index < len(found.targets):
         raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")

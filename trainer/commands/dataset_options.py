@@ -62,8 +62,8 @@ def load(
         DatasetError: it is missing, damaged or too small, or the options do not fit it.
     """
     from ..datasets import Geometry, load_dataset
-    from ..merging import merge_classes
-    from ..task_choice import choose_task
+    from ..datasets.merging import merge_classes
+    from ..datasets.task_choice import choose_task
 
     found = load_dataset(name, Geometry(image_size, colour, resize), data_dir)
     return choose_task(merge_classes(found, merge), task, positive)

@@ -43,7 +43,7 @@ _MOST_MISTAKES = 60
     "pocketlens evaluate runs/digits --index 7 --out look/",
 )
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL.tflite")
-@click.option("--dataset", metavar="NAME|DIR", help="Measure on this. [default: what the run was trained with]")
+@click.option("--dataset", metavar="NAME|DIR|CSV", help="Measure on this. [default: what the run was trained with]")
 @with_all(SOURCE_OPTIONS)
 @click.option(
     "--split", type=click.Choice(_SPLITS), default="test", show_default=True, help="all: everything, unsplit."
@@ -90,7 +90,7 @@ def evaluate(
     targets = material.targets[material.chosen]
     metrics = measure(scores, targets, contract.labels, contract.task)
     answers = judge(material, scores, contract.task)
-    pictures = draw(out, contract, metrics, answers, shown(model)) if out else []
+    pictures = draw(out, contract, metrics, answers, shown(model.name)) if out else []
     if as_json:
         click.echo(json.dumps(_result(model, interpreter, metrics, answers, pictures)))
         return
@@ -207,7 +207,7 @@ def _show_one(
 ) -> None:
     from dataclasses import replace
 
-    from ..plots_answers import save_probabilities
+    from ..plots.answers import save_probabilities
     from .evaluate_pictures import pixels_of
 
     if not 0 <= index < len(material.targets):

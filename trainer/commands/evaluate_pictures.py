@@ -14,10 +14,10 @@ from ..looking.items import chosen_samples
 from ..looking.material import Material
 from ..looking.sources import sample
 from ..metrics import Metrics
-from ..plots import save_confusions
-from ..plots_answers import answer_tile
-from ..plots_tasks import save_binary_curves, save_labels
-from ..plots_tiles import MAX_TILES, save_tiles
+from ..plots.answers import answer_tile
+from ..plots.figures import save_confusions
+from ..plots.tasks import save_binary_curves, save_labels
+from ..plots.tiles import MAX_TILES, save_tiles
 
 
 def pixels_of(contract: Contract, material: Material, index: int) -> npt.NDArray[np.uint8]:

@@ -40,8 +40,8 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     """
     started = time.perf_counter()
     spec, data = settle(options)
-    from ..learning_rate import sweep
-    from ..plots import save_sweep
+    from ..fitting.learning_rate import sweep
+    from ..plots.figures import save_sweep
 
     found = sweep(spec, data, steps)
     save_sweep(plot, found)

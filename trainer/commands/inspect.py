@@ -132,8 +132,8 @@ def _layer_lines(layer: Layer, weights: list[WeightFigures]) -> list[str]:
 
 
 def _draw(out: Path, name: str, layers: list[Layer], chosen: Layer | None, weights: list[WeightFigures]) -> list[Path]:
-    from ..plots_network import save_network
-    from ..plots_weights import save_weights
+    from ..plots.network import save_network
+    from ..plots.weights import save_weights
 
     parameters = sum(layer.parameters for layer in layers)
     pictures = [out / "model.png"]

@@ -11,8 +11,8 @@ import click
 
 from runtime.command_line import Command
 
-from ..cluster import MODES, is_chief
 from ..errors import DatasetError, TrainingError
+from ..fitting.cluster import MODES, is_chief
 from .training_options import REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def train(
 
     --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
-    from ..checkpoint import path_of
+    from ..fitting.checkpoint import path_of
     from ..run import check_target, write_run
 
     started = time.perf_counter()
@@ -90,7 +90,7 @@ def train(
     if chief:
         check_target(out, force, resume)
     spec, data = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
-    from ..distribution import distribute as distribution_over
+    from ..fitting.distribution import distribute as distribution_over
     from ..training import train as fit
 
     distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
@@ -117,7 +117,7 @@ def train(
 def _with_found_rate(spec: Any, data: Any) -> Any:
     from dataclasses import replace
 
-    from ..learning_rate import sweep
+    from ..fitting.learning_rate import sweep
 
     found = sweep(spec, data)
     click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
@@ -136,7 +136,7 @@ def _check_minutes(epochs: int | None, distribute: str | None, resume: bool) -> 
 def _fitted(spec: Any, data: Any, minutes: float, patience: int | None) -> Any:
     from dataclasses import replace
 
-    from ..budget import fit_into
+    from ..fitting.budget import fit_into
     from ..presets import default_patience
 
     fitted = fit_into(spec, data, 60 * minutes)
@@ -145,7 +145,7 @@ def _fitted(spec: Any, data: Any, minutes: float, patience: int | None) -> Any:
 
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
-    from ..checkpoint import path_of
+    from ..fitting.checkpoint import path_of
     from ..run import was_interrupted, write_run
 
     path_of(out).unlink(missing_ok=True)

@@ -12,18 +12,9 @@ import click
 from runtime.contract import RESIZES, TASKS
 from runtime.quiet import quiet_tensorflow
 
-from ..bodies import check_weight_files
+from ..networks.bodies import check_weight_files
 from ..presets import PRESETS, complete
-from ..spec import (
-    ACTIVATIONS,
-    ARCHITECTURES,
-    AUGMENTATIONS,
-    MIXED_PRECISIONS,
-    OPTIMIZERS,
-    OWN,
-    SIZES,
-    TrainingSpec,
-)
+from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
 from .feature_options import for_features
 
 if TYPE_CHECKING:
@@ -141,7 +132,7 @@ _OPTIONS = (
         type=click.Choice(tuple(PRESETS)),
         default="fast",
         show_default=True,
-        help="How long to train; best also blanks out parts of the images.",
+        help="How long to train; best also blanks out parts of the images for large networks.",
     ),
     click.option(
         "--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="The optimizer."
@@ -182,8 +173,8 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
         DatasetError, TrainingError: what is refused, before anything heavy is imported.
     """
     from ..datasets import Geometry, load_dataset
-    from ..merging import merge_classes
-    from ..task_choice import choose_task
+    from ..datasets.merging import merge_classes
+    from ..datasets.task_choice import choose_task
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")

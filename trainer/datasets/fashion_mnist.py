@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..download import download
 from ..errors import DatasetError
 from .dataset import ArraySource, Dataset, Geometry, array_pixels
+from .download import download
 from .idx import read_idx
 
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"

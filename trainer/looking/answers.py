@@ -18,7 +18,8 @@ class Answers:
     Attributes:
         scores: float32, shape (n, labels).
         right: bool, shape (n,); of the task multilabel whether every label is right.
-        sure: float32, shape (n,): the score of the answer. Of multilabel how far the worst label is from the truth.
+        sure: float32, shape (n,): the score of the answer. Of multilabel that of the yes or no which is furthest from
+            the truth; where all are right, of the one that is least sure.
     """
 
     material: Material
@@ -56,5 +57,6 @@ def judge(material: Material, scores: npt.NDArray[np.float32], task: str) -> Ans
     targets = material.targets[material.chosen]
     if task == "multilabel":
         right = ((scores >= DECISION) == targets.astype(bool)).all(axis=1)
-        return Answers(material, task, scores, right, np.abs(scores - targets).max(axis=1).astype(np.float32))
+        worst = np.abs(scores - targets).max(axis=1)
+        return Answers(material, task, scores, right, np.where(right, 1 - worst, worst).astype(np.float32))
     return Answers(material, task, scores, scores.argmax(axis=1) == targets, scores.max(axis=1))

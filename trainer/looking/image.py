@@ -12,8 +12,8 @@ from runtime.images import read_header
 
 from ..datasets import Dataset
 from ..datasets.dataset import ArraySource, FileSource
+from ..datasets.splits import make_splits
 from ..errors import DatasetError
-from ..splits import make_splits
 from .items import file_of, label_of
 
 

@@ -14,9 +14,9 @@ from runtime.files import shown
 
 from ..datasets import Dataset
 from ..datasets.dataset import FileSource, Indices
+from ..datasets.splits import make_splits
+from ..datasets.task_choice import choose_task
 from ..errors import DatasetError, RunError
-from ..splits import make_splits
-from ..task_choice import choose_task
 from .runs import RunFolder
 from .sources import Source, read_source, size_of
 

@@ -20,8 +20,8 @@ from runtime.images import read_header
 from ..datasets import Dataset
 from ..datasets.dataset import ArraySource, FileSource, Indices
 from ..datasets.readings import VectorSource
+from ..datasets.splits import make_splits
 from ..errors import DatasetError
-from ..splits import make_splits
 from .copies import MOST_PAIRS, Fingerprints, NearPair
 from .items import file_of, label_of, split_names
 

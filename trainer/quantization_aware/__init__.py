@@ -5,24 +5,7 @@ exporter quantizes after training: the simulation does what the converter will d
 nothing but better weights needs to be handed on.
 """
 
-from .fine_tuning import (
-    CALIBRATION_PICTURES,
-    RATE_SHARE,
-    Material,
-    Tuned,
-    check,
-    default_epochs,
-    fine_tune,
-    input_range,
-)
+from .fine_tuning import Tuned, check
+from .phase import after_training
 
-__all__ = [
-    "CALIBRATION_PICTURES",
-    "RATE_SHARE",
-    "Material",
-    "Tuned",
-    "check",
-    "default_epochs",
-    "fine_tune",
-    "input_range",
-]
+__all__ = ["Tuned", "after_training", "check"]

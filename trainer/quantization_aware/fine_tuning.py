@@ -8,23 +8,14 @@ from typing import Any
 
 import keras
 
-from runtime import FeaturesInput
-from runtime.contract import InputSpec
-
-from ..callbacks import BestEpoch, DivergedError, EpochLog, EpochSetter
-from ..pipeline import Passes
+from ..fitting.callbacks import BestEpoch, DivergedError, EpochLog, EpochSetter
+from ..fitting.pipeline import Passes
 from .folding import fold
 from .simulation import Simulation
 from .steps import steps
 
 PHASE = "quantization-aware"
 ORDINARY_PHASE = "training"
-#: Of training pictures, from which ranges are taken: as many as the exporter shows the converter.
-CALIBRATION_PICTURES = 500
-#: Of the ordinary learning rate.
-RATE_SHARE = 0.1
-#: Of the ordinary epochs, and never fewer than the second number.
-_SHARE_OF_EPOCHS, _LEAST_EPOCHS = 0.2, 2
 #: Ranges are taken anew so many times an epoch, but not for fewer steps than this.
 _CALIBRATIONS, _LEAST_STEPS = 20, 10
 
@@ -78,14 +69,6 @@ class Tuned:
         }
 
 
-def input_range(spec: InputSpec) -> tuple[float, float] | None:
-    """Least and greatest value of a scaled picture; mean and std are the same for all channels. None for features."""
-    if isinstance(spec, FeaturesInput):
-        return None
-    least, greatest = ((pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255))
-    return least, greatest
-
-
 def check(model: Any) -> None:
     """Refuse a network that cannot be simulated, before time is spent on it.
 
@@ -93,11 +76,6 @@ def check(model: Any) -> None:
         TrainingError: it names the layer.
     """
     steps(fold(model))
-
-
-def default_epochs(epochs: int) -> int:
-    """Epochs of fine-tuning after so many of training: a fifth, two at least."""
-    return max(_LEAST_EPOCHS, round(epochs * _SHARE_OF_EPOCHS))
 
 
 def fine_tune(

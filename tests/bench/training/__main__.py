@@ -9,7 +9,7 @@ import sys
 
 from runtime.quiet import quiet_tensorflow
 
-MODULES = ("pipeline", "memory")
+MODULES = ("pipeline", "memory", "in_the_lessons_time")
 
 
 def main() -> None:

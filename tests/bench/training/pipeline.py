@@ -61,8 +61,8 @@ def rows(rounds: int) -> Iterator[Row]:
 def _passes(side: int, cache: Any) -> Any:
     from runtime import Preprocessor
     from trainer.datasets import Geometry, load_dataset
-    from trainer.pipeline import Pipeline
-    from trainer.scaling import measure_scaling
+    from trainer.datasets.scaling import measure_scaling
+    from trainer.fitting.pipeline import Pipeline
     from trainer.spec import AUGMENTATIONS
 
     data = load_dataset(str(photo_folder()), Geometry((side, side), "rgb"), cache=cache)
@@ -77,7 +77,7 @@ def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
 
-    from trainer.architectures import build_model
+    from trainer.networks.architectures import build_model
     from trainer.spec import TrainingSpec
     from trainer.training import make_optimizer
 

@@ -18,7 +18,7 @@ from runtime import Classifier, Contract, seal
 from tests.trainer.looking.conftest import answer, call
 from trainer.looking.comparison import differences, summary
 from trainer.looking.runs import read_run
-from trainer.plots_runs import save_comparison
+from trainer.plots.runs import save_comparison
 
 
 def test_runs_are_put_beside_each_other(small_run: Path, dense_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -20,8 +21,9 @@ from trainer.errors import DatasetError, RunError
 from trainer.looking.answers import judge
 from trainer.looking.material import Material, from_dataset, from_run
 from trainer.looking.runs import read_run
+from trainer.looking.scores import score_file
 from trainer.looking.sources import read_source, sample
-from trainer.plots_answers import save_probabilities
+from trainer.plots.answers import save_probabilities
 
 
 def test_a_run_is_measured_on_its_own_test_split(small_run: Path, tmp_path: Path) -> None:
@@ -170,6 +172,24 @@ def test_answers_of_several_labels_are_right_as_a_whole() -> None:
     assert found.mistakes().tolist() == [1, 2]
     assert found.as_dict(2)["truth"] == "(none)"
     assert found.as_dict(2)["score"] == pytest.approx(0.6)
+    assert found.as_dict(0)["score"] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("task", "labels"), [("binary", 2), ("multilabel", 3)])
+def test_a_model_file_of_another_task_is_scored(task: str, labels: int, task_models: Path, tmp_path: Path) -> None:
+    paths = tuple(f"{shade}.png" for shade in (0, 255, 120))
+    for path, shade in zip(paths, (0, 255, 120), strict=True):
+        Image.new("L", (4, 4), shade).save(tmp_path / path)
+    digests = tuple(hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() for path in paths)
+    source, model = FileSource(tmp_path, paths, digests), task_models / f"{task}-int8.tflite"
+    scores, interpreter = score_file(model, source, np.array([1, 0]))
+    assert scores.shape == (2, labels)
+    assert interpreter
+    sigmoid = 1 / (1 + np.exp(-(0.25 + np.array([1.0, 0.0]))))
+    np.testing.assert_allclose(scores[:, -1], sigmoid, atol=0.02)
+    (tmp_path / paths[0]).write_bytes(b"no picture")
+    with pytest.raises(RunError, match=r"int8\.tflite: cannot be scored: .*0\.png: changed"):
+        score_file(model, source, np.array([0]))
 
 
 def test_a_file_that_changed_is_told(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from trainer.errors import RunError
 from trainer.looking.network import Layer, layers_of, load_network
 from trainer.looking.runs import read_run
 from trainer.looking.weights import weight_figures
-from trainer.plots_network import _boxes, save_network
-from trainer.plots_weights import save_weights
+from trainer.plots.network import _boxes, save_network
+from trainer.plots.weights import save_weights
 
 
 def by_name(model: keras.Model) -> dict[str, Layer]:

@@ -1,0 +1,99 @@
+"""`--minutes`: as many epochs as fit into a time, measured on the model, the data and the machine at hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import keras
+
+from ..datasets import Dataset
+from ..errors import TrainingError
+from ..spec import TrainingSpec
+from ..training import Prepared, make_optimizer, prepare
+from . import phases
+
+#: Of the budget, for measuring steps; what is learned in them is thrown away.
+_MEASURING_SHARE = 0.04
+#: Steps that are not measured, since TensorFlow traces and allocates in them; and the fewest that are.
+_FIRST, _FEWEST = 3, 5
+
+
+class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training when its steps were measured for long enough.
+
+    Attributes:
+        first: seconds until the first steps were done.
+        step: seconds of each step after them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.first, self.step = 0.0, 0.0
+        self._seconds, self._started, self._done = seconds, time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._done += 1
+        spent = time.perf_counter() - self._started
+        if self._done <= _FIRST:
+            self.first = spent
+            return
+        self.step = (spent - self.first) / (self._done - _FIRST)
+        if self._done >= _FIRST + _FEWEST and spent - self.first >= self._seconds:
+            self.model.stop_training = True
+
+
+def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float) -> TrainingSpec:
+    """The spec with the epochs, and the steps of each, that take so many seconds, validation and this call counted in.
+
+    The cosine then ends where the time does. Passes are shortened, each to the same number of steps, so that none of
+    the time is left over; each still draws its pictures from the whole split. What is measured is the machine as it is
+    now: where another load comes or goes, the training ends later or earlier.
+
+    Raises:
+        TrainingError: too little time for even one step.
+    """
+    began = time.perf_counter()
+    prepared = prepare(spec, dataset)
+    phases.set_trainable(prepared.model, phases.plan(spec)[-1])  # that in which most is learned, and a step is longest
+    prepared.model.compile(optimizer=make_optimizer(spec, 1e-6), loss=prepared.loss, metrics=prepared.metrics)
+    clock = _Clock(_MEASURING_SHARE * seconds)
+    prepared.model.fit(prepared.passes.batches, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
+    step = clock.step or clock.first
+    validation = _seconds_of_validation(prepared, step)
+    # Traced once more in the training itself.
+    left = seconds - (time.perf_counter() - began) - clock.first
+    epochs, steps = shared_out(left, step, validation, len(prepared.passes))
+    return replace(spec, epochs=epochs, steps_per_epoch=steps)
+
+
+def _seconds_of_validation(prepared: Prepared, step: float) -> float:
+    """Of a whole validation split, measured on a few batches."""
+    batches = prepared.pipeline.batches(prepared.splits.validation)
+    count = len(batches)
+    few = batches.take(min(count, max(2, round(1 / step))))
+    prepared.model.evaluate(batches.take(1), verbose=0)  # traced
+    began = time.perf_counter()
+    prepared.model.evaluate(few, verbose=0)
+    return (time.perf_counter() - began) * count / len(few)
+
+
+def shared_out(seconds: float, step: float, validation: float, most: int) -> tuple[int, int]:
+    """Epochs, and the steps of each, that take so many seconds.
+
+    Args:
+        step, validation: seconds of a step, and of a validation after an epoch.
+        most: the steps of a whole pass.
+
+    Raises:
+        TrainingError: not even one step fits.
+    """
+    epochs = max(1, math.ceil(seconds / (most * step + validation)))
+    steps = min(most, math.floor((seconds / epochs - validation) / step))
+    if steps < 1:
+        raise TrainingError(
+            f"--minutes: a step takes {step:.2g} s and validation {validation:.2g} s, too long for the time that is "
+            "left; give more minutes, or choose a smaller network"
+        )
+    return epochs, steps

@@ -1,0 +1,1 @@
+"""The networks: what is built, and from which weights."""

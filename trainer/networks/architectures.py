@@ -1,0 +1,120 @@
+"""The networks: layers that quantize well (convolutions that fold to plain ones, ReLU)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from ..errors import TrainingError
+from ..spec import OWN, TrainingSpec
+from ..tasks import output_layer, outputs
+from .bodies import BODIES
+from .own_model import build_own
+from .pretrained import build_pretrained
+from .standardized import StandardizedConv2D
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """Filters of the three stages of `cnn`, and what follows the first convolution of the second and the third.
+
+    Attributes:
+        singles: convolutions whose result is added to what went in, in the second stage.
+        pairs: the same, two convolutions at a time, in the third.
+    """
+
+    stem: int
+    middle: int
+    last: int
+    singles: int
+    pairs: int
+
+
+_WIDTHS = {
+    "tiny": _Widths(8, 16, 32, 1, 1),
+    "small": _Widths(12, 28, 56, 1, 1),
+    "base": _Widths(16, 48, 96, 2, 1),
+    "large": _Widths(32, 80, 128, 3, 2),
+}
+#: Rows at which the first stage works: larger pictures are halved before, since a first layer costs most of all.
+_STEM_SIDE = 32
+
+
+def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
+    """An untrained Keras model from scaled pixels to probabilities.
+
+    Args:
+        spec: its architecture, and what belongs to it.
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body; or (features,).
+        classes: labels of the data set.
+        task: of the data set; see `tasks.output_layer`.
+
+    Raises:
+        TrainingError: a picture's size that the architecture does not suit, or a person's own file that gives no
+            such model.
+    """
+    if spec.architecture == OWN:
+        return build_own(str(spec.model_file), input_shape, outputs(classes, task), task)
+    if len(input_shape) == 1 and spec.architecture != "dense":
+        raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
+    if spec.architecture in BODIES:
+        return build_pretrained(spec, input_shape, output_layer(classes, task))
+    if spec.architecture == "cnn":
+        return _cnn(input_shape, output_layer(classes, task), _WIDTHS[spec.size])
+    return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)
+
+
+def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], activation: str) -> Any:
+    inputs = keras.Input(input_shape)
+    x = layers.Flatten()(inputs)
+    for width in units:
+        x = layers.Dense(width, activation=activation)(x)
+    return keras.Model(inputs, output(x), name="dense")
+
+
+def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
+    """Three stages with residual connections (K. He et al., arXiv:1512.03385), each at half the rows of the last.
+
+    The first convolution sees every pixel of a picture of up to 32 rows: on 28x28 that is worth more than the filters
+    that its time would pay for elsewhere. A larger picture is halved by it, and again by others, until it has no more.
+    """
+    height, width, _ = input_shape
+    if min(height, width) < 8 or max(height, width) > 224:
+        raise TrainingError(f"cnn: input of {height}x{width}, expected 8x8 to 224x224; see --image-size")
+    inputs = keras.Input(input_shape)
+    side = min(height, width)
+    halve = side > _STEM_SIDE
+    x = _convolution(inputs, widths.stem, kernel=5 if halve else 3, strides=2 if halve else 1)
+    side = -(-side // 2) if halve else side
+    while side > _STEM_SIDE:
+        x = layers.MaxPooling2D(padding="same")(_convolution(x, widths.stem, kernel=3))
+        side = -(-side // 2)
+    if side >= 16:
+        x = layers.MaxPooling2D(padding="same")(x)
+    x = _convolution(x, widths.middle, kernel=3)
+    for _ in range(widths.singles):
+        x = _residual(x, 1)
+    x = layers.MaxPooling2D(padding="same")(x)
+    x = _convolution(x, widths.last, kernel=3)
+    for _ in range(widths.pairs):
+        x = _residual(x, 2)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(0.2)(x)
+    return keras.Model(inputs, output(x), name="cnn")
+
+
+def _residual(x: Any, convolutions: int) -> Any:
+    """Convolutions whose result is added to what went in."""
+    y = x
+    for place in range(convolutions):
+        y = _convolution(y, x.shape[-1], kernel=3, relu=place < convolutions - 1)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def _convolution(x: Any, filters: int, *, kernel: int, strides: int = 1, relu: bool = True) -> Any:
+    x = StandardizedConv2D(filters, kernel, strides=strides, padding="same")(x)
+    return layers.ReLU()(x) if relu else x

@@ -1,0 +1,46 @@
+"""Vectors of features as points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from .figures import save_png, shorten
+from .runs import COLOURS, MARKERS
+
+#: Classes that are drawn at most.
+_MAX_CLASSES = len(COLOURS) * len(MARKERS)
+
+
+def save_scatter(
+    path: Path, vectors: npt.NDArray[Any], targets: npt.NDArray[Any], labels: Sequence[str], names: Sequence[str]
+) -> None:
+    """The first two features of every vector, or the one over its number; classes by colour and sign.
+
+    Args:
+        vectors: shape (n, features).
+        targets: int, shape (n,).
+        names: of the features.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    for target, label in enumerate(labels[:_MAX_CLASSES]):
+        chosen = (targets == target).nonzero()[0]
+        across, up = (vectors[chosen, 0], vectors[chosen, 1]) if vectors.shape[1] > 1 else (chosen, vectors[chosen, 0])
+        colour, marker = COLOURS[target % len(COLOURS)], MARKERS[target % len(MARKERS)]
+        axes.scatter(across, up, s=16, color=colour, marker=marker, alpha=0.7, label=shorten(label))
+    across_name, up_name = (names[0], names[1]) if len(names) > 1 else ("number", names[0])
+    axes.set_xlabel(shorten(across_name), parse_math=False)
+    axes.set_ylabel(shorten(up_name), parse_math=False)
+    axes.grid(alpha=0.3)
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    save_png(path, figure)
