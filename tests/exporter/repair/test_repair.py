@@ -29,6 +29,34 @@ pytestmark = pytest.mark.workstation
 APART = 1024
 
 
+#: Without branches, so that its layers can be built anew one after the other.
+NETWORK = """
+from keras import Input, Model, layers
+
+
+def build_model(input_shape, classes):
+    x = inputs = Input(input_shape)
+    for filters in (24, 32, None, 48, 48):
+        if filters is None:
+            x = layers.MaxPooling2D()(x)
+            continue
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    return Model(inputs, layers.Dense(classes, activation="softmax")(x))
+"""
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "network.py").write_text(NETWORK)
+    options = ("--model-file", folder / "network.py", "--learning-rate", "0.004", "--epochs", "25")
+    succeed(run_pocketlens("train", "--dataset", "digits", *options, "--out", folder / "run"))
+    return folder / "run"
+
+
 def ruin(run: Path, folder: Path, *, blocked: bool, how_many: int = 1, apart: int = APART) -> Path:
     """The digits run with channels far apart: in float32 the same answers.
 
@@ -57,8 +85,8 @@ def ruin(run: Path, folder: Path, *, blocked: bool, how_many: int = 1, apart: in
     return folder
 
 
-def test_a_ruined_network_is_repaired(digits_run: Path, tmp_path: Path) -> None:
-    run = ruin(digits_run, tmp_path / "run", blocked=False)
+def test_a_ruined_network_is_repaired(plain_run: Path, tmp_path: Path) -> None:
+    run = ruin(plain_run, tmp_path / "run", blocked=False)
     result = succeed(run_pocketlens("export", run, "--out", tmp_path / "out", "--repair"))
     assert "looking for a repair" in result.stderr
     assert "trying equalisation of the channels of" in result.stderr
@@ -87,8 +115,8 @@ def details(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", blocked=True))
+def test_where_nothing_can_be_equalised_the_costliest_stay_float(plain_run: Path, tmp_path: Path) -> None:
+    run = read_run(ruin(plain_run, tmp_path / "run", blocked=True))
     said: list[str] = []
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True, say=said.append)
     assert exported.passed, exported.failures
@@ -104,8 +132,8 @@ def test_where_nothing_can_be_equalised_the_costliest_stay_float(digits_run: Pat
 
 
 @pytest.mark.slow
-def test_sixteen_bits_stand_in_where_too_much_is_ruined(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", blocked=True, how_many=4, apart=256))
+def test_sixteen_bits_stand_in_where_too_much_is_ruined(plain_run: Path, tmp_path: Path) -> None:
+    run = read_run(ruin(plain_run, tmp_path / "run", blocked=True, how_many=4, apart=256))
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True)
     assert exported.passed, exported.failures
     _, model = exported.report["models"]
@@ -116,9 +144,9 @@ def test_sixteen_bits_stand_in_where_too_much_is_ruined(digits_run: Path, tmp_pa
     assert model["repair"][0]["drop"] > 0.05
 
 
-def test_what_passes_is_left_alone(digits_run: Path, tmp_path: Path) -> None:
+def test_what_passes_is_left_alone(plain_run: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    exported = export(read_run(digits_run), tmp_path, [Recipe.int8()], repair=True, say=said.append)
+    exported = export(read_run(plain_run), tmp_path, [Recipe.int8()], repair=True, say=said.append)
     assert exported.passed
     assert exported.report["models"][1]["repair"] == []
     assert not any("repair" in line or "trying" in line for line in said)
@@ -189,8 +217,8 @@ def test_what_cannot_be_scaled_is_not_touched() -> None:
         np.testing.assert_array_equal(weight, kept)
 
 
-def test_the_costliest_activation_is_the_ruined_one(digits_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(digits_run, tmp_path / "run", blocked=False))
+def test_the_costliest_activation_is_the_ruined_one(plain_run: Path, tmp_path: Path) -> None:
+    run = read_run(ruin(plain_run, tmp_path / "run", blocked=False))
     pixels = prepare_calibration(run, 40, 0).pixels
     model = load_model(run.model_path, run.contract)
     costs = layer_costs(calibrate(model, run.contract, pixels), pixels, run.contract.input)
