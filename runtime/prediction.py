@@ -96,10 +96,16 @@ def temper(
         >>> temper(np.array([0.25, 0.75], np.float32), 0.5, 1e-9).tolist()
         [0.10000000149011612, 0.8999999761581421]
     """
-    powers = np.maximum(scores, floor) ** (1 / temperature)
+    scores = np.maximum(scores, floor)
+    # As shares of the greatest: a high power of a small number would be 0, and of all of them 0 / 0.
+    greatest = np.maximum.reduce(scores, axis=-1, keepdims=True)
+    if independent:
+        others = np.maximum(1 - scores, floor)
+        greatest = np.maximum(scores, others)
+    powers = (scores / greatest) ** (1 / temperature)
     total = np.add.reduce(powers, axis=-1, keepdims=True)
     if independent:
-        total = powers + np.maximum(1 - scores, floor) ** (1 / temperature)
+        total = powers + (others / greatest) ** (1 / temperature)
     tempered: npt.NDArray[np.float32] = powers / total
     return tempered
 
@@ -127,6 +133,8 @@ def tempered_reader(output: TensorSpec, contract: Contract, real: Reader) -> Rea
         return both
     if contract.task == "multilabel":
         return lambda stored: temper(real(stored), temperature, floor, independent=True)
+    if temperature < 1:  # its powers are high ones: see `temper`
+        return lambda stored: temper(real(stored), temperature, floor)
     raised = _table(output, real, temperature, floor) if output.is_quantized else _power(real, temperature, floor)
 
     def shared(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

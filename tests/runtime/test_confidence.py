@@ -46,6 +46,15 @@ def test_the_zeros_of_a_quantized_output_do_not_outweigh_what_it_is_sure_of() ->
     assert temper(np.zeros(3, np.float32), 2.0, score_floor(0.0, 3)) == pytest.approx([1 / 3] * 3)
 
 
+@pytest.mark.parametrize("independent", [False, True])
+def test_no_score_is_too_small_for_a_low_temperature(independent: bool) -> None:
+    scores = np.full((2, 1000), 1e-3, np.float32)
+    scores[1, 7] = 2e-3
+    tempered = temper(scores, 0.01, score_floor(0.0, 1000), independent=independent)
+    assert np.isfinite(tempered).all()
+    assert independent or tempered[1].argmax() == 7
+
+
 @pytest.mark.parametrize("temperature", [0.01, 0.3, 1.7, 20, 100])
 def test_the_order_stays_whatever_the_temperature(
     io_models: dict[str, Path], digits_samples: Samples, temperature: float
