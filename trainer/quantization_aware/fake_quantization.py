@@ -26,32 +26,17 @@ def quantized_values(values: Any, least: Any, greatest: Any) -> Any:
     return within + tf.stop_gradient(rounded - within)
 
 
-def quantized_means(means: Any, read: tuple[Any, Any], written: tuple[Any, Any]) -> Any:
-    """Averages over pixels rounded as the integer kernels of pooling do it.
+def quantized_averages(means: Any, least: Any, greatest: Any) -> Any:
+    """Averages of values that were rounded to 256 from `least` to `greatest`, rounded again as AVERAGE_POOL_2D does it.
 
-    They round halves away from zero, in steps counted from the middle of the 256; and where the answer's steps are of
-    another size than what is read, the zero point is scaled and rounded by itself.
-
-    Args:
-        read, written: least and greatest value of what is averaged and of the answer; the same for local pooling.
+    It rounds halves, which are a quarter of the averages of four, away from zero as int8 counts. (MEAN is another
+    kernel, and off by up to a step in ways that are not simulated.)
     """
-    scale, zero = _grid(read[0], read[1])
-    written_scale, written_zero = _grid(written[0], written[1])
-    ratio = scale / written_scale
-    steps = _halves_away((means / scale + zero) * ratio) - _halves_away(zero * ratio)
-    steps = tf.clip_by_value(steps, -128 - written_zero, 127 - written_zero)
-    within = tf.clip_by_value(means, written[0], written[1])
-    return within + tf.stop_gradient(steps * written_scale - within)
-
-
-def _grid(least: Any, greatest: Any) -> tuple[Any, Any]:
-    """Scale and zero point of int8."""
     scale = (greatest - least) / 255
-    return scale, tf.round(-128 - least / scale)
-
-
-def _halves_away(values: Any) -> Any:
-    return tf.sign(values) * tf.floor(tf.abs(values) + 0.5 + _HALF)
+    zero = tf.round(-128 - least / scale)
+    steps = means / scale + zero
+    rounded = (tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5 + _HALF) - zero) * scale
+    return means + tf.stop_gradient(rounded - means)
 
 
 def quantized_weights(kernel: Any, depthwise: bool = False) -> Any:

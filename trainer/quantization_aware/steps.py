@@ -51,8 +51,8 @@ class Step:
 
     @property
     def averages(self) -> bool:
-        """Whether it averages over pixels, for which kernels have a rounding of their own."""
-        return not self.function and isinstance(self.layer, layers.AveragePooling2D | layers.GlobalAveragePooling2D)
+        """Whether it averages what is rounded already, for which the kernel has a rounding of its own."""
+        return not self.function and isinstance(self.layer, layers.AveragePooling2D)
 
     def compute(self, values: list[Any], *, quantized: bool, training: bool) -> Any:
         """The answer to tensors, not yet rounded; `quantized` rounds the kernel."""
