@@ -12,6 +12,8 @@ import tensorflow as tf
 
 #: A kernel's channel of zeros alone still needs a scale.
 _LEAST_RANGE = 1e-8
+#: So much below a half is one that float32 has missed.
+_HALF = 1e-4
 
 
 def quantized_values(values: Any, least: Any, greatest: Any) -> Any:
@@ -22,6 +24,19 @@ def quantized_values(values: Any, least: Any, greatest: Any) -> Any:
     within = tf.clip_by_value(values, least, greatest)
     rounded = tf.quantization.fake_quant_with_min_max_vars(values, least, greatest)
     return within + tf.stop_gradient(rounded - within)
+
+
+def quantized_averages(means: Any, least: Any, greatest: Any) -> Any:
+    """Averages of values that were rounded to 256 from `least` to `greatest`, rounded again as AVERAGE_POOL_2D does it.
+
+    It rounds halves, which are a quarter of the averages of four, away from zero as int8 counts. (MEAN is another
+    kernel, and off by up to a step in ways that are not simulated.)
+    """
+    scale = (greatest - least) / 255
+    zero = tf.round(-128 - least / scale)
+    steps = means / scale + zero
+    rounded = (tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5 + _HALF) - zero) * scale
+    return means + tf.stop_gradient(rounded - means)
 
 
 def quantized_weights(kernel: Any, depthwise: bool = False) -> Any:

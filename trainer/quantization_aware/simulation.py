@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .fake_quantization import quantized_values
+from .fake_quantization import quantized_averages, quantized_values
 from .steps import Grid, Step, steps
 
 #: Of a range where an activation is 0 for all pictures.
@@ -47,7 +47,8 @@ class Simulation(keras.Model):  # type: ignore[misc]
             answer = step.compute(given, quantized=True, training=training) if step.inputs else pictures
             grid = grids[step.inputs[0]] if step.grid is Grid.KEPT else step.fixed_range or ranges[place]
             grids.append(grid)
-            values.append(answer if step.grid is Grid.NONE else quantized_values(answer, grid[0], grid[1]))
+            rounding = quantized_averages if step.averages else quantized_values
+            values.append(answer if step.grid is Grid.NONE else rounding(answer, grid[0], grid[1]))
         return values[-1]
 
     def calibrate(self, batches: Iterable[Any]) -> None:

@@ -49,6 +49,11 @@ class Step:
         """Least and greatest value of the function's answers, where they are the same for every network."""
         return FIXED[self.function] if self.grid is Grid.FIXED else None
 
+    @property
+    def averages(self) -> bool:
+        """Whether it averages what is rounded already, for which the kernel has a rounding of its own."""
+        return not self.function and isinstance(self.layer, layers.AveragePooling2D)
+
     def compute(self, values: list[Any], *, quantized: bool, training: bool) -> Any:
         """The answer to tensors, not yet rounded; `quantized` rounds the kernel."""
         if self.function:

@@ -84,7 +84,9 @@ def _random(model: Any) -> Any:
         elif weight.name in ("beta", "moving_mean", "bias"):
             weight.assign(rng.normal(0, 0.3, weight.shape))
         elif weight.name == "kernel":
-            weight.assign(weight * rng.uniform(0.3, 1.5, weight.shape[-1:]))
+            reads = np.prod(weight.shape[:-2] if "depthwise" in weight.path else weight.shape[:-1])
+            spread = rng.uniform(0.3, 1.5, weight.shape[-1:]) * np.sqrt(2 / reads)
+            weight.assign(rng.normal(size=weight.shape) * spread)
     _spread_answers(model)
     return model
 

@@ -94,10 +94,12 @@ def test_the_simulation_answers_as_the_int8_file(network: Callable[[], Any], pix
     scaled = Preprocessor(INPUT).scale(pixels)
     expected, found = answers(content, pixels), simulation.predict(scaled, verbose=0)
     assert len(set(expected.argmax(axis=1))) > 1, "the network gives every picture the same answer"
-    # Half of what is lost is the interpreter's own: its MEAN is off by up to a step.
-    error, of_float = (np.abs(expected - a).mean() for a in (found, model.predict(scaled, verbose=0)))
-    assert error < 0.006, "an output's step is 0.0039"
-    assert error < 0.6 * of_float
+    unrounded = model.predict(scaled, verbose=0)
+    agreement, of_float = ((expected.argmax(axis=1) == a.argmax(axis=1)).mean() for a in (found, unrounded))
+    assert agreement >= 0.95  # of networks whose random weights leave many pictures between two answers
+    assert agreement > of_float
+    # Of `residual` the rest is MEAN, which the interpreter rounds in its own way.
+    assert np.abs(expected - found).mean() < (0.6 if network is residual else 0.3) * np.abs(expected - unrounded).mean()
 
 
 def test_a_trained_networks_int8_file_answers_as_simulated(digits_run: Path, digits_export: Exported) -> None:
