@@ -13,7 +13,7 @@ from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.splits import make_splits
 from trainer.datasets.task_choice import choose_task
 from trainer.errors import DatasetError, TrainingError
-from trainer.training import picture_weights
+from trainer.fitting.preparation import picture_weights
 
 
 def load(file: Path) -> Dataset:

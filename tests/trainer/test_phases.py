@@ -16,10 +16,11 @@ from trainer.datasets import Dataset
 from trainer.datasets.dataset import ArraySource
 from trainer.fitting import phases
 from trainer.fitting.callbacks import AfterEpoch, BestEpoch
+from trainer.fitting.preparation import prepare
 from trainer.networks.architectures import build_model
 from trainer.networks.pretrained import POOL, body_layers
 from trainer.spec import TrainingSpec
-from trainer.training import TrainedRun, prepare, train
+from trainer.training import TrainedRun, train
 
 SPEC = TrainingSpec("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
 
@@ -54,7 +55,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
         x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name=POOL)(x))
         return keras.Model(inputs, layers.Dense(classes, activation="softmax", name="scores")(x))
 
-    monkeypatch.setattr("trainer.training.build_model", build)
+    monkeypatch.setattr("trainer.fitting.preparation.build_model", build)
 
 
 @pytest.mark.parametrize(

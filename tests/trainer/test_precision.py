@@ -61,7 +61,7 @@ def test_the_run_is_plain_float32(tmp_path: Path) -> None:
 
 
 def test_small_gradients_are_scaled() -> None:
-    from trainer.training import make_optimizer
+    from trainer.fitting.optimizers import make_optimizer
 
     optimizer = make_optimizer(SPEC, 1e-3)
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

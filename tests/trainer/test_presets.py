@@ -8,9 +8,10 @@ import pytest
 
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
+from trainer.fitting.preparation import picture_weights, prepare
 from trainer.presets import complete
 from trainer.spec import TrainingSpec
-from trainer.training import picture_weights, prepare, train
+from trainer.training import train
 
 SUITS = ("shift", "flip")
 

@@ -13,8 +13,9 @@ from tests.conftest import run_pocketlens
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.feature_scaling import standardised
 from trainer.errors import DatasetError, TrainingError
+from trainer.fitting.preparation import prepare
 from trainer.spec import TrainingSpec
-from trainer.training import prepare, train
+from trainer.training import train
 
 GOOD = "".join(f"{i},{i % 3}.5,{'wet' if i % 2 else 'dry'}\n" for i in range(20))
 HEADER = "moisture,light,label\n"

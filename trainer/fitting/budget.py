@@ -11,8 +11,9 @@ import keras
 from ..datasets import Dataset
 from ..errors import TrainingError
 from ..spec import TrainingSpec
-from ..training import Prepared, make_optimizer, prepare
 from . import phases
+from .optimizers import make_optimizer
+from .preparation import Prepared, prepare
 
 #: Of the budget, for measuring steps; what is learned in them is thrown away.
 _MEASURING_SHARE = 0.04

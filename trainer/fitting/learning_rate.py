@@ -18,8 +18,9 @@ from runtime.command_line import progress
 from ..datasets import Dataset
 from ..errors import TrainingError
 from ..spec import TrainingSpec
-from ..training import make_optimizer, prepare
+from .optimizers import make_optimizer
 from .pipeline import Passes
+from .preparation import prepare
 
 Floats = npt.NDArray[np.float64]
 

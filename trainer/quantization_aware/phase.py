@@ -17,7 +17,7 @@ from ..tasks import MONITORS
 from .fine_tuning import Material, Tuned, fine_tune
 
 if TYPE_CHECKING:
-    from ..training import Prepared
+    from ..fitting.preparation import Prepared
 
 #: Training pictures from which ranges are taken: as many as the exporter shows the converter.
 _CALIBRATION_PICTURES = 500

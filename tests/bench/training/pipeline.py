@@ -77,9 +77,9 @@ def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
 
+    from trainer.fitting.optimizers import make_optimizer
     from trainer.networks.architectures import build_model
     from trainer.spec import TrainingSpec
-    from trainer.training import make_optimizer
 
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as training has it

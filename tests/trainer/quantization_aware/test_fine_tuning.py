@@ -14,9 +14,10 @@ from tests.conftest import run_pocketlens
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.callbacks import EpochLog
+from trainer.fitting.preparation import Prepared, prepare
 from trainer.quantization_aware.phase import after_training, default_epochs
 from trainer.spec import TrainingSpec
-from trainer.training import Prepared, prepare, train
+from trainer.training import train
 
 from .networks import UNEVEN
 
