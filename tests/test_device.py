@@ -105,8 +105,9 @@ def test_the_command_classifies(device: Path, digits_export: Exported, digits_sa
             assert there["path"] == expected["path"]
             (answer, *_), (wanted, *_) = there["predictions"], expected["predictions"]
             assert answer["label"] == wanted["label"]
-            # A step of a quantized score is 1/256, and the two interpreters may differ by two.
-            assert answer["score"] == pytest.approx(wanted["score"], abs=2 / 256)
+            # A step of a quantized score is 1/256, and the two interpreters may differ by two, of which the file's
+            # temperature makes more where it is below 1.
+            assert answer["score"] == pytest.approx(wanted["score"], abs=6 / 256)
         if interpreter_of(device) == choose():
             assert done.stdout == here.stdout
 

@@ -15,6 +15,10 @@ _REFERENCE_IMAGES = 60_000
 #: moving pictures cost 0.5 points after 4 passes, and mirroring them won 0.6.
 _MANY_PASSES = 30
 
+#: Below so many images a batch has half as many, and a network for images takes so many steps at least, unless that
+#: were more passes than the third.
+_FEW_IMAGES, _LEAST_STEPS, _MOST_PASSES = 1000, 500, 100
+_TRAINING_SHARE = 0.72
 #: Sizes of `cnn` that can learn more than the pictures of a training show them.
 _LARGE = ("base", "large")
 
@@ -77,11 +81,16 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
     """
     asked = {name: value for name, value in given.items() if value is not None}
     chosen, plain = PRESETS[preset], asked["architecture"] == "dense"
+    batch_size = asked.get("batch_size") or TrainingSpec.batch_size // (2 if images < _FEW_IMAGES else 1)
     epochs = asked.get("epochs") or default_epochs(images, asked["architecture"], preset)
+    if "epochs" not in asked and not plain:
+        steps = math.ceil(_TRAINING_SHARE * images / batch_size)
+        epochs = max(epochs, min(_MOST_PASSES, math.ceil(_LEAST_STEPS / steps)))
     kinds = () if plain else tuple(kind for kind in suits if kind != "shift" or epochs >= _MANY_PASSES)
     large = asked.get("size") in _LARGE or asked["architecture"] in BODIES
     defaults: dict[str, Any] = {
         "epochs": epochs,
+        "batch_size": batch_size,
         "patience": default_patience(epochs),
         "label_smoothing": 0.0 if plain else chosen.label_smoothing,
         "augmentation": kinds + (("erase",) if chosen.erase and large and suits else ()),

@@ -26,7 +26,7 @@ def test_cnn_names_a_size_beyond_its_range(shape: tuple[int, int, int]) -> None:
 def test_dense_has_the_layers_that_are_asked_for() -> None:
     model = build_model(TrainingSpec("dense", units=(128,)), (28, 28, 1), 10)
     assert model.count_params() == 784 * 128 + 128 + 128 * 10 + 10
-    model = build_model(TrainingSpec("dense", (4, 4)), (28, 28, 1), 10)
+    model = build_model(TrainingSpec("dense", units=(4, 4)), (28, 28, 1), 10)
     assert model.count_params() == 784 * 4 + 4 + 4 * 4 + 4 + 4 * 10 + 10
 
 

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from ..errors import TrainingError
 from ..presets import default_epochs
-from ..spec import OWN
+from ..spec import OWN, TrainingSpec
 
 if TYPE_CHECKING:
     from runtime import FeaturesInput
@@ -59,7 +59,7 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
     if "learning_rate" not in typed:
         found["learning_rate"] = _LEARNING_RATE
     if given.get("epochs") is None:
-        found["epochs"] = _epochs(len(data.targets), given["batch_size"], preset)
+        found["epochs"] = _epochs(len(data.targets), given["batch_size"] or TrainingSpec.batch_size, preset)
     return given | found
 
 

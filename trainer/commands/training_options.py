@@ -150,7 +150,7 @@ _OPTIONS = (
     click.option(
         "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
     ),
-    click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Images a step. [default: 64; 32 of few images]"),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
     click.option("--steps-per-epoch", type=click.IntRange(min=1), help="End a pass early. [default: all images]"),
     click.option(

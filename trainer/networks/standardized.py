@@ -71,5 +71,7 @@ def fold(model: Any) -> Any:
 def _plain(layer: Any) -> Any:
     config = layer.get_config()
     if isinstance(layer, StandardizedConv2D):
+        # As a plain layer is called; in an exported file a name stands many times over, too.
+        config["name"] = config["name"].replace("standardized_", "")
         return layers.Conv2D.from_config(config)
     return type(layer).from_config(config)

@@ -15,7 +15,6 @@ from .simulation import Simulation
 from .steps import steps
 
 PHASE = "quantization-aware"
-ORDINARY_PHASE = "training"
 #: Ranges are taken anew so many times an epoch, but not for fewer steps than this.
 _CALIBRATIONS, _LEAST_STEPS = 20, 10
 
@@ -100,6 +99,7 @@ def fine_tune(
     simulation.calibrate(pictures)
     before = _judge(simulation, material.validation, best)
     done, stopped = len(log.rows), ""
+    log.phase = PHASE
     callbacks = [EpochSetter(material.passes), _Calibrator(simulation, pictures, len(material.passes)), best, log]
     try:
         simulation.fit(
@@ -117,8 +117,6 @@ def fine_tune(
         stopped = "diverged"
     finally:
         log.close()
-    for number, row in enumerate(log.rows):
-        row["phase"] = (row.get("phase") or ORDINARY_PHASE) if number < done else PHASE
     best.restore(simulation)
     network = simulation.network if best.epoch else None
     return Tuned(network, before, best.accuracy, len(log.rows) - done, best.epoch, stopped)

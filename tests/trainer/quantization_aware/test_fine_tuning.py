@@ -38,7 +38,7 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingSpec) -> None:
     assert told["kept"]
     assert told["validation_float32_before"] - told["validation_int8_before"] > 0.02
     assert told["validation_int8_after"] > told["validation_int8_before"]
-    assert [row["phase"] for row in run.history] == ["training"] * 12 + ["quantization-aware"] * 3
+    assert [row["phase"] for row in run.history] == ["whole"] * 12 + ["quantization-aware"] * 3
     assert [row["epoch"] for row in run.history] == list(range(1, 16))
     assert run.best_epoch > 12
     kept = run.history[run.best_epoch - 1]
