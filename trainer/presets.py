@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .networks.bodies import BODIES
 from .spec import TrainingSpec
 
 #: Images for which the presets' epochs are meant.
@@ -19,8 +18,6 @@ _MANY_PASSES = 30
 #: were more passes than the third.
 _FEW_IMAGES, _LEAST_STEPS, _MOST_PASSES = 1000, 500, 100
 _TRAINING_SHARE = 0.72
-#: Sizes of `cnn` that can learn more than the pictures of a training show them.
-_LARGE = ("base", "large")
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Preset:
         dense_epochs: the same for `dense`, whose steps cost little.
         cnn_learning_rate: networks with standardized kernels bear more than others, most of all in long trainings.
         label_smoothing: for all but `dense`.
-        erase: whether parts of the pictures are blanked out for the networks of `_LARGE`: smaller ones have enough to
-            learn as it is.
+        erase: whether parts of the pictures are blanked out. In 100 passes over Fashion-MNIST without it `small` came
+            to know its training pictures by heart: 0.9625 right of them, 0.9347 of others.
     """
 
     epochs: int
@@ -87,13 +84,12 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
         steps = math.ceil(_TRAINING_SHARE * images / batch_size)
         epochs = max(epochs, min(_MOST_PASSES, math.ceil(_LEAST_STEPS / steps)))
     kinds = () if plain else tuple(kind for kind in suits if kind != "shift" or epochs >= _MANY_PASSES)
-    large = asked.get("size") in _LARGE or asked["architecture"] in BODIES
     defaults: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": default_patience(epochs),
         "label_smoothing": 0.0 if plain else chosen.label_smoothing,
-        "augmentation": kinds + (("erase",) if chosen.erase and large and suits else ()),
+        "augmentation": kinds + (("erase",) if chosen.erase and suits else ()),
         **({"learning_rate": chosen.cnn_learning_rate} if asked["architecture"] == "cnn" else {}),
     }
     return TrainingSpec(**(defaults | asked))

@@ -9,7 +9,7 @@ import pytest
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.preparation import picture_weights, prepare
-from trainer.presets import complete
+from trainer.presets import PRESETS, complete
 from trainer.spec import TrainingSpec
 from trainer.training import train
 
@@ -21,8 +21,9 @@ def test_the_presets() -> None:
     best = complete({"architecture": "cnn", "epochs": None}, "best", 70_000, SUITS)
     assert fast.epochs < best.epochs
     assert 0 < fast.label_smoothing <= best.label_smoothing
-    assert fast.augmentation == SUITS
+    assert fast.augmentation == ("flip",), "few passes: where a picture lies is not yet learned by heart"
     assert best.augmentation == (*SUITS, "erase")
+    assert complete({"architecture": "cnn"}, "fast", 1797, SUITS).augmentation == SUITS
     assert fast.optimizer == best.optimizer == "adamw"
 
 
@@ -37,7 +38,16 @@ def test_what_is_asked_for_is_taken() -> None:
     }
     spec = complete(given, "best", 1000, SUITS)
     assert (spec.epochs, spec.patience, spec.label_smoothing, spec.augmentation) == (3, 0, 0.0, ())
-    assert spec.learning_rate == TrainingSpec().learning_rate
+    assert spec.learning_rate == PRESETS["best"].cnn_learning_rate
+    assert complete(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate == TrainingSpec.learning_rate
+
+
+def test_few_images_get_enough_steps() -> None:
+    few = complete({"architecture": "cnn"}, "fast", 300, SUITS)
+    assert few.batch_size == 32
+    assert 500 <= few.epochs * np.ceil(0.72 * 300 / few.batch_size) < 600
+    assert complete({"architecture": "cnn", "batch_size": 8}, "fast", 300, SUITS).batch_size == 8
+    assert complete({"architecture": "cnn"}, "fast", 3, SUITS).epochs == 100
 
 
 def test_dense_gets_neither_smoothing_nor_augmentation() -> None:

@@ -132,7 +132,7 @@ _OPTIONS = (
         type=click.Choice(tuple(PRESETS)),
         default="fast",
         show_default=True,
-        help="How long to train; best also blanks out parts of the images for large networks.",
+        help="How long to train; best also blanks out parts of the images.",
     ),
     click.option(
         "--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="The optimizer."
