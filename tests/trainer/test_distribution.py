@@ -72,7 +72,10 @@ def assert_same(run: Path, alone: Path, loss: float) -> None:
     """Within float tolerance; `loss` is that of the training losses told."""
     assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
     pairs = [
-        (keras.saving.load_model(folder / "model.keras"), list(csv.DictReader((folder / "history.csv").open())))
+        (
+            keras.saving.load_model(folder / "model.keras"),
+            list(csv.DictReader((folder / "history.csv").read_text().splitlines())),
+        )
         for folder in (run, alone)
     ]
     (model, rows), (expected, expected_rows) = pairs
