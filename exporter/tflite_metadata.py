@@ -32,14 +32,21 @@ class _Builder(flatbuffers.Builder):  # type: ignore[misc]
         return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
 
 
+#: What `loading` puts around a network, and so many names that lead to a layer of it.
+_SCOPE, _MODELS = "classifier_1/", 2
+
+
 def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
-    """A converted model with TFLite metadata in it, and an entry that shows who made it.
+    """A converted model with TFLite metadata in it, brief names, and an entry that shows who made it.
 
     Args:
         flatbuffer: what the converter gave, alone.
         contract: of the model. `runtime.seal` puts the labels' file behind the model.
     """
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.name = brief_name((tensor.name or b"").decode("utf-8", "replace")).encode()
     model.metadata = list(model.metadata or [])
     for name, data in ((ENTRY, build_metadata(contract)), (ORIGIN_NAME, ORIGIN)):
         buffer, entry = schema.BufferT(), schema.MetadataT()
@@ -50,6 +57,22 @@ def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
     builder = _Builder(len(flatbuffer) + 4096)
     builder.Finish(model.Pack(builder), MODEL_SCHEMA.identifier)
     return bytes(builder.Output())
+
+
+def brief_name(name: str) -> str:
+    """A tensor's name without the models that its layers lie in, and of several layers that made it each one once.
+
+    The converter writes every operation that went into a tensor, with the whole path to it: in a small network two
+    kilobytes in a hundred.
+
+    Example:
+        >>> brief_name("classifier_1/cnn_1/re_lu_1/Relu;classifier_1/cnn_1/conv_1/BiasAdd;classifier_1/cnn_1/conv_1/x")
+        're_lu_1;conv_1'
+    """
+    paths = [path.split("/")[_MODELS:] if path.startswith(_SCOPE) else [path] for path in name.split(";")]
+    if len(paths) == 1 or not all(paths):
+        return "/".join(paths[0]) or name
+    return ";".join(dict.fromkeys(path[0] for path in paths))
 
 
 def build_metadata(contract: Contract) -> bytes:
