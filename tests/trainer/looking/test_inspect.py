@@ -157,7 +157,8 @@ def test_a_run_is_inspected(small_run: Path, tmp_path: Path) -> None:
     assert found["layers"][-1]["output_shape"] == [10]
     model = keras.saving.load_model(small_run / "model.keras")
     kernel = np.asarray(model.get_layer("conv2d_1").kernel)
-    (told,) = found["layer"]["weights"]
+    told, bias = found["layer"]["weights"]
+    assert bias["shape"] == [kernel.shape[-1]]
     assert told["shape"] == [*kernel.shape]
     assert told["min"] == pytest.approx(float(kernel.min()))
     assert len(told["channels"]) == kernel.shape[-1]
