@@ -89,7 +89,7 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
         "batch_size": batch_size,
         "patience": default_patience(epochs),
         "label_smoothing": 0.0 if plain else chosen.label_smoothing,
-        "augmentation": kinds + (("erase",) if chosen.erase and suits else ()),
+        "augmentation": kinds + (("erase",) if chosen.erase and kinds else ()),
         **({"learning_rate": chosen.cnn_learning_rate} if asked["architecture"] == "cnn" else {}),
     }
     return TrainingSpec(**(defaults | asked))
