@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ..fitting.callbacks import BestEpoch, DivergedError, EpochLog, EpochSetter
+from ..fitting.callbacks import BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from ..fitting.pipeline import Passes
 from .folding import fold
 from .simulation import Simulation
@@ -100,18 +100,19 @@ def fine_tune(
     before = _judge(simulation, material.validation, best)
     done, stopped = len(log.rows), ""
     log.phase = PHASE
-    callbacks = [EpochSetter(material.passes), _Calibrator(simulation, pictures, len(material.passes)), best, log]
+    calibrator = _Calibrator(simulation, pictures, len(material.passes))
     try:
-        simulation.fit(
-            material.passes.batches,
-            validation_data=material.validation,
-            initial_epoch=done,
-            epochs=done + epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-        )
-    except KeyboardInterrupt:
+        with CtrlC() as ctrl_c:
+            simulation.fit(
+                material.passes.batches,
+                validation_data=material.validation,
+                initial_epoch=done,
+                epochs=done + epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[EpochSetter(material.passes), calibrator, best, log, ctrl_c],
+            )
+    except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
         stopped = "diverged"
