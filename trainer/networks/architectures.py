@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
@@ -18,27 +17,20 @@ from .pretrained import build_pretrained
 from .standardized import StandardizedConv2D
 
 
-@dataclass(frozen=True)
-class _Widths:
-    """Filters of the three stages of `cnn`, and what follows the first convolution of the second and the third.
+class _Stages(NamedTuple):
+    """Filters of the three stages of `cnn`, and the residual blocks of each."""
 
-    Attributes:
-        singles: convolutions whose result is added to what went in, in the second stage.
-        pairs: the same, two convolutions at a time, in the third.
-    """
-
-    stem: int
-    middle: int
-    last: int
-    singles: int
-    pairs: int
+    first: int
+    second: int
+    third: int
+    blocks: int
 
 
-_WIDTHS = {
-    "tiny": _Widths(8, 16, 32, 1, 1),
-    "small": _Widths(12, 28, 56, 1, 1),
-    "base": _Widths(16, 48, 96, 2, 1),
-    "large": _Widths(32, 80, 128, 3, 2),
+_SIZES = {
+    "tiny": _Stages(8, 16, 32, 1),
+    "small": _Stages(16, 28, 48, 1),
+    "base": _Stages(16, 36, 72, 2),
+    "large": _Stages(32, 64, 128, 2),
 }
 #: Rows at which the first stage works: larger pictures are halved before, since a first layer costs most of all.
 _STEM_SIDE = 32
@@ -64,7 +56,7 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, 
     if spec.architecture in BODIES:
         return build_pretrained(spec, input_shape, output_layer(classes, task))
     if spec.architecture == "cnn":
-        return _cnn(input_shape, output_layer(classes, task), _WIDTHS[spec.size])
+        return _cnn(input_shape, output_layer(classes, task), _SIZES[spec.size])
     return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)
 
 
@@ -76,11 +68,11 @@ def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], acti
     return keras.Model(inputs, output(x), name="dense")
 
 
-def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
-    """Three stages with residual connections (K. He et al., arXiv:1512.03385), each at half the rows of the last.
+def _cnn(input_shape: tuple[int, ...], output: Any, stages: _Stages) -> Any:
+    """Three stages of residual blocks (K. He et al., arXiv:1512.03385), each at half the rows of the last.
 
-    The first convolution sees every pixel of a picture of up to 32 rows: on 28x28 that is worth more than the filters
-    that its time would pay for elsewhere. A larger picture is halved by it, and again by others, until it has no more.
+    The first stage sees every pixel of a picture of up to 32 rows: on 28x28 that is worth more than what its time would
+    pay for elsewhere. A larger picture is halved before it, by convolutions, until it has no more rows.
     """
     height, width, _ = input_shape
     if min(height, width) < 8 or max(height, width) > 224:
@@ -88,31 +80,29 @@ def _cnn(input_shape: tuple[int, ...], output: Any, widths: _Widths) -> Any:
     inputs = keras.Input(input_shape)
     side = min(height, width)
     halve = side > _STEM_SIDE
-    x = _convolution(inputs, widths.stem, kernel=5 if halve else 3, strides=2 if halve else 1)
+    x = _convolution(inputs, stages.first, kernel=5 if halve else 3, strides=2 if halve else 1)
     side = -(-side // 2) if halve else side
     while side > _STEM_SIDE:
-        x = layers.MaxPooling2D(padding="same")(_convolution(x, widths.stem, kernel=3))
+        x = layers.MaxPooling2D(padding="same")(_convolution(x, stages.first, kernel=3))
         side = -(-side // 2)
+    x = _blocks(x, stages.blocks)
     if side >= 16:
         x = layers.MaxPooling2D(padding="same")(x)
-    x = _convolution(x, widths.middle, kernel=3)
-    for _ in range(widths.singles):
-        x = _residual(x, 1)
+    x = _blocks(_convolution(x, stages.second, kernel=3), stages.blocks)
     x = layers.MaxPooling2D(padding="same")(x)
-    x = _convolution(x, widths.last, kernel=3)
-    for _ in range(widths.pairs):
-        x = _residual(x, 2)
+    x = _blocks(_convolution(x, stages.third, kernel=3), stages.blocks)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(0.2)(x)
     return keras.Model(inputs, output(x), name="cnn")
 
 
-def _residual(x: Any, convolutions: int) -> Any:
-    """Convolutions whose result is added to what went in."""
-    y = x
-    for place in range(convolutions):
-        y = _convolution(y, x.shape[-1], kernel=3, relu=place < convolutions - 1)
-    return layers.ReLU()(layers.Add()([x, y]))
+def _blocks(x: Any, count: int) -> Any:
+    """Residual blocks: of each two convolutions, the result is added to what went in."""
+    filters = x.shape[-1]
+    for _ in range(count):
+        y = _convolution(_convolution(x, filters, kernel=3), filters, kernel=3, relu=False)
+        x = layers.ReLU()(layers.Add()([x, y]))
+    return x
 
 
 def _convolution(x: Any, filters: int, *, kernel: int, strides: int = 1, relu: bool = True) -> Any:
