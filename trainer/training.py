@@ -98,7 +98,7 @@ def _train(
         distribution.agree(identity)
     past = past_of(checkpoint_file, identity, distribution) if checkpoint_file and resume else None
     monitor = MONITORS[dataset.task]
-    best = BestEpoch(spec.patience, monitor)
+    best = BestEpoch(spec.patience, monitor, len(prepared.splits.validation))
     if past:
         go_back(model, best, past)
     log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)

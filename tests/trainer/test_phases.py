@@ -174,6 +174,26 @@ def test_other_weights_are_another_training(data: Dataset, weights: str, tmp_pat
     assert checkpoint.identity(spec, data) != before
 
 
+@pytest.mark.parametrize(
+    ("images", "figures", "epoch"),
+    [
+        pytest.param(150, [(0.9, 0.5), (1.0, 0.4), (0.993, 0.3)], 3, id="one image of 150 is chance"),
+        pytest.param(150, [(0.9, 0.5), (1.0, 0.4), (0.96, 0.3)], 2, id="six are not"),
+        pytest.param(60_000, [(0.9, 0.5), (0.95, 0.4), (0.948, 0.3)], 2, id="of many images less is a difference"),
+        pytest.param(150, [(0.97, 0.2), (0.99, 0.3), (1.0, 0.4)], 3, id="what is left behind is not kept for its loss"),
+        pytest.param(0, [(0.99, 0.4), (0.991, 0.5), (0.99, 0.1)], 2, id="every difference counts"),
+        pytest.param(0, [(0.99, 0.4), (0.99, 0.3), (0.99, 0.5)], 2, id="the lower loss where equal"),
+    ],
+)
+def test_the_best_epoch(images: int, figures: list[tuple[float, float]], epoch: int) -> None:
+    best = BestEpoch(0, images=images)
+    best.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    for number, (accuracy, loss) in enumerate(figures):
+        best.on_epoch_end(number, {"val_accuracy": accuracy, "val_loss": loss})
+    assert best.epoch == epoch
+    assert best.highest == max(accuracy for accuracy, _ in figures)
+
+
 def test_patience_counts_anew_in_each_phase() -> None:
     best = BestEpoch(patience=2)
     best.epoch = 1

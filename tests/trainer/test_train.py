@@ -43,9 +43,11 @@ def test_a_run_folder_is_whole(digits_run: Path) -> None:
     with (digits_run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     metrics = json.loads((digits_run / "metrics.json").read_text())
-    best = max(history, key=lambda row: float(row["val_accuracy"]))
+    highest = max(float(row["val_accuracy"]) for row in history)
     kept = next(row for row in history if int(row["epoch"]) == metrics["best_epoch"])
-    assert kept["val_accuracy"] == best["val_accuracy"]
+    as_accurate = [row for row in history if float(row["val_accuracy"]) >= float(kept["val_accuracy"])]
+    assert float(kept["val_accuracy"]) >= highest - 0.015, "one standard error of 143 images"
+    assert float(kept["val_loss"]) == min(float(row["val_loss"]) for row in as_accurate)
 
     test = metrics["test"]
     confusion = np.array(test["confusion"])
@@ -146,5 +148,5 @@ def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.Monkey
 
 
 def test_small_data_sets_get_more_epochs() -> None:
-    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 40, 20, 20]
+    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 24, 10, 10]
     assert [default_epochs(n, "dense") for n in (10, 10_000, 70_000)] == [40, 40, 20]

@@ -15,6 +15,7 @@ import keras
 
 from runtime.command_line import progress
 
+from .checkpoint import Checkpoint
 from .pipeline import Passes
 
 
@@ -27,24 +28,29 @@ class InterruptedTrainingError(Exception):
 
 
 class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the weights of the epoch with the highest validation accuracy, the lower loss where equal.
+    """Keeps the weights of the best epoch: of those as accurate as any, the one with the lowest loss.
+
+    Accuracies within one standard error of the highest are the same (the rule of L. Breiman et al., Classification and
+    Regression Trees, 1984): of 150 images one more is chance, while the loss counts how sure each answer was.
 
     Args:
         patience: epochs without a better one after which training stops; 0 for never.
         monitor: what stands for accuracy: the task's own metric, from `tasks.MONITORS`.
+        images: of the validation split; 0 to take every difference for one.
 
     Attributes:
         epoch: the best one, from 1; 0 where none has ended yet.
         accuracy, loss: its figures on the validation split.
+        highest: the highest accuracy of any epoch.
         weights: its weights.
     """
 
-    def __init__(self, patience: int, monitor: str = "accuracy") -> None:
+    def __init__(self, patience: int, monitor: str = "accuracy", images: int = 0) -> None:
         super().__init__()
-        self.epoch, self.accuracy, self.loss = 0, -1.0, math.inf
+        self.epoch, self.accuracy, self.loss, self.highest = 0, -1.0, math.inf, -1.0
         self.weights: list[Any] = []
         self.stopped_early = False
-        self._patience, self._monitored = patience, f"val_{monitor}"
+        self._patience, self._monitored, self._images = patience, f"val_{monitor}", images
         self._since = 0
 
     def begin_phase(self, after: int) -> None:
@@ -64,11 +70,26 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         accuracy, loss = float(logs[self._monitored]), float(logs["val_loss"])
         if not math.isfinite(loss):
             raise DivergedError
-        if (accuracy, -loss) > (self.accuracy, -self.loss):
+        self.highest = max(self.highest, accuracy)
+        if self._is_better(accuracy, loss):
             weights = self.model.get_weights()
             self.epoch, self.accuracy, self.loss, self.weights = epoch + 1, accuracy, loss, weights
         elif self.is_worn_out(epoch + 1):
             self.stopped_early = self.model.stop_training = True
+
+    def go_back(self, past: Checkpoint) -> None:
+        """Stand where an earlier training stood."""
+        self.epoch, self.accuracy, self.loss = past.best_epoch, past.best_accuracy, past.best_loss
+        self.weights = past.best
+        self.highest = max(row[self._monitored] for row in past.history)
+
+    def _is_better(self, accuracy: float, loss: float) -> bool:
+        if not self._images:
+            return (accuracy, -loss) > (self.accuracy, -self.loss)
+        # Two right and two wrong more (A. Agresti, B. Coull, 1998): where all are right there would be no error at all.
+        share = (self.highest * self._images + 2) / (self._images + 4)
+        least = self.highest - math.sqrt(share * (1 - share) / self._images)
+        return accuracy >= least and (self.accuracy < least or loss < self.loss)
 
     def restore(self, model: Any) -> None:
         """Give a model the best epoch's weights."""

@@ -104,12 +104,7 @@ def past_of(file: Path, identity: str, distribution: Distribution) -> checkpoint
 def go_back(model: Any, best: BestEpoch, past: checkpoint.Checkpoint) -> None:
     _check_shapes(model.weights, past.best)
     _assign(model.variables, past.model)
-    best.epoch, best.accuracy, best.loss, best.weights = (
-        past.best_epoch,
-        past.best_accuracy,
-        past.best_loss,
-        past.best,
-    )
+    best.go_back(past)
 
 
 def _assign(variables: Any, values: checkpoint.Arrays) -> None:
