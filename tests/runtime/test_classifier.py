@@ -34,7 +34,7 @@ def test_the_same_call_for_every_type(io_models: dict[str, Path], digits_samples
         classifier = Classifier(path)
         answers = [classifier.classify(image)[0] for image in digits_samples.arrays]
         right = sum(answer.label == str(target) for answer, target in zip(answers, digits_samples.targets, strict=True))
-        assert right >= 38, name
+        assert right >= 36, name  # of forty
         for image in digits_samples.arrays:
             scores = classifier.scores(image)
             assert scores.dtype == np.float32

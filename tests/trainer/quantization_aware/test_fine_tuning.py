@@ -95,7 +95,11 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
         whole(self, epoch, logs)
 
     monkeypatch.setattr(EpochLog, "on_epoch_begin", press)
-    found = tuned(spec, prepared, log=log)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+    try:
+        found = tuned(spec, prepared, log=log)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (found.stopped, found.epochs, found.epoch, len(log.rows)) == ("interrupted", 1, 1, 1)
     assert found.network is not None
 
