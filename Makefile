@@ -19,6 +19,8 @@ PRESET ?=
 MAX_DROP ?=
 SEED ?=
 SECONDS ?= 1800
+# Most of the suite is programs that start one after the other, each on one core.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help export test check format proof bench bench-train fuzz soak wheel device slim peers clean distclean
@@ -40,8 +42,8 @@ export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check t
 		$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(PRESET),--preset "$(PRESET)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SEED),--seed "$(SEED)")
 	$(BIN)/pocketlens export "$(OUT)/run" --out "$(OUT)" $(if $(MAX_DROP),--max-drop "$(MAX_DROP)")
 
-test: $(VENV)/dev.stamp ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp ## Run the tests, in as many processes at once as PROCESSES says (2)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 check: $(VENV)/dev.stamp ## Check format, lint and types
 	$(BIN)/ruff format --check .

@@ -6,9 +6,11 @@ models beforehand; tests marked `workstation`, and whatever asks for the run its
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -56,14 +58,31 @@ def succeed(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedPro
     return result
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of the session's processes to ask has made, and the others wait for."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, begun = base / name, base / f"{name}.begun"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            shutil.rmtree(begun, ignore_errors=True)
+            begun.mkdir()
+            make(begun)
+            begun.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder that `pocketlens train --dataset digits` writes with its defaults."""
     if READY_MADE is not None:
         pytest.skip("needs the trainer, and models are given ready-made")
-    folder = tmp_path_factory.mktemp("digits") / "run"
-    succeed(run_pocketlens("train", "--dataset", "digits", "--out", folder))
-    return folder
+
+    def make(folder: Path) -> None:
+        succeed(run_pocketlens("train", "--dataset", "digits", "--out", folder / "run"))
+
+    return made_once(tmp_path_factory, "digits", make) / "run"
 
 
 @dataclass(frozen=True)
@@ -83,28 +102,35 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def digits_export(request: pytest.FixtureRequest) -> Exported:
+def digits_export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """float32.tflite and int8.tflite of the digits run, as `pocketlens export` makes them with its defaults."""
     if READY_MADE is not None:
         return Exported(READY_MADE, "")
     run: Path = request.getfixturevalue("digits_run")
-    folder = run.parent / "models"
-    result = succeed(run_pocketlens("export", run, "--out", folder))
-    return Exported(folder, result.stdout)
+
+    def make(folder: Path) -> None:
+        result = succeed(run_pocketlens("export", run, "--out", folder / "models"))
+        (folder / "stdout.txt").write_text(result.stdout)
+
+    folder = made_once(tmp_path_factory, "digits-export", make)
+    return Exported(folder / "models", (folder / "stdout.txt").read_text())
 
 
 @pytest.fixture(scope="session")
-def io_models(request: pytest.FixtureRequest, digits_export: Exported) -> dict[str, Path]:
+def io_models(
+    request: pytest.FixtureRequest, digits_export: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """The digits model as float32, and as int8 with each type of input and output."""
     models = {"float32": digits_export.float32, "uint8": digits_export.int8}
-    for io in ("int8", "float32"):
-        path = digits_export.folder / f"io-{io}.tflite"
-        if READY_MADE is None:
-            from tests import models_for_tests
 
-            models_for_tests.export_with_io(request.getfixturevalue("digits_run"), io, path)
-        models[f"int8 with {io}"] = path
-    return models
+    def make(folder: Path) -> None:
+        from tests import models_for_tests
+
+        for io in ("int8", "float32"):
+            models_for_tests.export_with_io(request.getfixturevalue("digits_run"), io, folder / f"io-{io}.tflite")
+
+    folder = READY_MADE or made_once(tmp_path_factory, "digits-io", make)
+    return models | {f"int8 with {io}": folder / f"io-{io}.tflite" for io in ("int8", "float32")}
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +170,7 @@ class Samples:
         """The first forty of the test split of the run, as PNG files and a list of their targets."""
         splits = json.loads((run / "splits.json").read_text())
         images = np.load(run / "images.npy")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         targets = {f"{index}.png": splits["targets"][index] for index in splits["test"][:40]}
         for name in targets:
             Image.fromarray(images[int(name.partition(".")[0])]).save(folder / name)
@@ -159,13 +185,12 @@ class Samples:
 
 
 @pytest.fixture(scope="session")
-def digits_samples(request: pytest.FixtureRequest) -> Samples:
+def digits_samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The first forty of the test split."""
     if READY_MADE is not None:
         return Samples.read(READY_MADE / "samples")
     run: Path = request.getfixturevalue("digits_run")
-    Samples.write(run, run.parent / "samples")
-    return Samples.read(run.parent / "samples")
+    return Samples.read(made_once(tmp_path_factory, "samples", lambda folder: Samples.write(run, folder)))
 
 
 #: Colour of each class of the little colour data set.

@@ -29,7 +29,7 @@ class _Stages(NamedTuple):
 _SIZES = {
     "tiny": _Stages(8, 16, 32, 1),
     "small": _Stages(16, 28, 48, 1),
-    "base": _Stages(16, 36, 72, 2),
+    "base": _Stages(16, 36, 70, 2),
     "large": _Stages(32, 64, 128, 2),
 }
 #: Rows at which the first stage works: larger pictures are halved before, since a first layer costs most of all.
