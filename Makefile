@@ -43,7 +43,7 @@ export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check t
 	$(BIN)/pocketlens export "$(OUT)/run" --out "$(OUT)" $(if $(MAX_DROP),--max-drop "$(MAX_DROP)")
 
 test: $(VENV)/dev.stamp ## Run the tests, in as many processes at once as PROCESSES says (2)
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 check: $(VENV)/dev.stamp ## Check format, lint and types
 	$(BIN)/ruff format --check .

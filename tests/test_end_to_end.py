@@ -21,7 +21,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in SHADES:
         fill_class(root / "shades" / label, label, range(40))
     (root / "shades" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    result = succeed(run_pocketlens("train", "--dataset", root / "shades", "--out", root / "run", "--image-size", 24))
+    result = succeed(
+        run_pocketlens(
+            "train", "--dataset", root / "shades", "--out", root / "run", "--image-size", 24, "--size", "tiny"
+        )
+    )
     assert "left out: " in result.stderr
     assert "broken.jpg" in result.stderr
     # Twelve test images: one answer that turns over is eight points.

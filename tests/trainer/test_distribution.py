@@ -134,6 +134,7 @@ def test_two_workers_give_what_one_machine_gives(alone: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_others_and_resume_goes_on(alone: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     long = (*options(alone.parent), "--epochs", "400", "--patience", "0", "--out", out)
@@ -199,6 +200,7 @@ def test_a_chief_that_is_not_there_and_a_port_that_is_taken_are_told() -> None:
         muster(Cluster(cluster.addresses, 0), 0.3)
 
 
+@pytest.mark.slow
 def test_workers_with_other_settings_are_told(alone: Path, tmp_path: Path) -> None:
     addresses = [f"127.0.0.1:{port}" for port in free_ports()]
     workers = []
