@@ -19,19 +19,20 @@ NARROW = ("--arch", "mobilenet_v2", "--weights", "none", "--alpha", "0.35")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five classes of sixty pictures."""
+    """Five classes of two hundred pictures."""
     root = tmp_path_factory.mktemp("photos") / "photos"
-    write_photos(root, 60)
+    write_photos(root, 200)
     return root
 
 
 @pytest.mark.parametrize(
     ("options", "accuracy"),
     [
-        pytest.param(("--image-size", "96", "--epochs", "20"), 0.8, id="cnn 96"),
-        pytest.param(("--image-size", "96", "--epochs", "30", *NARROW), 0.7, id="mobilenet_v2 96"),
-        pytest.param(("--image-size", "224", "--epochs", "15", "--size", "tiny"), 0.8, id="cnn 224"),
-        pytest.param(("--image-size", "224", "--epochs", "15", *NARROW), 0.6, id="mobilenet_v2 224"),
+        # A fifth would be chance. Bodies are meant to be taken with weights: from none they learn slowly.
+        pytest.param(("--image-size", "96"), 0.68, id="cnn 96"),
+        pytest.param(("--image-size", "96", "--epochs", "20", *NARROW), 0.45, id="mobilenet_v2 96"),
+        pytest.param(("--image-size", "224", "--epochs", "15", "--size", "tiny"), 0.55, id="cnn 224"),
+        pytest.param(("--image-size", "224", "--epochs", "6", *NARROW), 0.3, id="mobilenet_v2 224"),
     ],
 )
 def test_photographs_go_all_the_way(options: tuple[str, ...], accuracy: float, photos: Path, tmp_path: Path) -> None:
