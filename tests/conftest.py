@@ -19,8 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
+from runtime.cli import COMMANDS
+from runtime.command_line import LazyGroup
 from runtime.interpreter import choose
 
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
@@ -50,6 +53,17 @@ def run_pocketlens(
         timeout=timeout,
         check=False,
     )
+
+
+def invoke(*arguments: object) -> Result:
+    """What the command answers within this process: `exit_code`, `stdout`, `stderr`."""
+    return CliRunner().invoke(LazyGroup("pocketlens", lazy=COMMANDS), [*map(str, arguments)])
+
+
+def call_pocketlens(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """As `run_pocketlens`, within this process: TensorFlow takes up to eight seconds to load."""
+    result = invoke(*arguments)
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 def succeed(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
@@ -281,8 +295,8 @@ class Trip:
     @classmethod
     def make(cls, root: Path, *arguments: object) -> Trip:
         """Train with these arguments, and export; few test images: one answer that turns over is many points."""
-        trained = succeed(run_pocketlens("train", *arguments, "--out", root / "run"))
-        exported = succeed(run_pocketlens("export", root / "run", "--out", root / "models", "--max-drop", "0.1"))
+        trained = succeed(call_pocketlens("train", *arguments, "--out", root / "run"))
+        exported = succeed(call_pocketlens("export", root / "run", "--out", root / "models", "--max-drop", "0.1"))
         return cls(root / "run", root / "models", trained.stdout, exported.stdout)
 
 

@@ -15,7 +15,7 @@ from runtime import Classifier, Contract, FeaturesInput
 from runtime.selftest import run_selftest
 from runtime.tflite.metadata import read_metadata
 from runtime.tflite.structure import check_structure
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, run_pocketlens, succeed
 
 pytestmark = pytest.mark.workstation
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.workstation
 def circles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run of `--dataset circles` with its defaults, and its export."""
     root = tmp_path_factory.mktemp("circles")
-    succeed(run_pocketlens("train", "--dataset", "circles", "--out", root / "run"))
-    succeed(run_pocketlens("export", root / "run", "--out", root / "models", "--c-array", "--min-agreement", "0.98"))
+    succeed(call_pocketlens("train", "--dataset", "circles", "--out", root / "run"))
+    succeed(call_pocketlens("export", root / "run", "--out", root / "models", "--c-array", "--min-agreement", "0.98"))
     return root
 
 
@@ -192,10 +192,10 @@ def test_a_persons_own_readings_all_the_way(tmp_path: Path) -> None:
     rows.insert(2, "broken,,,fair")
     (tmp_path / "weather.csv").write_text("\n".join(rows) + "\n")
     quick = ("--units", "16", "--epochs", "25")
-    result = succeed(run_pocketlens("train", "--dataset", tmp_path / "weather.csv", "--out", tmp_path / "run", *quick))
+    result = succeed(call_pocketlens("train", "--dataset", tmp_path / "weather.csv", "--out", tmp_path / "run", *quick))
     assert "left out: " in result.stderr
     assert not (tmp_path / "run/boundary.png").exists()
-    result = succeed(run_pocketlens("export", tmp_path / "run", "--out", tmp_path / "models", "--max-drop", "0.06"))
+    result = succeed(call_pocketlens("export", tmp_path / "run", "--out", tmp_path / "models", "--max-drop", "0.06"))
     report = json.loads((tmp_path / "models/report.json").read_text())
     assert report["models"][1]["accuracy"] >= 0.9
     assert any("'noise' lies more than 6 standard deviations" in line for line in report["warnings"])

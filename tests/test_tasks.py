@@ -22,7 +22,7 @@ from runtime.watch.arrivals import Folder
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.loop import Answer, Watch
 from runtime.watch.moving import Mover
-from tests.conftest import MARKS, Trip, draw_marks, run_pocketlens, succeed
+from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketlens, succeed
 
 pytestmark = pytest.mark.workstation
 
@@ -236,7 +236,7 @@ def test_a_watched_folder_is_sorted_by_the_surest_label(multilabel_trip: Trip, t
 
 def test_a_bad_csv_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,labels\na.png,cat\nb.png\n")
-    result = run_pocketlens("train", "--dataset", tmp_path / "labels.csv", "--out", tmp_path / "run")
+    result = call_pocketlens("train", "--dataset", tmp_path / "labels.csv", "--out", tmp_path / "run")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert "line 3: 1 columns, expected like the first row's 2" in result.stderr

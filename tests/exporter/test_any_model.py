@@ -19,7 +19,7 @@ from exporter.errors import ExportError
 from exporter.loading import read_model
 from runtime import Classifier, Contract, ContractError, ImageInput
 from runtime.foreign.adoption import ForeignOptions
-from tests.conftest import SHADES, fill_class, run_pocketlens, succeed
+from tests.conftest import SHADES, call_pocketlens, fill_class, succeed
 
 LABELS = tuple(SHADES)  # blue, green, red
 OPTIONS = ForeignOptions(LABELS, mean=0.0, std=255.0)
@@ -64,7 +64,7 @@ def options(root: Path, **changes: object) -> list[object]:
 @pytest.mark.parametrize("name", ["model.keras", "saved"])
 def test_it_becomes_a_checked_file_with_its_contract(material: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "models"
-    result = succeed(run_pocketlens("export", material / name, *options(material), "--out", out, "--max-drop", 0.05))
+    result = succeed(call_pocketlens("export", material / name, *options(material), "--out", out, "--max-drop", 0.05))
     report = json.loads((out / "report.json").read_text())
     assert report["splits"] == {"train": 120, "validation": 0, "test": 60}
     assert [model["accuracy"] for model in report["models"]] == [1.0, pytest.approx(1.0, abs=0.05)]
@@ -83,7 +83,7 @@ def test_a_contract_file_does_instead_of_options(material: Path, tmp_path: Path)
     (tmp_path / "contract.json").write_text(contract.to_json())
     given = options(material, labels=None, mean=None, std=None, contract=tmp_path / "contract.json")
     out = tmp_path / "out"
-    succeed(run_pocketlens("export", material / "model.keras", *given, "--out", out, "--mode", "float32"))
+    succeed(call_pocketlens("export", material / "model.keras", *given, "--out", out, "--mode", "float32"))
     assert Classifier(out / "float32.tflite").contract == contract
 
 
@@ -102,7 +102,7 @@ def test_a_contract_file_does_instead_of_options(material: Path, tmp_path: Path)
 def test_what_is_missing_or_wrong_is_one_plain_line(
     material: Path, tmp_path: Path, changes: dict[str, object], status: int, reason: str
 ) -> None:
-    result = run_pocketlens("export", material / "model.keras", *options(material, **changes), "--out", tmp_path / "o")
+    result = call_pocketlens("export", material / "model.keras", *options(material, **changes), "--out", tmp_path / "o")
     assert result.returncode == status, result.stderr
     assert reason in result.stderr.splitlines()[-1]
     assert not (tmp_path / "o").exists()
@@ -110,7 +110,7 @@ def test_what_is_missing_or_wrong_is_one_plain_line(
 
 def test_a_model_without_options_says_which(material: Path, tmp_path: Path) -> None:
     for name in ("model.keras", "saved"):
-        result = run_pocketlens("export", material / name, "--out", tmp_path / "o")
+        result = call_pocketlens("export", material / name, "--out", tmp_path / "o")
         assert result.returncode == 2
         assert "is a model: it needs --labels" in result.stderr
 

@@ -19,7 +19,7 @@ from exporter.run import read_run
 from exporter.statistics import rejection, reliability
 from runtime import Classifier, Confidence, read_model
 from runtime.prediction import score_floor, temper
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, succeed
 
 
 def draw(count: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +156,7 @@ def test_of_absent_labels_only_the_share_asked_for_is_given() -> None:
 
 
 def test_an_export_with_a_threshold(digits_run: Path, tmp_path: Path) -> None:
-    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--false-accept-rate", "0.5"))
+    result = succeed(call_pocketlens("export", digits_run, "--out", tmp_path, "--false-accept-rate", "0.5"))
     assert "int8" in result.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["false_accept_rate"] == 0.5

@@ -23,7 +23,7 @@ from exporter.recipes import Recipe
 from exporter.run import read_run
 from runtime import Classifier, read_model
 from runtime.interpreter import build
-from tests.conftest import Exported, run_pocketlens, succeed
+from tests.conftest import Exported, call_pocketlens, succeed
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_int8_is_int8_throughout(digits_export: Exported) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(digits_run: Path, digits_export: Exported, tmp_path: Path) -> None:
-    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--json"))
+    result = succeed(call_pocketlens("export", digits_run, "--out", tmp_path, "--json"))
     assert json.loads(result.stdout)["passed"] is True
     files = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     assert {path.name for path in files} >= {"float32.tflite", "int8.tflite"} | DOCUMENTS
@@ -158,7 +158,7 @@ def test_a_failed_gate_publishes_nothing(ruined_run: Path, digits_export: Export
     out = tmp_path / "models"
     shutil.copytree(digits_export.folder, out)
     before = {name: (out / name).read_bytes() for name in ("float32.tflite", "int8.tflite")}
-    result = run_pocketlens("export", ruined_run, "--out", out)
+    result = call_pocketlens("export", ruined_run, "--out", out)
     assert result.returncode == 3, result.stderr
     assert result.stdout.splitlines()[2].endswith("failed: drop")
     assert re.search(
@@ -179,7 +179,7 @@ def test_a_failed_gate_publishes_nothing(ruined_run: Path, digits_export: Export
     assert report["models"][0]["accuracy"] > 0.9
 
     # The same files are published where the user allows the drop, and what was rejected is gone.
-    succeed(run_pocketlens("export", ruined_run, "--out", out, "--max-drop", "1"))
+    succeed(call_pocketlens("export", ruined_run, "--out", out, "--max-drop", "1"))
     assert names(out) == {"float32.tflite", "int8.tflite"} | DOCUMENTS
     assert (out / "int8.tflite").read_bytes() != before["int8.tflite"]
 
@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_nothing_half_written(digits_run: Path, digits_export
 
 
 def test_the_coral_is_asked_about_and_images_can_be_left_out(digits_run: Path, tmp_path: Path) -> None:
-    result = succeed(run_pocketlens("export", digits_run, "--out", tmp_path, "--edgetpu", "--no-selftest", "--json"))
+    result = succeed(call_pocketlens("export", digits_run, "--out", tmp_path, "--edgetpu", "--no-selftest", "--json"))
     assert zipfile.ZipFile(tmp_path / "int8.tflite").namelist() == ["contract.json", "labels.txt"]
     assert re.search(r"int8: Edge TPU: (\d+) of \1 operators would be mapped", result.stderr)
     report = json.loads(result.stdout)
@@ -233,7 +233,7 @@ def test_a_run_that_is_half_there_is_one_plain_error(
         with pytest.raises(ExportError, match="cannot be loaded"):
             export(read_run(folder), tmp_path / "out")
     else:
-        result = run_pocketlens("export", folder, "--out", tmp_path / "out")
+        result = call_pocketlens("export", folder, "--out", tmp_path / "out")
         assert result.returncode == 1
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
@@ -332,7 +332,7 @@ def test_every_mode_in_one_report(digits_run: Path, tmp_path: Path) -> None:
 
 def test_every_gate_that_fails_is_named(digits_run: Path, tmp_path: Path) -> None:
     strict = ("--max-bytes", 1000, "--max-latency-ms", 0.0001, "--min-agreement", 0.5, "--max-class-drop", 0.9)
-    result = run_pocketlens("export", digits_run, "--out", tmp_path, "--mode", "int8", *strict)
+    result = call_pocketlens("export", digits_run, "--out", tmp_path, "--mode", "int8", *strict)
     assert result.returncode == 3, result.stderr
     reference, int8 = result.stdout.splitlines()[1:3]
     assert reference.endswith("reference")

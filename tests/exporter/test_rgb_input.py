@@ -20,14 +20,14 @@ from runtime import Classifier, read_model
 from runtime.selftest import run_selftest
 from runtime.tflite.metadata import read_metadata
 from runtime.tflite.structure import check_structure
-from tests.conftest import Exported, run_pocketlens, succeed
+from tests.conftest import Exported, call_pocketlens, succeed
 
 
 @pytest.fixture(scope="module")
 def rgb_export(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """float32 and int8 of the grey digits, made to take RGB, and C++ source of the int8 one."""
     out = tmp_path_factory.mktemp("rgb") / "models"
-    result = succeed(run_pocketlens("export", digits_run, "--out", out, "--rgb-input", "--c-array"))
+    result = succeed(call_pocketlens("export", digits_run, "--out", out, "--rgb-input", "--c-array"))
     assert "--rgb-input --c-array" in (out / "report.json").read_text()
     assert result.stdout.splitlines()[2].endswith("passed")
     return out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_pocketlens
+from tests.conftest import call_pocketlens
 from trainer.commands.train import _fitted
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
@@ -55,7 +55,7 @@ def test_a_pass_of_fewer_steps_ends_its_cosine() -> None:
 
 def test_too_little_time_leaves_nothing_behind(tmp_path: Path) -> None:
     options = ("--dataset", "digits", "--arch", "dense", "--units", "8", "--minutes", "0.0001")
-    result = run_pocketlens("train", *options, "--out", tmp_path / "run")
+    result = call_pocketlens("train", *options, "--out", tmp_path / "run")
     assert result.returncode == 1
     assert "give more minutes" in result.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
@@ -63,7 +63,7 @@ def test_too_little_time_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [("--epochs", "2"), ("--resume",), ("--distribute", "mirrored")])
 def test_what_does_not_go_with_it_is_bad_usage(more: tuple[str, ...], tmp_path: Path) -> None:
-    result = run_pocketlens("train", "--dataset", "digits", "--minutes", "1", *more, "--out", tmp_path / "run")
+    result = call_pocketlens("train", "--dataset", "digits", "--minutes", "1", *more, "--out", tmp_path / "run")
     assert result.returncode == 2
     assert "--minutes" in result.stderr
     assert list(tmp_path.iterdir()) == []

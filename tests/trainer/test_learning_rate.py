@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
 from trainer.fitting.learning_rate import HIGHEST, LOWEST, read_sweep
 from trainer.plots.figures import save_sweep
@@ -69,7 +69,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
 def test_the_command_finds_a_rate_that_trains_and_gives_it_again(tmp_path: Path) -> None:
     plot = tmp_path / "pictures" / "lr.png"
     options = ("--dataset", "digits", "--arch", "dense", "--units", "32")
-    printed = json.loads(succeed(run_pocketlens("find-lr", *options, "--plot", plot, "--json")).stdout)
+    printed = json.loads(succeed(call_pocketlens("find-lr", *options, "--plot", plot, "--json")).stdout)
     assert 1e-4 < printed["suggestion"] < 0.2
     assert printed["suggestion"] == printed["minimum"] / 10
     assert printed["steepest"] < printed["minimum"]
@@ -79,7 +79,7 @@ def test_the_command_finds_a_rate_that_trains_and_gives_it_again(tmp_path: Path)
     assert [path.name for path in plot.parent.iterdir()] == ["lr.png"]
 
     train = ("train", *options, "--learning-rate", "auto", "--epochs", "10", "--out", tmp_path / "run", "--json")
-    result = succeed(run_pocketlens(*train))
+    result = succeed(call_pocketlens(*train))
     told = json.loads(result.stdout)
     assert told["learning_rate"] == printed["suggestion"]
     assert f"learning rate: {printed['suggestion']:.2g}, found by a sweep" in result.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.errors import RunFolderError
 from exporter.run import read_run
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, succeed
 from trainer import run as run_folder
 from trainer.datasets import Geometry, load_dataset
 from trainer.fitting.callbacks import BestEpoch, DivergedError
@@ -28,7 +28,7 @@ DIVERGING = (
 
 def test_the_last_good_model_is_kept_and_an_older_run_stays(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = run_pocketlens(*DIVERGING, "--out", out)
+    result = call_pocketlens(*DIVERGING, "--out", out)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: the loss is not a number any more after epoch")
@@ -42,7 +42,7 @@ def test_the_last_good_model_is_kept_and_an_older_run_stays(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    again = run_pocketlens(*DIVERGING, "--out", out, "--force")
+    again = call_pocketlens(*DIVERGING, "--out", out, "--force")
     assert again.returncode == 1
     assert f"The run at {out} stays as it was" in again.stderr
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -60,7 +60,7 @@ def test_a_validation_loss_that_is_no_number_diverges() -> None:
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("half") / "run"
-    succeed(run_pocketlens(*QUICK, "--out", out))
+    succeed(call_pocketlens(*QUICK, "--out", out))
     return out
 
 
@@ -83,13 +83,13 @@ def test_a_cut_model_is_refused_and_the_run_is_replaced(small_run: Path, tmp_pat
     for path in small_run.iterdir():
         content = path.read_bytes()
         (half / path.name).write_bytes(content[: len(content) // 2] if path.name == "model.keras" else content)
-    result = run_pocketlens("export", half, "--out", tmp_path / "models")
+    result = call_pocketlens("export", half, "--out", tmp_path / "models")
     assert result.returncode == 1
     assert "model.keras" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "models" / "int8.tflite").exists()
 
     (half / "splits.json").unlink()
-    succeed(run_pocketlens(*QUICK, "--out", half, "--force"))
+    succeed(call_pocketlens(*QUICK, "--out", half, "--force"))
     assert len(read_run(half).images) == 1797
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
 from trainer.networks.own_model import build_own
 
@@ -89,7 +89,7 @@ def test_an_own_model_goes_all_the_way(tmp_path: Path) -> None:
     file = written(tmp_path, GOOD)
     run = tmp_path / "run"
     options = ("--dataset", "digits", "--epochs", "2", "--model-file")
-    succeed(run_pocketlens("train", *options, file, "--out", run))
+    succeed(call_pocketlens("train", *options, file, "--out", run))
     Path(file).unlink()
     loaded = keras.saving.load_model(run / "model.keras")  # as the exporter does
     assert [layer.name for layer in loaded.layers if "dense" in layer.name]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from runtime import Contract
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, succeed
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.metrics import evaluate
@@ -76,27 +76,27 @@ def test_the_kept_model_is_the_measured_one(digits_run: Path) -> None:
 
 def test_an_existing_run_needs_force(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = succeed(run_pocketlens(*QUICK, "--out", out, "--json"))
+    result = succeed(call_pocketlens(*QUICK, "--out", out, "--json"))
     printed = json.loads(result.stdout)
     assert printed["run"] == str(out)
     assert 0 < printed["test_accuracy"] <= 1
     before = (out / "metrics.json").read_bytes()
-    result = run_pocketlens(*QUICK, "--out", out, "--seed", 9)
+    result = call_pocketlens(*QUICK, "--out", out, "--seed", 9)
     assert result.returncode == 1
     assert "--force" in result.stderr
     assert (out / "metrics.json").read_bytes() == before
-    succeed(run_pocketlens(*QUICK, "--out", out, "--seed", 9, "--force"))
+    succeed(call_pocketlens(*QUICK, "--out", out, "--seed", 9, "--force"))
     assert (out / "metrics.json").read_bytes() != before
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    result = run_pocketlens(*QUICK, "--out", tmp_path, "--force")
+    result = call_pocketlens(*QUICK, "--out", tmp_path, "--force")
     assert result.returncode == 1
     assert "is not a run" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    result = run_pocketlens(*QUICK, "--out", tmp_path / "thesis.txt", "--force")
+    result = call_pocketlens(*QUICK, "--out", tmp_path / "thesis.txt", "--force")
     assert result.returncode == 1
     assert "not a folder" in result.stderr
 
@@ -111,7 +111,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
     ],
 )
 def test_a_setting_that_cannot_be_leaves_nothing_behind(options: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    result = run_pocketlens(*QUICK, *options, "--out", tmp_path / "run")
+    result = call_pocketlens(*QUICK, *options, "--out", tmp_path / "run")
     assert result.returncode == 1
     assert reason in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("error: ")

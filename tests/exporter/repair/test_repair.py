@@ -22,7 +22,7 @@ from exporter.repair.equalisation import equalise
 from exporter.run import read_run
 from runtime import Classifier, Contract, ImageInput, Preprocessor, seal
 from runtime.interpreter import build
-from tests.conftest import run_pocketlens, succeed
+from tests.conftest import call_pocketlens, succeed
 
 pytestmark = pytest.mark.workstation
 #: One channel of an activation is so many times as large as its neighbours.
@@ -53,7 +53,7 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
     (folder / "network.py").write_text(NETWORK)
     options = ("--model-file", folder / "network.py", "--learning-rate", "0.004", "--epochs", "25")
-    succeed(run_pocketlens("train", "--dataset", "digits", *options, "--out", folder / "run"))
+    succeed(call_pocketlens("train", "--dataset", "digits", *options, "--out", folder / "run"))
     return folder / "run"
 
 
@@ -87,7 +87,7 @@ def ruin(run: Path, folder: Path, *, blocked: bool, how_many: int = 1, apart: in
 
 def test_a_ruined_network_is_repaired(plain_run: Path, tmp_path: Path) -> None:
     run = ruin(plain_run, tmp_path / "run", blocked=False)
-    result = succeed(run_pocketlens("export", run, "--out", tmp_path / "out", "--repair"))
+    result = succeed(call_pocketlens("export", run, "--out", tmp_path / "out", "--repair"))
     assert "looking for a repair" in result.stderr
     assert "trying equalisation of the channels of" in result.stderr
     assert "ms a call: passes" in result.stderr

@@ -5,15 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from runtime.cli import COMMANDS
-from runtime.command_line import LazyGroup
-
-
-def call(*arguments: object) -> Result:
-    """What a command answers: `exit_code`, `stdout`, `stderr`."""
-    return CliRunner().invoke(LazyGroup("pocketlens", lazy=COMMANDS), [*map(str, arguments)])
+from tests.conftest import invoke as call
 
 
 def answer(*arguments: object) -> str:

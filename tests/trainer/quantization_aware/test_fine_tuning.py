@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.conftest import run_pocketlens
+from tests.conftest import call_pocketlens
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.callbacks import EpochLog
@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_that_cannot_be_simulated_is_refused_before_it_is_trained(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ("--arch", "dense", "--activation", "gelu", "--quantization-aware", "--epochs", 500)
-    result = run_pocketlens("train", "--dataset", "digits", *arguments, "--out", out)
+    result = call_pocketlens("train", "--dataset", "digits", *arguments, "--out", out)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: quantization-aware: layer 'dense")
     assert "'gelu'" in result.stderr
