@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from runtime import ImageInput
-from tests.conftest import call_pocketlens
+from tests.conftest import run_pocketlens
 from trainer.errors import TrainingError
 from trainer.networks.architectures import build_model
 from trainer.networks.bodies import BODIES
@@ -248,7 +248,7 @@ def test_settings_that_do_not_go_together_are_named(settings: dict[str, Any], to
 def test_a_wrong_path_is_told_before_images_are_read(name: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("weights")
     options = ("--arch", "mobilenet_v2", "--weights", tmp_path / name, "--out", tmp_path / "run")
-    result = call_pocketlens("train", "--dataset", tmp_path, *options)
+    result = run_pocketlens("train", "--dataset", tmp_path, *options)
     assert result.returncode == 1
     assert told in result.stderr
     assert len(result.stderr.splitlines()) == 1

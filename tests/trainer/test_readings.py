@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from runtime import FeaturesInput
-from tests.conftest import call_pocketlens
+from tests.conftest import run_pocketlens
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.feature_scaling import standardised
 from trainer.errors import DatasetError, TrainingError
@@ -104,7 +104,7 @@ def test_what_is_for_images_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_option_for_images_is_one_plain_line(options: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    result = call_pocketlens("train", "--dataset", "circles", *options, "--out", tmp_path / "run")
+    result = run_pocketlens("train", "--dataset", "circles", *options, "--out", tmp_path / "run")
     assert result.returncode == 1
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
