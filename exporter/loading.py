@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +10,10 @@ import numpy as np
 
 from runtime import Contract
 from runtime.files import shown
+from runtime.keras_archive import check_archive
 
 from .errors import ExportError
 from .saved_model import read_saved_model
-
-MAX_UNPACKED_BYTES = 4 * 2**30
-_MAX_CONFIG_BYTES = 64 * 2**20
-#: Places of Keras whose functions read files, fetch, or load other models: nothing that a network is made of.
-_NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
 
 
 def load_model(path: Path, contract: Contract) -> Any:
@@ -60,58 +53,11 @@ def read_model(path: Path, kind: str = "image") -> Any:
 
 
 def _read_keras(path: Path) -> Any:
-    _check_archive(path)
+    check_archive(path, ExportError, cure="save it with model.save('model.keras')")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
     except Exception as error:  # h5py, zipfile and Keras each raise their own
         raise ExportError(f"{shown(path)}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse what carries code or names it, and say which layer does: `safe_mode` alone says neither."""
-    name = shown(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-            config = archive.getinfo("config.json")
-            if unpacked > MAX_UNPACKED_BYTES or config.file_size > _MAX_CONFIG_BYTES:
-                raise ExportError(f"{name}: cannot be loaded: {unpacked:,} bytes unpacked, more than is read")
-            described = json.loads(archive.read(config))
-    except ExportError:
-        raise
-    except Exception as error:  # zipfile raises many kinds on hostile archives
-        raise ExportError(
-            f"{name}: cannot be loaded: no .keras archive ({error}); save it with model.save('model.keras')"
-        ) from error
-    for found in _objects(described):
-        layer = found.get("config", {}).get("name") if isinstance(found.get("config"), dict) else None
-        what = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
-        if found.get("class_name") == "Lambda":
-            raise ExportError(f"{name}: cannot be loaded: {what} is a Lambda, which carries code; use a layer of Keras")
-        if not _is_keras(found.get("module")):
-            raise ExportError(
-                f"{name}: cannot be loaded: {what} is {shown(found.get('class_name'))} of "
-                f"{shown(found.get('module'))}, code that is not part of Keras; use a layer of Keras, or a SavedModel"
-            )
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object that Keras would make of a configuration."""
-    pending = [value]
-    while pending:
-        found = pending.pop()
-        if isinstance(found, dict):
-            if "class_name" in found:
-                yield found
-            pending += found.values()
-        elif isinstance(found, list):
-            pending += found
-
-
-def _is_keras(module: object) -> bool:
-    if module in (None, "builtins", "keras"):
-        return True
-    return isinstance(module, str) and module.startswith("keras.") and not module.startswith(_NOT_LAYERS)
 
 
 def _check(model: Any, kind: str, name: str) -> None:

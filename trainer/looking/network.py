@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,10 @@ import keras
 from keras import layers
 
 from runtime.files import shown
+from runtime.keras_archive import check_archive
 
 from ..errors import RunError
 
-_MAX_CONFIG_BYTES = 64 * 2**20
-#: Places of Keras whose functions read files, fetch, or load other models: nothing that a network is made of.
-_NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
 #: Layers with weights that work element by element; a batch normalization folds into the convolution before it.
 _ELEMENTWISE = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization", "PReLU", "Embedding")
 _CONVOLUTIONS = (
@@ -67,40 +63,11 @@ def load_network(path: Path) -> Any:
     Raises:
         RunError: it is missing, cannot be loaded, or names code that is not part of Keras.
     """
-    _check(path)
+    check_archive(path, RunError, cure="train again")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # h5py, zipfile and Keras each raise their own
         raise RunError(f"{shown(path)}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-
-
-def _check(path: Path) -> None:
-    """`safe_mode` refuses lambdas, but would import any installed module that the file names."""
-    name = shown(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
-                raise RunError(f"{name}: cannot be loaded: its configuration is larger than any network's")
-            pending = [json.loads(archive.read("config.json"))]
-    except RunError:
-        raise
-    except Exception as error:  # zipfile raises many kinds on hostile archives
-        raise RunError(f"{name}: cannot be loaded: no .keras archive ({error}); train again") from error
-    while pending:
-        found = pending.pop()
-        if isinstance(found, list):
-            pending += found
-        elif isinstance(found, dict):
-            pending += found.values()
-            if "class_name" in found and (found["class_name"] == "Lambda" or not _is_keras(found.get("module"))):
-                what = f"{shown(found['class_name'])} of {shown(found.get('module'))}"
-                raise RunError(f"{name}: cannot be loaded: {what} carries code that is not part of Keras; train again")
-
-
-def _is_keras(module: object) -> bool:
-    if module in (None, "builtins", "keras"):
-        return True
-    return isinstance(module, str) and module.startswith("keras.") and not module.startswith(_NOT_LAYERS)
 
 
 def layers_of(model: Any) -> list[Layer]:

@@ -6,12 +6,10 @@ Only arrays are read, into a network that was built here: no file's configuratio
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from runtime.keras_archive import read_config
+
 from ..errors import TrainingError
 from ..spec import TrainingSpec
 from .bodies import BODIES, IMAGENET, MAX_BYTES, Body, check_weight_files, weight_files
 
-_MAX_CONFIG_BYTES = 2**26
 _TIMEOUT_S = 30
 #: What keras.applications' EfficientNet has as the variance of its normalization, where its weights are published
 #: ones: standard deviations of the channels in 0..1. It divides by their roots twice, here and in a layer after it.
@@ -98,19 +97,9 @@ def _is_ours(path: Path, architecture: str) -> bool:
     """Whether a file has a model that was trained here, on the contract's scaling: its name says so."""
     if path.suffix != ".keras":
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise TrainingError(f"{path}: more than {MAX_BYTES:,} bytes unpacked, more than any body's weights")
-            member = archive.getinfo("config.json")
-            if member.file_size > _MAX_CONFIG_BYTES:
-                raise TrainingError(f"{path}: a configuration of {member.file_size:,} bytes; no Keras model")
-            described = json.loads(archive.read(member))
-        return bool(described["config"]["name"] == architecture)
-    except TrainingError:
-        raise
-    except Exception as error:  # zipfile raises many kinds on hostile archives
-        raise TrainingError(f"{path}: cannot be read as a .keras file: {_told(error)}") from error
+    described = read_config(path, TrainingError, cure="name another file", max_unpacked_bytes=MAX_BYTES)
+    config = described.get("config") if isinstance(described, dict) else None
+    return isinstance(config, dict) and config.get("name") == architecture
 
 
 def read_into(model: Any, path: Path, spec: TrainingSpec) -> None:

@@ -185,7 +185,7 @@ def test_no_code_of_a_run_is_run(small_run: Path, tmp_path: Path, monkeypatch: p
                 config["config"]["layers"][1] |= {"module": "planted", "class_name": "fly", "registered_name": None}
                 content = json.dumps(config).encode()
             target.writestr(name, content)
-    with pytest.raises(RunError, match=r"fly of planted carries code"):
+    with pytest.raises(RunError, match=r"is fly of planted, code that is not part of Keras"):
         load_network(path)
 
     inputs = keras.Input((2,))
