@@ -43,7 +43,8 @@ class TrainingSpec:
         weight_decay: share of the weights that AdamW takes off a step, times the learning rate.
         label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
         augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
-        balance: weigh pictures so that each class counts the same.
+        balance: weigh pictures so that each class counts the same; of `multilabel`, so that a label's presence and its
+            absence do.
         normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
         epochs: passes over the training split.
         steps_per_epoch: after so many steps a pass ends, each time with other pictures; 0 for the whole split.

@@ -21,6 +21,7 @@ from .fitting.optimizers import make_optimizer
 from .fitting.preparation import prepare
 from .metrics import Metrics, evaluate
 from .networks import precision
+from .networks.bare import bare
 from .networks.standardized import fold
 from .spec import TrainingSpec
 from .tasks import MONITORS
@@ -81,7 +82,7 @@ def train(
     with distribution.scope():
         run = _train(spec, dataset, checkpoint_file, resume, distribution)
     as_on_one_device(run.model)
-    return run
+    return replace(run, model=bare(run.model))
 
 
 def _train(

@@ -12,8 +12,7 @@ from tests.conftest import MARKS, draw_marks, write_marks
 from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.splits import make_splits
 from trainer.datasets.task_choice import choose_task
-from trainer.errors import DatasetError, TrainingError
-from trainer.fitting.preparation import picture_weights
+from trainer.errors import DatasetError
 
 
 def load(file: Path) -> Dataset:
@@ -118,9 +117,3 @@ def test_no_labels_and_one_label(small: Path) -> None:
         choose_task(data)
     chosen = choose_task(data, None, "bar")
     assert (chosen.task, chosen.labels) == ("binary", ("not bar", "bar"))
-
-
-def test_several_labels_cannot_be_balanced_by_weights(marks_csv: Path) -> None:
-    data = load(marks_csv)
-    with pytest.raises(TrainingError, match="leave it out"):
-        picture_weights(data.targets, np.arange(300), balance=True)

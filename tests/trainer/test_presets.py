@@ -8,10 +8,9 @@ import pytest
 
 from trainer.datasets import Geometry, load_dataset
 from trainer.errors import TrainingError
-from trainer.fitting.preparation import picture_weights, prepare
+from trainer.fitting.preparation import prepare
 from trainer.presets import PRESETS, complete
 from trainer.spec import TrainingSpec
-from trainer.training import train
 
 SUITS = ("shift", "flip")
 
@@ -77,31 +76,3 @@ def test_label_smoothing_chooses_the_loss() -> None:
     assert smoothed.loss.label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)
     np.testing.assert_array_equal(smoothed.pipeline.targets.argmax(axis=1), data.targets)
-
-
-def test_balanced_weights_let_each_class_count_the_same() -> None:
-    targets = np.array([0] * 8 + [1] * 2 + [0], np.int32)
-    train_split = np.arange(10)
-    weights = picture_weights(targets, train_split, balance=True)
-    assert weights.dtype == np.float32
-    assert weights[train_split][:8].sum() == pytest.approx(weights[train_split][8:].sum())
-    assert weights[train_split].sum() == pytest.approx(10)
-    np.testing.assert_array_equal(picture_weights(targets, train_split, balance=False), np.ones(11))
-
-
-def test_balance_finds_the_rare_class() -> None:
-    """Two blurred classes, one eighteen times as frequent: left alone, a network answers the frequent one."""
-    from trainer.datasets.dataset import ArraySource, Dataset
-
-    rng = np.random.default_rng(0)
-    counts = (1800, 100)
-    targets = np.repeat(np.arange(2, dtype=np.int32), counts)
-    images = np.clip(rng.normal(110 + 6 * targets[:, None, None], 50, (1900, 8, 8)), 0, 255).astype(np.uint8)
-    digits = load_dataset("digits", Geometry())
-    data = Dataset("blurred", ("often", "seldom"), digits.input, images[..., None], targets, ArraySource(images))
-    recalls = []
-    for balance in (False, True):
-        spec = TrainingSpec("dense", units=(4,), epochs=3, balance=balance, learning_rate=0.01, weight_decay=0.5)
-        # The figures of the last epoch: the best one is chosen by accuracy, which the frequent class makes.
-        recalls.append(train(spec, data).metrics.per_class["seldom"]["recall"])
-    assert recalls[1] > recalls[0] + 0.3

@@ -146,7 +146,11 @@ _OPTIONS = (
         metavar="KINDS",
         help=f"{','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
     ),
-    click.option("--balance", is_flag=True, help="Let each class count the same, however many images it has."),
+    click.option(
+        "--balance",
+        is_flag=True,
+        help="Let each class count the same, however many images it has; of several labels, each and its absence.",
+    ),
     click.option(
         "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
     ),

@@ -7,23 +7,21 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from runtime import Contract, Preprocessor
 
 from ..contract import make_contract
 from ..datasets import Dataset
-from ..datasets.dataset import Indices
 from ..datasets.raw_input import with_raw_input
 from ..datasets.splits import Splits, make_splits
-from ..errors import TrainingError
 from ..networks import precision
 from ..networks.architectures import build_model
 from ..networks.pretrained import scaled_for
 from ..spec import TrainingSpec
 from ..tasks import keras_metrics, targets_and_loss
 from . import phases
+from .balance import BalancedBinaryCrossentropy, label_weights, picture_weights
 from .distribution import Distribution
 from .pipeline import Passes, Pipeline
 
@@ -62,26 +60,13 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
         model = precision.with_policy(model, precision.MIXED)
     phases.set_trainable(model, phases.plan(spec)[0])
     targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
+    weights = np.ones(len(targets), np.float32)
+    if spec.balance and task == "multilabel":
+        loss = BalancedBinaryCrossentropy(label_weights(dataset.targets, splits.train), spec.label_smoothing)
+    elif spec.balance:
+        weights = picture_weights(dataset.targets, splits.train)
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
-    weights = picture_weights(dataset.targets, splits.train, spec.balance)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
     if spec.steps_per_epoch:
         passes.batches = passes.batches.take(spec.steps_per_epoch)
     return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
-
-
-def picture_weights(targets: npt.NDArray[Any], train: Indices, balance: bool) -> npt.NDArray[np.float32]:
-    """What each picture counts in the loss: 1, or n / (classes x pictures of its class in the training split).
-
-    Raises:
-        TrainingError: pictures of several labels are to be balanced.
-    """
-    if not balance:
-        return np.ones(len(targets), np.float32)
-    if targets.ndim != 1:
-        raise TrainingError(
-            "--balance weighs an image by its one class, and multilabel images have several; leave it out"
-        )
-    counts = np.bincount(targets[train])
-    weights: npt.NDArray[np.float32] = (len(train) / (len(counts) * counts)).astype(np.float32)[targets]
-    return weights
