@@ -38,5 +38,5 @@ def test_ten_times_the_pictures_take_no_more_memory(cache: str, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_training_on_ten_times_the_pictures_takes_no_more_memory() -> None:
-    for row in memory.rows(1):
+    for row in memory.rows(memory.MOST_ROUNDS):
         assert row.kept, row.line()
