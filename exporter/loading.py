@@ -53,7 +53,8 @@ def read_model(path: Path, kind: str = "image") -> Any:
 
 
 def _read_keras(path: Path) -> Any:
-    check_archive(path, ExportError, cure="save it with model.save('model.keras')")
+    instead = "use a layer of Keras, or a SavedModel"
+    check_archive(path, ExportError, cure="save it with model.save('model.keras')", instead=instead)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
     except Exception as error:  # h5py, zipfile and Keras each raise their own

@@ -51,13 +51,16 @@ def read_config(
         raise error(f"{name}: cannot be loaded: no .keras archive ({problem}); {cure}") from problem
 
 
-def check_archive(path: Path, error: type[PocketlensError], *, cure: str) -> None:
+def check_archive(
+    path: Path, error: type[PocketlensError], *, cure: str, instead: str = "use a layer of Keras"
+) -> None:
     """Refuse what carries code or names it, and say which layer does: Keras's `safe_mode` alone says neither.
 
     It refuses lambdas only, and would import any installed module that the file names.
 
     Args:
         error, cure: as for `read_config`.
+        instead: the cure where a layer is not of Keras.
 
     Raises:
         error: likewise, or a layer is not of Keras.
@@ -71,7 +74,7 @@ def check_archive(path: Path, error: type[PocketlensError], *, cure: str) -> Non
         if not _is_keras(found.get("module")):
             raise error(
                 f"{name}: cannot be loaded: {what} is {shown(found.get('class_name'))} of "
-                f"{shown(found.get('module'))}, code that is not part of Keras; use a layer of Keras"
+                f"{shown(found.get('module'))}, code that is not part of Keras; {instead}"
             )
 
 
