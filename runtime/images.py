@@ -41,9 +41,12 @@ _PLUGINS = {
 }
 FORMATS = tuple(_PLUGINS)
 #: The names that such files have, in lower case.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _EXIF_ORIENTATION = 0x0112
+#: What the bytes of a PNG that holds an orientation have in them: names of chunks and of texts are never compressed.
+_PNG_ORIENTATION = (b"eXIf", b"exif\0", b"XML:com.adobe.xmp")
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TRANSPOSE = Image.Transpose
 _UPRIGHT = {
     2: _TRANSPOSE.FLIP_LEFT_RIGHT,
@@ -119,13 +122,12 @@ def read_header(image: PathLike | bytes) -> ImageHeader:
     """
     data, name = _read(image)
     opened = _open(data, name)
-    width, height = opened.size
-    if opened.format != "JPEG":  # a PNG is decoded to find its orientation
-        try:
-            check_decoding(opened, len(data), 3, turns=False)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
-    if _orientation(opened) >= _FIRST_ON_ITS_SIDE:
+    try:
+        orientation = _header_orientation(opened, data)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    width, height = _stored_size(opened)
+    if orientation >= _FIRST_ON_ITS_SIDE:
         width, height = height, width
     return ImageHeader(height, width, opened.mode in _GREY_MODES)
 
@@ -201,6 +203,27 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # a damaged EXIF block says nothing about the picture, which viewers then show as it is
         return 1
     return value if isinstance(value, int) else 1
+
+
+def _header_orientation(image: Image.Image, data: bytes) -> int:
+    """As `_orientation`, of an image that is not decoded."""
+    if image.format == "JPEG":
+        return _orientation(image)
+    needed = check_decoding(image, len(data), 3, turns=False)
+    if image.format != "PNG":
+        return _orientation(image)
+    if not any(mark in data for mark in _PNG_ORIENTATION):
+        return 1
+    with decoding_room(needed):  # it may stand behind the pixels, and Pillow decodes them to come there
+        return _orientation(image)
+
+
+def _stored_size(image: Any) -> tuple[int, int]:
+    """(width, height) before it is turned; of a TIFF on its side newer Pillows say what they will be afterwards."""
+    if image.format == "TIFF":
+        return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
+    width, height = image.size
+    return width, height
 
 
 def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from runtime import ImageError, ImageInput, load_pixels
+from runtime.image_limits import decoding_room
+from runtime.images import read_header
 
 GREY = ImageInput(4, 4, "grey")
 RGB = ImageInput(4, 4, "rgb", background=(10, 20, 30))
@@ -87,6 +93,79 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     spec = ImageInput(12, 20)
     pixels = load_pixels(encoded(stored, exif=exif), spec)
     np.testing.assert_array_equal(pixels, np.asarray(upright))
+
+
+def on_its_side() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def behind_the_pixels(data: bytes) -> bytes:
+    """A PNG with EXIF where Pillow does not put it."""
+    body = b"eXIf" + on_its_side().tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:-12] + chunk + data[-12:]
+
+
+def with_text(key: str, text: str) -> bytes:
+    info = PngInfo()
+    (info.add_itxt if key.startswith("XML") else info.add_text)(key, text)
+    return encoded(gradient(), pnginfo=info)
+
+
+RAW_PROFILE = f"\nexif\n{len(on_its_side().tobytes())}\n{on_its_side().tobytes().hex()}"
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "decoded"),
+    [
+        (encoded(gradient()), (12, 20), 0),
+        (with_text("Title", "sideways"), (12, 20), 0),
+        (encoded(gradient(), exif=on_its_side()), (20, 12), 0),
+        (behind_the_pixels(encoded(gradient())), (20, 12), 1),
+        (with_text("Raw profile type exif", RAW_PROFILE), (20, 12), 1),
+        (with_text("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>'), (20, 12), 1),
+    ],
+)
+def test_the_header_of_a_png_is_read_without_its_pixels_where_it_can_be(
+    data: bytes, size: tuple[int, int], decoded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[tuple[int, int]] = []
+    load = PngImageFile.load
+
+    def counting(image: PngImageFile) -> Any:
+        loads.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", counting)
+    header = read_header(data)
+    assert (header.height, header.width) == size
+    assert len(loads) == decoded
+    spec = ImageInput(*size)
+    turned = gradient() if size == (12, 20) else gradient().transpose(Image.Transpose.ROTATE_270)
+    np.testing.assert_array_equal(load_pixels(data, spec), np.asarray(turned))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_header_says_the_size_of_the_upright_image(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    header = read_header(encoded(gradient(), kind, exif=exif))
+    assert (header.height, header.width) == ((12, 20) if orientation < 5 else (20, 12))
+
+
+def test_a_large_png_is_not_decoded_for_its_header_beside_another_large_picture() -> None:
+    large = encoded(Image.new("L", (2500, 2500)))
+    reading = threading.Thread(target=read_header, args=(behind_the_pixels(large),))
+    with decoding_room(2**30):
+        read_header(large)
+        reading.start()
+        reading.join(0.5)
+        assert reading.is_alive()
+    reading.join(60)
+    assert not reading.is_alive()
 
 
 def test_every_source_gives_the_same_pixels(tmp_path: Path) -> None:

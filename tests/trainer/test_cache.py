@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from PIL.PngImagePlugin import PngImageFile
 
 from runtime import ImageInput, load_pixels
 from tests.conftest import draw_colour_image
@@ -57,6 +58,28 @@ def test_a_second_training_decodes_nothing(colour_folder: Path, tmp_path: Path, 
     np.testing.assert_array_equal(again.pixels[:], plain(first))
     assert len(decoded) == 90
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".index", ".pixels"}
+
+
+def test_png_files_are_decoded_once_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where Pillow does it: their headers are looked at too, which must not decode them."""
+    for label in ("red", "blue"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for seed in range(4):
+            draw_colour_image(label, seed + 40 * len(label)).save(tmp_path / "set" / label / f"{seed}.png")
+    loads: list[str] = []
+    load_png = PngImageFile.load
+
+    def counting(image: PngImageFile) -> Any:
+        if image.tile:  # it is empty once the pixels are there
+            loads.append(image.mode)
+        return load_png(image)
+
+    monkeypatch.setattr(PngImageFile, "load", counting)
+    first = load(tmp_path / "set", tmp_path / "cache")
+    assert len(loads) == 8
+    again = load(tmp_path / "set", tmp_path / "cache")
+    np.testing.assert_array_equal(again.pixels[:], first.pixels[:])
+    assert len(loads) == 8
 
 
 def test_only_what_is_new_is_decoded(colour_folder: Path, tmp_path: Path, decoded: list[int]) -> None:
