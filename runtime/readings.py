@@ -18,6 +18,8 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_LINE_BYTES = 2**20
 #: The column of the truth, as a training has it: passed over.
 LABEL = "label"
+#: Of the pictures that one may give by mistake, the one whose first line has no zero byte.
+_PNG = b"\x89PNG"
 
 
 class Reading(NamedTuple):
@@ -65,7 +67,7 @@ def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells without blanks around) of each row of a CSV file; empty lines are passed over.
 
     Raises:
-        FeaturesError: it is no text in UTF-8, a line is too long, or its quotes do not match.
+        FeaturesError: it is no text, or in another encoding than UTF-8, a line is too long, or its quotes do not match.
     """
     reader = csv.reader(_lines(stream, name), strict=True)
     try:
@@ -74,7 +76,7 @@ def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
             if any(stripped):
                 yield reader.line_num, stripped
     except csv.Error as error:
-        raise FeaturesError(f"{name}:{reader.line_num}: no CSV: {error}") from error
+        raise FeaturesError(f"{name}:{reader.line_num}: no CSV: {error}; correct its quotes") from error
 
 
 def number(text: str) -> float:
@@ -97,12 +99,12 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
     for count, raw in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), start=1):
         if len(raw) > MAX_LINE_BYTES:
             raise FeaturesError(f"{name}:{count}: a line of more than {MAX_LINE_BYTES // 2**20} MiB, the limit")
+        if b"\0" in raw or raw.startswith(_PNG):
+            raise FeaturesError(f"{name}: not text; a model that takes features wants a CSV file, a row each")
         try:
             text = raw.decode("utf-8-sig" if count == 1 else "utf-8")
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
-            raise FeaturesError(f"{name}: not text; a model that takes features wants a CSV file, a row each")
+        except UnicodeDecodeError as error:
+            raise FeaturesError(f"{name}:{count}: not in UTF-8; save it as UTF-8") from error
         yield text
 
 

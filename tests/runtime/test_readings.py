@@ -56,7 +56,7 @@ def test_names_that_look_like_numbers_are_a_header(tmp_path: Path) -> None:
         (b"x,y,y\n1,2,3\n", "two columns 'y'"),
         (b"1,a\n1,2\n", "no column 'x'"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not text; a model that takes features wants a CSV file"),
-        (b"1,2\n3,\xff\n", "not text"),
+        (b"1,2\n3,\xe4\n", ":2: not in UTF-8; save it as UTF-8"),
         (b"1,2\n3,4\0\n", "not text"),
         (b'1,2\n"3,4\n', "no CSV"),
         (b"1," + b"0" * MAX_LINE_BYTES + b"\n", "a line of more than 1 MiB"),
