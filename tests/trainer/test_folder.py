@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from runtime import load_pixels
-from tests.conftest import SHADES, fill_class
+from tests.conftest import SHADES, draw_colour_image, fill_class
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.dataset import Dataset, FileSource
 from trainer.errors import DatasetError
@@ -69,6 +69,78 @@ def test_large_images_are_brought_to_96(tmp_path: Path) -> None:
     assert load(tmp_path, Geometry()).input.shape == (48, 96, 3)
 
 
+def test_what_is_hidden_in_a_class_is_no_image_of_it(colour_folder: Path) -> None:
+    for hidden in (".thumbnails", "more/.picasaoriginals"):
+        fill_class(colour_folder / "red" / hidden, "red", range(100, 103))
+    shutil.copy(colour_folder / "blue/0.jpg", colour_folder / "red" / "._0.jpg")
+    fill_class(colour_folder / "red" / "more" / "seen", "red", range(103, 105))
+    data = load(colour_folder)
+    assert np.bincount(data.targets).tolist() == [30, 30, 32]
+    assert data.left_out == ()
+
+
+def test_jpegs_of_other_names_are_taken(colour_folder: Path) -> None:
+    for name in ("browser.jfif", "old.JPE"):
+        draw_colour_image("red", len(name) + 500).save(colour_folder / "red" / name, "JPEG")
+    assert np.bincount(load(colour_folder).targets).tolist() == [30, 30, 32]
+
+
+def test_loose_pictures_are_told(tmp_path: Path) -> None:
+    for split, seeds in (("train", range(6)), ("test", range(6, 9))):
+        for label in SHADES:
+            fill_class(tmp_path / "set" / split / label, label, seeds)
+    for place in ("set/loose.png", "set/train/below.HEIC"):
+        (tmp_path / place).write_bytes(b"any")
+    for place in ("set/.hidden.png", "set/notes.txt", "set/test/._other.jpg"):
+        (tmp_path / place).write_bytes(b"any")
+    data = load(tmp_path / "set")
+    assert len(data.targets) == 27
+    assert data.left_out == tuple(
+        f"{tmp_path / place}: lies in no class folder; move it into one"
+        for place in ("set/loose.png", "set/train/below.HEIC")
+    )
+    assert data.copied == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Rot\x07", "called 'Rot\\x07', expected printable text"),
+        (os.fsdecode(b"gr\xfcn"), "called 'gr\\udcfcn', expected printable text"),
+        (" ", "called ' '"),
+        ("x" * 201, "of up to 200 characters; rename it"),
+    ],
+)
+def test_a_class_folder_that_cannot_be_a_label_is_told_before_an_image_is_read(
+    name: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("fine", name):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.png").write_bytes(b"no image, which would be told if it were read")
+    with pytest.raises(DatasetError) as caught:
+        load(tmp_path)
+    assert told in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}: a class folder is called")
+    assert "reading images" not in capsys.readouterr().err
+
+
+def test_more_class_folders_than_a_contract_takes(tmp_path: Path) -> None:
+    for number in range(10_001):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(DatasetError, match=r"10,001 labels, more than 10,000, the limit"):
+        load(tmp_path)
+
+
+def test_a_folder_whose_name_no_contract_takes_is_told_before_an_image_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in SHADES:
+        fill_class(tmp_path / "Meine\xa0Bilder" / label, label, range(3))
+    with pytest.raises(DatasetError, match=r"the data set is called 'Meine\\xa0Bilder', .*; rename the folder"):
+        load(tmp_path / "Meine\xa0Bilder")
+    assert "reading images" not in capsys.readouterr().err
+
+
 def test_unreadable_files_are_listed_and_left_out(colour_folder: Path) -> None:
     (colour_folder / "red" / "broken.jpg").write_bytes(b"not an image")
     whole = (colour_folder / "red" / "0.jpg").read_bytes()
@@ -90,6 +162,7 @@ def test_a_copy_is_left_out_so_that_no_picture_is_in_two_splits(tmp_path: Path) 
     shutil.copy(tmp_path / "test/red/6.jpg", tmp_path / "train/red/leaked.jpg")
     data = load(tmp_path)
     assert data.left_out == ("train/red/leaked.jpg: the same file as test/red/6.jpg",)
+    assert data.copied == 1
     assert len(data.given["test"]) == 9
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime import Contract
 from tests.conftest import MARKS, draw_marks, write_marks
 from trainer.datasets import Dataset, Geometry, load_dataset
+from trainer.datasets.merging import merge_classes
 from trainer.datasets.splits import make_splits
 from trainer.datasets.task_choice import choose_task
 from trainer.errors import DatasetError
+from trainer.fitting.preparation import prepare
+from trainer.looking.material import from_dataset
+from trainer.looking.survey import survey
+from trainer.spec import TrainingSpec
 
 
 def load(file: Path) -> Dataset:
@@ -68,6 +74,7 @@ def test_bad_files_are_left_out_with_their_line(small: Path) -> None:
         (found,) = (entry for entry in data.left_out if f"line {line}: " in entry)
         assert reason in found, told
     assert len(data.left_out) == 5
+    assert data.copied == 3
     assert "with other labels" not in next(entry for entry in data.left_out if "line 34" in entry)
 
 
@@ -77,13 +84,10 @@ def test_bad_files_are_left_out_with_their_line(small: Path) -> None:
         (["pictures/0.png,fox"], "line 32: pictures/0.png has other labels"),
         (["../marks/pictures/0.png,bar"], "line 32: .* leads out"),
         ([f"{n}.png," for n in range(40)], "40 of 70 images cannot be used; paths are relative to its folder"),
-        (["new.png,fox"], r"label 'fox' is on 1 usable images \(line 32\); three are the least"),
-        (["absent.png,fox"], r"label 'fox' is on 0 usable images \(line 32\)"),
         (["link.png,bar"], "line 32: link.png is a link out of the file's folder"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused(rows: list[str], reason: str, small: Path) -> None:
-    draw_marks(["bar"], 999).save(small.parent / "new.png")
     draw_marks(["bar"], 998).save(small.parent.parent / "outside.png")
     (small.parent / "link.png").symlink_to(small.parent.parent / "outside.png")
     with pytest.raises(DatasetError, match=reason):
@@ -102,8 +106,59 @@ def test_given_splits_are_kept_and_the_test_copy_stays(small: Path) -> None:
     assert len(data.left_out) == 1
     assert "line 4: pictures/2.png is the same image as in line 32" in data.left_out[0]
     small.write_text("\n".join([*rows[:1], *(row.replace(",train", ",val") for row in rows[1:])]) + "\n")
+    untrained = load(small)
     with pytest.raises(DatasetError, match="no usable image is in the train split, only in test and validation"):
-        load(small)
+        make_splits(untrained.targets, untrained.labels, untrained.given, 0)
+
+
+def contract_for(data: Dataset) -> Contract:
+    return Contract(data.labels, data.input, data.task)
+
+
+def test_what_is_only_measured_needs_no_train_split(small: Path) -> None:
+    rows = small.read_text().splitlines()
+    small.write_text("\n".join([f"{rows[0]},split", *(f"{row},test" for row in rows[1:])]) + "\n")
+    data = load(small)
+    assert len(from_dataset(data, contract_for(data), "all", 0, "model").chosen) == 30
+    with pytest.raises(DatasetError, match=r"only in test; a training needs .* --split all"):
+        from_dataset(data, contract_for(data), "test", 0, "model")
+    with pytest.raises(DatasetError, match="only in test; a training needs some there"):
+        prepare(TrainingSpec("dense", units=(4,), epochs=1), data)
+
+
+@pytest.mark.parametrize("usable", [0, 1])
+def test_a_rare_label_is_refused_by_a_training_alone(usable: int, small: Path) -> None:
+    if usable:
+        draw_marks(["bar"], 999).save(small.parent / "new.png")
+    data = load(added(small, "new.png,fox"))
+    assert data.labels == ("bar", "dot", "fox", "line")
+    assert data.targets[:, 2].sum() == usable
+    assert len(from_dataset(data, contract_for(data), "all", 0, "model").chosen) == 30 + usable
+    with pytest.raises(
+        DatasetError, match=rf"label 'fox' has no usable image in the \w+ split, and {usable} in all; .*--merge"
+    ):
+        prepare(TrainingSpec("dense", units=(4,), epochs=1), data)
+    merged = merge_classes(data, ["fox,bar=beast"])
+    assert merged.left_out == data.left_out
+    splits = make_splits(merged.targets, merged.labels, merged.given, 0)
+    assert all(merged.targets[indices].any(axis=0).all() for _, indices in splits.items())
+
+
+def test_copies_are_counted_whatever_the_labels_become(small: Path) -> None:
+    shutil.copy(small.parent / "pictures/1.png", small.parent / "copy.png")
+    line = small.read_text().splitlines()[2]
+    (small.parent / "broken.png").write_bytes(b"no image")
+    data = load(added(small, "copy.png," + line.partition(",")[2], line, "broken.png,bar"))
+    assert len(data.left_out) == 3
+    assert data.copied == 2
+    assert survey(data, 0).copied_files == 2
+    assert merge_classes(data, ["dot,bar=mark"]).copied == choose_task(data, None, "bar").copied == 2
+
+
+def test_a_folder_whose_name_no_contract_takes(small: Path) -> None:
+    folder = small.parent.rename(small.parent.with_name("Meine\xa0Bilder"))
+    with pytest.raises(DatasetError, match=r"is called 'Meine\\xa0Bilder', .*; rename the folder"):
+        load(folder / small.name)
 
 
 def test_no_labels_and_one_label(small: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import FeaturesInput
+from runtime import Contract, FeaturesInput
 from tests.conftest import run_pocketlens
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.feature_scaling import standardised
 from trainer.errors import DatasetError, TrainingError
 from trainer.fitting.preparation import prepare
+from trainer.looking.material import from_dataset
 from trainer.spec import TrainingSpec
 from trainer.training import train
 
@@ -66,6 +67,14 @@ def test_rows_that_cannot_be_used_are_left_out_and_listed(tmp_path: Path) -> Non
         (HEADER + "a,1,wet\nb,1,dry\n1,1,wet\n", "2 of 3 rows cannot be used. The first: "),
         (HEADER + "1,2,we\0t\n", "not text"),
         (b"\xff\xfem\0", "not text"),
+        ((HEADER + GOOD + "1,2,n\u00e4\u00dfe\n").encode("latin-1"), "plants.csv:22: not in UTF-8; save it as UTF-8"),
+        ("moisture;light;label\n1,5;2;wet\n", "semicolons between its cells; save it with commas"),
+        ("moisture\tlight\tlabel\n1\t2\twet\n", "tabs between its cells; save it with commas"),
+        ("path;label\na.png;cat\n", "semicolons between its cells; save it with commas"),
+        (
+            "filename,label\n1.png,cat\n2.png,dog\n",
+            "'1.png' is an image; a CSV file of images has the header path,label",
+        ),
         (HEADER + '1,2,"wet\n', "no CSV"),
     ],
 )
@@ -74,6 +83,25 @@ def test_a_file_that_holds_no_readings_says_why(text: str | bytes, words: str, t
         load_dataset(written(tmp_path, text), Geometry())
     assert words in str(caught.value)
     assert "plants.csv" in str(caught.value)
+
+
+def test_few_rows_can_be_measured_and_not_trained_on(tmp_path: Path) -> None:
+    data = load_dataset(written(tmp_path, HEADER + "1,2,wet\n3,4,dry\n"), Geometry())
+    material = from_dataset(data, Contract(("wet", "dry"), data.input), "all", 0, "model")
+    assert material.targets[material.chosen].tolist() == [0, 1]
+    with pytest.raises(DatasetError, match="class 'dry' has too few images or rows: 1 left"):
+        prepare(TrainingSpec("dense", units=(4,), epochs=1), data)
+
+
+def test_a_file_whose_name_no_contract_takes(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"is called 'my\\xa0plants', .*; rename the file"):
+        load_dataset(written(tmp_path, HEADER + GOOD, "my\xa0plants.csv"), Geometry())
+
+
+def test_more_labels_than_a_contract_takes(tmp_path: Path) -> None:
+    rows = "".join(f"1,2,plant {number}\n" * 3 for number in range(10_001))
+    with pytest.raises(DatasetError, match="10,001 labels, more than 10,000"):
+        load_dataset(written(tmp_path, HEADER + rows), Geometry())
 
 
 def test_a_list_of_images_is_told_apart(tmp_path: Path) -> None:

@@ -65,5 +65,7 @@ def load(
     from ..datasets.merging import merge_classes
     from ..datasets.task_choice import choose_task
 
-    found = load_dataset(name, Geometry(image_size, colour, resize), data_dir)
+    # A command without these options has them from its model.
+    asked = "image_size" in click.get_current_context().params
+    found = load_dataset(name, Geometry(image_size, colour, resize, asked), data_dir)
     return choose_task(merge_classes(found, merge), task, positive)

@@ -38,7 +38,7 @@ def load_dataset(
         return digits.load(geometry)
     is_csv = name.lower().endswith(".csv") and not Path(name).is_dir()
     if name == "circles" or (is_csv and readings.holds_readings(Path(name))):
-        if geometry != Geometry() or cache is not None:
+        if (geometry.asked and geometry != Geometry()) or cache is not None:
             raise DatasetError(f"{name} holds features: --image-size, --colour, --resize and --cache are for images")
         return readings.load_circles() if name == "circles" else readings.load(Path(name))
     if is_csv:

@@ -35,11 +35,14 @@ class Geometry:
         size: (height, width) of the input tensor.
         colour: `"grey"` or `"rgb"`.
         resize: `"stretch"`, `"pad"` or `"crop"`.
+        asked: whether a user asks for it. A data set of features refuses what it would have to pass over; the geometry
+            of a model that is to be measured is held against the data set by others, who can name the model.
     """
 
     size: tuple[int, int] | None = None
     colour: str | None = None
     resize: str = "stretch"
+    asked: bool = True
 
     def resolve(self, size: tuple[int, int], colour: str) -> ImageInput:
         """The contract's input, with the data set's own size and colour where the user gave none."""
@@ -105,7 +108,8 @@ class Dataset:
         source: the pictures as they were before any resizing.
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
-        left_out: one line for each file that could not be used.
+        left_out: one line for each file, or row of a file, that is not used.
+        copied: how many of these are but copies of others.
         augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
         merged: the merges of classes that made it, as they were asked for.
         task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
@@ -120,6 +124,7 @@ class Dataset:
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()
+    copied: int = 0
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
     task: str = "multiclass"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from runtime.files import shown
 from runtime.images import SUFFIXES
 
 from ..errors import DatasetError
 from .cache import CachePlace
 from .dataset import Dataset, Geometry
+from .names import check_class_folders, dataset_name
 from .pictures import Pictures, read_pictures
 
 #: Names of pictures that are not decoded: they are listed as left out, rather than passed over without a word.
@@ -37,24 +40,32 @@ def load(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dat
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median
     size, at most 96 pixels a side. Files that cannot be decoded, and files whose bytes another file has
-    already, are left out and listed. Where they are equal, the copy in the test split is the one that stays.
+    already, are left out and listed. Where they are equal, the copy in the test split is the one that stays. What is
+    hidden, with a name that begins with a dot, is passed over: galleries keep small copies of all images there.
 
     Args:
         cache: where decoded pictures are kept; see `cache.open_cache`.
 
     Raises:
         DatasetError: no folder, fewer than two classes, a class without a single usable image, splits
-            that name different classes, or a cache that cannot be used.
+            that name different classes, a name that no contract takes, or a cache that cannot be used.
     """
-    entries = _scan(root)
+    parents = _parents(root)
+    entries = [
+        entry for top, split in parents.items() for folder in _subfolders(top) for entry in _files(root, folder, split)
+    ]
     labels = _labels(root, entries)
+    name = dataset_name(root)
     pictures = read_pictures(root, [entry.path for entry in entries], geometry, cache)
-    pictures.leave_out_copies(lambda index: _RANKS.get(entries[index].split, 2))
+    copied = pictures.leave_out_copies(
+        lambda index: _RANKS.get(entries[index].split, 2),
+        lambda index, original: f"{shown(entries[index].path)}: the same file as {shown(entries[original].path)}",
+    )
     kept = pictures.kept
     _check_classes(root, labels, entries, pictures)
     splits = np.array([entries[i].split for i in kept])
     return Dataset(
-        name=root.resolve().name,
+        name=name,
         labels=labels,
         input=pictures.input,
         pixels=pictures.pixels(),
@@ -62,24 +73,26 @@ def load(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dat
         source=pictures.source(),
         given={name: np.flatnonzero(splits == name) for name in sorted(set(splits) - {""})},
         date=_newest(root, entries),
-        left_out=pictures.left_out,
+        left_out=(*pictures.left_out, *_loose({root, *parents})),
+        copied=copied,
         # Grey images are often scans, of writing say, which means something else in the mirror.
         augmentation=("shift", "colour") if pictures.input.channels == 1 else ("shift", "flip", "colour"),
     )
 
 
-def _scan(root: Path) -> list[_Entry]:
+def _parents(root: Path) -> dict[Path, str]:
+    """The folders that the class folders lie in: to each the split it is, "" where there are none."""
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder, and no data set of that name; expected one subfolder a class")
+        raise DatasetError(
+            f"{shown(root)}: no such folder, and no data set of that name; expected one subfolder a class"
+        )
     tops = {top: _SPLITS.get(top.name.lower(), "") for top in _subfolders(root)}
     if not any(split == "train" and _subfolders(top) for top, split in tops.items()):
-        return [entry for folder in tops for entry in _files(root, folder, "")]
+        return {root: ""}
     for top, split in tops.items():
         if not split:
-            raise DatasetError(f"{root}: {top.name!r} lies beside the splits and is none; move it away")
-    return [
-        entry for top, split in tops.items() for folder in _subfolders(top) for entry in _files(root, folder, split)
-    ]
+            raise DatasetError(f"{shown(root)}: {top.name!r} lies beside the splits and is none; move it away")
+    return tops
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -87,27 +100,43 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _files(root: Path, folder: Path, split: str) -> list[_Entry]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES)
+    found = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)))
     entries = [_Entry(path.relative_to(root).as_posix(), folder.name, split) for path in found]
     # A class folder with nothing in it is a mistake to name, not a class to forget.
     return entries or [_Entry("", folder.name, split)]
 
 
+def _is_picture(path: Path) -> bool:
+    """By its name, and by nothing of it being hidden."""
+    return path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES and not any(p.startswith(".") for p in path.parts)
+
+
+def _loose(folders: Iterable[Path]) -> list[str]:
+    """A line for each picture that lies beside the class folders, or beside the splits."""
+    found = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
+    return [
+        f"{shown(path)}: lies in no class folder; move it into one" for path in found if _is_picture(Path(path.name))
+    ]
+
+
 def _labels(root: Path, entries: list[_Entry]) -> tuple[str, ...]:
     labels = tuple(sorted({entry.label for entry in entries}))
     if len(labels) < 2:
-        found = f"one class ({labels[0]})" if labels else "no class folders"
-        raise DatasetError(f"{root}: {found}; expected at least two subfolders, one a class")
+        found = f"one class ({shown(labels[0])})" if labels else "no class folders"
+        raise DatasetError(f"{shown(root)}: {found}; expected at least two subfolders, one a class")
+    check_class_folders(root, labels)
     for split in sorted({entry.split for entry in entries}):
         absent = set(labels) - {entry.label for entry in entries if entry.split == split}
         if absent:
             raise DatasetError(
-                f"{root}: class {min(absent)!r} has no folder in the {split} split; every split needs it"
+                f"{shown(root)}: class {min(absent)!r} has no folder in the {split} split; every split needs it"
             )
     for entry in entries:
         if not entry.path:
             where = f" of the {entry.split} split" if entry.split else ""
-            raise DatasetError(f"{root}: class {entry.label!r}{where} is empty: no {', '.join(SUFFIXES)} in its folder")
+            raise DatasetError(
+                f"{shown(root)}: class {entry.label!r}{where} is empty: no {', '.join(SUFFIXES)} in its folder"
+            )
     return labels
 
 
@@ -116,7 +145,7 @@ def _check_classes(root: Path, labels: tuple[str, ...], entries: list[_Entry], p
     for label in labels:
         if label not in usable:
             problem = next(p for p, e in zip(pictures.problems, entries, strict=True) if e.label == label)
-            raise DatasetError(f"{root}: class {label!r} has no usable image; the first: {problem}")
+            raise DatasetError(f"{shown(root)}: class {label!r} has no usable image; the first: {problem}")
 
 
 def _newest(root: Path, entries: list[_Entry]) -> str:

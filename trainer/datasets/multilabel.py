@@ -16,12 +16,11 @@ from ..errors import DatasetError
 from .cache import CachePlace
 from .dataset import Dataset, Geometry
 from .label_file import Row, read_label_file
+from .names import check_label_count, dataset_name
 from .pictures import Pictures, read_pictures
 
 #: Of several equal files the one in the split of the lowest rank stays.
 _RANKS = {"test": 0, "validation": 1}
-#: With one image in each split.
-_FEWEST = 3
 
 
 def load(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
@@ -33,38 +32,40 @@ def load(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dat
     Args:
         cache: where decoded pictures are kept; see `cache.open_cache`.
 
+    A label on few images is no error here: to measure a model takes fewer than `make_splits` does.
+
     Raises:
-        DatasetError: as `read_label_file` does; a path that a link leads out of the folder; most images missing; no
-            label at all, or one on fewer than three usable images; or a cache that cannot be used.
+        DatasetError: as `read_label_file` does; a folder whose name no contract takes; a path that a link leads out of
+            it; most images missing; no label at all, or too many; or a cache that cannot be used.
     """
+    root, name = file.parent, shown(file)
+    called = dataset_name(root)
     rows, repeated = read_label_file(file)
     labels = tuple(sorted({label for row in rows for label in row.labels}))
     if not labels:
-        raise DatasetError(f"{shown(file)}: no image has a label; expected path,label;label")
-    root, name = file.parent, shown(file)
+        raise DatasetError(f"{name}: no image has a label; expected path,label;label")
+    check_label_count(labels, name)
     _check_inside(root, rows, name)
     pictures = read_pictures(root, [row.path for row in rows], geometry, cache)
     unusable = _unusable(pictures, rows, name)
-    _leave_out_copies(pictures, rows, name)
+    copied = _leave_out_copies(pictures, rows, name)
     kept = [rows[index] for index in pictures.kept]
     if len(kept) < len(unusable):
         raise DatasetError(
             f"{name}: {len(unusable)} of {len(rows)} images cannot be used; paths are relative to its folder. "
             f"The first: {unusable[0]}"
         )
-    given = _given(kept, name)
-    if not given:
-        _check_counts(labels, rows, kept, name)
     return Dataset(
-        name=root.resolve().name,
+        name=called,
         labels=labels,
         input=pictures.input,
         pixels=pictures.pixels(),
         targets=_targets(kept, labels),
         source=pictures.source(),
-        given=given,
+        given=_given(kept),
         date=_newest(file, [root / row.path for row in kept]),
         left_out=(*pictures.left_out, *repeated),
+        copied=copied + len(repeated),
         # Grey images are often scans, of writing say, which means something else in the mirror.
         augmentation=("shift", "colour") if pictures.input.channels == 1 else ("shift", "flip", "colour"),
         task="multilabel",
@@ -88,36 +89,18 @@ def _unusable(pictures: Pictures, rows: Sequence[Row], name: str) -> list[str]:
     return list(pictures.left_out)
 
 
-def _leave_out_copies(pictures: Pictures, rows: Sequence[Row], name: str) -> None:
-    first: dict[bytes, Row] = {}
-    order = sorted(pictures.kept, key=lambda index: _RANKS.get(rows[index].split, 2))
-    for index in order:
-        row, digest = rows[index], pictures.sha256[index]
-        original = first.setdefault(digest, row)
-        if original is not row:
-            other = "" if set(original.labels) == set(row.labels) else ", with other labels"
-            pictures.problems[index] = (
-                f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {original.line}{other}"
-            )
+def _leave_out_copies(pictures: Pictures, rows: Sequence[Row], name: str) -> int:
+    def told(index: int, original: int) -> str:
+        row, first = rows[index], rows[original]
+        other = "" if set(first.labels) == set(row.labels) else ", with other labels"
+        return f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {first.line}{other}"
+
+    return pictures.leave_out_copies(lambda index: _RANKS.get(rows[index].split, 2), told)
 
 
-def _given(kept: Sequence[Row], name: str) -> dict[str, npt.NDArray[np.int64]]:
+def _given(kept: Sequence[Row]) -> dict[str, npt.NDArray[np.int64]]:
     splits = np.array([row.split for row in kept])
-    found = {split: np.flatnonzero(splits == split) for split in sorted(set(splits.tolist()) - {""})}
-    if found and "train" not in found:
-        raise DatasetError(f"{name}: no usable image is in the train split, only in {' and '.join(found)}")
-    return found
-
-
-def _check_counts(labels: Sequence[str], rows: Sequence[Row], kept: Sequence[Row], name: str) -> None:
-    for label in labels:
-        count = sum(label in row.labels for row in kept)
-        if count < _FEWEST:
-            lines = [str(row.line) for row in rows if label in row.labels][:_FEWEST]
-            raise DatasetError(
-                f"{name}: label {label!r} is on {count} usable images (line {', '.join(lines)}); three are the least, "
-                "one for each split: add images with it, or correct it"
-            )
+    return {split: np.flatnonzero(splits == split) for split in sorted(set(splits.tolist()) - {""})}
 
 
 def _targets(kept: Sequence[Row], labels: Sequence[str]) -> npt.NDArray[np.uint8]:

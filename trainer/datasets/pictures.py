@@ -1,4 +1,4 @@
-"""Files that are to be pictures of a data set: looked at once, decoded at most once, copies and damage told."""
+"""Files that are to be pictures of a data set: looked at, decoded, copies and damage told."""
 
 from __future__ import annotations
 
@@ -68,17 +68,24 @@ class Pictures:
         """One line for each file that could not be used."""
         return tuple(problem for problem in self.problems if problem)
 
-    def leave_out_copies(self, rank: Callable[[int], int] = lambda _index: 0) -> None:
+    def leave_out_copies(self, rank: Callable[[int], int], told: Callable[[int, int], str]) -> int:
         """Leave out the files whose bytes another has: one picture in two splits would be trained on and tested on.
 
         Args:
             rank: of a file by its index: among equal ones that of the lowest stays, and of these the first.
+            told: the line for a copy, from its index and that of the file that stays.
+
+        Returns:
+            How many there are.
         """
         first: dict[bytes, int] = {}
+        copies = 0
         for index in sorted(self.kept, key=rank):
             original = first.setdefault(self.sha256[index], index)
             if original != index:
-                self.problems[index] = f"{self.paths[index]}: the same file as {self.paths[original]}"
+                self.problems[index] = told(index, original)
+                copies += 1
+        return copies
 
     def source(self) -> FileSource:
         """Where the kept pictures lie."""
@@ -96,7 +103,8 @@ def read_pictures(root: Path, paths: Sequence[str], geometry: Geometry, place: C
     """Look at files, and decode each once: into the cache, or to see that it can be done.
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median size, at
-    most 96 pixels a side. What the cache has is not decoded again.
+    most 96 pixels a side. What the cache has is not decoded again. The exception is a PNG that holds XMP,
+    or EXIF behind its pixels: it is decoded each time, to know whether it lies on its side.
 
     Args:
         paths: relative to `root`.

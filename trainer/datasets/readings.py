@@ -21,10 +21,15 @@ from runtime.readings import LABEL, MAX_FILE_BYTES, number, read_table
 
 from ..errors import DatasetError
 from .dataset import Dataset
+from .names import check_label_count, dataset_name
 
 _CIRCLES, _NOISE = 1000, 0.03
 #: One in each split.
 _FEWEST = 3
+#: More labels than these, most of them in one row alone, are measurements. Of fewer that cannot be told.
+_FEW_CLASSES = 10
+#: What other programs put between cells.
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _IMAGES = "path"
 _FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
 
@@ -62,14 +67,16 @@ def holds_readings(file: Path) -> bool:
     first, or, without a header, an image's name.
 
     Raises:
-        DatasetError: it cannot be read, is empty, or is neither.
+        DatasetError: it cannot be read, is empty, or is neither, or has other marks than commas between its cells.
     """
     first = next((cells for _, cells in _table(file)), None)
     name = shown(file)
     if not first:
         raise DatasetError(f"{name}: empty; {_FORM}")
-    if first[0].lower() == _IMAGES or first[0].lower().endswith(SUFFIXES):
+    if first[0].lower() == _IMAGES or _names_image(first[0]):
         return False
+    if len(first) == 1:
+        _check_separator(first[0], name)
     if first[-1].lower() == LABEL:
         return True
     raise DatasetError(
@@ -84,9 +91,10 @@ def load(file: Path) -> Dataset:
     are equal all stay: coarse sensors repeat themselves, and that they do belongs to what is to be learnt.
 
     Raises:
-        DatasetError: not such a file, fewer than two classes or three rows a class, or most rows cannot be used.
+        DatasetError: not such a file, one whose name no contract takes, fewer than two classes, labels that are no
+            classes or too many, or most rows cannot be used.
     """
-    name, table = shown(file), _table(file)
+    name, table, called = shown(file), _table(file), dataset_name(file)
     spec = _features(next(table)[1], name)
     rows: list[list[float]] = []
     labels: list[str] = []
@@ -95,6 +103,10 @@ def load(file: Path) -> Dataset:
         try:
             rows.append(_numbers(cells, spec))
         except ValueError as error:
+            if not rows and _names_image(cells[0]):
+                raise DatasetError(
+                    f"{name}:{line}: {shown(cells[0])!r} is an image; a CSV file of images has the header path,label"
+                ) from error
             left_out.append(f"{name}:{line}: {error}")
         else:
             labels.append(cells[-1])
@@ -104,7 +116,7 @@ def load(file: Path) -> Dataset:
     classes = _classes(labels, name)
     targets = np.array([classes.index(label) for label in labels])
     date = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc).date().isoformat()
-    return _dataset(file.stem, spec, np.array(rows), targets, classes, date=date, left_out=tuple(left_out))
+    return _dataset(called, spec, np.array(rows), targets, classes, date=date, left_out=tuple(left_out))
 
 
 def _dataset(
@@ -125,7 +137,21 @@ def _table(file: Path) -> Any:
     try:
         yield from read_table(io.BytesIO(content), name)
     except FeaturesError as error:
-        raise DatasetError(f"{error}; {_FORM}") from error
+        raise DatasetError(str(error)) from error
+
+
+def _names_image(cell: str) -> bool:
+    return cell.lower().endswith(SUFFIXES)
+
+
+def _check_separator(row: str, name: str) -> None:
+    """Refuse a row of one cell that holds what other programs put between cells."""
+    for mark, word in _SEPARATORS.items():
+        if mark in row:
+            raise DatasetError(
+                f"{name}: begins with {shown(row[:80])!r}, {word} between its cells; save it with commas between them, "
+                "and with points in its numbers"
+            )
 
 
 def _features(header: Sequence[str], name: str) -> FeaturesInput:
@@ -161,9 +187,11 @@ def _classes(labels: Sequence[str], name: str) -> tuple[str, ...]:
     if len(classes) < 2:
         found = f"one class ({classes[0]})" if classes else "no rows"
         raise DatasetError(f"{name}: {found}; expected at least two in the column {LABEL!r}")
-    if len(classes) * _FEWEST > len(labels):
+    # A class with too few rows is no error here: to measure a model takes fewer than `make_splits` does.
+    if len(classes) > _FEW_CLASSES and 2 * len(classes) > len(labels):
         raise DatasetError(
             f"{name}: {len(classes)} different labels in {len(labels)} rows; a class needs at least {_FEWEST}, and the "
             f"column {LABEL!r} must hold classes, no measurements"
         )
+    check_label_count(classes, name)
     return classes

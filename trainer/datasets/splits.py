@@ -40,8 +40,14 @@ def make_splits(targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mappi
     each label has about that share.
 
     Raises:
-        DatasetError: a class has too few pictures to be in every split.
+        DatasetError: a class has too few pictures to be in every split, or a label none in one of them; or splits are
+            given, and none of them is for training.
     """
+    if given and "train" not in given:
+        raise DatasetError(
+            f"no usable image is in the train split, only in {' and '.join(given)}; a training needs some there, and "
+            "to measure a model on all of them there is evaluate --split all"
+        )
     rng = np.random.default_rng(seed)
     for _ in range(_ATTEMPTS if targets.ndim == 2 else 1):
         splits = _complete(targets, labels, given, rng)
@@ -56,7 +62,8 @@ def make_splits(targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mappi
     what = "class" if targets.ndim == 1 else "label"
     raise DatasetError(
         f"{what} {labels[target]!r} has no usable image in the {name} split, and "
-        f"{_counts(targets, np.arange(len(targets)), len(labels))[target]} in all; every split needs one"
+        f"{_counts(targets, np.arange(len(targets)), len(labels))[target]} in all; every split needs one: "
+        "add images of it, correct it, or join it to another with --merge"
     )
 
 
@@ -96,8 +103,9 @@ def _take(
         count = max(1, round(share * len(members)))
         if count >= len(members):
             raise DatasetError(
-                f"class {label!r} has too few images: {len(members)} left to take the {what} split from, "
-                "and training needs one too; add images (three distinct ones a class is the least)"
+                f"class {label!r} has too few images or rows: {len(members)} left to take the {what} split from, and "
+                "training needs one too; three distinct ones a class are the least: add some, or join it to another "
+                "with --merge"
             )
         taken.append(members[:count])
     chosen = np.sort(np.concatenate(taken))

@@ -26,7 +26,6 @@ from .copies import MOST_PAIRS, Fingerprints, NearPair
 from .items import file_of, label_of, split_names
 
 _CHUNK = 256
-_COPY = ": the same file as "
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Survey:
 
     @property
     def copied_files(self) -> int:
-        """How many files were left out because another has the same bytes."""
-        return sum(_COPY in line for line in self.dataset.left_out)
+        """How many files were left out because another has the same bytes, or because they were named twice."""
+        return self.dataset.copied
 
     @property
     def all_pairs_told(self) -> bool:
