@@ -11,7 +11,7 @@ from PIL import Image
 from trainer.plots.figures import save_confusion, save_confusions, save_curves
 
 #: What a label may hold, and a drawing library might read otherwise.
-HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "a" * 200, "100 % \\")
+HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "caf\udce9\x1b[31m", "a" * 200, "100 % \\")
 
 
 def confusion(classes: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def confusion(classes: int) -> np.ndarray:
 @pytest.mark.parametrize("save", [save_confusion, save_confusions])
 def test_a_label_is_no_formula(save: object, tmp_path: Path) -> None:
     path = tmp_path / "confusion.png"
-    save(path, confusion(len(HARD_LABELS)), HARD_LABELS, r"$\frac{ of the $test$ split")  # type: ignore[operator]
+    save(path, confusion(len(HARD_LABELS)), HARD_LABELS, "$\\frac{ of the $test$ split of caf\udce9")  # type: ignore[operator]
     with Image.open(path) as picture:
         assert min(picture.size) > 300
         assert picture.info.keys() <= {"dpi"}, "the library's version would make two equal runs differ"

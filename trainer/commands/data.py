@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Lines of a list that are printed; --json has all of them.
 _MOST_LINES = 12
+#: Members of a group of copies that are printed.
+_MOST_COPIES = 6
 #: Pictures up to so many rows and columns have their values printed.
 _SMALL = 32
 
@@ -59,7 +61,8 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
 
     NAME is digits, fashion-mnist or circles, DIR a folder of images, CSV a file of readings, or of images and their
     labels. The splits are those that a training with this seed makes. Copies are images with equal pixels, near copies
-    the same image saved or resized anew.
+    the same image saved or resized anew; of images that are much alike, as noise is, only the likeliest pairs are
+    compared, and "at least" (near_copies_complete in --json) says so.
     """
     found = load(dataset, **options)
     if index is not None:
@@ -76,7 +79,7 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
     for line in _lines(seen):
         click.echo(line)
     if plot:
-        click.echo(f"samples: {plot}")
+        click.echo(f"samples: {shown(plot)}")
 
 
 data.add_command(show, "show")
@@ -151,7 +154,8 @@ def _sizes(sizes: list[tuple[int, int, int]]) -> str:
 def _copy_lines(seen: Survey) -> list[str]:
     lines = [f"copies: {_told('group', seen, seen.copies)}"]
     for group in seen.copies[:_MOST_LINES]:
-        lines.append(f"  {' = '.join(_item(seen, index) for index in group)}")
+        more = f" and {len(group) - _MOST_COPIES:,} more" if len(group) > _MOST_COPIES else ""
+        lines.append(f"  {' = '.join(_item(seen, index) for index in group[:_MOST_COPIES])}{more}")
     pairs = [[pair.first, pair.second] for pair in seen.near]
     at_least = "" if seen.all_pairs_told else "at least "
     lines.append(f"near copies: {at_least}{_told('pair', seen, pairs)}")
@@ -212,7 +216,7 @@ def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_jso
     for line in _matrix(pixels):
         click.echo(line)
     if plot:
-        click.echo(f"picture: {plot}")
+        click.echo(f"picture: {shown(plot)}")
 
 
 def _show_vector(seen: dict[str, Any], values: dict[str, float], as_json: bool) -> None:

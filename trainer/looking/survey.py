@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -22,10 +23,11 @@ from ..datasets.dataset import ArraySource, FileSource, Indices
 from ..datasets.readings import VectorSource
 from ..datasets.splits import make_splits
 from ..errors import DatasetError
-from .copies import MOST_PAIRS, Fingerprints, NearPair
+from .copies import Fingerprints, NearPair
 from .items import file_of, label_of, split_names
 
-_CHUNK = 256
+#: Bytes of pixels that are looked at at once; counting them takes eight times as many.
+_PART_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Survey:
         values: the range of their pixels at the size of the input, or of the features.
         copies: groups of indices of pictures with equal pixels at that size.
         near: pairs that are nearly the same.
+        all_pairs_told: whether `near` has every one.
     """
 
     dataset: Dataset
@@ -63,16 +66,12 @@ class Survey:
     values: ValueRange
     copies: list[list[int]]
     near: list[NearPair]
+    all_pairs_told: bool
 
     @property
     def copied_files(self) -> int:
         """How many files were left out because another has the same bytes, or because they were named twice."""
         return self.dataset.copied
-
-    @property
-    def all_pairs_told(self) -> bool:
-        """Whether `near` is complete."""
-        return len(self.near) < MOST_PAIRS
 
     def is_across_splits(self, indices: list[int]) -> bool:
         """Whether these pictures are in more than one split."""
@@ -145,9 +144,8 @@ def survey(dataset: Dataset, seed: int) -> Survey:
     names = split_names(len(dataset.targets), splits)
     everything = np.arange(len(dataset.targets))
     counts = {name: _counts(dataset, indices) for name, indices in (*splits, ("all", everything))}
-    return Survey(
-        dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), fingerprints.near(dataset)
-    )
+    near, complete = fingerprints.near(dataset)
+    return Survey(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
 
 
 def _splits(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indices], ...], str]:
@@ -165,25 +163,36 @@ def _counts(dataset: Dataset, indices: Indices) -> list[int]:
 
 def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
     """The range of each channel or feature; every sample's fingerprint is taken on the way."""
-    columns = dataset.pixels.shape[-1]
-    least, greatest = np.full(columns, np.inf), np.full(columns, -np.inf)
-    total, squares, count = np.zeros(columns), np.zeros(columns), 0
+    if isinstance(dataset.source, VectorSource):
+        vectors = dataset.pixels[np.arange(len(dataset.targets))]
+        fingerprints.add(vectors)
+        return _rounded(vectors.min(axis=0), vectors.max(axis=0), vectors.mean(axis=0), vectors.std(axis=0))
+    # How often there is each of the 256 values, in each channel, says all that is asked.
+    channels, values = dataset.pixels.shape[-1], np.arange(256)
+    counts = np.zeros((channels, 256), np.int64)
     with progress(len(dataset.targets), "looking at images") as bar:
         for part in _parts(dataset):
-            flat = part.reshape(-1, columns)
-            least, greatest = np.minimum(least, flat.min(axis=0)), np.maximum(greatest, flat.max(axis=0))
-            wide = flat.astype(np.float64)
-            total, squares, count = total + wide.sum(axis=0), squares + np.square(wide).sum(axis=0), count + len(flat)
+            for channel in range(channels):
+                counts[channel] += np.bincount(part[..., channel].reshape(-1), minlength=256)
             fingerprints.add(part)
             bar.update(len(part))
-    mean = total / count
-    std = np.sqrt(np.maximum(0, squares / count - mean**2))
-    return ValueRange(*(tuple(float(f"{value:.6g}") for value in found) for found in (least, greatest, mean, std)))
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / total)
+    return _rounded((counts > 0).argmax(axis=1), 255 - (counts[:, ::-1] > 0).argmax(axis=1), mean, std)
+
+
+def _rounded(*found: npt.NDArray[Any]) -> ValueRange:
+    """Least, greatest, mean and standard deviation, to as many digits as a person reads."""
+    return ValueRange(*(tuple(float(f"{value:.6g}") for value in values) for values in found))
 
 
 def _parts(dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
-    for start in range(0, len(dataset.targets), _CHUNK):
-        yield dataset.pixels[np.arange(start, min(start + _CHUNK, len(dataset.targets)))]
+    """All pictures, as many at once as are moderate in bytes."""
+    count, size = len(dataset.targets), math.prod(dataset.pixels.shape[1:])
+    at_once = max(1, _PART_BYTES // size)
+    for start in range(0, count, at_once):
+        yield dataset.pixels[np.arange(start, min(start + at_once, count))]
 
 
 def _headers(dataset: Dataset) -> tuple[list[tuple[int, int, int]], int]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from runtime.files import shown
+
 from .figures import save_png, shorten
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def save_boundary(
         axes.plot(*members.T, ".", color=colours[label], label=shorten(labels[label]))
     axes.set_xlabel(shorten(names[0]), parse_math=False)
     axes.set_ylabel(shorten(names[1]), parse_math=False)
-    axes.set_title(title, parse_math=False)
+    axes.set_title(shown(title), parse_math=False)
     if classes <= _MAX_NAMED:
         for text in axes.legend(loc="upper right").get_texts():
             text.set_parse_math(False)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
+from runtime.files import shown
+
 from ..files import write_whole
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ _LONGEST_NAME = 24
 
 
 def shorten(text: str, length: int = _LONGEST_NAME) -> str:
-    """A label that fits a picture."""
+    """Text from outside that fits a picture: matplotlib takes none with undecodable bytes in it."""
+    text = shown(text)
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -42,13 +45,13 @@ def save_png(path: Path, figure: Figure) -> None:
 def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, metric: str = "accuracy") -> None:
     """Loss and accuracy, or another metric, of training and validation over the epochs, the kept epoch marked."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, shown in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
+    for axes, what in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         epochs = [row["epoch"] for row in history]
         for prefix, name in (("", "training"), ("val_", "validation")):
-            axes.plot(epochs, [row[prefix + shown] for row in history], marker=".", label=name)
+            axes.plot(epochs, [row[prefix + what] for row in history], marker=".", label=name)
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
         axes.set_xlabel("epoch")
-        axes.set_ylabel(shown.replace("_", " "))
+        axes.set_ylabel(what.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -84,7 +87,7 @@ def save_confusion(path: Path, confusion: npt.NDArray[np.int64], labels: Sequenc
     cells = [[str(count) if count else "" for count in row] for row in confusion.tolist()]
     image = _confusion(axes, confusion, cells, labels)
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    axes.set_title(title, parse_math=False)
+    axes.set_title(shown(title), parse_math=False)
     save_png(path, figure)
 
 
@@ -101,7 +104,7 @@ def save_confusions(path: Path, confusion: npt.NDArray[np.int64], labels: Sequen
     image = _confusion(right, confusion, shares, labels)
     right.set_title("percent of the true class")
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(shown(title), parse_math=False)
     save_png(path, figure)
 
 

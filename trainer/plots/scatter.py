@@ -34,7 +34,7 @@ def save_scatter(
     for target, label in enumerate(labels[:_MAX_CLASSES]):
         chosen = (targets == target).nonzero()[0]
         across, up = (vectors[chosen, 0], vectors[chosen, 1]) if vectors.shape[1] > 1 else (chosen, vectors[chosen, 0])
-        colour, marker = COLOURS[target % len(COLOURS)], MARKERS[target % len(MARKERS)]
+        colour, marker = COLOURS[target % len(COLOURS)], MARKERS[target // len(COLOURS) % len(MARKERS)]
         axes.scatter(across, up, s=16, color=colour, marker=marker, alpha=0.7, label=shorten(label))
     across_name, up_name = (names[0], names[1]) if len(names) > 1 else ("number", names[0])
     axes.set_xlabel(shorten(across_name), parse_math=False)

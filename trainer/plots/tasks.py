@@ -6,6 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from runtime.files import shown
+
 from ..metrics import DECISION, Metrics, readable
 from .figures import save_confusion, save_png, shorten
 
@@ -50,7 +52,7 @@ def save_binary_curves(path: Path, metrics: Metrics, title: str) -> None:
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.3)
         axes.legend(loc="lower left" if axes is right else "lower right")
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(shown(title), parse_math=False)
     save_png(path, figure)
 
 
@@ -71,5 +73,5 @@ def save_labels(path: Path, metrics: Metrics, title: str) -> None:
     axes.set_xlabel(f"precision, recall and F1 where a label is taken to be there from {DECISION} on")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    axes.set_title(title, parse_math=False, fontsize=10)
+    axes.set_title(shown(title), parse_math=False, fontsize=10)
     save_png(path, figure)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,11 @@ from tests.conftest import draw_colour_image, fill_class
 from tests.trainer.looking.conftest import answer, call
 from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource
+from trainer.datasets.pixels import ResizedPixels
 from trainer.datasets.splits import make_splits
 from trainer.looking.items import chosen_samples, label_of
 from trainer.looking.survey import survey
+from trainer.plots.scatter import save_scatter
 from trainer.plots.tiles import Tile, save_picture, save_tiles
 
 
@@ -129,13 +134,95 @@ def array_dataset(images: np.ndarray, targets: np.ndarray, labels: tuple[str, ..
 
 def test_near_copies_stop_at_a_number_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.looking.copies.MOST_PAIRS", 5)
-    monkeypatch.setattr("trainer.looking.survey.MOST_PAIRS", 5)
     rng = np.random.default_rng(0)
     images = (100 + rng.integers(0, 3, (30, 12, 12))).astype(np.uint8)
     seen = survey(array_dataset(images, np.arange(30, dtype=np.int32) % 3, ("a", "b", "c")), 0)
     assert len(seen.near) == 5
     assert not seen.all_pairs_told
     assert seen.as_dict()["near_copies_complete"] is False
+
+
+class CountedPixels:
+    """Pictures of an array, and how many have been asked for."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.shape, self.asked = images.shape, 0
+        self._images = images
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        self.asked += len(indices)
+        return self._images[indices]
+
+
+def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.looking.copies.MOST_COMPARED", 40)
+    rng = np.random.default_rng(0)
+    images = rng.integers(100, 150, (200, 96, 96), dtype=np.uint8)
+    images[150] = np.clip(images[20].astype(int) + rng.integers(-3, 4, (96, 96)), 0, 255)
+    made = array_dataset(images, np.arange(200, dtype=np.int32) % 2, ("a", "b"))
+    pixels = CountedPixels(images[..., None])
+    seen = survey(replace(made, pixels=pixels), 0)  # type: ignore[arg-type]
+    assert [(pair.first, pair.second) for pair in seen.near] == [(20, 150)]
+    assert not seen.all_pairs_told
+    assert pixels.asked == 200 + 2 * 40
+    few = survey(array_dataset(images[::50], np.arange(4, dtype=np.int32) % 2, ("a", "b")), 0)
+    assert few.near == []
+    assert few.all_pairs_told
+
+
+def test_pictures_with_the_same_thumbnail_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.looking.copies.MOST_COMPARED", 100)
+    monkeypatch.setattr("trainer.looking.copies._NEIGHBOURS_AT_ONCE", 600)
+    images = np.full((300, 24, 24), 90, np.uint8)
+    images[np.arange(300), np.arange(300) % 24, np.arange(300) // 24] += 1  # one pixel, each time another
+    seen = survey(array_dataset(images, np.arange(300, dtype=np.int32) % 2, ("a", "b")), 0)
+    assert len(seen.near) == 100
+    assert not seen.all_pairs_told
+
+
+def test_large_pictures_are_looked_at_a_few_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    spec = ImageInput(1024, 1024, "rgb", filter="nearest")
+    targets = np.arange(12, dtype=np.int32) % 2
+    data = Dataset("made", ("a", "b"), spec, ResizedPixels(images, spec), targets, ArraySource(images))
+    tracemalloc.start()
+    try:
+        values = survey(data, 0).values
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 80 * 2**20, "twelve such pictures are 36 MiB, and eight times as much as numbers"
+    columns = images.reshape(-1, 3)
+    assert values.least == tuple(columns.min(axis=0))
+    assert values.greatest == tuple(columns.max(axis=0))
+    assert values.mean == pytest.approx(columns.mean(axis=0), rel=1e-5)
+    assert values.std == pytest.approx(columns.std(axis=0), rel=1e-5)
+
+
+def test_readings_far_from_zero_keep_their_deviation(tmp_path: Path) -> None:
+    times = 1.7e9 + np.tile([-5.0, 0.0, 5.0], 40)
+    rows = [f"{time:.1f},{place % 7},{'ab'[place % 2]}" for place, time in enumerate(times)]
+    (tmp_path / "log.csv").write_text("\n".join(["time,level,label", *rows]) + "\n")
+    found = json.loads(answer("data", "show", tmp_path / "log.csv", "--json"))
+    assert found["values"]["std"][0] == pytest.approx(times.std(), rel=1e-5)
+
+
+def test_of_many_equal_ones_the_first_are_told(tmp_path: Path) -> None:
+    rows = ["1,2,a"] * 40 + ["3,4,b"] * 6 + [f"{place},9,b" for place in range(10)]
+    (tmp_path / "log.csv").write_text("\n".join(["x,y,label", *rows]) + "\n")
+    large, small = [line for line in answer("data", "show", tmp_path / "log.csv").splitlines() if " = " in line]
+    assert large.count("#") == 6
+    assert large.endswith(" and 34 more")
+    assert small.count("#") == 6
+    assert "more" not in small
+
+
+def test_classes_beyond_the_colours_have_another_sign(tmp_path: Path) -> None:
+    vectors, labels = np.random.default_rng(0).random((20, 2)), [f"class {n}" for n in range(8)]
+    for target in (0, 7):
+        save_scatter(tmp_path / f"{target}.png", vectors, np.full(20, target), labels, ["x", "y"])
+    assert (tmp_path / "0.png").read_bytes() != (tmp_path / "7.png").read_bytes()
 
 
 def test_a_labels_list_is_counted_label_by_label() -> None:
@@ -158,9 +245,9 @@ def test_samples_are_of_all_classes_as_evenly_as_can_be() -> None:
 
 def test_any_label_can_be_drawn(tmp_path: Path) -> None:
     pixels = np.zeros((5, 9, 3), np.uint8)
-    lines = (r"$\frac{", "日本語", "x" * 300)
+    lines = (r"$\frac{", "日本語", "x" * 300, os.fsdecode(b"caf\xe9\x1b[31m"))
     save_tiles(tmp_path / "tiles.png", [Tile(pixels, lines), Tile(pixels, (), "#b2182b", True)], r"$\frac{" * 40)
-    save_picture(tmp_path / "one.png", pixels[:, :, :1], r"$\frac{")
+    save_picture(tmp_path / "one.png", pixels[:, :, :1], "".join(lines[::3]))
     for name in ("tiles.png", "one.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.info.keys() <= {"dpi"}
