@@ -54,9 +54,11 @@ def rows(rounds: int) -> Iterator[Row]:
 def main(folder: str, cache: str, epochs: str) -> None:
     """Train, with a network small enough that the pictures would show."""
     from runtime.quiet import quiet_tensorflow
+    from trainer.fitting.allocation import return_large_blocks
     from trainer.datasets import Geometry, load_dataset
     from trainer.spec import AUGMENTATIONS, TrainingSpec
 
+    return_large_blocks()  # as the command does
     quiet_tensorflow()
     from trainer.training import train
 
