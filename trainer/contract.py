@@ -24,7 +24,7 @@ def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contra
         labels=dataset.labels,
         task=dataset.task,
         input=_scaled(dataset, train_indices),
-        provenance=Provenance(dataset.name, seed, _date(dataset), _versions()),
+        provenance=Provenance(dataset.name, seed, _date(dataset), versions()),
     )
 
 
@@ -45,5 +45,6 @@ def _date(dataset: Dataset) -> str:
     return datetime.fromtimestamp(int(epoch), timezone.utc).date().isoformat()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this package, and of those that decide what a training gives."""
     return {"pocketlens": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES}

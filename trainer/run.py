@@ -51,7 +51,7 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
 
     Raises:
         RunError: a run or a checkpoint lies there and `force` is off; something else lies there; no checkpoint to
-            go on from; or it cannot be written.
+            go on from; or it cannot be written or put in its place.
     """
     _check_checkpoint(target, force, resume)
     if target.exists() and not target.is_dir():
@@ -61,9 +61,19 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
             raise RunError(f"{target}: holds files and is not a run; name another folder with --out")
         if not (force or (resume and was_interrupted(target))):
             raise RunError(f"{target}: holds a run already; --force replaces it, --out names another place")
-    existing = next(parent for parent in (target, *target.absolute().parents) if parent.exists())
-    if not os.access(existing, os.W_OK):
-        raise RunError(f"{existing}: cannot be written; name another place with --out")
+    _check_place(target)
+
+
+def _check_place(target: Path) -> None:
+    """A run is written beside its place and renamed: that wants a folder around it that can be written."""
+    place = target.absolute()
+    if target.exists() and (os.path.ismount(target) or target.samefile(Path.cwd())):
+        what = "a mount point" if os.path.ismount(target) else "the folder that you are in"
+        raise RunError(f"{target}: {what}, which no run can take the place of; name a folder in it with --out")
+    around = next(parent for parent in place.parents if parent.exists())
+    for folder in (target, around) if target.exists() else (around,):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise RunError(f"{folder}: cannot be written, and a run is made beside its place; name another with --out")
 
 
 def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
@@ -93,7 +103,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
     Raises:
         OSError: it cannot be written; what lay there is untouched.
     """
-    from .tasks import MONITORS  # here: it brings Keras, and `check_target` is asked before that
+    from .tasks import monitored  # here: it brings Keras, and `check_target` is asked before that
 
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
@@ -115,7 +125,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        save_curves(folder / "curves.png", run.history, run.best_epoch, MONITORS[run.dataset.task])
+        monitor = monitored(run.dataset.task, run.spec.balance)
+        save_curves(folder / "curves.png", run.history, run.best_epoch, monitor)
         save_task_pictures(folder, run.metrics, run.dataset.name)
         write_boundary(run, folder)
 
@@ -148,7 +159,11 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         partial.chmod(0o755)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
-            target.replace(old / "run")
+            try:
+                target.replace(old / "run")
+            except OSError:
+                old.rmdir()
+                raise
             try:
                 partial.replace(target)
             except OSError:

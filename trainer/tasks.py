@@ -8,8 +8,17 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-#: By task: the figure by which the best epoch is chosen, on the validation split; the higher the better.
-MONITORS = {"multiclass": "accuracy", "binary": "accuracy", "multilabel": "mean_average_precision"}
+#: The mean of the classes' recalls: accuracy, weighed so that each class counts the same.
+BALANCED_ACCURACY = "balanced_accuracy"
+_MONITORS = {"multiclass": "accuracy", "binary": "accuracy", "multilabel": "mean_average_precision"}
+
+
+def monitored(task: str, balance: bool) -> str:
+    """The figure by which the best epoch is chosen, on the validation split; the higher the better.
+
+    Mean average precision counts each label the same by itself.
+    """
+    return BALANCED_ACCURACY if balance and task != "multilabel" else _MONITORS[task]
 
 
 def outputs(labels: int, task: str) -> int:
@@ -56,5 +65,17 @@ def keras_metrics(labels: int, task: str) -> list[Any]:
     accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
     if task == "binary":
         return [accuracy, keras.metrics.AUC(name="roc_auc")]
-    area = keras.metrics.AUC(curve="PR", multi_label=True, num_labels=labels, name=MONITORS[task])
+    area = keras.metrics.AUC(curve="PR", multi_label=True, num_labels=labels, name=_MONITORS[task])
     return [accuracy, area]
+
+
+def balanced_accuracy(task: str, *, one_hot: bool) -> Any:
+    """A new metric for `weighted_metrics` of `compile`, with the weights of `balance.picture_weights`.
+
+    Args:
+        one_hot: whether the targets of `multiclass` are.
+    """
+    if task == "binary":
+        return keras.metrics.BinaryAccuracy(name=BALANCED_ACCURACY)
+    kind = keras.metrics.CategoricalAccuracy if one_hot else keras.metrics.SparseCategoricalAccuracy
+    return kind(name=BALANCED_ACCURACY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,6 @@ from .networks import precision
 from .networks.bare import bare
 from .networks.standardized import fold
 from .spec import TrainingSpec
-from .tasks import MONITORS
 
 
 @dataclass(frozen=True)
@@ -92,27 +93,23 @@ def _train(
         raise TrainingError("--quantization-aware trains on one device; leave --distribute out")
     prepared = replace(prepare(spec, dataset), distribution=distribution)
     model, passes = prepared.model, prepared.passes
-    if spec.quantization_aware:
-        quantization_aware.check(fold(model))
-    identity = checkpoint.identity(spec, dataset) if checkpoint_file else ""
+    identity = checkpoint.identity(spec, dataset, distribution.mode) if checkpoint_file else ""
     if identity:
         distribution.agree(identity)
     past = past_of(checkpoint_file, identity, distribution) if checkpoint_file and resume else None
-    monitor = MONITORS[dataset.task]
-    best = BestEpoch(spec.patience, monitor, len(prepared.splits.validation))
+    best = BestEpoch(spec.patience, prepared.monitor, prepared.told_by)
     if past:
         go_back(model, best, past)
-    log = EpochLog(len(passes), spec.epochs, past.history if past else [], monitor)
+    log = EpochLog(len(passes), spec.epochs, past.history if past else [], prepared.monitor)
 
     def save() -> None:
         if checkpoint_file and distribution.chief:
             checkpoint.save(checkpoint_file, state(model, best, log), identity)
 
-    validation = prepared.pipeline.batches(prepared.splits.validation)
     problem = ""
     try:
         with prepared.pipeline.told():
-            stopped = fit(prepared, validation, spec, best, log, AfterEpoch(save), past)
+            stopped = fit(prepared, spec, best, log, AfterEpoch(save), past)
     except DatasetError as error:
         if not best.epoch:
             raise
@@ -120,7 +117,7 @@ def _train(
     best.restore(model)
     model = _plain(model, spec)
     best_epoch, told = best.epoch, None
-    with prepared.pipeline.told():
+    with _resumable(checkpoint_file), prepared.pipeline.told():
         if spec.quantization_aware and stopped in ("", "early"):
             tuned = quantization_aware.after_training(prepared, model, spec, log, partial(make_optimizer, spec))
             model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
@@ -130,6 +127,17 @@ def _train(
     return TrainedRun(
         model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, problem, told
     )
+
+
+@contextmanager
+def _resumable(checkpoint_file: Path | None) -> Iterator[None]:
+    """After the last epoch: a picture that cannot be read any more costs what comes then, and not the epochs."""
+    try:
+        yield
+    except DatasetError as error:
+        if checkpoint_file is None:
+            raise
+        raise DatasetError(f"{error}, and --resume goes on after the last epoch") from error
 
 
 def _plain(model: Any, spec: TrainingSpec) -> Any:

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from runtime import Preprocessor
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource, Dataset
-from trainer.fitting.balance import BalancedBinaryCrossentropy, label_weights, picture_weights
+from trainer.fitting.balance import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
+from trainer.metrics import evaluate
 from trainer.spec import TrainingSpec
 from trainer.training import train
 
@@ -61,6 +63,33 @@ def test_the_balanced_loss_is_a_weighted_mean_of_kerass_own(label_smoothing: flo
     assert float(balanced(targets, answers)) == pytest.approx(wanted, rel=1e-5)
     even = BalancedBinaryCrossentropy(np.ones((2, 3), np.float32), label_smoothing)
     assert float(even(targets, answers)) == pytest.approx(each.mean(), rel=1e-5)
+
+
+def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
+    """On a validation split whose shares are its own; after three epochs, which leave answers of either kind."""
+    targets = np.repeat(np.arange(3, dtype=np.int32), (300, 60, 30))
+    data = blurred(np.minimum(targets, 1), ("a", "b"), "multiclass")
+    data = replace(data, targets=targets, labels=("a", "b", "c"))
+    for label_smoothing in (0.0, 0.05):
+        spec = TrainingSpec("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
+        run = train(spec, data)
+        chosen = run.splits.validation
+        scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
+        figures = evaluate(scores, targets[chosen], data.labels, "multiclass")
+        kept = run.history[run.best_epoch - 1]
+        recall = np.mean([row["recall"] for row in figures.per_class.values()])
+        assert kept["val_balanced_accuracy"] == pytest.approx(recall, abs=1e-5)
+        assert kept["val_accuracy"] == pytest.approx(figures.accuracy, abs=1e-5)
+        assert kept["val_accuracy"] != pytest.approx(recall, abs=1e-3)
+
+
+def test_rare_classes_say_how_much_a_split_is_worth() -> None:
+    even = np.repeat(np.arange(4), 25)
+    assert worth(even, np.arange(100)) == pytest.approx(100)
+    rare = np.repeat(np.arange(2), (143, 7))
+    recalls = np.array([0.9, 0.9])
+    error = np.sqrt((recalls * (1 - recalls) / (143, 7)).sum()) / 2  # of the mean of two recalls
+    assert np.sqrt(0.9 * 0.1 / worth(rare, np.arange(150))) == pytest.approx(error)
 
 
 def recalls(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> list[float]:

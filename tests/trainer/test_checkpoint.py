@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
+from trainer.contract import versions
 from trainer.datasets import Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource
 from trainer.errors import RunError
@@ -192,7 +193,7 @@ def test_a_full_disk_is_told_and_the_last_one_stays(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["c.npz"]
 
 
-def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path) -> None:
+def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_dataset("digits", Geometry())
     file = tmp_path / "mine.py"
     file.write_text("one")
@@ -208,8 +209,11 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path) -> None:
         checkpoint.identity(spec, replace(data, targets=data.targets[::-1].copy())),
         checkpoint.identity(spec, replace(data, given={"test": np.arange(9)})),
         checkpoint.identity(own, data),
+        checkpoint.identity(spec, data, "mirrored"),
     ]
     file.write_text("two")
     seen.append(checkpoint.identity(own, data))
     assert len(set(seen)) == len(seen)
     assert checkpoint.identity(spec, load_dataset("digits", Geometry())) == seen[0]
+    monkeypatch.setattr(checkpoint, "versions", lambda: versions() | {"tensorflow": "2.0.0"})
+    assert checkpoint.identity(spec, data) not in seen

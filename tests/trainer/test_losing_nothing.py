@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ from exporter.run import read_run
 from tests.conftest import call_pocketlens, succeed
 from trainer import run as run_folder
 from trainer.datasets import Geometry, load_dataset
+from trainer.errors import RunError
 from trainer.fitting.callbacks import BestEpoch, DivergedError
 from trainer.spec import TrainingSpec
 from trainer.training import train
@@ -91,6 +93,35 @@ def test_a_cut_model_is_refused_and_the_run_is_replaced(small_run: Path, tmp_pat
     (half / "splits.json").unlink()
     succeed(call_pocketlens(*QUICK, "--out", half, "--force"))
     assert len(read_run(half).images) == 1797
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [(".", "the folder that you are in"), ("../here", "the folder that you are in"), ("/proc", "a mount point")],
+)
+def test_a_place_that_no_run_can_take_is_told_before_the_training(
+    out: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    if out == "/proc":  # a mount point that is empty wants rights to make; this one is made to look so
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "volume")
+        out = str(tmp_path / "volume")
+        Path(out).mkdir()
+    with pytest.raises(RunError, match=f"{told}, which no run can take the place of; name a folder in it"):
+        run_folder.check_target(Path(out), force=False)
+    run_folder.check_target(Path(out) / "run", force=False)
+    assert list(here.iterdir()) == []
+
+
+def test_a_place_in_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    around = tmp_path / "around"
+    (around / "run").mkdir(parents=True)
+    # Root may write everywhere: what the system would tell another user.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != around)
+    with pytest.raises(RunError, match="around: cannot be written, and a run is made beside its place"):
+        run_folder.check_target(around / "run", force=False)
 
 
 def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(

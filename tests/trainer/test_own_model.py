@@ -38,6 +38,13 @@ def test_a_model_is_built(tmp_path: Path) -> None:
     assert np.asarray(model(np.zeros((3, *SHAPE), np.float32))).shape == (3, 10)
 
 
+def test_a_file_may_hold_dataclasses(tmp_path: Path) -> None:
+    widths = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    widths += "@dataclass\nclass Widths:\n    first: int = 12\n"
+    model = build_own(written(tmp_path, widths + GOOD.replace("Dense(12", "Dense(Widths().first")), SHAPE, CLASSES)
+    assert model.count_params() == 64 * 12 + 12 + 12 * 10 + 10
+
+
 REGISTERED = """
 import keras
 

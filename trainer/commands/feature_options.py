@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import click
-from click.core import ParameterSource
-
 from ..errors import TrainingError
 from ..presets import default_epochs
 from ..spec import OWN, TrainingSpec
+from .typed_options import typed_options
 
 if TYPE_CHECKING:
     from runtime import FeaturesInput
@@ -38,12 +36,7 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
     Raises:
         TrainingError: an option that is for images was typed.
     """
-    context = click.get_current_context()
-    typed = {
-        parameter.name: parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
-    }
+    typed = typed_options()
     has = f"{data.name} has {spec.describe()}"
     for option in _FOR_IMAGES:
         if option in typed:

@@ -39,7 +39,7 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     tenth of the minimum.
     """
     started = time.perf_counter()
-    spec, data = settle(options)
+    spec, data, _ = settle(options)
     from ..fitting.learning_rate import sweep
     from ..plots.figures import save_sweep
 

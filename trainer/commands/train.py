@@ -84,20 +84,19 @@ def train(
     from ..run import check_target, write_run
 
     started = time.perf_counter()
-    if minutes is not None:
-        _check_minutes(options["epochs"], distribute, resume)
+    _check_usage(options, minutes, distribute, resume)
     chief = is_chief(distribute)
     if chief:
         check_target(out, force, resume)
-    spec, data = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
+    spec, data, with_epochs = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
     from ..fitting.distribution import distribute as distribution_over
     from ..training import train as fit
 
     distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
-    if learning_rate == _AUTO:
-        spec = _with_found_rate(spec, data)
     if minutes is not None:
-        spec = _fitted(spec, data, minutes, options["patience"])
+        spec = with_epochs(*_fitted(spec, data, minutes, sweeps=learning_rate == _AUTO))
+    if learning_rate == _AUTO:  # last, with the settings that --resume begins with
+        spec = _with_found_rate(spec, data)
     run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
     if not chief:
         click.echo("done; worker 0 writes the run", err=True)
@@ -124,24 +123,31 @@ def _with_found_rate(spec: Any, data: Any) -> Any:
     return replace(spec, learning_rate=found.suggestion)
 
 
-def _check_minutes(epochs: int | None, distribute: str | None, resume: bool) -> None:
-    if epochs is not None:
+def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str | None, resume: bool) -> None:
+    """Refuse options that do not go together."""
+    if options["quantization_aware"] and distribute is not None:
+        raise click.UsageError("--quantization-aware trains on one device; leave --distribute out")
+    if minutes is None:
+        return
+    if options["epochs"] is not None:
         raise click.UsageError("--minutes chooses the epochs; leave --epochs or --minutes out")
     if resume:
-        raise click.UsageError("--minutes would measure anew; --resume wants the --epochs that the stopped one told")
+        told = "the --epochs and --steps-per-epoch that the stopped one told"
+        raise click.UsageError(f"--minutes would measure anew; --resume wants {told}")
     if distribute is not None:
         raise click.UsageError("--minutes measures on one device; give --epochs with --distribute")
+    if options["quantization_aware"]:
+        raise click.UsageError("--minutes does not count the epochs that --quantization-aware adds; give --epochs")
 
 
-def _fitted(spec: Any, data: Any, minutes: float, patience: int | None) -> Any:
-    from dataclasses import replace
-
+def _fitted(spec: Any, data: Any, minutes: float, *, sweeps: bool) -> tuple[int, int]:
+    """Epochs, and the steps of each."""
     from ..fitting.budget import fit_into
-    from ..presets import default_patience
+    from ..fitting.learning_rate import STEPS
 
-    fitted = fit_into(spec, data, 60 * minutes)
+    fitted = fit_into(spec, data, 60 * minutes, STEPS if sweeps else 0)
     click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
-    return fitted if patience is not None else replace(fitted, patience=default_patience(fitted.epochs))
+    return fitted.epochs, fitted.steps_per_epoch
 
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:

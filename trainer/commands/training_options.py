@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from runtime.contract import RESIZES, TASKS
+from runtime.files import shown
 from runtime.quiet import quiet_tensorflow
 
+from ..fitting.allocation import return_large_blocks
 from ..networks.bodies import check_weight_files
 from ..presets import PRESETS, complete
 from ..spec import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
 from .feature_options import for_features
+from .typed_options import check_typed
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
@@ -170,10 +173,24 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
+class Settled(NamedTuple):
+    """What the options of a training come to.
+
+    Attributes:
+        with_epochs: the settings for other epochs, and steps of each: what follows from their number is chosen anew,
+            as if they had been typed.
+    """
+
+    spec: TrainingSpec
+    dataset: Dataset
+    with_epochs: Callable[[int, int], TrainingSpec]
+
+
+def settle(options: dict[str, Any]) -> Settled:
     """The settings and the data set that the options name; TensorFlow is made quiet, and not yet imported.
 
     Raises:
+        UsageError: an option of another architecture or optimizer was typed.
         DatasetError, TrainingError: what is refused, before anything heavy is imported.
     """
     from ..datasets import Geometry, load_dataset
@@ -186,15 +203,24 @@ def settle(options: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
     task, positive = options.pop("task"), options.pop("positive")
     preset, arch = options.pop("preset"), options.pop("arch")
     given = options | {"architecture": OWN if options["model_file"] else arch}
+    if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
+        check_typed(given)
     complete(given, preset, 1, ())  # a setting out of range is told before images are read
     check_weight_files(given["weights"])
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir, cache), merges), task, positive)
     for line in data.left_out:
-        click.echo(f"left out: {line}", err=True)
+        click.echo(f"left out: {shown(line)}", err=True)
     if data.input.kind == "features":
         given = for_features(given, preset, data, data.input)
+    check_typed(given)
     if data.task == "multilabel" and given["label_smoothing"] is None:
         given["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    return_large_blocks()
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
-    return complete(given, preset, len(data.targets), data.augmentation), data
+
+    def with_epochs(epochs: int, steps: int) -> TrainingSpec:
+        fitted = given | {"epochs": epochs, "steps_per_epoch": steps}
+        return complete(fitted, preset, len(data.targets), data.augmentation)
+
+    return Settled(complete(given, preset, len(data.targets), data.augmentation), data, with_epochs)

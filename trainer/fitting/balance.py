@@ -12,18 +12,28 @@ from keras import ops
 from ..datasets.dataset import Indices
 
 
-def picture_weights(targets: npt.NDArray[Any], train: Indices) -> npt.NDArray[np.float32]:
-    """What each picture counts: n / (classes x pictures of its class in the training split).
+def picture_weights(targets: npt.NDArray[Any], split: Indices) -> npt.NDArray[np.float32]:
+    """What each picture counts: n / (classes x pictures of its class in the split).
 
     Args:
         targets: int32, shape (n,).
+        split: every class is in it.
 
     Returns:
-        Shape (n,), of mean 1 over the training split.
+        Shape (n,), of mean 1 over the split.
     """
-    counts = np.bincount(targets[train])
-    weights: npt.NDArray[np.float32] = (len(train) / (len(counts) * counts)).astype(np.float32)[targets]
+    counts = np.bincount(targets[split])
+    weights: npt.NDArray[np.float32] = (len(split) / (len(counts) * counts)).astype(np.float32)[targets]
     return weights
+
+
+def worth(targets: npt.NDArray[Any], split: Indices) -> float:
+    """How many pictures would tell as much of plain accuracy as the split tells of balanced accuracy.
+
+    Their standard errors are then alike: that of a mean of recalls comes from the rare classes.
+    """
+    counts = np.bincount(targets[split])
+    return float(len(counts) ** 2 / (1 / counts).sum())
 
 
 def label_weights(targets: npt.NDArray[Any], train: Indices) -> npt.NDArray[np.float32]:

@@ -17,8 +17,10 @@ from .preparation import Prepared, prepare
 
 #: Of the budget, for measuring steps; what is learned in them is thrown away.
 _MEASURING_SHARE = 0.04
-#: Steps that are not measured, since TensorFlow traces and allocates in them; and the fewest that are.
-_FIRST, _FEWEST = 3, 5
+#: Steps that are not measured, since TensorFlow traces and allocates in them; the fewest that are, and enough of them.
+_FIRST, _FEWEST, _ENOUGH = 3, 5, 200
+#: Passes while the clock is to end them.
+_ENDLESS = 10**6
 
 
 class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
@@ -26,7 +28,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
 
     Attributes:
         first: seconds until the first steps were done.
-        step: seconds of each step after them.
+        step: seconds of each step after them, in whatever pass; what lies between two passes is part of it.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -40,38 +42,44 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
         if self._done <= _FIRST:
             self.first = spent
             return
-        self.step = (spent - self.first) / (self._done - _FIRST)
-        if self._done >= _FIRST + _FEWEST and spent - self.first >= self._seconds:
+        measured = self._done - _FIRST
+        self.step = (spent - self.first) / measured
+        if measured >= _ENOUGH or (measured >= _FEWEST and spent - self.first >= self._seconds):
             self.model.stop_training = True
 
 
-def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float) -> TrainingSpec:
+def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float, swept: int = 0) -> TrainingSpec:
     """The spec with the epochs, and the steps of each, that take so many seconds, validation and this call counted in.
 
     The cosine then ends where the time does. Passes are shortened, each to the same number of steps, so that none of
     the time is left over; each still draws its pictures from the whole split. What is measured is the machine as it is
     now: where another load comes or goes, the training ends later or earlier.
 
+    Args:
+        swept: steps of a sweep over learning rates that the time is to hold too.
+
     Raises:
+        DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         TrainingError: too little time for even one step.
     """
     began = time.perf_counter()
     prepared = prepare(spec, dataset)
     phases.set_trainable(prepared.model, phases.plan(spec)[-1])  # that in which most is learned, and a step is longest
-    prepared.model.compile(optimizer=make_optimizer(spec, 1e-6), loss=prepared.loss, metrics=prepared.metrics)
+    prepared.model.compile(optimizer=make_optimizer(spec, 1e-6), **prepared.judged)
     clock = _Clock(_MEASURING_SHARE * seconds)
-    prepared.model.fit(prepared.passes.batches, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
-    step = clock.step or clock.first
-    validation = _seconds_of_validation(prepared, step)
-    # Traced once more in the training itself.
-    left = seconds - (time.perf_counter() - began) - clock.first
+    with prepared.pipeline.told():
+        prepared.model.fit(prepared.passes.batches, epochs=_ENDLESS, shuffle=False, verbose=0, callbacks=[clock])
+        validation = _seconds_of_validation(prepared, clock.step)
+    step = clock.step
+    # Traced once more in the training itself, and in a sweep.
+    left = seconds - (time.perf_counter() - began) - clock.first - (swept * step + clock.first if swept else 0)
     epochs, steps = shared_out(left, step, validation, len(prepared.passes))
     return replace(spec, epochs=epochs, steps_per_epoch=steps)
 
 
 def _seconds_of_validation(prepared: Prepared, step: float) -> float:
     """Of a whole validation split, measured on a few batches."""
-    batches = prepared.pipeline.batches(prepared.splits.validation)
+    batches = prepared.validation
     count = len(batches)
     few = batches.take(min(count, max(2, round(1 / step))))
     prepared.model.evaluate(batches.take(1), verbose=0)  # traced

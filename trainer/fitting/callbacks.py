@@ -35,8 +35,8 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         patience: epochs without a better one after which training stops; 0 for never.
-        monitor: what stands for accuracy: the task's own metric, from `tasks.MONITORS`.
-        images: of the validation split; 0 to take every difference for one.
+        monitor: what stands for accuracy: the task's own metric, from `tasks.monitored`.
+        images: that its figures rest on; 0 to take every difference for one.
 
     Attributes:
         epoch: the best one, from 1; 0 where none has ended yet.
@@ -45,7 +45,7 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         weights: its weights.
     """
 
-    def __init__(self, patience: int, monitor: str = "accuracy", images: int = 0) -> None:
+    def __init__(self, patience: int, monitor: str = "accuracy", images: float = 0) -> None:
         super().__init__()
         self.epoch, self.accuracy, self.loss, self.highest = 0, -1.0, math.inf, -1.0
         self.weights: list[Any] = []

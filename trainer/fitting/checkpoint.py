@@ -6,7 +6,6 @@ Arrays alone, no pickled objects. Written beside its place and renamed, so that 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -18,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import __version__
-
+from ..contract import versions
 from ..datasets import Dataset
 from ..errors import RunError
 from ..networks.bodies import weight_files
@@ -56,11 +54,11 @@ def path_of(run: Path) -> Path:
     return run.absolute().parent / f".{run.absolute().name}.checkpoint.npz"
 
 
-def identity(spec: TrainingSpec, dataset: Dataset) -> str:
+def identity(spec: TrainingSpec, dataset: Dataset, mode: str = "") -> str:
     """A digest of all that decides a training's result: settings, images, targets, a person's own code and
-    weights, versions."""
+    weights, versions, and over what it is distributed, on which rests what dropout draws."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
-    digest.update(f"{__version__} {importlib.metadata.version('keras')}".encode())
+    digest.update(repr((versions(), mode)).encode())
     digest.update(repr((dataset.name, dataset.task, dataset.labels, dataset.input)).encode())
     if spec.model_file:
         digest.update(Path(spec.model_file).read_bytes())

@@ -38,9 +38,11 @@ class Distribution:
 
     Attributes:
         chief: whether this process writes files.
+        mode: as `--distribute` names it, "" for one device.
     """
 
     chief = True
+    mode = ""
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -72,6 +74,8 @@ class Mirrored(Distribution):
     Raises:
         TrainingError: there is one device alone.
     """
+
+    mode = MIRRORED
 
     def __init__(self) -> None:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -152,8 +156,10 @@ class Workers(Distribution):
     by `tf.distribute.MultiWorkerMirroredStrategy`, and the optimizer, applied to the same values everywhere.
 
     Raises:
-        TrainingError: $TF_CONFIG is not as it must be, or not all workers came.
+        TrainingError: $TF_CONFIG is not as it must be, not all workers came, or one has several GPUs.
     """
+
+    mode = WORKERS
 
     def __init__(self) -> None:
         self._cluster = read_cluster(os.environ.get("TF_CONFIG"))
@@ -164,6 +170,12 @@ class Workers(Distribution):
         patience = float(os.environ.get(START_VARIABLE, _START_SECONDS))
         muster(self._cluster, patience)
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=self._options)
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas != self._count:
+            raise TrainingError(
+                f"--distribute {WORKERS}: {self._count} workers with {replicas} GPUs, expected one each; start a "
+                "worker for each GPU, and let CUDA_VISIBLE_DEVICES name the one that it is to use"
+            )
 
     @property
     def _count(self) -> int:
@@ -212,9 +224,9 @@ class Workers(Distribution):
             gradients, loss, (targets, answers, weights) = self._strategy.run(on_share, args=data)
             model.optimizer.apply(gradients, model.trainable_weights)
             counted = weights > 0
-            targets, answers = tf.boolean_mask(targets, counted), tf.boolean_mask(answers, counted)
+            targets, answers, weights = (tf.boolean_mask(part, counted) for part in (targets, answers, weights))
             loss_so_far.update_state(loss, sample_weight=tf.shape(targets)[0])
-            return model.compute_metrics(None, targets, answers, None)
+            return model.compute_metrics(None, targets, answers, weights)
 
         return step
 

@@ -19,7 +19,6 @@ from .preparation import Prepared
 
 def fit(
     prepared: Prepared,
-    validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
@@ -32,7 +31,7 @@ def fit(
         with CtrlC() as ctrl_c:
             callbacks = [EpochSetter(prepared.passes), best, log, after_epoch, ctrl_c]
             for phase in phases.left(phases.plan(spec), log.rows):
-                _fit_phase(phase, prepared, validation, spec, best, log, callbacks, past)
+                _fit_phase(phase, prepared, spec, best, log, callbacks, past)
     except InterruptedTrainingError:
         stopped = "interrupted"
     except DivergedError:
@@ -51,7 +50,6 @@ def fit(
 def _fit_phase(
     phase: phases.Phase,
     prepared: Prepared,
-    validation: Any,
     spec: TrainingSpec,
     best: BestEpoch,
     log: EpochLog,
@@ -68,7 +66,7 @@ def _fit_phase(
         return
     phases.set_trainable(model, phase)
     optimizer = scheduled_optimizer(replace(spec, learning_rate=phase.learning_rate), len(passes) * phase.epochs)
-    model.compile(optimizer=optimizer, loss=prepared.loss, metrics=prepared.metrics)
+    model.compile(optimizer=optimizer, **prepared.judged)
     model.optimizer.build(model.trainable_variables)
     prepared.distribution.adopt(model)
     if past and done:
@@ -76,7 +74,7 @@ def _fit_phase(
     # verbose=0: the log shows the time left to the end of the training, Keras only that to the end of an epoch.
     model.fit(
         prepared.distribution.batches(passes.batches),
-        validation_data=validation,
+        validation_data=prepared.validation,
         initial_epoch=len(log.rows),
         epochs=began + phase.epochs,
         shuffle=False,

@@ -6,7 +6,7 @@ Source: L. N. Smith, Cyclical Learning Rates for Training Neural Networks, arXiv
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -72,15 +72,17 @@ class Sweep:
 def sweep(spec: TrainingSpec, dataset: Dataset, steps: int = STEPS) -> Sweep:
     """Train an untrained model for some steps, the rate rising from 1e-6 to 1 by the same factor at each.
 
-    A data set with fewer batches is gone through again. The test split is not touched.
+    A data set with fewer batches is gone through again, and whole passes are taken, whatever `steps_per_epoch` says:
+    `--minutes` settles that afterwards, and a training that goes on is to find the same rate. The test split is not
+    touched.
 
     Raises:
         DatasetError: the data set is too small to split, or a picture of it cannot be read any more.
         TrainingError: settings out of range, or a loss that never falls.
     """
-    prepared = prepare(spec, dataset)
+    prepared = prepare(replace(spec, steps_per_epoch=0), dataset)
     rates = np.geomspace(LOWEST, HIGHEST, steps)
-    prepared.model.compile(optimizer=make_optimizer(spec, LOWEST), loss=prepared.loss)
+    prepared.model.compile(optimizer=make_optimizer(spec, LOWEST), loss=prepared.judged["loss"])
     losses: list[float] = []
     with progress(steps, "looking for a learning rate") as bar:
         rise = _Rise(rates, losses, prepared.passes, bar)

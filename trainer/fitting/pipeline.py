@@ -45,13 +45,18 @@ class Pipeline:
     batch_size: int
     _failures: list[DatasetError] = field(default_factory=list, init=False, repr=False)
 
-    def batches(self, indices: Indices) -> Any:
-        """A `tf.data.Dataset` of (float32 pictures, targets), in the order of the indices."""
+    def batches(self, indices: Indices, weights: npt.NDArray[np.float32] | None = None) -> Any:
+        """A `tf.data.Dataset` of (float32 pictures, targets), in the order of the indices.
+
+        Args:
+            weights: float32, shape (n,): what each picture of the data set counts; a third part of the batches.
+        """
 
         def make(_epoch: int, _number: int, chosen: Indices) -> tuple[npt.NDArray[Any], ...]:
-            return self.preprocessor.scale(self.pixels[chosen]), self.targets[chosen]
+            parts = self.preprocessor.scale(self.pixels[chosen]), self.targets[chosen]
+            return parts if weights is None else (*parts, weights[chosen])
 
-        return self._dataset(lambda: (np.int64(0), indices), make, len(indices), weighted=False)
+        return self._dataset(lambda: (np.int64(0), indices), make, len(indices), weighted=weights is not None)
 
     def passes(
         self, indices: Indices, seed: int, augmentation: tuple[str, ...], weights: npt.NDArray[np.float32]

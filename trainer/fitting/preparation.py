@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from runtime import Contract, Preprocessor
 
+from .. import quantization_aware
 from ..contract import make_contract
 from ..datasets import Dataset
 from ..datasets.raw_input import with_raw_input
@@ -18,10 +19,11 @@ from ..datasets.splits import Splits, make_splits
 from ..networks import precision
 from ..networks.architectures import build_model
 from ..networks.pretrained import scaled_for
+from ..networks.standardized import fold
 from ..spec import TrainingSpec
-from ..tasks import keras_metrics, targets_and_loss
+from ..tasks import balanced_accuracy, keras_metrics, monitored, targets_and_loss
 from . import phases
-from .balance import BalancedBinaryCrossentropy, label_weights, picture_weights
+from .balance import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
 from .distribution import Distribution
 from .pipeline import Passes, Pipeline
 
@@ -31,7 +33,10 @@ class Prepared:
     """All that a training, or a sweep over learning rates, begins with.
 
     Attributes:
-        loss, metrics: for `compile`; they suit the targets of the pipeline.
+        validation: batches of the validation split.
+        told_by: how many pictures its figures rest on, where the best epoch is chosen; rare classes make it fewer.
+        monitor: the figure by which that is done.
+        judged: for `compile`: loss, metrics and weighted_metrics; they suit the targets of the pipeline.
         distribution: over which devices.
     """
 
@@ -40,8 +45,10 @@ class Prepared:
     model: Any
     pipeline: Pipeline
     passes: Passes
-    loss: Any
-    metrics: list[Any]
+    validation: Any
+    told_by: float
+    monitor: str
+    judged: dict[str, Any]
     distribution: Distribution = field(default_factory=Distribution)
 
 
@@ -56,17 +63,27 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
         contract = with_raw_input(contract)
     labels, task = len(dataset.labels), dataset.task
     model = build_model(spec, contract.input.shape, labels, task)
+    if spec.quantization_aware:
+        quantization_aware.check(fold(model))
     if precision.is_mixed(spec.mixed_precision):
         model = precision.with_policy(model, precision.MIXED)
     phases.set_trainable(model, phases.plan(spec)[0])
     targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
-    weights = np.ones(len(targets), np.float32)
+    judged = {"loss": loss, "metrics": keras_metrics(labels, task)}
+    weights, validation_weights, told_by = np.ones(len(targets), np.float32), None, float(len(splits.validation))
     if spec.balance and task == "multilabel":
-        loss = BalancedBinaryCrossentropy(label_weights(dataset.targets, splits.train), spec.label_smoothing)
+        judged["loss"] = BalancedBinaryCrossentropy(label_weights(dataset.targets, splits.train), spec.label_smoothing)
     elif spec.balance:
         weights = picture_weights(dataset.targets, splits.train)
+        # The validation split judges as the training split teaches: else the best epoch is the one that leaves the
+        # rare classes out.
+        validation_weights = picture_weights(dataset.targets, splits.validation)
+        told_by = worth(dataset.targets, splits.validation)
+        judged["weighted_metrics"] = [balanced_accuracy(task, one_hot=targets.ndim == 2)]
     pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
     if spec.steps_per_epoch:
         passes.batches = passes.batches.take(spec.steps_per_epoch)
-    return Prepared(splits, contract, model, pipeline, passes, loss, keras_metrics(labels, task))
+    validation = pipeline.batches(splits.validation, validation_weights)
+    monitor = monitored(task, spec.balance)
+    return Prepared(splits, contract, model, pipeline, passes, validation, told_by, monitor, judged)

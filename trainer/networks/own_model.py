@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,11 @@ def _module(file: str) -> Any:
     if specification is None or specification.loader is None:
         raise TrainingError(f"{file}: cannot be imported")
     module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # where dataclasses look for a module's names
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        sys.modules.pop(specification.name, None)
         raise TrainingError(f"{file}: {_told(error)}") from error
     return module
 

@@ -45,7 +45,12 @@ def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, ...]) ->
     else:
         check_weight_files(spec.weights)
         path = weight_files(spec.weights)[0]
-        if _is_ours(path, spec.architecture):
+        if ours := _of_ours(path, spec.architecture):
+            if not any(layer.get("class_name") == "BatchNormalization" for layer in ours):
+                raise TrainingError(
+                    f"{path}: --quantization-aware folded its batch normalizations away; name a run that was trained "
+                    "without it"
+                )
             read_into(network, path, spec)
             _check_numbers(network, spec)
             return
@@ -93,13 +98,17 @@ def _patient_network() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _is_ours(path: Path, architecture: str) -> bool:
-    """Whether a file has a model that was trained here, on the contract's scaling: its name says so."""
+def _of_ours(path: Path, architecture: str) -> list[dict[str, Any]]:
+    """The layers, as they are described, of a model that was trained here, on the contract's scaling: its name says
+    so. None of another file."""
     if path.suffix != ".keras":
-        return False
+        return []
     described = read_config(path, TrainingError, cure="name another file", max_unpacked_bytes=MAX_BYTES)
     config = described.get("config") if isinstance(described, dict) else None
-    return isinstance(config, dict) and config.get("name") == architecture
+    if not isinstance(config, dict) or config.get("name") != architecture:
+        return []
+    found = config.get("layers")
+    return [layer for layer in found if isinstance(layer, dict)] if isinstance(found, list) else []
 
 
 def read_into(model: Any, path: Path, spec: TrainingSpec) -> None:

@@ -25,8 +25,8 @@ class Material:
 
     Attributes:
         passes: over the training split.
-        validation: a `tf.data.Dataset` of (pictures, targets), by which the best epoch is chosen.
-        calibration: the same of training pictures, from which the ranges of activations are taken.
+        validation: a `tf.data.Dataset` of (pictures, targets), and maybe weights, by which the best epoch is chosen.
+        calibration: one of (pictures, targets) of the training split, from which the ranges of activations are taken.
         input_range: least and greatest value that the scaled input can have; None to take those seen.
     """
 
@@ -89,7 +89,7 @@ def fine_tune(
 
     Args:
         model: a trained model that `check` lets pass; it stays as it is.
-        settings: for `compile`: optimizer, loss, metrics.
+        settings: for `compile`: optimizer, loss, metrics, and maybe weighted_metrics.
         best: a new one; it has the best epoch afterwards, counted on from the log's, 0 for the beginning.
         log: with the rows of the training before; gets one an epoch, whose `phase` is `PHASE`.
     """

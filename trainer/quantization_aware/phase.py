@@ -11,9 +11,9 @@ import numpy as np
 from runtime import FeaturesInput
 from runtime.contract import InputSpec
 
+from ..fitting import phases
 from ..fitting.callbacks import BestEpoch, EpochLog
 from ..spec import TrainingSpec
-from ..tasks import MONITORS
 from .fine_tuning import Material, Tuned, fine_tune
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Training pictures from which ranges are taken: as many as the exporter shows the converter.
 _CALIBRATION_PICTURES = 500
-#: Of the ordinary learning rate; it falls to 0 along a cosine.
+#: Of the highest rate of the ordinary training's last phase; it falls to 0 along a cosine.
 _RATE_SHARE = 0.3
 #: Of the ordinary epochs, and never fewer than the second number.
 _SHARE_OF_EPOCHS, _LEAST_EPOCHS = 0.2, 2
@@ -41,12 +41,12 @@ def after_training(
     epochs = spec.quantization_aware_epochs or default_epochs(spec.epochs)
     chosen = np.random.default_rng(spec.seed).permutation(splits.train)[:_CALIBRATION_PICTURES]
     limits = input_range(prepared.contract.input)
-    material = Material(passes, pipeline.batches(splits.validation), pipeline.batches(chosen), limits)
-    schedule = keras.optimizers.schedules.CosineDecay(spec.learning_rate * _RATE_SHARE, len(passes) * epochs)
-    settings = {"optimizer": make_optimizer(schedule), "loss": prepared.loss, "metrics": prepared.metrics}
-    monitor = MONITORS[prepared.contract.task]
-    continued = EpochLog(len(passes), len(log.rows) + epochs, log.rows, monitor)
-    tuned = fine_tune(model, material, epochs, settings, BestEpoch(0, monitor), continued)
+    material = Material(passes, prepared.validation, pipeline.batches(chosen), limits)
+    rate = _RATE_SHARE * phases.plan(spec)[-1].learning_rate  # a body that brings weights is tuned at less
+    schedule = keras.optimizers.schedules.CosineDecay(rate, len(passes) * epochs)
+    settings = {"optimizer": make_optimizer(schedule), **prepared.judged}
+    continued = EpochLog(len(passes), len(log.rows) + epochs, log.rows, prepared.monitor)
+    tuned = fine_tune(model, material, epochs, settings, BestEpoch(0, prepared.monitor), continued)
     log.rows = continued.rows
     return tuned
 
