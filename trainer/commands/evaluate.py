@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from runtime.command_line import Command
 from runtime.errors import UsageError
@@ -73,12 +74,21 @@ def evaluate(
 
     A .tflite file is run as on a device, by its interpreter and without TensorFlow. A binary model is asked its own
     question of a data set with more classes: its positive label against the rest. To look at the test split often
-    makes its figures too good: choose by --split validation.
+    makes its figures too good: choose by --split validation. A note (caution in --json) says so, and how many samples
+    of --dataset the run was trained on.
+
+    The figures are of every answer, whatever its score. Where the model has a threshold, it is told beside them how
+    many samples a device answers with "unknown", and how many of these are wrong otherwise (unknown in --json).
     """
+    split_typed = click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE
+    if index is not None and (split_typed or seed is not None):
+        raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
     run, contract = _model(model)
     material = _material(run, contract, model, dataset, "all" if index is not None else split, seed, options)
     if index is not None:
-        _show_one(run, contract, model, material, index, out, as_json)
+        from .evaluate_one import show_one
+
+        show_one(model, contract, material, index, lambda chosen: _score(run, model, chosen), out, as_json)
         return
     if material.caution:
         click.echo(f"note: {material.caution}", err=True)
@@ -90,15 +100,22 @@ def evaluate(
     targets = material.targets[material.chosen]
     metrics = measure(scores, targets, contract.labels, contract.task)
     answers = judge(material, scores, contract.task)
+    unknown = answers.unknown(contract.confidence.threshold)
     pictures = draw(out, contract, metrics, answers, shown(model.name)) if out else []
     if as_json:
-        click.echo(json.dumps(_result(model, interpreter, metrics, answers, pictures)))
+        click.echo(json.dumps(_result(model, interpreter, metrics, answers, unknown, pictures)))
         return
-    click.echo(f"{shown(model)} on {material.name}, {material.split}: {len(targets):,} samples, {interpreter}")
+    told = f"{shown(model)} on {shown(material.name)}, {material.split}"
+    click.echo(f"{told}: {len(targets):,} samples, {interpreter}")
     for line in _lines(metrics, [shown(label) for label in contract.labels]):
         click.echo(line)
+    if unknown:
+        click.echo(
+            f"\na device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
+            f"samples, {unknown['wrong']:,} of which count as wrong above"
+        )
     for picture in pictures:
-        click.echo(f"picture: {picture}")
+        click.echo(f"picture: {shown(picture)}")
 
 
 def _model(model: Path) -> tuple[RunFolder | None, Contract]:
@@ -138,7 +155,7 @@ def _material(
     data = load(dataset, **geometry, **options)
     for line in data.left_out:
         click.echo(f"left out: {shown(line)}", err=True)
-    return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model))
+    return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)
 
 
 def _score(run: RunFolder | None, model: Path, material: Material) -> tuple[npt.NDArray[np.float32], str]:
@@ -151,7 +168,14 @@ def _score(run: RunFolder | None, model: Path, material: Material) -> tuple[npt.
     return score_keras(run, material.source, material.chosen), "Keras"
 
 
-def _result(model: Path, interpreter: str, metrics: Metrics, answers: Answers, pictures: list[Path]) -> dict[str, Any]:
+def _result(
+    model: Path,
+    interpreter: str,
+    metrics: Metrics,
+    answers: Answers,
+    unknown: dict[str, Any] | None,
+    pictures: list[Path],
+) -> dict[str, Any]:
     material = answers.material
     figures = metrics.as_dict()
     if metrics.task != "multilabel":
@@ -162,7 +186,9 @@ def _result(model: Path, interpreter: str, metrics: Metrics, answers: Answers, p
         "split": material.split,
         "samples": len(material.chosen),
         "interpreter": interpreter,
+        "caution": material.caution or None,
         **figures,
+        "unknown": unknown,
         "labels": list(material.labels),
         "mistakes": [answers.as_dict(place) for place in answers.mistakes()[:_MOST_MISTAKES].tolist()],
         "pictures": [str(picture) for picture in pictures],
@@ -194,46 +220,3 @@ def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
     for title, cells in (("confusion (rows: truth)", counts), ("percent of the truth", percent)):
         lines += ["", *columns([[title, *labels], *([label, *row] for label, row in zip(labels, cells, strict=True))])]
     return lines
-
-
-def _show_one(
-    run: RunFolder | None,
-    contract: Contract,
-    model: Path,
-    material: Material,
-    index: int,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    from dataclasses import replace
-
-    from ..plots.answers import save_probabilities
-    from .evaluate_pictures import pixels_of
-
-    if not 0 <= index < len(material.targets):
-        raise UsageError(f"--index {index}: {material.name} has the samples 0 to {len(material.targets) - 1}")
-    scores, interpreter = _score(run, model, replace(material, chosen=np.array([index])))
-    truth, name = material.truth(index), material.name_of(index)
-    order = np.argsort(-scores[0], kind="stable").tolist()
-    ranked = [(contract.labels[place], float(scores[0, place])) for place in order]
-    picture = out / f"probabilities-{index}.png" if out else None
-    if picture:
-        pixels = pixels_of(contract, material, index) if contract.input.kind == "image" else None
-        title = f"{material.name} {name}: {truth}"
-        save_probabilities(picture, pixels, scores[0], contract.labels, _labels_of(material, index), title)
-    if as_json:
-        found = {"model": str(model), "index": index, "name": name, "truth": truth, "interpreter": interpreter}
-        told = {"scores": dict(ranked), "picture": str(picture) if picture else None}
-        click.echo(json.dumps(found | told))
-        return
-    click.echo(f"{name}: {shown(truth)}")
-    for line in columns([[shown(label), f"{score:.4f}"] for label, score in ranked]):
-        click.echo(line)
-    if picture:
-        click.echo(f"picture: {picture}")
-
-
-def _labels_of(material: Material, index: int) -> list[str]:
-    target = material.targets[index]
-    places = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
-    return [material.labels[place] for place in places]

@@ -19,6 +19,9 @@ from ..plots.figures import save_confusions
 from ..plots.tasks import save_binary_curves, save_labels
 from ..plots.tiles import MAX_TILES, save_tiles
 
+#: All that a call may draw.
+_NAMES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
+
 
 def pixels_of(contract: Contract, material: Material, index: int) -> npt.NDArray[np.uint8]:
     """What the network sees of a picture, in red, green, blue."""
@@ -28,6 +31,19 @@ def pixels_of(contract: Contract, material: Material, index: int) -> npt.NDArray
 
 
 def draw(out: Path, contract: Contract, metrics: Metrics, answers: Answers, model: str) -> list[Path]:
+    """Draw into a folder; what an earlier call drew there and this one does not goes: it shows another model.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    pictures = _draw_figures(out, contract, metrics, answers, model)
+    for name in _NAMES:
+        if out / name not in pictures:
+            (out / name).unlink(missing_ok=True)
+    return pictures
+
+
+def _draw_figures(out: Path, contract: Contract, metrics: Metrics, answers: Answers, model: str) -> list[Path]:
     material = answers.material
     told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.headline().items())
     title = f"{model} on {material.name}, {material.split}: {told}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,17 @@ class Answers:
         """Places of the wrong answers, the most confident first; equal ones in the split's order."""
         places = np.flatnonzero(~self.right)
         return places[np.argsort(-self.sure[places], kind="stable")]
+
+    def unknown(self, threshold: float) -> dict[str, Any] | None:
+        """What a device makes of them at a threshold: how many it answers "unknown", their best score being below it.
+
+        Returns:
+            threshold, samples, wrong (how many of these answers are); None at the threshold 0, which answers always.
+        """
+        if not threshold:
+            return None
+        below = self.scores.max(axis=1).astype(np.float64) < threshold  # double, as the runtime compares
+        return {"threshold": threshold, "samples": int(below.sum()), "wrong": int((below & ~self.right).sum())}
 
     def as_dict(self, place: int) -> dict[str, object]:
         """One answer, for JSON."""

@@ -9,18 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract
+from runtime import Contract, Provenance
 from runtime.files import shown
 
 from ..datasets import Dataset
-from ..datasets.dataset import FileSource, Indices
+from ..datasets.dataset import ArraySource, FileSource, Indices
 from ..datasets.splits import make_splits
 from ..datasets.task_choice import choose_task
 from ..errors import DatasetError, RunError
 from .runs import RunFolder
-from .sources import Source, read_source, size_of
+from .sources import Source, digests, read_source, size_of
 
 SPLITS = ("test", "validation", "train", "all")
+#: What to bear in mind of a split that is known to be the training's own.
+_CAUTIONS = {
+    "test": "to choose by the test split makes its figures too good; choose by --split validation",
+    "validation": "the best epoch was chosen by these",
+    "train": "the model was trained on these, or on most of them",
+    "all": "the model was trained on these, or on most of them",
+}
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,23 @@ def from_run(run: RunFolder, split: str) -> Material:
     Raises:
         RunError: the run has none, or it is not as the trainer writes it.
     """
+    source, targets, splits = _read_splits(run)
+    chosen = np.sort(np.concatenate([*splits.values()] if split == "all" else [splits[split]]))
+    if not len(chosen):
+        raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
+    name, labels = run.contract.provenance.dataset, run.contract.labels
+    return Material(name, split, labels, source, targets, chosen, _CAUTIONS[split])
+
+
+def _read_splits(run: RunFolder) -> tuple[Source, npt.NDArray[Any], dict[str, Indices]]:
+    """What a run was trained on: all samples, their targets, and the indices of each split."""
     try:
         document = json.loads((run.folder / "splits.json").read_bytes())
         source = read_source(run.folder, document["images"])
         targets = _targets(document["targets"], run.contract)
-        count = size_of(source)
-        names = ("train", "validation", "test") if split == "all" else (split,)
-        chosen = np.sort(np.concatenate([np.asarray(document[name], np.int64) for name in names]))
-        if len(targets) != count or chosen.min(initial=0) < 0 or chosen.max(initial=0) >= count:
+        splits = {name: np.asarray(document[name], np.int64) for name in ("train", "validation", "test")}
+        every, count = np.concatenate([*splits.values()]), size_of(source)
+        if len(targets) != count or every.min(initial=0) < 0 or every.max(initial=0) >= count:
             raise ValueError("numbers that do not fit")
     except FileNotFoundError as error:
         raise RunError(f"{shown(error.filename)}: missing; the run is half there, train again") from error
@@ -78,13 +94,7 @@ def from_run(run: RunFolder, split: str) -> Material:
         if isinstance(error, RunError):
             raise
         raise RunError(f"{run.name}: its splits are not as the trainer writes them ({error!r}); train again") from error
-    if not len(chosen):
-        raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
-    caution = {
-        "test": "to choose by the test split makes its figures too good; choose by --split validation",
-        "validation": "the best epoch was chosen by these",
-    }.get(split, "the model was trained on these, or on most of them")
-    return Material(run.contract.provenance.dataset, split, run.contract.labels, source, targets, chosen, caution)
+    return source, targets, splits
 
 
 def _targets(values: list[Any], contract: Contract) -> npt.NDArray[Any]:
@@ -101,15 +111,19 @@ def _targets(values: list[Any], contract: Contract) -> npt.NDArray[Any]:
     return classes
 
 
-def from_dataset(dataset: Dataset, contract: Contract, split: str, seed: int, model: str) -> Material:
+def from_dataset(
+    dataset: Dataset, contract: Contract, split: str, seed: int, model: str, run: RunFolder | None = None
+) -> Material:
     """A split of a data set, for a model that answers with the same labels, in whatever order.
 
     Args:
         seed: of the splits.
         model: its name, for messages.
+        run: that the model is of, where it is no file: it knows which images it was trained on.
 
     Raises:
         DatasetError: the data set has other labels, another kind of input, or cannot be split.
+        RunError: the run's splits are not as the trainer writes them.
     """
     dataset = as_asked(dataset, contract)
     if set(dataset.labels) != set(contract.labels):
@@ -126,10 +140,29 @@ def from_dataset(dataset: Dataset, contract: Contract, split: str, seed: int, mo
     else:
         splits = make_splits(dataset.targets, dataset.labels, dataset.given, seed)
         chosen = dict(splits.items())[split]
-    same = dataset.name == contract.provenance.dataset and split in ("train", "all")
-    caution = "the model may have been trained on some of these" if same else ""
+    caution = _of_run(run, dataset.source, chosen) if run else _of_file(dataset, contract.provenance, split, seed)
     targets = _in_order(dataset, contract.labels)
     return Material(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
+
+
+def _of_run(run: RunFolder, source: Source, chosen: Indices) -> str:
+    """A caution where the run knows some of the samples: a data set that has changed is split otherwise than it was."""
+    own, _, splits = _read_splits(run)
+    known = {*digests(own, np.concatenate([splits["train"], splits["validation"]]))}
+    count = sum(digest in known for digest in digests(source, chosen))
+    told = f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
+    return f"{told}; measure the run without --dataset" if count else ""
+
+
+def _of_file(dataset: Dataset, made: Provenance, split: str, seed: int) -> str:
+    """A caution where a model file, which does not know its images, comes from a data set of that name."""
+    if dataset.name != made.dataset:
+        return ""
+    # What comes as an array comes with its publisher's date, and is never another: the same seed splits it the same.
+    unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (made.date, made.seed)
+    if unchanged or split in dataset.given:
+        return "" if split == "test" else _CAUTIONS[split]
+    return "a model file does not know its images: it may have been trained on some of these; measure its run instead"
 
 
 def as_asked(dataset: Dataset, contract: Contract) -> Dataset:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import Contract, ImageInput
+from runtime import Classifier, Contract, ImageInput, seal
+from runtime.model_file import read_model
+from runtime.prediction import rank
 from tests.conftest import Exported
 from tests.trainer.looking.conftest import answer, call
 from trainer.datasets import Dataset, Geometry, load_dataset
 from trainer.datasets.dataset import ArraySource, FileSource
+from trainer.datasets.splits import make_splits
 from trainer.errors import DatasetError, RunError
 from trainer.looking.answers import judge
 from trainer.looking.material import Material, from_dataset, from_run
@@ -36,6 +39,8 @@ def test_a_run_is_measured_on_its_own_test_split(small_run: Path, tmp_path: Path
     for name in ("accuracy", "top_3_accuracy", "per_class", "confusion"):
         assert found[name] == test[name]
     assert (found["dataset"], found["split"], found["samples"]) == ("digits", "test", 359)
+    assert found["caution"] in result.stderr
+    assert found["unknown"] is None
     confusion = np.array(found["confusion"])
     percent = np.array(found["confusion_percent"])
     np.testing.assert_allclose(percent.sum(axis=1), 100, atol=0.01)
@@ -63,7 +68,7 @@ def test_the_same_split_of_the_named_data_set_gives_the_same_figures(small_run: 
     assert found["confusion"] == test["confusion"]
     result = call("evaluate", small_run, "--dataset", "digits", "--split", "all")
     assert "1,797 samples" in result.stdout
-    assert "may have been trained" in result.stderr
+    assert "note: 1,438 of these 1,797 samples were trained on, or chosen by" in result.stderr
     assert "top 3 accuracy" in result.stdout
     assert "percent of the truth" in result.stdout
 
@@ -72,6 +77,7 @@ def test_a_model_file_is_measured_as_on_a_device(digits_export: Exported, tmp_pa
     found = json.loads(answer("evaluate", digits_export.int8, "--dataset", "digits", "--json"))
     assert found["accuracy"] >= 0.97
     assert found["samples"] == 359
+    assert found["caution"] is None, "the digits are always the same ones, and so are their splits"
     assert "tflite" in found["interpreter"] or "litert" in found["interpreter"]
     result = call("evaluate", digits_export.int8)
     assert result.exit_code == 2
@@ -108,6 +114,10 @@ def test_one_image_is_shown_with_its_scores(small_run: Path, digits_export: Expo
     result = call("evaluate", small_run, "--index", 1797)
     assert result.exit_code == 2
     assert "0 to 1796" in result.stderr
+    for options in (("--split", "test"), ("--dataset", "digits", "--seed", 0)):
+        result = call("evaluate", small_run, "--index", 7, *options)
+        assert result.exit_code == 2
+        assert "leave --split and --seed out" in result.stderr
 
 
 def test_a_binary_run_asks_its_own_question_of_any_data_set(binary_run: Path, tmp_path: Path) -> None:
@@ -123,9 +133,12 @@ def test_a_binary_run_asks_its_own_question_of_any_data_set(binary_run: Path, tm
 
 def test_a_run_on_vectors_is_measured(circles_run: Path, tmp_path: Path) -> None:
     test = json.loads((circles_run / "metrics.json").read_text())["test"]
+    for name in ("mistakes.png", "predictions.png", "labels.png", "roc.png", "mine.png"):
+        (tmp_path / name).write_bytes(b"of another model")
     found = json.loads(answer("evaluate", circles_run, "--dataset", "circles", "--json", "--out", tmp_path))
     assert found["accuracy"] == test["accuracy"]
-    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "roc.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "roc.png", "mine.png"}
+    assert (tmp_path / "roc.png").read_bytes() != b"of another model"
     one = json.loads(answer("evaluate", circles_run, "--index", 3, "--out", tmp_path, "--json"))
     assert sum(one["scores"].values()) == pytest.approx(1)
     result = call("evaluate", circles_run, "--dataset", "digits")
@@ -173,6 +186,40 @@ def test_answers_of_several_labels_are_right_as_a_whole() -> None:
     assert found.as_dict(2)["truth"] == "(none)"
     assert found.as_dict(2)["score"] == pytest.approx(0.6)
     assert found.as_dict(0)["score"] == pytest.approx(0.8)
+
+
+def test_what_a_device_leaves_unanswered_is_counted(digits_export: Exported, tmp_path: Path) -> None:
+    file = read_model(digits_export.int8)
+    plain = json.loads(answer("evaluate", digits_export.int8, "--dataset", "digits", "--json"))
+    assert plain["unknown"] is None
+    contract = replace(file.contract, confidence=file.contract.confidence._replace(threshold=0.9))
+    strict = tmp_path / "strict.tflite"
+    strict.write_bytes(seal(file.flatbuffer, contract))
+    found = json.loads(answer("evaluate", strict, "--dataset", "digits", "--json"))
+    assert found["confusion"] == plain["confusion"]
+
+    data, classifier = load_dataset("digits", Geometry()), Classifier(strict)
+    test = make_splits(data.targets, data.labels, data.given, contract.provenance.seed).test
+    unknown = [i for i in test if classifier.classify(data.source.images[i])[0].label == "unknown"]  # type: ignore[union-attr]
+    always = Classifier(digits_export.int8)
+    wrong = [i for i in unknown if always.classify(data.source.images[i])[0].index != data.targets[i]]  # type: ignore[union-attr]
+    assert found["unknown"] == {"threshold": 0.9, "samples": len(unknown), "wrong": len(wrong)}
+    assert unknown
+    told = f"unknown below 0.9: {len(unknown)} of 359 samples, {len(wrong)} of which count as wrong"
+    assert told in answer("evaluate", strict, "--dataset", "digits")
+
+
+def test_a_score_is_held_against_the_threshold_as_the_runtime_does() -> None:
+    scores = np.array([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]], np.float32)
+    material = Material(
+        "made", "all", ("a", "b"), ArraySource(np.zeros((3, 4, 4), np.uint8)), np.array([1, 1, 1]), np.arange(3)
+    )
+    found = judge(material, scores, "multiclass")
+    assert found.unknown(0.0) is None
+    for threshold in (0.6, 0.7, 0.75, 0.8, 1.0):
+        below = [rank(row, ("a", "b"), 1, threshold=threshold)[0].label == "unknown" for row in scores]
+        wrong = [missed and place == 0 for place, missed in enumerate(below)]
+        assert found.unknown(threshold) == {"threshold": threshold, "samples": sum(below), "wrong": sum(wrong)}
 
 
 @pytest.mark.parametrize(("task", "labels"), [("binary", 2), ("multilabel", 3)])
