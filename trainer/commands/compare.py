@@ -15,7 +15,7 @@ from runtime.files import shown
 from .tables import columns
 
 _LONGEST_VALUE = 40
-_HEADS = {"mean_average_precision": "mAP", "validation_accuracy": "validation", "best_epoch": "best epoch"}
+_HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}
 
 
 @click.command(
@@ -37,7 +37,9 @@ _HEADS = {"mean_average_precision": "mAP", "validation_accuracy": "validation", 
 def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """Put runs beside each other: accuracy, best epoch, parameters, seconds, and the settings that differ.
 
-    Accuracy is that of each run's own test split: where the data sets differ, it compares nothing.
+    Accuracy is that of each run's own test split: where the data sets differ, it compares nothing. Validation is of
+    the kept epoch: accuracy; balanced accuracy beside it, where the epoch was chosen by that; of several labels mean
+    average precision.
     """
     if len(runs) < 2:
         raise UsageError("one run, expected two or more to compare")

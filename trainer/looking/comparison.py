@@ -17,17 +17,23 @@ def summary(run: RunFolder) -> dict[str, Any]:
     """One run, for a table or JSON.
 
     Returns:
-        run, dataset, task, the figures of its test split, validation_accuracy (of its kept epoch), best_epoch, epochs,
-        parameters, seconds, stopped.
+        run, dataset, task, the figures of its test split, those of its kept epoch on validation images
+        (validation_accuracy, with validation_balanced_accuracy beside it where the epoch was chosen by that; of the
+        task multilabel validation_mean_average_precision alone), best_epoch, epochs, parameters, seconds, stopped.
     """
     metrics, test = run.metrics, run.metrics.get("test", {})
     best = next((row for row in run.history if row["epoch"] == metrics.get("best_epoch")), {})
+    # Told by its columns: `tasks`, which says by what an epoch is chosen, would bring Keras. The accuracy that Keras
+    # tells of multilabel is of each yes and no, which compares with nothing else in the row.
+    precise = "val_mean_average_precision" in run.history[0]
+    validated = ["mean_average_precision"] if precise else ["accuracy", "balanced_accuracy"]
+    validated = [name for name in validated if f"val_{name}" in run.history[0]]
     return {
         "run": run.name,
         "dataset": run.contract.provenance.dataset,
         "task": run.contract.task,
         **{name: test[name] for name in _FIGURES if name in test},
-        "validation_accuracy": best.get("val_accuracy"),
+        **{f"validation_{name}": best.get(f"val_{name}") for name in validated},
         "best_epoch": metrics.get("best_epoch"),
         "epochs": len(run.history),
         "parameters": metrics.get("parameters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,23 @@ def test_a_run_of_before_a_setting_was_there_has_its_default(small_run: Path) ->
     old.metrics["settings"]["normalise"] = False
     assert differences([new, old]) == {"normalise": [True, False]}
     assert summary(new) == summary(old)
+
+
+def test_validation_is_told_by_what_the_epoch_was_chosen_by(small_run: Path, marks_run: Path) -> None:
+    several, single = read_run(marks_run), read_run(small_run)
+    found = summary(several)
+    assert found["validation_mean_average_precision"] == several.history[0]["val_mean_average_precision"]
+    assert "validation_accuracy" not in found, "Keras's is of each yes and no, and beside accuracy it would mislead"
+    best = single.history[int(single.metrics["best_epoch"]) - 1]
+    assert summary(single)["validation_accuracy"] == best["val_accuracy"]
+    assert "validation_balanced_accuracy" not in summary(single)
+    for row in single.history:  # as --balance has it
+        row["val_balanced_accuracy"] = row["val_accuracy"] / 2
+    assert summary(single)["validation_balanced_accuracy"] == best["val_accuracy"] / 2
+
+    heads = re.split("  +", answer("compare", marks_run, small_run).splitlines()[0])
+    assert heads[:1] + heads[2:6] == ["run", "mAP", "micro f1", "validation mAP", "best epoch"]
+    assert heads[-1] == "validation accuracy"
 
 
 def test_one_run_is_not_compared_and_a_folder_that_is_none_is_named(small_run: Path, tmp_path: Path) -> None:
