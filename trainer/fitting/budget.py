@@ -72,7 +72,12 @@ def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float, swept: int = 
         validation = _seconds_of_validation(prepared, clock.step)
     step = clock.step
     # Traced once more in the training itself, and in a sweep.
-    left = seconds - (time.perf_counter() - began) - clock.first - (swept * step + clock.first if swept else 0)
+    sweep = swept * step + clock.first if swept else 0.0
+    measured = time.perf_counter() - began
+    left = seconds - measured - clock.first - sweep
+    if left <= 0:
+        told = f", and the sweep over learning rates will take {sweep:.2g} s" if swept else ""
+        raise TrainingError(f"--minutes: to measure this took {measured:.2g} s{told}: none are left; give more minutes")
     epochs, steps = shared_out(left, step, validation, len(prepared.passes))
     return replace(spec, epochs=epochs, steps_per_epoch=steps)
 
