@@ -157,8 +157,10 @@ def _copy_lines(seen: Survey) -> list[str]:
         more = f" and {len(group) - _MOST_COPIES:,} more" if len(group) > _MOST_COPIES else ""
         lines.append(f"  {' = '.join(_item(seen, index) for index in group[:_MOST_COPIES])}{more}")
     pairs = [[pair.first, pair.second] for pair in seen.near]
-    at_least = "" if seen.all_pairs_told else "at least "
-    lines.append(f"near copies: {at_least}{_told('pair', seen, pairs)}")
+    told = _told("pair", seen, pairs)
+    if not seen.all_pairs_told:
+        told = f"at least {told}" if pairs else "none among the likeliest pairs; there are too many to compare all"
+    lines.append(f"near copies: {told}")
     for pair in seen.near[:_MOST_LINES]:
         both = " ~ ".join(_item(seen, index) for index in (pair.first, pair.second))
         lines.append(f"  {both}, {pair.difference:.1f} grey levels apart")

@@ -154,7 +154,7 @@ class CountedPixels:
         return self._images[indices]
 
 
-def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("trainer.looking.copies.MOST_COMPARED", 40)
     rng = np.random.default_rng(0)
     images = rng.integers(100, 150, (200, 96, 96), dtype=np.uint8)
@@ -165,7 +165,13 @@ def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.Mon
     assert [(pair.first, pair.second) for pair in seen.near] == [(20, 150)]
     assert not seen.all_pairs_told
     assert pixels.asked == 200 + 2 * 40
-    few = survey(array_dataset(images[::50], np.arange(4, dtype=np.int32) % 2, ("a", "b")), 0)
+    monkeypatch.setattr("trainer.looking.copies.MOST_COMPARED", 4)
+    for place, image in enumerate(images[:16]):
+        path = tmp_path / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    assert "near copies: none among the likeliest pairs" in answer("data", "show", tmp_path)
+    few = survey(array_dataset(images[:3], np.arange(3, dtype=np.int32) % 2, ("a", "b")), 0)
     assert few.near == []
     assert few.all_pairs_told
 
