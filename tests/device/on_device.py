@@ -128,7 +128,7 @@ def test_classify(model: str, digits_samples: Samples) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["path"] for line in lines] == [str(path) for path in digits_samples.files]
     right = [line["predictions"][0]["label"] for line in lines]
-    assert sum(label == str(target) for label, target in zip(right, digits_samples.targets, strict=True)) >= 38
+    assert sum(label == str(target) for label, target in zip(right, digits_samples.targets, strict=True)) >= 36
 
 
 def test_info_verify() -> None:
