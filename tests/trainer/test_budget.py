@@ -71,7 +71,7 @@ def test_a_pass_of_few_steps_is_measured_too() -> None:
 
 def test_a_sweep_is_part_of_the_time() -> None:
     data = load_dataset("digits", Geometry())
-    with pytest.raises(TrainingError, match="the sweep over learning rates will take .*: none are left; give more"):
+    with pytest.raises(TrainingError, match=r"the sweep over learning rates will take .*: none are left; give more"):
         fit_into(TrainingSpec("dense", units=(8,), batch_size=8), data, 60, swept=10**6)
 
 

@@ -54,8 +54,8 @@ def rows(rounds: int) -> Iterator[Row]:
 def main(folder: str, cache: str, epochs: str) -> None:
     """Train, with a network small enough that the pictures would show."""
     from runtime.quiet import quiet_tensorflow
-    from trainer.fitting.allocation import return_large_blocks
     from trainer.datasets import Geometry, load_dataset
+    from trainer.fitting.allocation import return_large_blocks
     from trainer.spec import AUGMENTATIONS, TrainingSpec
 
     return_large_blocks()  # as the command does
