@@ -149,8 +149,9 @@ def _describe(splits: Mapping[str, list[_Picture]]) -> dict[str, Any]:
 
 
 def _read(folder: Path, contract: Contract, what: str, *, needs_classes: bool = True) -> list[_Picture]:
-    """All images of a folder, each decoded once to know that it can be."""
+    """All images of a folder, each decoded once to know that it can be; hidden ones are copies that galleries keep."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not found:
         raise ExportError(f"--{what} {shown(folder)}: no images ({', '.join(SUFFIXES)}) there")
     targets = {label: target for target, label in enumerate(contract.labels)}

@@ -140,6 +140,7 @@ def test_folders_that_do_not_fit(material: Path, tmp_path: Path) -> None:
 
 def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> None:
     fill_class(tmp_path / "flat", "green", range(5))
+    fill_class(tmp_path / "flat" / ".thumbnails", "green", range(5, 9))
     with gather(
         material / "model.keras", Folders(tmp_path / "flat", material / "test", material / "test"), OPTIONS
     ) as run:
