@@ -32,9 +32,10 @@ MATERIAL: Path = READY_MADE
 SAME_LIBRARY = choose() == "tflite_runtime"
 #: Scores are 0 to 1: the order of float32 additions differs between processors, and no more than that.
 FLOAT32_TOLERANCE = 1e-5
-#: Of 255, in any one answer of ai-edge-litert against tflite-runtime, whose kernels round differently. This model was
-#: 1 apart at most, in 4 rows of 600, on x86-64 and on arm64; a larger one was 12 apart.
-LITERT_INT8_TOLERANCE = 2
+#: Of 255, in any one answer of ai-edge-litert against tflite-runtime, whose kernels round differently: at each addition
+#: of a residual block too. This model was 6 apart at most, in 181 rows of 600, with the same best label in all of them;
+#: a larger one was 12 apart.
+LITERT_INT8_TOLERANCE = 12
 LITERT_AGREEMENT = 0.99
 #: Every machine decoded the same pixels so far; a decoder of JPEG or WebP has the right to round otherwise.
 LOSSY_TOLERANCE = 1
