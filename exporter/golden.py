@@ -30,9 +30,9 @@ from .recipes import Recipe
 
 _CANDIDATES = 16
 #: Of a score, by how the file computes: (same library, other library). Integer kernels of one library give the same
-#: bits on every processor, and those of two libraries were up to 12 of 255 apart. The order of float additions differs
-#: between processors; arithmetic that quantizes as it goes turns that into a whole step. int16x8 was not measured on
-#: other processors.
+#: bits on one kind of processor, on another they were 1 of 255 apart, and those of two libraries up to 12: the second
+#: holds for both. The order of float additions differs between processors; arithmetic that quantizes as it goes turns
+#: that into a whole step. int16x8 was not measured on other processors.
 _INTEGER, _FLOAT, _MIXED = (0.0, 16 / 255), (1e-4, 1e-3), (16 / 255, 16 / 255)
 _TOLERANCES = {"float32": _FLOAT, "float16": _FLOAT, "dynamic": _MIXED, "int8": _INTEGER, "int16x8": _MIXED}
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]

@@ -57,7 +57,8 @@ class SelfTest(NamedTuple):
         images: uint8, shape (images, height, width, channels), sides up to 32 pixels; or of a model that takes
             features float64, shape (images, features).
         answers: one entry for each interpreter of the workstation, at least one.
-        same_tolerance: of a score, where the same library answers; 0 asks for the very same bits.
+        same_tolerance: of a score, where the same library answers; 0 asks for the very same bits on the same
+            kind of processor.
         other_tolerance: where another library answers.
     """
 

@@ -20,7 +20,8 @@ from .golden import Answers, SelfTest, enlarge, read_selftest
 from .model_file import ModelFile, ModelSource, read_model
 from .preprocessing import Preprocessor, TensorSpec
 
-#: Its integer results are the same on every processor; those of the other were seen to be on one kind of processor.
+#: Its float results stay within the tolerance of one library on every kind of processor. Its integer results are the same
+#: bits on one kind alone: of 6,000 scores of a residual network 56 were 1 of 255 apart on arm64 and on x86-64.
 _PORTABLE = "tflite_runtime"
 
 
@@ -99,7 +100,8 @@ def _standard(test: SelfTest, library: str, machine: str, delegate: str | None) 
     """Which answers to compare with, and how far from them a score may be."""
     same = [answers for answers in test.answers if answers.library == library]
     wanted = same[0] if same else test.answers[0]
-    close = bool(same) and delegate is None and (library == _PORTABLE or wanted.machine == machine)
+    alike = wanted.machine == machine or (library == _PORTABLE and test.same_tolerance > 0)
+    close = bool(same) and delegate is None and alike
     return wanted, test.same_tolerance if close else test.other_tolerance
 
 

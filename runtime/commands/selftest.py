@@ -27,8 +27,8 @@ def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool
     """Tell whether MODEL answers here as it did on the workstation.
 
     It carries a few images and what the workstation's interpreters made of them. An integer model must give the very
-    same bits in the same library; a float model, or another library, the same scores within a tolerance that the file
-    states. The exit status is 1 where it does not.
+    same bits in the same library on the same kind of processor; elsewhere, and of a float model, the scores must be the
+    same within a tolerance that the file states. The exit status is 1 where they are not.
     """
     with held_stderr():  # the interpreter announces its delegates
         found = run_selftest(model, interpreter, delegate, threads)

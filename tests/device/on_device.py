@@ -32,11 +32,13 @@ MATERIAL: Path = READY_MADE
 SAME_LIBRARY = choose() == "tflite_runtime"
 #: Scores are 0 to 1: the order of float32 additions differs between processors, and no more than that.
 FLOAT32_TOLERANCE = 1e-5
-#: Of 255, in any one answer of ai-edge-litert against tflite-runtime, whose kernels round differently: at each addition
-#: of a residual block too. This model was 6 apart at most, in 181 rows of 600, with the same best label in all of them;
-#: a larger one was 12 apart.
+#: Of 255, in any one answer of ai-edge-litert against tflite-runtime, whose kernels round differently. This model was
+#: 6 apart at most, in 181 rows of 600, with the same best label in all of them; a larger one was 12 apart.
 LITERT_INT8_TOLERANCE = 12
-LITERT_AGREEMENT = 0.99
+#: Of 255, in any one answer of tflite-runtime on ARM against x86-64: this model was 1 apart at most, in 56 answers of
+#: 6,000. An earlier one, without residual blocks, gave the same bits.
+ARM_INT8_TOLERANCE = 2
+AGREEMENT = 0.99
 #: Every machine decoded the same pixels so far; a decoder of JPEG or WebP has the right to round otherwise.
 LOSSY_TOLERANCE = 1
 Record = Callable[[str, object], None]
@@ -81,12 +83,13 @@ def test_answers(name: str, answers: dict[str, npt.NDArray[Any]], record_propert
     if name == "float32":
         assert difference.max() <= FLOAT32_TOLERANCE
         assert agreement == 1
-    elif SAME_LIBRARY:
+    elif SAME_LIBRARY and platform.machine() == "x86_64":
         np.testing.assert_array_equal(found, expected)
     else:
         step = Classifier(MATERIAL / "int8.tflite").output.scale if name == "io-float32" else 1
-        assert difference.max() <= LITERT_INT8_TOLERANCE * step * (1 + 1e-5)
-        assert agreement >= LITERT_AGREEMENT
+        tolerance = ARM_INT8_TOLERANCE if SAME_LIBRARY else LITERT_INT8_TOLERANCE
+        assert difference.max() <= tolerance * step * (1 + 1e-5)
+        assert agreement >= AGREEMENT
     assert (found.argmax(1) == answers["targets"]).mean() > 0.97
 
 
