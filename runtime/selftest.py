@@ -20,8 +20,8 @@ from .golden import Answers, SelfTest, enlarge, read_selftest
 from .model_file import ModelFile, ModelSource, read_model
 from .preprocessing import Preprocessor, TensorSpec
 
-#: Its float results stay within the tolerance of one library on every kind of processor. Its integer results are the same
-#: bits on one kind alone: of 6,000 scores of a residual network 56 were 1 of 255 apart on arm64 and on x86-64.
+#: Its float results stay within the tolerance of one library on every kind of processor. Its integer results are the
+#: same bits on one kind alone: of 6,000 scores of a residual network 56 were 1 of 255 apart on arm64 and on x86-64.
 _PORTABLE = "tflite_runtime"
 
 

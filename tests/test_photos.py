@@ -55,16 +55,21 @@ def test_photographs_go_all_the_way(options: tuple[str, ...], accuracy: float, p
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_runs_in_int8(name: str, photos: Path, tmp_path: Path) -> None:
-    """Trained too little to say anything of accuracy: that it converts, and answers as the float32 file does."""
+    """Trained too little to say anything of accuracy: that it converts, and answers as the float32 file does.
+
+    EfficientNet's sigmoids leave some tensors ranges of which 8 bits keep too little: it is repaired, to 16 bits here.
+    """
     run, models = tmp_path / "run", tmp_path / "models"
     options = ("--arch", name, "--weights", "none", "--image-size", "48", "--epochs", "4", "--learning-rate", "0.005")
     succeed(run_pocketlens("train", "--dataset", photos, "--out", run, *options, timeout=7200))
     contract = Contract.from_json((run / "contract.json").read_text())
     assert contract.input.mean == (BODIES[name].mean,) * 3
-    exported = succeed(run_pocketlens("export", run, "--out", models, "--max-drop", "0.2", timeout=7200))
+    wanted = ("--repair", "--max-drop", "0.05") if name == "efficientnet_b0" else ("--max-drop", "0.2")
+    exported = succeed(run_pocketlens("export", run, "--out", models, *wanted, timeout=7200))
     print(f"{name}\n{exported.stdout}")
-    int8 = json.loads((models / "report.json").read_text())["models"][1]
-    assert int8["agreement"] >= 0.75
+    integer = json.loads((models / "report.json").read_text())["models"][1]
+    assert integer["mode"] in ("int8", "int16x8")
+    assert integer["agreement"] >= 0.75
 
 
 def test_a_body_learns_from_few_pictures_what_another_training_taught_it(photos: Path, tmp_path: Path) -> None:
