@@ -54,7 +54,7 @@ format: $(VENV)/dev.stamp ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (half an hour)
+proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (an hour and a half)
 	$(BIN)/python -m pytest -m slow -rP
 
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it

@@ -57,7 +57,7 @@ def test_photographs_go_all_the_way(options: tuple[str, ...], accuracy: float, p
 def test_a_body_runs_in_int8(name: str, photos: Path, tmp_path: Path) -> None:
     """Trained too little to say anything of accuracy: that it converts, and answers as the float32 file does.
 
-    EfficientNet's sigmoids leave some tensors ranges of which 8 bits keep too little: it is repaired, to 16 bits here.
+    EfficientNet's int8 file did so for 0.56 of the images only; repaired, to 16 bits here, for 0.995 of them.
     """
     run, models = tmp_path / "run", tmp_path / "models"
     options = ("--arch", name, "--weights", "none", "--image-size", "48", "--epochs", "4", "--learning-rate", "0.005")
