@@ -35,6 +35,10 @@ class Limits:
         return asdict(self)
 
 
+#: The gates that quantization makes a file fail, and `--repair` may mend. Of size and speed, every way of it makes more.
+OF_ANSWERS = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
+
+
 @dataclass(frozen=True)
 class Gate:
     """One gate and how a model fared at it.

@@ -24,6 +24,7 @@ from exporter.recipes import MODES, Recipe
 from exporter.run import Run, read_run
 from runtime import Contract, ImageInput
 from trainer.networks.architectures import build_model
+from trainer.networks.standardized import fold
 from trainer.spec import TrainingSpec
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ _TRAIN, _TEST = 16, 4
 
 
 def _ours(architecture: str, shape: tuple[int, int, int]) -> Any:
-    return build_model(TrainingSpec(architecture, (128,)), shape, _CLASSES)
+    return fold(build_model(TrainingSpec(architecture), shape, _CLASSES))  # as a training saves it
 
 
 def _theirs(application: Callable[..., Any], shape: tuple[int, int, int]) -> Any:

@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from ..attempts import Attempt, Workshop
 from ..errors import ExportError
-from ..gates import Limits
+from ..gates import OF_ANSWERS, Limits
 from ..making import Tried
 from ..measured import MeasuredModel, measure
 from ..recipes import Recipe
 from ..task_metrics import NAMES
 from .ways import ways
 
-#: The gates that quantization makes a file fail. Of size and speed, every way here makes more.
-_REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
 _ORDINARY = "as it is"
 
 
@@ -52,7 +50,7 @@ class Mender:
             ExportError: as `Workshop.attempt` does of an ordinary attempt.
         """
         found = self._judge(attempt, reference)
-        if attempt.made.recipe.mode != "int8" or not _REPAIRABLE & {gate.name for gate in found.failed}:
+        if attempt.made.recipe.mode != "int8" or not OF_ANSWERS & {gate.name for gate in found.failed}:
             return attempt
         name = attempt.made.recipe.name
         say(f"{name} {'; '.join(gate.describe() for gate in found.failed)}, on validation images: looking for a repair")

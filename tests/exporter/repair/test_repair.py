@@ -133,7 +133,7 @@ def test_where_nothing_can_be_equalised_the_costliest_stay_float(plain_run: Path
 
 @pytest.mark.slow
 def test_sixteen_bits_stand_in_where_too_much_is_ruined(plain_run: Path, tmp_path: Path) -> None:
-    run = read_run(ruin(plain_run, tmp_path / "run", blocked=True, how_many=4, apart=256))
+    run = read_run(ruin(plain_run, tmp_path / "run", blocked=True, how_many=4, apart=128))
     exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True)
     assert exported.passed, exported.failures
     _, model = exported.report["models"]
