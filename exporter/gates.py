@@ -35,7 +35,7 @@ class Limits:
         return asdict(self)
 
 
-#: The gates that quantization makes a file fail, and `--repair` may mend. Of size and speed, every way of it makes more.
+#: The gates that quantization makes a file fail, and `--repair` may mend. Of size and speed, its every way makes more.
 OF_ANSWERS = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
 
 

@@ -162,7 +162,7 @@ def test_a_failed_gate_publishes_nothing(ruined_run: Path, digits_export: Export
     assert result.returncode == 3, result.stderr
     assert result.stdout.splitlines()[2].endswith("failed: drop")
     assert re.search(
-        r"gate failed: int8 loses [3-9]\d\.\d\d points of accuracy, --max-drop allows 1\.00\nwith --repair, ways to mend",
+        r"gate failed: int8 loses [3-9]\d\.\d\d points of accuracy, --max-drop allows 1\.00\nwith --repair",
         result.stderr,
     )
     models = {"float32.tflite", "int8.tflite", "float32.rejected.tflite", "int8.rejected.tflite"}
