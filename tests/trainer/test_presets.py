@@ -68,11 +68,11 @@ def test_a_label_smoothing_out_of_range_is_named(share: float) -> None:
 def test_label_smoothing_chooses_the_loss() -> None:
     data = load_dataset("digits", Geometry())
     plain = prepare(TrainingSpec("dense"), data)
-    assert isinstance(plain.loss, keras.losses.SparseCategoricalCrossentropy)
+    assert isinstance(plain.judged["loss"], keras.losses.SparseCategoricalCrossentropy)
     assert plain.pipeline.targets.dtype == np.int32
     assert plain.pipeline.targets.shape == (1797,)
     smoothed = prepare(TrainingSpec("dense", label_smoothing=0.1), data)
-    assert isinstance(smoothed.loss, keras.losses.CategoricalCrossentropy)
-    assert smoothed.loss.label_smoothing == 0.1
+    assert isinstance(smoothed.judged["loss"], keras.losses.CategoricalCrossentropy)
+    assert smoothed.judged["loss"].label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)
     np.testing.assert_array_equal(smoothed.pipeline.targets.argmax(axis=1), data.targets)

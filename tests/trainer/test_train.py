@@ -106,12 +106,12 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
     [
         (("--learning-rate", "0"), "learning rate"),
         (("--learning-rate", "nan"), "learning rate"),
-        (("--image-size", "500", "--arch", "cnn"), "--image-size"),
+        (("--image-size", "500"), "--image-size"),
         (("--dataset", "no-such-folder"), "no such folder"),
     ],
 )
 def test_a_setting_that_cannot_be_leaves_nothing_behind(options: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    result = call_pocketlens(*QUICK, *options, "--out", tmp_path / "run")
+    result = call_pocketlens("train", "--dataset", "digits", "--epochs", "2", *options, "--out", tmp_path / "run")
     assert result.returncode == 1
     assert reason in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("error: ")

@@ -52,7 +52,7 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingSpec) -> None:
 def material(spec: TrainingSpec) -> Prepared:
     """With its model trained by Keras alone, without the checks and the log of a training."""
     prepared = prepare(spec, load_dataset("digits", Geometry()))
-    prepared.model.compile("adam", prepared.loss)
+    prepared.model.compile("adam", prepared.judged["loss"])
     prepared.model.fit(prepared.passes.batches, epochs=2, verbose=0)
     return prepared
 
