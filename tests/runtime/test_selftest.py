@@ -55,7 +55,10 @@ def test_what_was_exported_passes_here(digits_export: Exported, name: str, libra
     same = [answers for answers in carried.answers if answers.library == library]
     assert found.compared_with[0] == (library if same else carried.answers[0].library)
     if name == "int8" and library == "tflite_runtime":
-        assert (found.different, found.allowed, found.difference) == (0, 0.0, 0.0)
+        if found.machine == found.compared_with[2]:
+            assert (found.different, found.allowed, found.difference) == (0, 0.0, 0.0)
+        else:
+            assert found.difference <= 2 / 255
 
 
 def test_two_answers_are_sure_and_one_is_not(int8: ModelFile) -> None:
