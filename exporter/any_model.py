@@ -21,7 +21,7 @@ import numpy as np
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
 from runtime.command_line import progress
 from runtime.contract import COLOURS
-from runtime.files import read_regular_file, shown
+from runtime.files import is_hidden, read_regular_file, shown
 from runtime.foreign.adoption import ForeignOptions
 from runtime.foreign.labels import read_labels
 from runtime.images import MAX_FILE_BYTES, SUFFIXES
@@ -149,9 +149,9 @@ def _describe(splits: Mapping[str, list[_Picture]]) -> dict[str, Any]:
 
 
 def _read(folder: Path, contract: Contract, what: str, *, needs_classes: bool = True) -> list[_Picture]:
-    """All images of a folder, each decoded once to know that it can be; hidden ones are copies that galleries keep."""
+    """All images of a folder but for hidden ones, each decoded once to know that it can be."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    found = [path for path in found if not is_hidden(path.relative_to(folder))]
     if not found:
         raise ExportError(f"--{what} {shown(folder)}: no images ({', '.join(SUFFIXES)}) there")
     targets = {label: target for target, label in enumerate(contract.labels)}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from .errors import PocketlensError
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -20,6 +23,11 @@ def shown(path: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether a name in a relative path begins with a dot: galleries keep small copies of all images there."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 #: The file by which a folder is known to be a run.
 MARKER = "contract.json"
 SPLITS_VERSION = 1
+_NO_PLACE = "which no run can take the place of; name a folder in it with --out"
 
 
 def check_target(target: Path, force: bool, resume: bool = False) -> None:
@@ -66,12 +67,12 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
 
 def _check_place(target: Path) -> None:
     """A run is written beside its place and renamed: that wants a folder around it that can be written."""
-    place = target.absolute()
-    if target.exists() and (os.path.ismount(target) or target.samefile(Path.cwd())):
-        what = "a mount point" if os.path.ismount(target) else "the folder that you are in"
-        raise RunError(f"{target}: {what}, which no run can take the place of; name a folder in it with --out")
-    around = next(parent for parent in place.parents if parent.exists())
-    for folder in (target, around) if target.exists() else (around,):
+    if os.path.ismount(target):
+        raise RunError(f"{target}: a mount point, {_NO_PLACE}")
+    if target.exists() and target.samefile(Path.cwd()):
+        raise RunError(f"{target}: the folder that you are in, {_NO_PLACE}")
+    around = next(parent for parent in target.absolute().parents if parent.exists())
+    for folder in filter(Path.exists, (target, around)):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise RunError(f"{folder}: cannot be written, and a run is made beside its place; name another with --out")
 

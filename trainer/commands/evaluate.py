@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-from click.core import ParameterSource
 
 from runtime.command_line import Command
 from runtime.errors import UsageError
@@ -17,6 +16,7 @@ from runtime.quiet import quiet_tensorflow
 
 from .dataset_options import SOURCE_OPTIONS, load, with_all
 from .tables import columns
+from .typed_options import typed_options
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -80,8 +80,7 @@ def evaluate(
     The figures are of every answer, whatever its score. Where the model has a threshold, it is told beside them how
     many samples a device answers with "unknown", and how many of these are wrong otherwise (unknown in --json).
     """
-    split_typed = click.get_current_context().get_parameter_source("split") is ParameterSource.COMMANDLINE
-    if index is not None and (split_typed or seed is not None):
+    if index is not None and {"split", "seed"} & typed_options().keys():
         raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
     run, contract = _model(model)
     material = _material(run, contract, model, dataset, "all" if index is not None else split, seed, options)

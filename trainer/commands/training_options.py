@@ -219,8 +219,7 @@ def settle(options: dict[str, Any]) -> Settled:
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
 
-    def with_epochs(epochs: int, steps: int) -> TrainingSpec:
-        fitted = given | {"epochs": epochs, "steps_per_epoch": steps}
-        return complete(fitted, preset, len(data.targets), data.augmentation)
+    def completed(**fitted: int) -> TrainingSpec:
+        return complete(given | fitted, preset, len(data.targets), data.augmentation)
 
-    return Settled(complete(given, preset, len(data.targets), data.augmentation), data, with_epochs)
+    return Settled(completed(), data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))

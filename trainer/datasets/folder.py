@@ -9,21 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.files import shown
+from runtime.files import is_hidden, shown
 from runtime.images import SUFFIXES
 
 from ..errors import DatasetError
 from .cache import CachePlace
 from .dataset import Dataset, Geometry
+from .label_file import SPLITS
 from .names import check_class_folders, dataset_name
 from .pictures import Pictures, read_pictures
 
 #: Names of pictures that are not decoded: they are listed as left out, rather than passed over without a word.
 _FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".svg", ".dng", ".cr2", ".nef")
-_SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-_SPLITS |= {"validation": "validation", "test": "test"}
-#: Of several equal files the one in the split of the lowest rank stays.
-_RANKS = {"test": 0, "validation": 1}
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def load(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dat
     name = dataset_name(root)
     pictures = read_pictures(root, [entry.path for entry in entries], geometry, cache)
     copied = pictures.leave_out_copies(
-        lambda index: _RANKS.get(entries[index].split, 2),
+        [entry.split for entry in entries],
         lambda index, original: f"{shown(entries[index].path)}: the same file as {shown(entries[original].path)}",
     )
     kept = pictures.kept
@@ -86,7 +83,7 @@ def _parents(root: Path) -> dict[Path, str]:
         raise DatasetError(
             f"{shown(root)}: no such folder, and no data set of that name; expected one subfolder a class"
         )
-    tops = {top: _SPLITS.get(top.name.lower(), "") for top in _subfolders(root)}
+    tops = {top: SPLITS.get(top.name.lower(), "") for top in _subfolders(root)}
     if not any(split == "train" and _subfolders(top) for top, split in tops.items()):
         return {root: ""}
     for top, split in tops.items():
@@ -108,7 +105,7 @@ def _files(root: Path, folder: Path, split: str) -> list[_Entry]:
 
 def _is_picture(path: Path) -> bool:
     """By its name, and by nothing of it being hidden."""
-    return path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES and not any(p.startswith(".") for p in path.parts)
+    return path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES and not is_hidden(path)
 
 
 def _loose(folders: Iterable[Path]) -> list[str]:

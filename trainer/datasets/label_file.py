@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
-from runtime.contract import MAX_LABEL_LENGTH
+from runtime.contract import MAX_LABEL_LENGTH, is_printable
 from runtime.files import read_regular_file, shown
 
 from ..errors import DatasetError
@@ -105,7 +105,7 @@ def _row(cells: Sequence[str], name: str, line: int) -> Row:
         _refuse(name, line, f"{shown(path)} leads out of the file's folder; give paths below it")
     labels = dict.fromkeys(label for part in cells[1].split(";") if (label := part.strip()))
     for label in labels:
-        if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
+        if not is_printable(label):
             _refuse(name, line, f"label {label[:40]!r}, expected printable text of up to {MAX_LABEL_LENGTH} characters")
     split = ""
     if len(cells) == len(_HEADERS):

@@ -19,9 +19,6 @@ from .label_file import Row, read_label_file
 from .names import check_label_count, dataset_name
 from .pictures import Pictures, read_pictures
 
-#: Of several equal files the one in the split of the lowest rank stays.
-_RANKS = {"test": 0, "validation": 1}
-
 
 def load(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
     """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
@@ -95,7 +92,7 @@ def _leave_out_copies(pictures: Pictures, rows: Sequence[Row], name: str) -> int
         other = "" if set(first.labels) == set(row.labels) else ", with other labels"
         return f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {first.line}{other}"
 
-    return pictures.leave_out_copies(lambda index: _RANKS.get(rows[index].split, 2), told)
+    return pictures.leave_out_copies([row.split for row in rows], told)
 
 
 def _given(kept: Sequence[Row]) -> dict[str, npt.NDArray[np.int64]]:

@@ -27,6 +27,8 @@ WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 #: The side that images of mixed or large size are brought to where the user names none.
 _DEFAULT_SIDE = 96
 _SMALLEST_SIDE = 8
+#: Of several equal files the one in the split of the lowest rank stays.
+_RANKS = {"test": 0, "validation": 1}
 
 
 class _Look(NamedTuple):
@@ -68,11 +70,12 @@ class Pictures:
         """One line for each file that could not be used."""
         return tuple(problem for problem in self.problems if problem)
 
-    def leave_out_copies(self, rank: Callable[[int], int], told: Callable[[int, int], str]) -> int:
+    def leave_out_copies(self, splits: Sequence[str], told: Callable[[int, int], str]) -> int:
         """Leave out the files whose bytes another has: one picture in two splits would be trained on and tested on.
 
         Args:
-            rank: of a file by its index: among equal ones that of the lowest stays, and of these the first.
+            splits: of each file, "" where none is given: of equal ones that in the test split stays, or else that in
+                the validation split, and of these the first.
             told: the line for a copy, from its index and that of the file that stays.
 
         Returns:
@@ -80,7 +83,7 @@ class Pictures:
         """
         first: dict[bytes, int] = {}
         copies = 0
-        for index in sorted(self.kept, key=rank):
+        for index in sorted(self.kept, key=lambda index: _RANKS.get(splits[index], len(_RANKS))):
             original = first.setdefault(self.sha256[index], index)
             if original != index:
                 self.problems[index] = told(index, original)

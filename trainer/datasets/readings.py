@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ContractError, FeaturesError, FeaturesInput
-from runtime.contract import MAX_LABEL_LENGTH
+from runtime.contract import MAX_LABEL_LENGTH, is_printable
 from runtime.files import read_regular_file, shown
 from runtime.images import SUFFIXES
 from runtime.readings import LABEL, MAX_FILE_BYTES, number, read_table
@@ -168,7 +168,7 @@ def _numbers(cells: Sequence[str], spec: FeaturesInput) -> list[float]:
     if len(cells) != len(spec.names) + 1:
         raise ValueError(f"{len(cells)} cells, expected {len(spec.names) + 1}")
     label = cells[-1]
-    if not label or not label.isprintable() or len(label) > MAX_LABEL_LENGTH:
+    if not label or not is_printable(label):
         raise ValueError(f"label is {shown(label[:80])!r}, expected a name of 1 to {MAX_LABEL_LENGTH} characters")
     values = []
     for feature, cell in zip(spec.names, cells, strict=False):

@@ -64,8 +64,7 @@ def digests(source: Source, indices: Indices) -> list[str]:
     """What tells the samples apart, in that order: SHA-256 in hex, of a file's bytes, or of an array's values."""
     if isinstance(source, FileSource):
         return [source.sha256[index] for index in indices.tolist()]
-    rows = source.images if isinstance(source, ArraySource) else source.vectors
-    return [hashlib.sha256(rows[index].tobytes()).hexdigest() for index in indices.tolist()]
+    return [hashlib.sha256(np.asarray(sample(source, index)).tobytes()).hexdigest() for index in indices.tolist()]
 
 
 def part_of(source: Source, indices: Indices) -> Source:
