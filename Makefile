@@ -58,29 +58,29 @@ proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the res
 	$(BIN)/python -m pytest -m slow -rP
 
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m benchmarks
 
 bench-train: $(VENV)/dev.stamp ## Measure the trainer: the input pipeline beside the training step, memory, accuracy in the lesson's time
-	$(BIN)/python -m tests.bench.training
+	$(BIN)/python -m benchmarks.training
 
 fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
-	$(BIN)/python -m tests.fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
+	$(BIN)/python -m fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
 
 soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 calls and 2,000 loads
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m benchmarks.soak
 
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(BIN)/python -m build --wheel --outdir dist .
 
 device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
-	$(BIN)/python -m tests.device.check device $(TARGETS)
+	$(BIN)/python -m tools.device.check device $(TARGETS)
 
 slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found: SLIM_PYTHONS="python3.11 python3.13"
-	$(BIN)/python -m tests.device.check slim $(SLIM_PYTHONS)
+	$(BIN)/python -m tools.device.check slim $(SLIM_PYTHONS)
 
 peers: $(VENV)/dev.stamp ## Compare our answers with those of MediaPipe Tasks, installed in an environment of its own
-	$(BIN)/python -m tests.peers.check
+	$(BIN)/python -m tools.peers.check
 
 clean: ## Remove what was built: models, runs, wheels, caches
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -11,10 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ExportError
-from .run import Run
-from .scoring import REASON_SUFFIX
-from .statistics import (
+from trainer.evaluation.statistics import (
     DECISION,
     Interval,
     Reliability,
@@ -25,6 +22,10 @@ from .statistics import (
     reliability,
     wilson_interval,
 )
+
+from .errors import ExportError
+from .run import Run
+from .scoring import REASON_SUFFIX
 from .task_metrics import Metric, judge, label_precisions
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Confidence
-from runtime.prediction import score_floor, temper
+from runtime.postprocessing import score_floor, temper
+from trainer.evaluation.statistics import DECISION, Answers
 
 from .accuracy import Scored
-from .statistics import DECISION, Answers
 
 Scores = npt.NDArray[np.float32]
 

@@ -11,23 +11,23 @@ from typing import Any
 from runtime import read_model
 
 from .accuracy import score_model
-from .attempts import Attempt, Workshop
-from .boundary import BOUNDARY, draw_boundary
-from .c_array import C_FILES, write_c_array
-from .calibration import Calibration, prepare_calibration
-from .conversion import convert
-from .documents import DOCUMENTS, write_documents
+from .artifacts.c_source import C_FILES, write_c_array
+from .candidate import MadeModel
+from .candidate_builder import Attempt, Workshop
+from .converter import convert
+from .decision_boundary import BOUNDARY, draw_boundary
 from .edgetpu import summarise
 from .errors import ExportError
+from .evaluated_model import MeasuredModel, measure
 from .gates import Limits
-from .loading import load_model
-from .making import MadeModel
-from .measured import MeasuredModel, measure
-from .preflight import DEFAULT_TARGET, runnable_library
-from .publishing import final_names, publish, staging
-from .recipes import Recipe
-from .repair.mender import Mender
-from .report import Settings, make_report, make_timings
+from .keras_loading import load_model
+from .operator_support import DEFAULT_TARGET, runnable_library
+from .publish import final_names, publish, staging
+from .recipe import Recipe
+from .recovery.search import Mender
+from .report.report import Settings, make_report, make_timings
+from .report.write import DOCUMENTS, write_documents
+from .representative_dataset import Calibration, prepare_calibration
 from .rgb_input import black_and_white, grey_inside, taking_rgb
 from .run import Run
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from runtime.tflite.flatbuffer import Table
 from runtime.tflite.graph import TYPES, OperatorUse, operator_use
-from runtime.tflite.structure import check_structure
+from runtime.tflite.model import check_structure
+from runtime.tflite.verifier import Table
 
 
 class Tensor(NamedTuple):

@@ -14,8 +14,8 @@ import numpy as np
 
 from runtime.files import shown
 
-from .calibration import Calibration
 from .errors import ExportError
+from .representative_dataset import Calibration
 from .run import Run
 
 _WEIGHTS = (0.299, 0.587, 0.114)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from runtime import Classifier
-from runtime.command_line import progress
+from runtime.cli.app import progress
 from runtime.errors import describe
 from runtime.interpreter import LIBRARIES, choose
-from runtime.quiet import held_stderr
+from runtime.native_output import held_stderr
 
 from .run import read_material
 

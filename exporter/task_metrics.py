@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .ranking import average_precision, f1, percentile_interval, resampled, roc_auc, share
-from .statistics import Interval, paired_interval, wilson_interval
+from trainer.evaluation.bootstrap import average_precision, f1, percentile_interval, resampled, roc_auc, share
+from trainer.evaluation.statistics import Interval, paired_interval, wilson_interval
 
 if TYPE_CHECKING:
     from .accuracy import Scored

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .features import FeaturesInput
     from .images import load_pixels
     from .model_file import ModelFile, read_model, seal
-    from .prediction import Prediction, rank
+    from .postprocessing import Prediction, rank
     from .preprocessing import Preprocessor, TensorSpec
 
 __all__ = [
@@ -72,7 +72,7 @@ _MODULES = {
     "features": ("FeaturesInput",),
     "images": ("load_pixels",),
     "model_file": ("ModelFile", "read_model", "seal"),
-    "prediction": ("Prediction", "rank"),
+    "postprocessing": ("Prediction", "rank"),
     "preprocessing": ("Preprocessor", "TensorSpec"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

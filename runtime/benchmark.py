@@ -20,11 +20,11 @@ from PIL import Image
 
 from .classifier import Classifier
 from .errors import PocketlensError
-from .foreign.adoption import adopting
+from .external.adopt import adopting
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
 from .model_file import read_model
-from .quiet import held_stderr
+from .native_output import held_stderr
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _WARM_UP = 5

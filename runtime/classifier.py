@@ -14,11 +14,11 @@ import numpy.typing as npt
 from . import interpreter as interpreters
 from .contract import Contract
 from .defaults import DEFAULT_TOP
-from .engines import EnginePool
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
+from .interpreter_pool import EnginePool
 from .model_file import ModelSource, is_sealed, read_model
-from .prediction import Prediction, choose_labels, dequantizer, rank, tempered_reader
+from .postprocessing import Prediction, choose_labels, dequantizer, rank, tempered_reader
 from .preprocessing import Preprocessor, TensorSpec
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Classifier:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
 
         def adopt(content: bytes, name: str) -> Contract:
-            from .foreign.adoption import adopting  # a sealed model needs none of it
+            from .external.adopt import adopting  # a sealed model needs none of it
 
             return adopting(foreign, contract, interpreter, delegate)(content, name)
 
@@ -260,7 +260,7 @@ class Classifier:
                     raise
                 return error
 
-        from .parallel import ordered_map  # here: its thread pool takes longer to import than an answer takes
+        from .thread_map import ordered_map  # here: its thread pool takes longer to import than an answer takes
 
         return ordered_map(answer, images, workers)
 

@@ -1,6 +1,6 @@
 """What several tests share: a real digits run and its exported models, made once a session.
 
-Where there is no TensorFlow, $POCKETLENS_TEST_MODELS names a folder in which `tests.device.material` has put the same
+Where there is no TensorFlow, $POCKETLENS_TEST_MODELS names a folder in which `tools.device.material` has put the same
 models beforehand; tests marked `workstation`, and whatever asks for the run itself, are skipped there.
 """
 
@@ -22,8 +22,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from runtime.cli import COMMANDS
-from runtime.command_line import LazyGroup
+from runtime.cli.app import LazyGroup
+from runtime.cli.main import COMMANDS
 from runtime.interpreter import choose
 
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
@@ -45,7 +45,7 @@ def run_pocketlens(
 ) -> subprocess.CompletedProcess[str]:
     """The command as a user starts it, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
+        [sys.executable, "-m", "runtime.cli.main", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **variables},
         capture_output=True,
@@ -138,7 +138,7 @@ def io_models(
     models = {"float32": digits_export.float32, "uint8": digits_export.int8}
 
     def make(folder: Path) -> None:
-        from tests import models_for_tests
+        from tests.support import models as models_for_tests
 
         for io in ("int8", "float32"):
             models_for_tests.export_with_io(request.getfixturevalue("digits_run"), io, folder / f"io-{io}.tflite")
@@ -152,7 +152,7 @@ def nan_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """The digits model with a NaN among its weights, and a seal that says it is whole."""
     if READY_MADE is not None:
         return READY_MADE / "nan.tflite"
-    from tests import models_for_tests
+    from tests.support import models as models_for_tests
 
     path = tmp_path_factory.mktemp("nan") / "nan.tflite"
     path.write_bytes(models_for_tests.with_nan_weights(request.getfixturevalue("digits_run")))
@@ -164,7 +164,7 @@ def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with {binary,multilabel}-{float32,int8}.tflite: the sigmoid of 0.25 + the mean pixel, 0 to 1."""
     if READY_MADE is not None:
         return READY_MADE
-    from tests import models_for_tests
+    from tests.support import models as models_for_tests
 
     folder = tmp_path_factory.mktemp("tasks")
     models_for_tests.write_task_models(folder)

@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from runtime import Contract, FeaturesInput, Provenance, __version__
 from runtime.contract import InputSpec
 
-from .datasets import Dataset
-from .datasets.dataset import Indices
-from .datasets.feature_scaling import standardised
-from .datasets.scaling import measure_scaling
+from .data import Dataset
+from .data.dataset import Indices
+from .data.feature_scaling import standardised
+from .data.normalization import measure_scaling
 from .errors import TrainingError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .spec import TrainingSpec
+from .config import TrainingSpec
 
 #: Images for which the presets' epochs are meant.
 _REFERENCE_IMAGES = 60_000

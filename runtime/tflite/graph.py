@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..files import shown
-from . import schema
-from .flatbuffer import FlatBufferError, Table
+from . import _schema as schema
+from .verifier import FlatBufferError, Table
 
 OPERATORS = schema.OPERATORS.split()
 TYPES = schema.TYPES.split()

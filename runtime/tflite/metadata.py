@@ -12,10 +12,10 @@ import zipfile
 from typing import NamedTuple
 
 from ..errors import ModelFileError
+from ..external.labels import MAX_LABELS_BYTES
 from ..files import shown
-from ..foreign.labels import MAX_LABELS_BYTES
-from .flatbuffer import FlatBufferError, Schema, Table, verify
-from .structure import Structure
+from .model import Structure
+from .verifier import FlatBufferError, Schema, Table, verify
 
 ENTRY = "TFLITE_METADATA"
 MAX_ARCHIVE_BYTES = 8 * 2**20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..prediction import Prediction
+from ..postprocessing import Prediction
 
 
 class Identity(NamedTuple):

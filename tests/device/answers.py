@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from runtime import Classifier, ImageInput, load_pixels
 
-#: The models of which answers are kept, in the folder that `tests.device.material` writes.
+#: The models of which answers are kept, in the folder that `tools.device.material` writes.
 MODELS = ("float32", "int8", "io-int8", "io-float32")
 #: Ways from a picture to pixels: each geometry and several filters, both colours.
 INPUTS = {

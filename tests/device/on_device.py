@@ -1,4 +1,4 @@
-"""The same answers as on the workstation, and the commands as a user types them; `tests.device.check` runs it.
+"""The same answers as on the workstation, and the commands as a user types them; `tools.device.check` runs it.
 
 The tolerances were chosen from what `make device` measured; it prints the same figures again each time.
 """

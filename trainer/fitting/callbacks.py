@@ -13,10 +13,10 @@ from typing import Any
 import click
 import keras
 
-from runtime.command_line import progress
+from runtime.cli.app import progress
 
 from .checkpoint import Checkpoint
-from .pipeline import Passes
+from .input_pipeline import Passes
 
 
 class DivergedError(Exception):

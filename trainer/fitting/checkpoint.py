@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..config import TrainingSpec
 from ..contract import versions
-from ..datasets import Dataset
+from ..data import Dataset
 from ..errors import RunError
-from ..networks.bodies import weight_files
-from ..spec import TrainingSpec
+from ..models.backbones import weight_files
 
 Arrays = list[npt.NDArray[Any]]
 _GROUPS = ("model", "optimizer", "best")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..config import TrainingSpec
+from ..distributed.distribution import Distribution
 from ..errors import RunError, TrainingError
-from ..spec import TrainingSpec
+from ..session import Prepared
 from . import checkpoint, phases
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
-from .distribution import Distribution
 from .optimizers import scheduled_optimizer
-from .preparation import Prepared
 
 
 def fit(

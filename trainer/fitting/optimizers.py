@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from ..networks import precision
-from ..spec import TrainingSpec
+from ..config import TrainingSpec
+from ..models import mixed_precision as precision
 
 _WARM_UP_SHARE = 0.05
 #: AdamW decays the others; these would be drawn to zero for no good: biases, and what normalizes.

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..networks.bodies import BODIES, NO_WEIGHTS
-from ..networks.pretrained import body_layers
-from ..spec import TrainingSpec
+from ..config import TrainingSpec
+from ..models.backbones import BODIES, NO_WEIGHTS
+from ..models.pretrained import body_layers
 
 WHOLE, HEAD, FINE_TUNE = "whole", "head", "fine-tune"
 #: Of all epochs, where nothing else is said.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figures import save_png, shorten
-from .runs import COLOURS, MARKERS
+from .figure import save_png, shorten
+from .history import COLOURS, MARKERS
 
 #: Classes that are drawn at most.
 _MAX_CLASSES = len(COLOURS) * len(MARKERS)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figures import save_png, shorten
+from .figure import save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..looking.weights import WeightFigures
+    from ..keras_inspection.weights import WeightFigures
 
 _BINS = 60
 

@@ -1,0 +1,70 @@
+"""What scoring costs over a bare interpreter loop: `python -m benchmarks.scoring_overhead RUN MODEL`.
+
+Both answer the run's whole test split, in turns, in one process. The loop is what a script without Pocketlens would
+do with the array of images: scale, set_tensor, invoke, get_tensor. Scoring has the reading of the run, the building of
+the classifier and the writing of the scores on top. Processor time is measured, as both have one thread: a busy machine
+then matters less.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.run import FileImages, read_material
+from exporter.scoring import score
+from runtime import Classifier
+from runtime.interpreter import build
+
+BOUND = 1.2
+_ROUNDS = 5
+
+
+def measure(run_folder: Path, model: Path) -> tuple[float, float]:
+    """Processor seconds of (scoring, bare loop): the medians of the rounds.
+
+    Args:
+        run_folder: of a run whose images are an array of the input's size.
+        model: float32, or int8 that takes raw pixels.
+    """
+    run = read_material(run_folder)
+    if isinstance(run.images, FileImages):
+        sys.exit("the loop takes a run whose images are an array, such as Fashion-MNIST's")
+    images: npt.NDArray[np.uint8] = run.images  # type: ignore[assignment]
+    classifier, interpreter = Classifier(model), build(model.read_bytes())
+    given, answer = classifier.input, classifier.output
+    mean, std = np.float32(run.contract.input.mean[0]), np.float32(run.contract.input.std[0])
+
+    def bare() -> None:
+        chosen = run.splits["test"]
+        scores = np.empty((len(chosen), answer.shape[1]), answer.dtype)
+        for row, index in enumerate(chosen):
+            pixels = images[index].reshape(given.shape)
+            tensor = pixels if given.is_quantized else (pixels.astype(np.float32) - mean) / std
+            interpreter.set_tensor(given.index, tensor)
+            interpreter.invoke()
+            scores[row] = interpreter.get_tensor(answer.index)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (str(model), str(run_folder), str(Path(folder) / "scores.npz"), "test", "auto")
+        times = [(_seconds(lambda: score(*arguments)), _seconds(bare)) for _ in range(_ROUNDS)]
+    scoring, loop = np.median(np.array(times), axis=0).tolist()
+    return scoring, loop
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+if __name__ == "__main__":
+    scoring, loop = measure(*map(Path, sys.argv[1:3]))
+    print(f"scoring {scoring:.3f} s, bare loop {loop:.3f} s: {scoring / loop:.3f} times, bound {BOUND}")
+    sys.exit(scoring / loop > BOUND)

@@ -1,0 +1,65 @@
+"""One contestant in a process of its own: `python -m benchmarks.training.contest NAME SECONDS SEED`; prints JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from runtime.native_output import quiet_tensorflow
+
+#: What we train: name to what a person would say on the command line.
+OURS: dict[str, dict[str, Any]] = {
+    "dense": {"architecture": "dense"},
+    "cnn tiny": {"architecture": "cnn", "size": "tiny"},
+    "cnn small": {"architecture": "cnn", "size": "small"},
+    "cnn base": {"architecture": "cnn", "size": "base"},
+}
+LESSON = "lesson"
+
+
+def lesson(seed: int) -> dict[str, Any]:
+    """Ten epochs of the lesson's network, timed."""
+    from benchmarks.training import lesson as its_code
+    from trainer.data import Geometry, load_dataset
+
+    data = load_dataset("fashion-mnist", Geometry())
+    train, test = data.given["train"], data.given["test"]
+    images, targets = data.source.images, data.targets
+    wall, processor = time.perf_counter(), time.process_time()
+    model = its_code.train(images[train], targets[train], seed)
+    spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    return spent | {
+        "accuracy": its_code.accuracy(model, images[test], targets[test]),
+        "epochs": its_code.EPOCHS,
+        "steps": 18_750,
+    }
+
+
+def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
+    """A preset in so many seconds, the measuring of its steps counted in."""
+    from trainer.data import Geometry, load_dataset
+    from trainer.fitting.time_budget import fit_into
+    from trainer.presets import complete
+    from trainer.train import train
+
+    data = load_dataset("fashion-mnist", Geometry())
+    wall, processor = time.perf_counter(), time.process_time()
+    asked = complete(OURS[name] | {"seed": seed}, "fast", len(data.targets), data.augmentation)
+    spec = fit_into(asked, data, seconds)
+    run = train(spec, data)  # the test split too, which the lesson's time leaves out
+    spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    steps = spec.epochs * spec.steps_per_epoch
+    return spent | {"accuracy": run.metrics.accuracy, "epochs": spec.epochs, "steps": steps}
+
+
+def main() -> None:
+    """Train, and print one JSON object."""
+    name, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    quiet_tensorflow()
+    print(json.dumps(lesson(seed) if name == LESSON else ours(name, seconds, seed)))
+
+
+if __name__ == "__main__":
+    main()

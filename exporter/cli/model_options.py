@@ -1,0 +1,107 @@
+"""The options of `pocketlens export` that describe a model which Pocketlens did not train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from runtime.contract import COLOURS, FILTERS, MAX_JSON_BYTES, RESIZES, Contract
+from runtime.errors import ContractError
+from runtime.files import read_regular_file
+
+if TYPE_CHECKING:
+    from runtime.external.adopt import ForeignOptions
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_PREPROCESSING = ("labels", "colour", "resize", "filter", "background", "mean", "std")
+
+
+class _Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """One number, or three with commas between."""
+
+    name = "n[,n,n]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 3):
+            self.fail(f"{value!r}, expected one number, or three with commas between", param, ctx)
+        return numbers
+
+
+_PATH = click.Path(path_type=Path)
+_OPTIONS = (
+    click.option("--labels", type=_PATH, metavar="FILE", help="MODEL's labels, one a line, by the outputs."),
+    click.option("--calibration", type=_PATH, metavar="DIR", help="Images like those that MODEL was trained on."),
+    click.option("--test", type=_PATH, metavar="DIR", help="Images that MODEL has never seen, one subfolder a label."),
+    click.option("--val", type=_PATH, metavar="DIR", help="Further ones, arranged in the same way."),
+    click.option("--contract", type=_PATH, metavar="FILE", help="MODEL's contract.json, in place of what follows."),
+    click.option("--mean", type=_Numbers(), help="MODEL is fed (pixel - mean) / std, in pixel units: 0 to 255."),
+    click.option("--std", type=_Numbers(), help="One number, or one a channel."),
+    click.option("--colour", type=click.Choice(tuple(COLOURS)), help="[default: by MODEL's channels, grey or rgb]"),
+    click.option("--resize", type=click.Choice(RESIZES), help="How an image gets MODEL's size. [default: stretch]"),
+    click.option("--filter", type=click.Choice(FILTERS), help="The resampling filter. [default: hamming]"),
+    click.option("--background", type=_Numbers(), help="Red, green, blue under transparency. [default: 255,255,255]"),
+)
+
+
+def model_options(function: _Function) -> _Function:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+class ModelOptions(NamedTuple):
+    """What a person said of a model: its folders of images, its contract or what one is assembled from."""
+
+    calibration: Path
+    test: Path
+    val: Path | None
+    contract: Contract | ForeignOptions
+    words: tuple[str, ...]
+
+
+def parse(model: Path, options: dict[str, Any]) -> ModelOptions | None:
+    """The options in order; None where there are none, as for a run.
+
+    Raises:
+        ContractError: the contract file cannot be read.
+        click.UsageError: options that exclude each other, or folders that are missing.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return None
+    both = [f"--{name}" for name in _PREPROCESSING if name in given]
+    if "contract" in given and both:
+        raise click.UsageError(f"--contract says what {', '.join(both)} would; give one of them.")
+    missing = [f"--{name}" for name in ("calibration", "test") if name not in given]
+    if missing:
+        raise click.UsageError(f"Missing {' and '.join(missing)}: a model of your own needs folders of images.")
+    words = [str(model)]
+    for name, value in given.items():
+        words += [f"--{name}", ",".join(f"{n:g}" for n in value) if isinstance(value, tuple) else str(value)]
+    contract = _read_contract(given["contract"]) if "contract" in given else _foreign_options(given)
+    return ModelOptions(given["calibration"], given["test"], given.get("val"), contract, tuple(words))
+
+
+def _foreign_options(given: dict[str, Any]) -> ForeignOptions:
+    from runtime.external.adopt import ForeignOptions  # brings numpy, which help does not need
+
+    found = {name: given[name] for name in _PREPROCESSING if name in given}
+    if "background" in found:
+        found["background"] = tuple(int(n) if n == int(n) else n for n in found["background"])
+    return ForeignOptions(**found)
+
+
+def _read_contract(path: Path) -> Contract:
+    content, name = read_regular_file(path, MAX_JSON_BYTES, ContractError)
+    try:
+        return Contract.from_json(content)
+    except ContractError as error:
+        raise ContractError(f"{name}: {error}") from error

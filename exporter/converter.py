@@ -1,0 +1,138 @@
+"""From a Keras model to a FlatBuffer: the only place that touches TFLiteConverter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize  # what tf.lite's own debugger calls
+
+from runtime import Contract
+from runtime.native_output import held_stderr
+
+from .errors import ExportError
+from .operators import layer_names, layer_of
+from .recipe import Recipe
+from .representative_dataset import representative_dataset
+
+
+def convert(
+    model: Any,
+    recipe: Recipe,
+    contract: Contract,
+    calibration: npt.NDArray[Any],
+    *,
+    per_tensor_dense: bool = False,
+) -> bytes:
+    """The model as a TensorFlow Lite FlatBuffer.
+
+    Args:
+        model: from `loading.load_model`.
+        calibration: from `calibration_pixels`; used where the recipe needs it.
+        per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator
+            (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    _configure(converter, recipe)
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor_dense
+    if recipe.needs_calibration:
+        converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    return _run(converter, recipe, model)
+
+
+def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[Any]) -> bytes:
+    """The model in float32 with the range of each activation written into it: what `quantize` starts from.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    converter._experimental_calibrate_only = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses the input's range, which only `quantize` needs
+        return _run(converter, Recipe.int8(), model)
+
+
+def quantize(
+    calibrated: bytes, recipe: Recipe, float_nodes: Collection[str] = (), *, per_tensor_dense: bool = False
+) -> bytes:
+    """An int8 model in which some operators stay float32, between a DEQUANTIZE and a QUANTIZE.
+
+    Args:
+        calibrated: from `calibrate`.
+        recipe: int8; says what input and output are.
+        float_nodes: names of the tensors that these operators write.
+        per_tensor_dense: as for `convert`.
+
+    Raises:
+        ExportError: the converter refuses it.
+    """
+    kind = getattr(tf, recipe.io)
+    return _quantized(
+        calibrated,
+        input_data_type=kind,
+        output_data_type=kind,
+        denylisted_nodes=set(float_nodes),
+        disable_per_channel_for_dense_layers=per_tensor_dense,
+    )
+
+
+def instrument(calibrated: bytes) -> bytes:
+    """An int8 model that also runs each operator in float32 and compares; only TensorFlow's own interpreter runs it."""
+    return _quantized(calibrated, enable_numeric_verify=True)
+
+
+def _quantized(calibrated: bytes, **options: Any) -> bytes:
+    try:
+        with held_stderr():
+            flatbuffer: bytes = mlir_quantize(calibrated, **options)
+    except Exception as error:  # MLIR raises its own class
+        raise ExportError(f"int8: cannot be quantized: {' '.join(str(error).split())[:500]}") from error
+    return flatbuffer
+
+
+def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
+    try:
+        # Keras prints where it saved its intermediate model, and MLIR what it thinks of it.
+        with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
+            flatbuffer: bytes = converter.convert()
+    except Exception as error:  # the converter raises its own class, and what MLIR and Keras raise
+        raise ExportError(f"{recipe.name}: cannot be converted: {_explain(error, layer_names(model))}") from error
+    return flatbuffer
+
+
+def _explain(error: Exception, layers: Collection[str]) -> str:
+    """The converter's reason in one line: the operations that have no built-in operator, with their layers."""
+    text = str(error)
+    found = re.findall(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither a custom op', text)
+    if not found:  # the same line for each layer, as a rule
+        return " ".join(" ".join(dict.fromkeys(text.splitlines())).split())[:500]
+    named = dict.fromkeys(f"{operation} of layer {layer_of(path, layers)!r}" for path, operation in found)
+    return f"no built-in operator for {', '.join(named)}; replace the layer by one of ordinary operators"
+
+
+def _configure(converter: Any, recipe: Recipe) -> None:
+    if recipe.mode == "float32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe.mode == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    # Only these: an operator without an integer kernel is then an error, not a float island.
+    elif recipe.mode == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)
+    elif recipe.mode == "int16x8":
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]

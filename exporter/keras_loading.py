@@ -1,0 +1,85 @@
+"""Keras models and SavedModels from outside: loaded without running their code, checked before they are converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from runtime import Contract
+from runtime.files import shown
+from trainer.keras_inspection.archive import check_archive
+
+from .errors import ExportError
+from .saved_model import read_saved_model
+
+
+def load_model(path: Path, contract: Contract) -> Any:
+    """The Keras model, with a fixed batch of one picture or vector.
+
+    A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
+
+    Raises:
+        ExportError: it cannot be loaded, is no classifier, or its shapes are not what the contract says.
+    """
+    spec = contract.input
+    model = read_model(path, spec.kind)
+    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    wanted = (contract.input.shape, (contract.outputs,))
+    if shapes != wanted:
+        raise ExportError(
+            f"{shown(path)}: input and output of shape {shapes}, its contract says {wanted} "
+            f"({len(contract.labels)} labels)"
+        )
+    # Names of our own: Keras would count them, and the second export of a process would have other bytes.
+    inputs = keras.Input(batch_shape=(1, *spec.shape), name=spec.kind)
+    return keras.Model(inputs, model(inputs), name="classifier")
+
+
+def read_model(path: Path, kind: str = "image") -> Any:
+    """A `.keras` file or a SavedModel folder as a Keras model: one picture in, one vector of scores out.
+
+    Args:
+        kind: of its input: "image", or "features" for a vector.
+
+    Raises:
+        ExportError: it cannot be loaded, carries code, or is not such a model.
+    """
+    model = read_saved_model(path) if path.is_dir() else _read_keras(path)
+    _check(model, kind, shown(path))
+    return model
+
+
+def _read_keras(path: Path) -> Any:
+    instead = "use a layer of Keras, or a SavedModel"
+    check_archive(path, ExportError, cure="save it with model.save('model.keras')", instead=instead)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
+    except Exception as error:  # h5py, zipfile and Keras each raise their own
+        raise ExportError(f"{shown(path)}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def _check(model: Any, kind: str, name: str) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ExportError(
+            f"{name}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected 1 of each; "
+            "export the part of it that classifies"
+        )
+    given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    if kind == "features" and (len(given) != 2 or given[1] is None):
+        raise ExportError(f"{name}: input of shape {given}, expected (batch, features)")
+    if kind == "image" and (len(given) != 4 or None in given[1:]):
+        raise ExportError(
+            f"{name}: input of shape {given}, expected (batch, height, width, channels) with fixed height, width and "
+            "channels: an interpreter runs a dynamic one at 1x1; build it with keras.Input((height, width, channels))"
+        )
+    if kind == "image" and given[3] not in (1, 3):
+        raise ExportError(f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last")
+    if len(answer) != 2 or answer[1] is None:
+        raise ExportError(f"{name}: output of shape {answer}, expected (batch, classes)")
+    for weight in model.weights:
+        if not np.isfinite(np.asarray(weight)).all():
+            where = getattr(weight, "path", weight.name)
+            raise ExportError(f"{name}: weights of {where} are not numbers (NaN or infinite); train again")

@@ -1,0 +1,105 @@
+"""Whether the interpreter of a device knows every operator of a file, asked before anyone carries it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from runtime import InterpreterError
+from runtime.interpreter import AUTO, LIBRARIES, choose
+from runtime.tflite._operator_versions import MEASURED, known, unknown_to
+from runtime.tflite.graph import OperatorUse
+
+from .errors import ExportError
+from .operators import Placed
+
+#: Target to the library whose table of operators it is checked against.
+TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
+DEFAULT_TARGET = "tflite-runtime-2.14"
+#: What the converter writes for a dense layer of dynamic range; see `conversion.convert`.
+_PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
+#: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
+#: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all runs everywhere.
+#: The converter leaves out a bias of zeros, so that an untrained bias is enough.
+DIES_ON_ARM = ("tflite-runtime-2.14",)
+
+
+class Lack(NamedTuple):
+    """An operator that a target lacks: where it stands, and the highest version that the target knows, 0 for none."""
+
+    use: OperatorUse
+    layer: str
+    known: int
+
+    @property
+    def is_per_channel_dense(self) -> bool:
+        """Whether one scale for all weights of the layer cures it."""
+        return (self.use.name, self.use.version) == _PER_CHANNEL_DENSE
+
+    def describe(self, target: str) -> str:
+        """One clause: operator, version, layer, and what the target knows."""
+        knows = f"knows it up to version {self.known}" if self.known else "does not know it"
+        return f"{self.use} (layer {self.layer!r}): {released(target)} {knows}"
+
+
+def dies_on_arm(placed: Placed) -> bool:
+    """Whether it is an int8 dense layer without a bias: input, weights and output alone."""
+    return placed.use.name == "FULLY_CONNECTED" and len(placed.tensors) == 3 and placed.tensors[0].type == "INT8"
+
+
+def library_of(target: str) -> str:
+    """The library of a target.
+
+    Raises:
+        ExportError: no such target.
+    """
+    if target not in TARGETS:
+        raise ExportError(f"target {target!r}, expected one of {', '.join(TARGETS)}")
+    return TARGETS[target]
+
+
+def released(target: str) -> str:
+    """The distribution and release that a target's table was measured with."""
+    library = library_of(target)
+    return f"{LIBRARIES[library]} {MEASURED[library]}"
+
+
+def lacking(operators: Iterable[Placed], target: str) -> list[Lack]:
+    """The operators that a target lacks, each once, with the first layer that needs it.
+
+    Flex and custom operators are among them: they pass the interpreter's loading and fail when it is called.
+    """
+    library = library_of(target)
+    first = {placed.use: placed.layer for placed in reversed(list(operators))}
+    return [Lack(use, first[use], version) for use, version in unknown_to(library, first)]
+
+
+def refuse(lacks: Iterable[Lack], recipe: str, target: str) -> None:
+    """Raise an error that names every operator that is lacking and the cure; return where none is.
+
+    Raises:
+        ExportError: there is one.
+    """
+    lacks = list(lacks)
+    if not lacks:
+        return
+    others = [name for name in TARGETS if name != target and all(_knows(name, lack.use) for lack in lacks)]
+    cures = [f"--target {others[0]} where the device has {released(others[0])}"] if others else []
+    cures += ["another --mode", "a layer or activation of other operators"]
+    raise ExportError(
+        f"{recipe}: {'; '.join(lack.describe(target) for lack in lacks)}; the cure is {', or '.join(cures)}"
+    )
+
+
+def _knows(target: str, use: OperatorUse) -> bool:
+    return not use.custom and use.version in known(library_of(target)).get(use.name, ())
+
+
+def runnable_library(target: str) -> tuple[str, str]:
+    """(library to score with, warning): the target's own, or whichever there is and a line that says so."""
+    library = library_of(target)
+    try:
+        return choose(library), ""
+    except InterpreterError as error:
+        other = LIBRARIES[choose(AUTO)]
+        return AUTO, f"checked against {released(target)} by its table of operators, but run in {other}: {error}"

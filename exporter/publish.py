@@ -1,0 +1,64 @@
+"""Where the files of an export go: made beside their place, then renamed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .evaluated_model import MeasuredModel
+from .recipe import MODES
+
+_REJECTED = ".rejected.tflite"
+DISAGREEMENTS = "disagreements"
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A folder inside `out` that is gone when the block ends; what is in it is published by renaming."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
+        yield Path(folder)
+
+
+def final_names(measured: Sequence[MeasuredModel]) -> dict[str, MeasuredModel]:
+    """The models by the name of the file that each becomes: where one failed, none gets its own name."""
+    if any(model.failed for model in measured):
+        return {model.recipe.name + _REJECTED: model for model in measured}
+    return {model.file_name: model for model in measured}
+
+
+def publish(staged: Path, out: Path, models: dict[str, MeasuredModel], documents: Sequence[str]) -> tuple[Path, ...]:
+    """Rename the staged files to their final names; the documents last, since they speak of the others.
+
+    What an earlier export left of the same name is replaced; a model that was rejected then and passes now is
+    removed, as are the pictures of disagreements that are none any more.
+
+    Args:
+        documents: names of files in `staged`, in the order in which to publish them.
+
+    Returns:
+        The models' and the documents' paths.
+    """
+    for name, model in models.items():
+        (staged / model.file_name).replace(out / name)
+        if not name.endswith(_REJECTED):
+            (out / (model.recipe.name + _REJECTED)).unlink(missing_ok=True)
+    _publish_pictures(staged / DISAGREEMENTS, out / DISAGREEMENTS)
+    for name in documents:
+        (staged / name).replace(out / name)
+    return (*(out / name for name in models), *(out / name for name in documents))
+
+
+def _publish_pictures(staged: Path, out: Path) -> None:
+    made = {path.name for path in staged.glob("*.png")}
+    for old in out.glob("*.png"):
+        if old.name not in made and old.name.startswith(MODES):
+            old.unlink()
+    if made:
+        out.mkdir(exist_ok=True)
+    elif out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+    for name in sorted(made):
+        (staged / name).replace(out / name)

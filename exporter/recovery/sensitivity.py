@@ -1,0 +1,98 @@
+"""Which activations lose most in 8 bits, by TensorFlow Lite's quantization debugger."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from runtime.contract import InputSpec
+from runtime.native_output import held_stderr
+
+from ..converter import instrument
+from ..representative_dataset import representative_dataset
+
+_VERIFY = "NumericVerify"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What 8 bits take from one activation.
+
+    Attributes:
+        nodes: names for `conversion.quantize`: the operator that writes it and those that read it. All of them have to
+            stay float, or it is rounded to 8 bits in between all the same.
+        lost: the mean share of a channel's power that rounding takes, 0 to 1; 1 is a channel that is gone.
+    """
+
+    nodes: tuple[str, ...]
+    lost: float
+
+
+def layer_costs(calibrated: bytes, pixels: npt.NDArray[Any], spec: InputSpec) -> list[Cost]:
+    """The activations, the costliest first.
+
+    The debugger's own figure, the error over the tensor's step, says nothing of a channel that is smaller than the
+    step: its error is small, too. So each channel's error is compared with the channel itself.
+
+    Args:
+        calibrated: from `conversion.calibrate`.
+        pixels: as in `calibration.Calibration`.
+        spec: how they are scaled.
+    """
+    options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics={"lost": _lost})
+    with held_stderr(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tf.lite's interpreter, which nothing else here uses
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            quant_debug_model_content=instrument(calibrated),
+            debug_dataset=lambda: representative_dataset(pixels, spec),
+            debug_options=options,
+        )
+        debugger.run()
+        operators = debugger._quant_interpreter._get_ops_details()
+        names = {t["index"]: t["name"] for t in debugger._quant_interpreter.get_tensor_details()}
+    compared = {}
+    for operator in operators:
+        if operator["op_name"] == _VERIFY:
+            name = names[operator["outputs"][0]]
+            compared[operator["inputs"][0]] = (_plain(name), float(debugger.layer_statistics[name]["lost"]))
+    costs = []
+    for index, (name, lost) in compared.items():
+        readers = [reader for reader in _readers(operators, index, compared) if reader != name]
+        if readers and np.isfinite(lost):  # what nothing reads is the answer: most of its classes are near 0, rightly
+            costs.append(Cost(tuple(dict.fromkeys((name, *readers))), lost))
+    return sorted(costs, key=lambda cost: -cost.lost)
+
+
+def _readers(operators: list[dict[str, object]], index: int, compared: dict[int, tuple[str, float]]) -> Iterator[str]:
+    """The names of the operators that read a tensor."""
+    for operator in operators:
+        if operator["op_name"] != _VERIFY and index in operator["inputs"]:  # type: ignore[operator]
+            for written in operator["outputs"]:  # type: ignore[attr-defined]
+                if written in compared:
+                    yield compared[written][0]
+
+
+def _plain(verify_name: str) -> str:
+    """The name of the tensor that `NumericVerify/NAME:INDEX` compares; MLIR puts a digit after the name."""
+    name = verify_name.rsplit(":", 1)[0].removeprefix(f"{_VERIFY}/")
+    return name[:-1] if name[-1:].isdigit() else name
+
+
+def _lost(real: npt.NDArray[np.float32], stored: npt.NDArray[np.int8], scale: float, zero_point: int) -> float:
+    """The mean over the channels of error power over power, at most 1; NaN where there is no signal at all."""
+    channels = real.shape[-1]
+    values = real.reshape(-1, channels).astype(np.float64)
+    error = (stored.reshape(-1, channels).astype(np.float64) - zero_point) * scale - values
+    power = (values**2).sum(axis=0)
+    heard = power > 0
+    if not heard.any():
+        return float("nan")
+    return float(np.minimum(1.0, (error**2).sum(axis=0)[heard] / power[heard]).mean())

@@ -1,0 +1,128 @@
+"""Contact sheets: test images with the truth and the answers below them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from runtime import load_pixels
+from trainer.evaluation.statistics import DECISION
+
+from ..accuracy import Scored
+from ..run import FileImages, Run
+from .plots import png, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Images on one sheet at most.
+MAX_TILES = 24
+_COLUMNS = 6
+_SIDE = 128
+_GAP = 70
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a sheet: pixels uint8 of shape (height, width, 3), and lines of text."""
+
+    pixels: npt.NDArray[np.uint8]
+    lines: tuple[str, ...]
+
+
+def disagreements(reference: Scored, scored: Scored) -> npt.NDArray[np.int64]:
+    """Places in the split on which two models answer differently, the surest answers first.
+
+    How sure: the higher of the two models' highest scores; equal ones in the split's order. Of multilabel, the farthest
+    that the score of a label on which they differ is from a half.
+    """
+    places = np.flatnonzero(~scored.same_as(reference.answers))
+    if scored.task == "multilabel":
+        differ = (scored.answers != reference.answers)[places]
+        sure = np.maximum(_farthest(reference, places, differ), _farthest(scored, places, differ))
+    else:
+        sure = np.maximum(reference.scores[places].max(axis=1), scored.scores[places].max(axis=1))
+    return places[np.argsort(-sure, kind="stable")]
+
+
+def confident_mistakes(scored: Scored) -> npt.NDArray[np.int64]:
+    """Places in the split that are answered wrongly, the highest scores first; of multilabel as `disagreements`."""
+    places = np.flatnonzero(~scored.right)
+    if scored.task == "multilabel":
+        sure = _farthest(scored, places, (scored.answers != scored.targets)[places])
+    else:
+        sure = scored.scores[places].max(axis=1)
+    return places[np.argsort(-sure, kind="stable")]
+
+
+def _farthest(scored: Scored, places: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """How far the score of any label that counts is from a half, at most: shape (places,)."""
+    distance = np.where(counted, np.abs(scored.scores[places] - DECISION), 0)
+    farthest: npt.NDArray[np.float32] = distance.max(axis=1, initial=0)
+    return farthest
+
+
+def make_tiles(run: Run, places: npt.NDArray[np.int64], models: dict[str, Scored]) -> list[Tile]:
+    """The first `MAX_TILES` places of the test split, with the truth and each model's answer and score."""
+    labels, tiles = run.contract.labels, []
+    for place in places[:MAX_TILES].tolist():
+        index = int(run.splits["test"][place])
+        lines = [_name(run, index), f"truth: {_told(run.targets[index], labels, 16)}"]
+        for name, scored in models.items():
+            answer = scored.answers[place]
+            score = "" if scored.task == "multilabel" else f" {scored.scores[place, int(answer)]:.2f}"
+            lines.append(f"{name}: {_told(answer, labels, 12)}{score}")
+        tiles.append(Tile(_thumbnail(run, index), tuple(lines)))
+    return tiles
+
+
+def _told(answer: npt.NDArray[np.int64], labels: Sequence[str], length: int) -> str:
+    """A class, or the labels that are there, as they fit below a picture."""
+    if not answer.ndim:
+        return shorten(labels[int(answer)], length)
+    return shorten(", ".join(labels[i] for i in np.flatnonzero(answer)) or "none", length + 6)
+
+
+def contact_sheet(tiles: Sequence[Tile]) -> bytes:
+    """The tiles in rows, as a PNG."""
+    rows = -(-len(tiles) // _COLUMNS)
+    width, height = _COLUMNS * (_SIDE + 24), rows * (_SIDE + _GAP)
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    figure = Figure(figsize=(width / 100, height / 100))
+    axes: Axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, _COLUMNS)
+        top, left = row * (_SIDE + _GAP) + 4, column * (_SIDE + 24) + 12
+        canvas[top : top + _SIDE, left : left + _SIDE] = tile.pixels
+        text = "\n".join(tile.lines)
+        axes.text(left, top + _SIDE + 3, text, va="top", fontsize=6.5, linespacing=1.3, parse_math=False)
+    axes.imshow(canvas, interpolation="nearest")
+    return png(figure)
+
+
+def _name(run: Run, index: int) -> str:
+    if isinstance(run.images, FileImages):
+        return shorten(run.images.paths[index].rpartition("/")[2], 22)
+    return f"image {index}"
+
+
+def _thumbnail(run: Run, index: int) -> npt.NDArray[np.uint8]:
+    """What the model sees, on a grey square."""
+    spec = run.contract.image_input
+    pixels = load_pixels(run.images[index], spec)
+    if spec.colour == "bgr":
+        pixels = pixels[:, :, ::-1]
+    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+    ratio = _SIDE / max(image.size)
+    size = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+    enlarge = Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.LANCZOS
+    square = Image.new("RGB", (_SIDE, _SIDE), (200, 200, 200))
+    square.paste(image.resize(size, enlarge), ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2))
+    return np.asarray(square)

@@ -1,0 +1,147 @@
+"""The report: plain values for `report.json`, and the table that people read.
+
+Nothing in it comes from a clock, so that the same export gives the same bytes; what was timed is in `timings.json`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..evaluated_model import MeasuredModel
+from ..gates import Limits
+from ..recipe import Recipe
+from ..run import Run
+from ..task_metrics import NAMES
+
+VERSION = 2
+_PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an export was asked for.
+
+    Attributes:
+        recipes: what was asked for, in order.
+        limits: the gates.
+        target: the interpreter that the files are for.
+        flags: options without a value that were given.
+        calibration: samples, seed and split, and what the lint measured.
+        warnings: lines that people should read.
+        false_accept_rate: what a threshold was fitted for; None where none was.
+        repair: whether int8 was to be repaired.
+    """
+
+    recipes: Sequence[Recipe]
+    limits: Limits
+    target: str
+    flags: Sequence[str]
+    calibration: Mapping[str, Any]
+    warnings: Sequence[str] = field(default_factory=tuple)
+    false_accept_rate: float | None = None
+    repair: bool = False
+
+    def command(self, run: Run) -> str:
+        """The command that makes the same files again; `OUT` stands for the folder."""
+        words = ["pocketlens", "export", *run.arguments, "--out", "OUT"]
+        for recipe in self.recipes:
+            words += ["--mode", recipe.mode]
+        for io in {recipe.io: None for recipe in self.recipes if recipe.mode == "int8"}:
+            words += ["--io", io]
+        for name, value in self.limits.as_dict().items():
+            words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--target", self.target, *self.flags]
+        words += ["--calibration-samples", str(self.calibration["samples"])]
+        words += ["--calibration-seed", str(self.calibration["seed"])]
+        words += [] if self.false_accept_rate is None else ["--false-accept-rate", f"{self.false_accept_rate:g}"]
+        words += ["--repair"] * self.repair
+        return shlex.join(words)
+
+
+def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
+    """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
+    made = run.contract.provenance
+    return {
+        "version": VERSION,
+        "dataset": made.dataset,
+        "task": run.contract.task,
+        "metric": next(iter(models.values())).comparison.metrics[0].name,
+        "labels": list(run.contract.labels),
+        **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
+        "splits": {name: len(indices) for name, indices in run.splits.items()},
+        "seed": made.seed,
+        "target": settings.target,
+        "limits": settings.limits.as_dict(),
+        "false_accept_rate": settings.false_accept_rate,
+        "calibration": dict(settings.calibration),
+        "warnings": list(settings.warnings),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "trained_with": dict(made.packages),
+        "command": settings.command(run),
+        "passed": not any(model.failed for model in models.values()),
+        "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
+    }
+
+
+def make_timings(models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
+    """What a call took on this machine, by file: median and 95th percentile in ms."""
+    return {name: model.scored.latency_ms for name, model in models.items()}
+
+
+def write_json(document: Mapping[str, Any], path: Path) -> None:
+    """Write indented JSON."""
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
+    """The report's models as lines of a table."""
+    rows = [list(_columns(report["models"])), *(_row(model, timings[model["file"]]) for model in report["models"])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *rest = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join([first, *rest])
+
+
+def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from ("file", "bytes")
+    first, *others = (NAMES[metric["name"]] for metric in models[0]["metrics"])
+    yield from (f"test {first}", "95 % interval", "drop (points)", "95 % interval")
+    for name in others:  # their intervals stand in report.html
+        yield from (name, "drop (points)")
+    yield from ("agreement", "ECE", "tempered", "ms/image", "gate")
+
+
+def metric_cells(model: Mapping[str, Any], between: str, nothing: str) -> Iterator[str]:
+    """Value, interval, drop and its interval of each of the task's metrics, as text.
+
+    Args:
+        between: the ends of an interval.
+        nothing: where there is no interval of a drop.
+    """
+    for metric in model["metrics"]:
+        (low, high), drop = metric["interval"], metric["drop_interval"]
+        yield f"{metric['value']:.4f}"
+        yield f"{low:.4f}{between}{high:.4f}"
+        yield f"{100 * metric['drop']:.2f}"
+        yield f"{100 * drop[0]:.2f}{between}{100 * drop[1]:.2f}" if drop else nothing
+
+
+def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
+    return [
+        model["file"],
+        f"{model['bytes']:,}",
+        *(cell for place, cell in enumerate(metric_cells(model, "..", "-")) if place < 4 or place % 2 == 0),
+        f"{model['agreement']:.4f}",
+        f"{model['calibration_error_untempered']:.4f}",
+        f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",
+        f"{timing['median']:.3f}",
+        model["gate"],
+    ]

@@ -1,0 +1,1 @@
+"""Hostile models and images, thrown at the runtime in child processes; `python -m fuzz --help`."""

@@ -1,0 +1,61 @@
+"""Five sealed models of different shapes, by the project's own trainer and exporter, their weights left as they begin.
+
+What a mutant is refused by does not look at the weights, so no time is spent on training them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+MODELS = ("digits-int8", "digits-float32", "dense", "colour-cnn", "large-dense")
+
+
+def make_models(folder: Path) -> dict[str, Path]:
+    """Name to path, in a process of their own (TensorFlow must not be in this one); built once, then kept."""
+    paths = {name: folder / f"{name}.tflite" for name in MODELS}
+    if not all(path.exists() for path in paths.values()):
+        subprocess.run([sys.executable, "-m", "fuzz.build_models", str(folder)], check=True)
+    return paths
+
+
+def _main(folder: Path) -> None:
+    from runtime.native_output import quiet_tensorflow
+
+    quiet_tensorflow()
+    import keras
+    import numpy as np
+
+    from exporter.converter import convert
+    from exporter.recipe import Recipe
+    from runtime import Contract, ImageInput, seal
+    from trainer.config import TrainingSpec
+    from trainer.models.factory import build_model
+
+    digits = ImageInput(8, 8, "grey", mean=(73,), std=(90,))
+    colour = ImageInput(96, 96, "rgb", mean=(128,) * 3, std=(64,) * 3)
+    dense = TrainingSpec(architecture="dense", units=(64, 32))
+    large = TrainingSpec(architecture="dense", units=(320,))
+    plans = (
+        (digits, TrainingSpec(), Recipe.int8()),
+        (digits, TrainingSpec(), Recipe.float32()),
+        (ImageInput(28, 28, "grey"), dense, Recipe.int8()),
+        (colour, TrainingSpec(), Recipe.int8()),
+        (ImageInput(28, 28, "grey"), large, Recipe.float32()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (spec, training, recipe) in zip(MODELS, plans, strict=True):
+        keras.utils.set_random_seed(0)
+        contract = Contract(tuple("0123456789"), spec)
+        network = build_model(training, spec.shape, len(contract.labels))
+        inputs = keras.Input(batch_shape=(1, *spec.shape))
+        pixels = np.random.default_rng(0).integers(0, 256, (50, *spec.shape), dtype=np.uint8)
+        flatbuffer = convert(keras.Model(inputs, network(inputs)), recipe, contract, pixels)
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(seal(flatbuffer, contract))
+        partial.replace(folder / f"{name}.tflite")
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

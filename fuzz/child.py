@@ -1,0 +1,23 @@
+"""The child process of `driver`: `python -m fuzz.child models|foreign|images [MODEL]`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from fuzz import foreign, images, models
+from fuzz.driver import serve
+
+
+def main(arguments: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments[0] == "images":
+            serve(images.runner(arguments[1], folder))
+        else:
+            serve({"models": models, "foreign": foreign}[arguments[0]].runner(folder))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,201 @@
+"""Runs cases in child processes, so that a signal, a hang or a peak of memory is seen and is put down to its case."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.cli.app import progress
+
+#: A case that takes longer hangs.
+CASE_SECONDS = 5.0
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a case led to.
+
+    Attributes:
+        case: what the child was given.
+        kind: "refused", "answered", "raised" (another error than the one expected), "signal", "died" or "hang".
+        error: the error's class and text, or the signal's name.
+        seconds: of processor time that it took, so that a busy machine makes no findings; what waits, and takes
+            none, runs into the driver's limit instead, which a clock keeps: a hang.
+        peak_mb: the most memory that the child had in use during the case; 0 where the system does not tell.
+    """
+
+    case: list[Any]
+    kind: str
+    error: str
+    seconds: float
+    peak_mb: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Child:
+    """`python -m fuzz.child KIND ARGUMENTS...`: a case a line on standard input, an answer a line back."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONWARNINGS": "ignore"}
+        # Thousands of verdicts on mutants are nothing to keep.
+        environment["POCKETLENS_CACHE"] = str(log.parent / "cache")
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fuzz.child", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment,
+            )
+        if not self._line(_START_SECONDS):
+            self.kill()
+            raise RuntimeError(f"the child did not start; see {log}")
+
+    def run(self, case: list[Any], limit: float) -> Outcome:
+        assert self._process.stdin is not None
+        started = time.monotonic()
+        try:
+            self._process.stdin.write(json.dumps(case).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._line(limit)
+        except BrokenPipeError:
+            line = b""
+        seconds = time.monotonic() - started
+        if line is None:
+            self.kill()
+            return Outcome(case, "hang", "", seconds, 0.0)
+        if not line:
+            status = self._process.wait()
+            if status < 0:
+                return Outcome(case, "signal", signal.Signals(-status).name, seconds, 0.0)
+            return Outcome(case, "died", f"exit status {status}", seconds, 0.0)
+        return Outcome(case, **json.loads(line))
+
+    def _line(self, limit: float) -> bytes | None:
+        """The next line; empty where the child is gone, None after `limit` seconds."""
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], limit)
+        return self._process.stdout.readline() if ready else None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def run_cases(
+    arguments: list[str], cases: Iterable[list[Any]], folder: Path, *, limit: float = 6 * CASE_SECONDS
+) -> Iterator[Outcome]:
+    """The outcome of each case, in order; a child that died or hung is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    child = None
+    try:
+        for case in cases:
+            child = child or Child(arguments, folder / "child.log")
+            outcome = child.run(case, limit)
+            yield outcome
+            if outcome.kind in ("signal", "died", "hang"):
+                child.kill()
+                child = None
+    finally:
+        if child is not None:
+            child.kill()
+
+
+def serve(run: Callable[[list[Any]], tuple[str, str]]) -> None:
+    """The child's side: `run` gives (kind, error) for a case."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever native code prints must not pass for an answer
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        begin()
+        kind, error = run(json.loads(line))
+        answer = {"kind": kind, "error": error, "seconds": time.process_time() - _begun[0], "peak_mb": peak_mb()}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+_begun = [0.0]
+
+
+def begin() -> None:
+    """Measure time and memory from here on: what it took to make the case does not count."""
+    with contextlib.suppress(OSError):  # only Linux lets VmHWM begin anew
+        Path("/proc/self/clear_refs").write_text("5")
+    _begun[0] = time.process_time()
+
+
+def peak_mb() -> float:
+    """VmHWM of this process, in MB."""
+    return _status("VmHWM")
+
+
+def resident_mb() -> float:
+    """VmRSS of this process, in MB."""
+    return _status("VmRSS")
+
+
+def _status(name: str) -> float:
+    try:
+        found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1000 if found else 0.0
+
+
+@dataclass
+class Summary:
+    """What a run found.
+
+    Attributes:
+        name: of the run.
+        counts: cases by outcome.
+        findings: the outcomes that break a promise.
+        slowest, largest: the case that took longest, and the one that used most memory.
+    """
+
+    name: str
+    counts: dict[str, int]
+    findings: list[Outcome]
+    slowest: Outcome | None = None
+    largest: Outcome | None = None
+
+    @property
+    def cases(self) -> int:
+        return sum(self.counts.values())
+
+
+def summarize(
+    name: str, outcomes: Iterable[Outcome], total: int, is_finding: Callable[[Outcome], bool], deadline: float
+) -> Summary:
+    """Run what is lazy, with a progress bar, until all is done or `deadline` (of `time.monotonic`) has passed."""
+    summary = Summary(name, {}, [])
+    with progress(total, name) as bar:
+        for outcome in outcomes:
+            summary.counts[outcome.kind] = summary.counts.get(outcome.kind, 0) + 1
+            if is_finding(outcome):
+                summary.findings.append(outcome)
+                print(f"finding: {name} {json.dumps(outcome.as_dict())[:400]}", flush=True)
+            if summary.slowest is None or outcome.seconds > summary.slowest.seconds:
+                summary.slowest = outcome
+            if summary.largest is None or outcome.peak_mb > summary.largest.peak_mb:
+                summary.largest = outcome
+            bar.update(1)
+            if time.monotonic() > deadline:
+                break
+    return summary

@@ -1,0 +1,227 @@
+"""What all commands share: lazy loading, exit statuses, one plain line for an error.
+
+Exit status: 0 done, 1 an error, 2 bad usage; a command may add its own (`export` has 3: the gate failed).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from .._version import __version__
+from ..errors import PocketlensError, UsageError, describe
+from .options import DeclaredCommand, Option
+
+STATUS_ERROR = 1
+
+
+def progress(length: int, label: str) -> Any:
+    """A progress bar over `length` steps on standard error, with the time left; use it as a context manager.
+
+    On a terminal it is drawn; elsewhere only the label is printed, once. See `click.progressbar`.
+    """
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, update_min_steps=max(1, length // 200), item_show_func=_shown_item
+    )
+
+
+def _shown_item(item: object) -> str:
+    return "" if item is None else str(item)
+
+
+class MissingExtraError(PocketlensError, ImportError):
+    """A command of the workstation was called where only the device's packages are installed."""
+
+
+def _show_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta["debug"] = True
+
+
+class Command(click.Command):
+    """A command with `--debug`, whose example stands at the end of its help as it is written.
+
+    Args:
+        example: lines to show under "Example:".
+        requires: modules of the workstation without which the command cannot run.
+    """
+
+    def __init__(self, *args: Any, example: str = "", requires: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.requires = requires
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=_show_debug,
+                help="On an error, show the traceback.",
+            )
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.example:
+            with formatter.section("Example"):
+                for line in self.example.strip().splitlines():
+                    formatter.write(f"  {line}\n")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except UsageError as error:
+            raise click.UsageError(str(error), ctx) from error
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        if missing:
+            raise MissingExtraError(
+                f"`pocketlens {self.name}` needs {', '.join(missing)}, which a device does not have; "
+                "on a workstation: pip install 'pocketlens[workstation]'"
+            )
+        return super().invoke(ctx)
+
+
+def click_command(declared: DeclaredCommand) -> Command:
+    """The click command of a declared one; it ends with the status that `run` gives."""
+
+    @click.pass_context
+    def callback(context: click.Context, /, **values: Any) -> None:
+        context.exit(declared.run(**values))
+
+    parameters: list[click.Parameter] = [
+        click.Option([*option.flags, option.parameter], **_click_settings(option)) for option in declared.options
+    ]
+    if declared.argument:
+        parameters.append(click.Argument([declared.argument], nargs=-1, metavar=declared.metavar))
+    return Command(
+        declared.name,
+        params=parameters,
+        callback=callback,
+        help=inspect.getdoc(declared.run),
+        example=declared.example,
+    )
+
+
+def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that gives declared options to a click command's function."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            flags = [*option.flags, option.parameter]
+            function = click.option(*flags, **_click_settings(option))(function)
+        return function
+
+    return decorate
+
+
+class _Typed(click.ParamType[Any]):
+    """A value that a function of ours reads."""
+
+    name = "text"
+
+    def __init__(self, option: Option) -> None:
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):  # converted already
+            return value
+        try:
+            return self._option.convert(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _click_settings(option: Option) -> dict[str, Any]:
+    ranged = option.minimum is not None or option.maximum is not None
+    kind: Any = option.type if option.type in (str, int, float) else _Typed(option)
+    if option.choices:
+        kind = click.Choice(option.choices)
+    elif ranged and option.type is int:
+        low, high = (None if bound is None else int(bound) for bound in (option.minimum, option.maximum))
+        kind = click.IntRange(low, high)
+    elif ranged:
+        kind = click.FloatRange(option.minimum, option.maximum)
+    return {
+        "type": None if option.type is bool else kind,
+        "is_flag": option.type is bool,
+        "default": option.start,
+        "multiple": option.multiple,
+        "metavar": option.metavar,
+        "show_default": option.show_default,
+        "help": option.help,
+    }
+
+
+def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
+    """Show a usage error as click does; the exit status."""
+    parent = click.Context(click.Group("pocketlens"), info_name="pocketlens")
+    context = click.Context(click_command(declared), info_name=declared.name, parent=parent)
+    problem = click.UsageError(str(error), context)
+    problem.show()
+    return problem.exit_code
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand only when it is called.
+
+    Args:
+        lazy: name to ("module:attribute", one line of help): `--help` imports none of them.
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return None
+        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+        command: click.Command | DeclaredCommand = getattr(importlib.import_module(module), attribute)
+        return click_command(command) if isinstance(command, DeclaredCommand) else command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            # The reader of our output left, as `head` does; there is nobody to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            ctx.exit(STATUS_ERROR)
+        except Exception as error:
+            if ctx.meta.get("debug"):
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            click.echo(f"error: {describe(error)}", err=True)
+            ctx.exit(STATUS_ERROR)
+
+
+def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:
+    """Run the command that the process was called with, and end the process with its status."""
+    # What Pillow warns of (large images, odd tags) is either refused by the limits of `images` or harmless.
+    warnings.filterwarnings("ignore", module="PIL")
+    group = LazyGroup(
+        "pocketlens",
+        lazy=commands,
+        help="From a folder of images to a checked int8 TensorFlow Lite model, and to answers on a device.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    click.version_option(__version__, prog_name="pocketlens")(group)
+    sys.exit(group(prog_name="pocketlens"))

@@ -1,0 +1,206 @@
+"""`pocketlens classify`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+
+from ..errors import FeaturesError, InputError, UsageError, describe
+from ..files import shown
+from .answering import load
+from .external_options import FOREIGN_OPTIONS
+from .model_options import ANSWER_OPTIONS, MODEL_OPTIONS, vector
+from .options import DeclaredCommand, Option
+
+if TYPE_CHECKING:
+    from ..csv_rows import Reading
+    from ..features import FeaturesInput
+    from ..postprocessing import Prediction
+    from .inputs import Input
+
+#: From this many images on a bar is drawn, where somebody watches and the answers go elsewhere.
+_MANY = 20
+
+_Answer: TypeAlias = "list[Prediction] | InputError"
+_Printer: TypeAlias = "Callable[[str, _Answer], None]"
+
+
+def classify(
+    paths: tuple[str, ...],
+    recursive: bool,
+    from_file: str | None,
+    features: tuple[tuple[float, ...], ...],
+    as_json: bool,
+    as_csv: bool,
+    **model: Any,
+) -> int:
+    """Classify each image PATH and print its best labels.
+
+    PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
+    stop the rest: its error stands on its own line, and the exit status is 1 at the end.
+
+    Where the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows
+    on standard input, answered as they arrive; or they are given by --features.
+
+    --labels to --task are for a model of someone else's, which does not say it itself.
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other.")
+    if features and (paths or from_file is not None):
+        raise UsageError("--features gives the readings themselves; leave out PATH and --from-file.")
+    if not paths and from_file is None and not features:
+        raise UsageError("Missing argument 'PATH...': name an image, a folder, or - for standard input.")
+    from .inputs import expand, read_list  # here: help and mistakes need neither numpy nor Pillow
+
+    names = (*paths, *(read_list(from_file) if from_file is not None else ()))
+    answering = load(**model)
+    show = _printer(as_json, as_csv)
+    if answering.features is not None:
+        return 0 if _print_rows(answering.classify, answering.features, names, features, show) else 1
+    if features:
+        raise FeaturesError("--features: the model takes images; name files or a folder")
+    return 0 if _print_all(answering.classify, list(expand(names, recursive=recursive)), show) else 1
+
+
+COMMAND = DeclaredCommand(
+    "classify",
+    classify,
+    (
+        *MODEL_OPTIONS,
+        *ANSWER_OPTIONS,
+        *FOREIGN_OPTIONS,
+        Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
+        Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
+        Option(
+            ("--features",),
+            "Readings, for a model that takes such; repeatable.",
+            type=vector,
+            multiple=True,
+            metavar="N,N",
+        ),
+        Option(("--json",), "One JSON object a line, an image each.", name="as_json", type=bool, default=False),
+        Option(("--csv",), "CSV with a header, a line for each answer.", name="as_csv", type=bool, default=False),
+    ),
+    argument="paths",
+    metavar="PATH...",
+    example="pocketlens classify --model int8.tflite shoe.jpg\n"
+    "pocketlens classify --model int8.tflite --json photos/ | jq .predictions[0].label\n"
+    "libcamera-still -o - | pocketlens classify --min-score 0.6 -\n"
+    "pocketlens classify --model plant.tflite --features 0.31,21.5",
+)
+
+
+def _write(line: str, stream: TextIO | None) -> None:
+    """A line, at once; a daemon's stream may be closed."""
+    if stream is not None:
+        stream.write(f"{line}\n")
+        stream.flush()
+
+
+def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence[Input], show: _Printer) -> bool:
+    """Classify and print, in order; whether every image could be read."""
+
+    def answer(item: Input) -> _Answer:
+        try:
+            return classify_one(item.source())
+        except InputError as error:
+            return error
+
+    good = True
+    with _progress(len(inputs)) as bar:
+        for item, found in zip(inputs, _answers(answer, inputs), strict=True):
+            show(item.name, found)
+            good = good and not isinstance(found, InputError)
+            if bar is not None:
+                bar.update(1)
+    return good
+
+
+def _print_rows(
+    classify_one: Callable[[Any], list[Prediction]],
+    spec: FeaturesInput,
+    names: Sequence[str],
+    features: Sequence[tuple[float, ...]],
+    show: _Printer,
+) -> bool:
+    """Classify vectors and print, each before the next is read; whether all were good."""
+    from ..csv_rows import Reading, read_rows
+
+    rows: Iterable[Reading] = (Reading(",".join(f"{value:g}" for value in values), values) for values in features)
+    good = True
+    for row in rows if features else read_rows(names, spec):
+        found: _Answer
+        try:
+            found = classify_one(row.vector(spec))
+        except FeaturesError as error:
+            found, good = error, False
+        show(row.name, found)
+    return good
+
+
+def _answers(answer: Callable[[Input], _Answer], inputs: Sequence[Input]) -> Iterator[_Answer]:
+    if len(inputs) == 1:  # threads are for many: one image is answered sooner without
+        return map(answer, inputs)
+    from ..thread_map import ordered_map
+    from .fast_start import load_deferred
+
+    load_deferred()
+    return ordered_map(answer, inputs, os.cpu_count() or 1)
+
+
+def _progress(length: int) -> AbstractContextManager[Any]:
+    watched = length >= _MANY and sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    if not watched:
+        return nullcontext()
+    from .app import progress
+
+    bar: AbstractContextManager[Any] = progress(length, "classifying")
+    return bar
+
+
+def _printer(as_json: bool, as_csv: bool) -> _Printer:
+    if as_json:
+        return _print_json
+    if as_csv:
+        _echo_csv("path", "label", "score", "index", "error")
+        return _print_csv
+    return _print_text
+
+
+def _print_text(name: str, found: _Answer) -> None:
+    if isinstance(found, InputError):
+        _write(f"error: {describe(found)}", sys.stderr)
+    else:
+        _write(f"{shown(name)}: {'  '.join(f'{p.label} {p.score:.3f}' for p in found)}", sys.stdout)
+
+
+def _print_json(name: str, found: _Answer) -> None:
+    import json
+
+    line: dict[str, Any] = {"path": name}
+    if isinstance(found, InputError):
+        line["error"] = describe(found)
+    else:
+        line["predictions"] = [p.as_dict() for p in found]
+    # Escaped to ASCII: a file name need not be text.
+    _write(json.dumps(line), sys.stdout)
+
+
+def _print_csv(name: str, found: _Answer) -> None:
+    if isinstance(found, InputError):
+        _echo_csv(shown(name), "", "", "", describe(found))
+    else:
+        for p in found:
+            _echo_csv(shown(name), p.label, p.score, p.index, "")
+
+
+def _echo_csv(*cells: object) -> None:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    _write(buffer.getvalue(), sys.stdout)

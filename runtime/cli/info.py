@@ -1,0 +1,102 @@
+"""`pocketlens info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from ..files import shown
+from ..model_file import read_model
+from ..model_info import inspect_model
+from ..native_output import held_stderr
+from .app import Command, with_options
+from .external_options import FOREIGN_OPTIONS, given
+
+_SHOWN_FEATURES = 20
+
+
+@click.command(
+    cls=Command,
+    example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels\n"
+    "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
+)
+@click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
+@with_options(*FOREIGN_OPTIONS)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("model", metavar="MODEL")
+def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:
+    """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
+
+    --labels to --task are for a model of someone else's; without them, what it needs is shown.
+    """
+    if verify:
+        file = read_model(model)
+        values = {"path": file.name, "bytes": len(file.content), "sha256": file.sha256, "intact": True}
+        click.echo(json.dumps(values) if as_json else f"{file.name}: {len(file.content):,} bytes, intact")
+        return
+    with held_stderr():  # the interpreter announces its delegates
+        found = inspect_model(model, **given(known))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in _info_lines(found):
+        click.echo(line)
+
+
+def _info_lines(found: dict[str, Any]) -> Iterator[str]:
+    whole = "intact" if found["sealed"] else "not made by Pocketlens"
+    yield f"{shown(found['path'])}: {found['bytes']:,} bytes, {whole}"
+    yield f"  sha256    {found['sha256']}"
+    if not found["missing"]:
+        yield from _contract_lines(found)
+    yield f"  operators {', '.join(found['operators'])}"
+    yield f"  files     {', '.join(map(shown, found['files'])) or 'none'}"
+    for text in found["lacking"]:
+        yield f"  lacking   {text}"
+    for text in found.get("notes", ()):
+        yield f"  note      {text}"
+    for text in found["missing"]:
+        yield f"  missing   {text}"
+
+
+def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
+    contract, made = found["contract"], found["contract"]["provenance"]
+    spec = contract["input"]
+    yield (
+        f"  task      {contract['task']}, {len(contract['labels'])} labels: {', '.join(contract['labels'][:20])}"
+        + (", ..." if len(contract["labels"]) > 20 else "")
+    )
+    yield from _feature_lines(spec) if spec["kind"] == "features" else _picture_lines(spec)
+    confidence = contract.get("confidence")
+    if confidence:
+        yield f"  scores    temperature {confidence['temperature']:g}, {_threshold(confidence['threshold'])}"
+    for what in ("input", "output"):
+        tensor = found[what]
+        quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
+        yield f"  {what:<8}  {tensor['dtype']} {tensor['shape']}{quantization}"
+    if found["feeds_raw_pixels"]:
+        yield "            the pixels go in as they are, with no arithmetic"
+    if found["sealed"]:
+        seed = made["seed"]
+        yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {seed}"
+        yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
+
+
+def _picture_lines(spec: dict[str, Any]) -> Iterator[str]:
+    yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
+    yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
+
+
+def _feature_lines(spec: dict[str, Any]) -> Iterator[str]:
+    for number, (name, mean, std) in enumerate(zip(spec["names"], spec["mean"], spec["std"], strict=True)):
+        if number == _SHOWN_FEATURES:
+            yield f"            and {len(spec['names']) - number} more"
+            return
+        yield f"  {'' if number else 'features':8}  {name}: (value - {mean:g}) / {std:g}"
+
+
+def _threshold(value: float) -> str:
+    return f'"unknown" below {value:g}' if value else "no threshold"

@@ -1,0 +1,91 @@
+"""What a user names on the command line, one picture after the other: files, folders, globs, lists, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ImageError
+from ..files import read_regular_file, read_stream, shown
+from ..images import MAX_FILE_BYTES, SUFFIXES, ImageSource
+
+STANDARD_INPUT = "-"
+_MAX_LIST_BYTES = 64 * 2**20
+
+
+class Input(NamedTuple):
+    """One picture to classify, or the reason why there is none.
+
+    Attributes:
+        name: as the user would name it.
+        problem: what is wrong with it; "" where it has yet to be read.
+    """
+
+    name: str
+    problem: str = ""
+
+    def source(self) -> ImageSource:
+        """What `Classifier` takes; standard input is read here.
+
+        Raises:
+            ImageError: there is a problem, or standard input cannot be read.
+        """
+        if self.problem:
+            raise ImageError(self.problem)
+        if self.name == STANDARD_INPUT:
+            return read_stream(sys.stdin.buffer, MAX_FILE_BYTES, ImageError, "standard input")
+        return self.name
+
+
+def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
+    """Files as they are; the images of a folder, sorted; what a glob matches, sorted; `-` for standard input.
+
+    Args:
+        recursive: look into the folders of a folder too; links to folders are not followed.
+    """
+    for name in names:
+        if name == STANDARD_INPUT:
+            yield Input(name)
+        elif Path(name).is_dir():
+            yield from _folder(name, recursive)
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - any name, as the shell would
+            if not found:
+                yield Input(name, f"{shown(name)}: nothing matches")
+            for match in found:
+                if not Path(match).is_dir():
+                    yield Input(match)
+        else:
+            yield Input(name)
+
+
+def read_list(path: str) -> list[str]:
+    """The names in a list: one a line, `-` for standard input; blank lines are passed over.
+
+    Raises:
+        ImageError: the list cannot be read.
+    """
+    if path == STANDARD_INPUT:
+        content = read_stream(sys.stdin.buffer, _MAX_LIST_BYTES, ImageError, "standard input")
+    else:
+        content, _ = read_regular_file(path, _MAX_LIST_BYTES, ImageError)
+    return [line for line in os.fsdecode(content).splitlines() if line.strip()]
+
+
+def _folder(name: str, recursive: bool) -> Iterator[Input]:
+    empty = True
+    for parent, folders, files in os.walk(name):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(SUFFIXES):
+                empty = False
+                yield Input(os.path.join(parent, file))  # noqa: PTH118 - a name as the user began it
+        if not recursive:
+            folders.clear()
+    if empty:
+        hint = "" if recursive else "; --recursive looks into its folders"
+        yield Input(name, f"{shown(name)}: no images in this folder{hint}")

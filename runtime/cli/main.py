@@ -1,0 +1,42 @@
+"""The command `pocketlens`: the table of its subcommands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+#: Name to ("module:attribute", one line of help).
+COMMANDS = {
+    "classify": ("runtime.cli.classify:COMMAND", "Classify images with an exported model."),
+    "watch": ("runtime.cli.watch:watch", "Classify each image that arrives in a folder, once."),
+    "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
+    "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
+    "doctor": ("runtime.cli.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
+    "selftest": ("runtime.cli.selftest:selftest", "Tell whether a model answers here as on the workstation."),
+    "data": ("trainer.cli.data:data", "Look at a data set (workstation)."),
+    "find-lr": ("trainer.cli.find_lr:find_lr", "Look for a learning rate (workstation)."),
+    "train": ("trainer.cli.train:train", "Train a classifier (workstation)."),
+    "evaluate": ("trainer.cli.evaluate:evaluate", "Measure a run or a model on a data set (workstation)."),
+    "inspect": ("trainer.cli.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
+    "compare": ("trainer.cli.compare:compare", "Compare trained runs (workstation)."),
+    "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
+}
+
+#: The one command that is started for every picture; the others can wait for click.
+_QUICK = "classify"
+
+
+def main() -> NoReturn:
+    """From a folder of images to a checked int8 TensorFlow Lite model, and to answers on a device."""
+    if sys.argv[1:2] == [_QUICK] and os.name == "posix":
+        from .fast_start import run_quickly
+
+        run_quickly("runtime.cli.classify", sys.argv[2:])
+    from .app import pocketlens
+
+    pocketlens(COMMANDS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`pocketlens selftest`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..files import shown
+from ..interpreter import LIBRARIES
+from ..native_output import held_stderr
+from ..selftest.runner import Outcome, run_selftest
+from .app import Command, with_options
+from .model_options import MODEL_OPTIONS
+
+#: `--threads`, `--interpreter`, `--delegate`: the model is the argument here.
+_HOW = MODEL_OPTIONS[1:]
+
+
+@click.command(
+    cls=Command, example="pocketlens selftest int8.tflite\npocketlens selftest --interpreter ai_edge_litert int8.tflite"
+)
+@with_options(*_HOW)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("model", metavar="MODEL")
+def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool, model: str) -> None:
+    """Tell whether MODEL answers here as it did on the workstation.
+
+    It carries a few images and what the workstation's interpreters made of them. An integer model must give the very
+    same bits in the same library on the same kind of processor; elsewhere, and of a float model, the scores must be the
+    same within a tolerance that the file states. The exit status is 1 where they are not.
+    """
+    with held_stderr():  # the interpreter announces its delegates
+        found = run_selftest(model, interpreter, delegate, threads)
+    if as_json:
+        click.echo(json.dumps({"model": model, "passed": found.passed, **found._asdict()}))
+    else:
+        click.echo(f"{shown(model)}: {_describe(found)}")
+    if not found.passed:
+        click.get_current_context().exit(1)
+
+
+def _describe(found: Outcome) -> str:
+    library, version, machine = found.compared_with
+    here = f"{LIBRARIES[found.library]} {found.version} on {found.machine}"
+    there = f"{LIBRARIES[library]} {version} on {machine}"
+    if found.different == 0:
+        what = "bit-equal"
+    elif found.difference is None:
+        what = "an answer that is not a number"
+    else:
+        what = f"{found.different} of {found.images} images differ, a score by at most {found.difference:.2g}"
+    allowed = f" ({found.allowed:.2g} allowed)" if found.different or found.allowed else " (as it must be)"
+    verdict = "passed" if found.passed else "FAILED"
+    return f"{verdict}: {found.images} images, {what}{allowed}; {here}, against {there}"

@@ -1,0 +1,146 @@
+"""Rows of readings in CSV, one vector after the other: from a file, or from standard input as they arrive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from .cli.inputs import STANDARD_INPUT
+from .errors import FeaturesError
+from .features import FeaturesInput, Vector, load_vector
+from .files import read_regular_file, shown
+
+#: Of a file; standard input has no end.
+MAX_FILE_BYTES = 512 * 2**20
+MAX_LINE_BYTES = 2**20
+#: The column of the truth, as a training has it: passed over.
+LABEL = "label"
+#: Of the pictures that one may give by mistake, the one whose first line has no zero byte.
+_PNG = b"\x89PNG"
+
+
+class Reading(NamedTuple):
+    """One row to classify, or the reason why there is none.
+
+    Attributes:
+        name: of the file and the line, for people: `readings.csv:3`.
+        values: the numbers, in the order of the features.
+        problem: what is wrong with it; "" where nothing is known to be.
+    """
+
+    name: str
+    values: tuple[float, ...] = ()
+    problem: str = ""
+
+    def vector(self, spec: FeaturesInput) -> Vector:
+        """What `Classifier` takes, with the row's name in any error.
+
+        Raises:
+            FeaturesError: there is a problem, or a value is no finite number.
+        """
+        if self.problem:
+            raise FeaturesError(self.problem)
+        return load_vector(self.values, spec, shown(self.name))
+
+
+def read_rows(names: Sequence[str], spec: FeaturesInput) -> Iterator[Reading]:
+    """The rows of CSV files, or of standard input for `-`; of this each row is given when its line is whole.
+
+    The first row may name the columns, in any order; a column `label` is passed over. A file that is no such table
+    gives one row with its problem.
+    """
+    for name in names:
+        try:
+            if name == STANDARD_INPUT:
+                yield from _rows(sys.stdin.buffer, "standard input", spec)
+            else:
+                content, told = read_regular_file(name, MAX_FILE_BYTES, FeaturesError)
+                yield from _rows(io.BytesIO(content), told, spec)
+        except FeaturesError as error:
+            yield Reading(name, problem=str(error))
+
+
+def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells without blanks around) of each row of a CSV file; empty lines are passed over.
+
+    Raises:
+        FeaturesError: it is no text, or in another encoding than UTF-8, a line is too long, or its quotes do not match.
+    """
+    reader = csv.reader(_lines(stream, name), strict=True)
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield reader.line_num, stripped
+    except csv.Error as error:
+        raise FeaturesError(f"{name}:{reader.line_num}: no CSV: {error}; correct its quotes") from error
+
+
+def number(text: str) -> float:
+    """A cell's number; raises ValueError. Python's underscores between digits are none."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number, NaN and infinities among them."""
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    for count, raw in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), start=1):
+        if len(raw) > MAX_LINE_BYTES:
+            raise FeaturesError(f"{name}:{count}: a line of more than {MAX_LINE_BYTES // 2**20} MiB, the limit")
+        if b"\0" in raw or raw.startswith(_PNG):
+            raise FeaturesError(f"{name}: not text; a model that takes features wants a CSV file, a row each")
+        try:
+            text = raw.decode("utf-8-sig" if count == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise FeaturesError(f"{name}:{count}: not in UTF-8; save it as UTF-8") from error
+        yield text
+
+
+def _rows(stream: BinaryIO, name: str, spec: FeaturesInput) -> Iterator[Reading]:
+    columns, width = list(range(len(spec.names))), len(spec.names)
+    for row, (line, cells) in enumerate(read_table(stream, name)):
+        if row == 0 and _is_header(cells, spec):
+            columns, width = _columns(cells, name, spec), len(cells)
+            continue
+        yield _reading(cells, f"{name}:{line}", spec, columns, width)
+
+
+def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
+    # Names may look like numbers, as wavelengths do.
+    return set(spec.names) <= set(cells) or not all(map(is_number, cells))
+
+
+def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
+    """The place of each feature."""
+    missing = [feature for feature in spec.names if feature not in header]
+    unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL]
+    twice = [cell for cell in header if header.count(cell) > 1]
+    for what, found in (("no column", missing), ("unknown column", unknown), ("two columns", twice)):
+        if found:
+            raise FeaturesError(f"{name}: {what} {shown(found[0])!r} in its header, expected {spec.describe()}")
+    return [header.index(feature) for feature in spec.names]
+
+
+def _reading(cells: list[str], name: str, spec: FeaturesInput, columns: list[int], width: int) -> Reading:
+    if len(cells) != width:
+        return Reading(name, problem=f"{name}: {len(cells)} cells, expected {width}: {spec.describe()}")
+    values = []
+    for feature, column in zip(spec.names, columns, strict=True):
+        try:
+            values.append(number(cells[column]))
+        except ValueError:
+            found = shown(cells[column][:80])
+            return Reading(name, problem=f"{name}: {feature} is {found!r}, expected a number")
+    return Reading(name, tuple(values))

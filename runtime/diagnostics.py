@@ -1,0 +1,225 @@
+"""What is wrong with this machine, or with a model on it, and the cure.
+
+An import proves nothing: every interpreter is built and run for real, in a process of its own, since some faults
+end the process.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelFileError, PocketlensError
+from .external.adopt import refuse_ours
+from .files import read_regular_file
+from .interpreter import LIBRARIES, installed
+from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
+from .tflite.model import check_structure
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+_TIMEOUT_S = 60
+_BOARD = Path("/proc/device-tree/model")
+_CAMERA_PROGRAMS = ("rpicam-still", "libcamera-still")
+#: Bits of `vcgencmd get_throttled`; source: Raspberry Pi documentation, "vcgencmd".
+_THROTTLED = {
+    0: "under-voltage now",
+    1: "processor speed capped now",
+    2: "throttled now",
+    3: "soft temperature limit reached now",
+    16: "under-voltage since start",
+    18: "throttled since start",
+}
+#: The oldest glibc that tflite-runtime 2.14's ARM wheel for Python 3.11 runs on.
+_GLIBC_OF_ARM_WHEEL = (2, 34)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        subject: what was looked at.
+        status: "ok", "warning" or "error".
+        text: what was found.
+        cure: what to do; "" where nothing need be done.
+    """
+
+    subject: str
+    status: str
+    text: str
+    cure: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def examine(model: str | None = None) -> list[Finding]:
+    """Look at Python, the interpreters, the board, and a model where one is named."""
+    findings = [_python(), *_interpreters(), *_board()]
+    if model is not None:
+        findings += _model(model)
+    return findings
+
+
+def _python() -> Finding:
+    libc = " ".join(platform.libc_ver()).strip()
+    text = f"Python {platform.python_version()} on {platform.machine()}{', ' + libc if libc else ''}"
+    return Finding("python", OK, text)
+
+
+def wheel_advice(version: tuple[int, int], machine: str, system: str, glibc: tuple[int, int]) -> str:
+    """Which interpreter can be installed on such a machine, as a command or as the reason why none can.
+
+    Args:
+        version: of Python, as in (3, 11).
+        machine: `platform.machine()`.
+        system: `sys.platform`.
+        glibc: version, (0, 0) where there is none.
+    """
+    arm = machine in ("aarch64", "arm64", "armv7l")
+    if system == "linux" and version <= (3, 11) and machine in ("x86_64", "aarch64", "armv7l"):
+        if arm and version == (3, 11) and glibc < _GLIBC_OF_ARM_WHEEL:
+            found = f"{glibc[0]}.{glibc[1]}"
+            return (
+                f"tflite-runtime needs glibc 2.34 and this system has {found}: upgrade it to Debian bookworm or newer"
+            )
+        return "pip install tflite-runtime 'numpy<2'"
+    if machine == "armv7l":
+        return "no interpreter has wheels for 32-bit ARM and Python 3.12 or newer: use Python 3.11, or a 64-bit system"
+    return "pip install ai-edge-litert"
+
+
+def _interpreters() -> list[Finding]:
+    found = installed()
+    if not found:
+        libc = platform.libc_ver()[1].split(".")
+        glibc = (int(libc[0]), int(libc[1])) if len(libc) >= 2 and libc[1].isdigit() else (0, 0)
+        cure = wheel_advice(sys.version_info[:2], platform.machine(), sys.platform, glibc)
+        return [Finding("interpreter", ERROR, "none is installed", cure)]
+    findings = [_run(f"{name} {_version(name)}", name, TINY_MODEL, cure="") for name in found]
+    if found == ["tflite_runtime"] and platform.machine() == "x86_64":
+        findings.append(
+            Finding(
+                "speed",
+                WARNING,
+                "tflite-runtime runs int8 on slow kernels on this processor",
+                "pip install 'pocketlens[litert]', then compare with `pocketlens bench MODEL`",
+            )
+        )
+    return findings
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(LIBRARIES[library])
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _run(subject: str, library: str, model: Path, cure: str) -> Finding:
+    """Build the interpreter and run it once, in a process of its own."""
+    arguments = [library, str(model.resolve())]
+    command = [sys.executable, "-c", "from runtime.diagnostics import _child; _child()", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=_PACKAGE_ROOT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(subject, ERROR, f"gave no answer in {_TIMEOUT_S} s", cure)
+    if done.returncode == 0:
+        return Finding(subject, OK, done.stdout.strip())
+    if done.returncode < 0:
+        return Finding(subject, ERROR, f"died of signal {-done.returncode}", cure or "install it again")
+    lines = done.stderr.strip().splitlines()
+    return Finding(subject, ERROR, lines[-1] if lines else f"ended with status {done.returncode}", cure)
+
+
+def _child() -> None:
+    """Run a model once on zeros and say what happened."""
+    import numpy as np
+
+    from . import interpreter
+
+    try:
+        engine = interpreter.build(Path(sys.argv[2]).read_bytes(), library=sys.argv[1])
+        given, answer = engine.get_input_details()[0], engine.get_output_details()[0]
+        engine.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
+        engine.invoke()
+    except (PocketlensError, RuntimeError, ValueError, OSError) as error:
+        sys.exit(" ".join(str(error).split()))
+    values = engine.get_tensor(answer["index"])
+    if not np.isfinite(values).all():
+        sys.exit("the model's answer is not a number")
+    print(f"built and ran a model, {values.size} outputs")
+
+
+def _board() -> list[Finding]:
+    """What only a Raspberry Pi can tell."""
+    try:
+        board = _BOARD.read_text(errors="replace").strip("\0\n")
+    except OSError:
+        return []
+    findings = [Finding("board", OK, board)]
+    if "Raspberry Pi" not in board:
+        return findings
+    if not any(map(shutil.which, _CAMERA_PROGRAMS)):
+        cure = "sudo apt install rpicam-apps, if a camera is to be used"
+        findings.append(Finding("camera", WARNING, f"none of {', '.join(_CAMERA_PROGRAMS)} is installed", cure))
+    program = shutil.which("vcgencmd")
+    if program:
+        done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=10, check=False)
+        findings.append(throttling(done.stdout))
+    return findings
+
+
+def throttling(text: str) -> Finding:
+    """What `vcgencmd get_throttled` says, `throttled=0x50000` for example."""
+    try:
+        bits = int(text.strip().partition("=")[2], 16)
+    except ValueError:
+        return Finding("throttling", WARNING, f"vcgencmd says {text.strip()!r}, which is not understood")
+    reasons = [reason for bit, reason in _THROTTLED.items() if bits >> bit & 1]
+    if not reasons:
+        return Finding("throttling", OK, "none since start")
+    return Finding("throttling", WARNING, ", ".join(reasons), "use a stronger power supply, and cool the processor")
+
+
+def _model(path: str) -> list[Finding]:
+    try:
+        content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
+        sealed = is_sealed(content)
+        if sealed:
+            read_model(path)
+        else:
+            refuse_ours(content, name)
+            check_structure(content, name)
+    except PocketlensError as error:
+        return [Finding("model", ERROR, str(error), "copy it again, or export it again")]
+    whole = "intact" if sealed else "not made by Pocketlens; nothing shows whether its weights are whole"
+    findings = [Finding("model", OK, f"{name}: {len(content):,} bytes, {whole}")]
+    findings += _operators(content, name)
+    for library in installed():
+        cure = "export it for this interpreter, or install the other one"
+        findings.append(_run(f"model on {LIBRARIES[library]}", library, Path(path), cure))
+    return findings
+
+
+def _operators(content: bytes, name: str) -> list[Finding]:
+    from .model_info import lacking  # numpy is not needed to look at the rest
+
+    try:
+        structure = check_structure(content, name)
+    except PocketlensError as error:
+        return [Finding("structure", ERROR, str(error), "copy it again, or export it again")]
+    cure = "export it for that interpreter, or install ai-edge-litert in its newest version"
+    return [Finding("operators", WARNING, text, cure) for text in lacking(structure)]

@@ -1,0 +1,231 @@
+"""A model of someone else's: no contract inside, so it is assembled from options, or from TFLite metadata.
+
+What is not said is not guessed, with three exceptions that follow from the file: the size of the picture, the number of
+channels, and for a quantized input that the pixels go in as they are. A wrong mean or colour cannot be noticed by
+anyone but the user; `pocketlens info` shows what was assembled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from ..contract import COLOURS, Contract, ImageInput
+from ..errors import ContractError, ModelFileError
+from ..files import PathLike
+from ..interpreter import AUTO
+from ..model_file import CONTRACT_NAME, ORIGIN, SEAL
+from ..tflite.graph import TensorInfo
+from ..tflite.metadata import Metadata, read_metadata
+from ..tflite.model import Structure, check_structure
+from .labels import parse_labels, read_labels
+from .sandbox import trust
+
+#: What a file of ours has somewhere, however it was damaged: the seal, the contract's name, the contract's first field,
+#: the entry in the FlatBuffer itself.
+_TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"', ORIGIN)
+_LOWEST_PIXEL = {"UINT8": 0, "INT8": -128}
+_TYPES = ("FLOAT32", *_LOWEST_PIXEL)
+
+
+class ForeignOptions(NamedTuple):
+    """What a person says of a model that does not say it itself; None leaves it to the model.
+
+    Attributes:
+        labels: a file with one label a line (UTF-8, in the order of the outputs), or the labels.
+        colour: `"grey"`, `"rgb"` or `"bgr"`; without it grey for one channel, rgb for three.
+        resize, filter, background: as for `ImageInput`, with its defaults.
+        mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
+        task: as for `Contract`; without it `"binary"` for one output and two labels, else `"multiclass"`.
+    """
+
+    labels: PathLike | Sequence[str] | None = None
+    colour: str | None = None
+    resize: str | None = None
+    filter: str | None = None
+    background: Sequence[int] | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
+    task: str | None = None
+
+
+def adopt(
+    content: bytes,
+    name: str,
+    options: ForeignOptions | Contract,
+    library: str = AUTO,
+    delegate: str | None = None,
+) -> Contract:
+    """Check a model that carries no seal, assemble its contract, and try it in a child process.
+
+    Args:
+        content: the model file.
+        name: of the file, for messages.
+        options: what is known of it; or its contract, where somebody has it already.
+        library, delegate: with which it is tried; see `interpreter.build`.
+
+    Raises:
+        ModelFileError: damaged, a damaged file of ours, no image classifier, or it does not run.
+        ContractError: what is known of it is not enough, or does not fit it.
+        InterpreterError: it could not be tried.
+    """
+    refuse_ours(content, name)
+    structure = check_structure(content, name)
+    metadata = read_metadata(content, structure, name)
+    contract = options if isinstance(options, Contract) else assemble(structure, metadata, options, name)
+    trust(content, name, library, delegate)
+    return contract
+
+
+def adopting(
+    known: dict[str, Any], contract: Contract | None = None, library: str = AUTO, delegate: str | None = None
+) -> Callable[[bytes, str], Contract]:
+    """What `read_model` takes to read a model of someone else's too; see `adopt`.
+
+    Args:
+        known: options by their names in `ForeignOptions`.
+        contract: or all of it.
+
+    Raises:
+        TypeError: an unknown name, or both.
+    """
+    if contract and known:
+        raise TypeError(f"contract says all of it; leave out {', '.join(known)}")
+    unknown = sorted(set(known) - set(ForeignOptions._fields))
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}, expected one of {', '.join(ForeignOptions._fields)}")
+    options = contract or ForeignOptions(**known)
+    return lambda content, name: adopt(content, name, options, library, delegate)
+
+
+def refuse_ours(content: bytes, name: str) -> None:
+    """Refuse a file of ours whose seal was lost: no option makes a damaged file good.
+
+    Raises:
+        ModelFileError: something of ours is in it.
+    """
+    if any(trace in content for trace in _TRACES):
+        raise ModelFileError(f"{name}: damaged: made by Pocketlens, and its seal is not whole; copy it again")
+
+
+def assemble(structure: Structure, metadata: Metadata | None, options: ForeignOptions, name: str) -> Contract:
+    """The contract of a foreign model; what `options` say wins over the metadata.
+
+    Raises:
+        ModelFileError: it is no image classifier, or nothing names its labels.
+        ContractError: options are missing, out of range, or do not fit it.
+    """
+    known = metadata or Metadata()
+    given = _image_tensor(structure, name)
+    outputs = _output_count(structure, name)
+    missing = missing_options(structure, known, options)
+    if missing:
+        scaling = " (the input is (pixel - mean) / std)" if len(missing) > 1 else ""
+        raise ModelFileError(
+            f"{name}: not made by Pocketlens (or cut off), and it does not say all that is needed; "
+            f"give {' and '.join(missing)}{scaling}, or use a model with TFLite metadata"
+        )
+    if options.labels is not None:
+        labels = read_labels(options.labels)
+    else:
+        labels = parse_labels(known.labels or b"", f"{name}: {known.labels_name}")
+    task = options.task or ("binary" if outputs == 1 and len(labels) == 2 else "multiclass")
+    _check_count(labels, 2 if task == "binary" and outputs == 1 else outputs, task, name)
+    try:
+        return Contract(labels, _image_input(given, known, options), task)
+    except ContractError as error:
+        raise ContractError(f"{name}: {error}") from error
+
+
+def missing_options(structure: Structure, metadata: Metadata | None, options: ForeignOptions) -> list[str]:
+    """What must still be said, in words with the option's name; nothing for a model that can be used."""
+    known = metadata or Metadata()
+    missing = []
+    if options.labels is None and known.labels is None:
+        missing.append("labels (--labels FILE)")
+    quantized = bool(structure.inputs) and structure.inputs[0].type in _LOWEST_PIXEL
+    either = options.mean is not None or options.std is not None
+    if not ((quantized and not either) or (known.mean and known.std and not either)):
+        missing += [f"{name} (--{name} N)" for name in ("mean", "std") if getattr(options, name) is None]
+    return missing
+
+
+def _check_count(labels: Sequence[str], outputs: int, task: str, name: str) -> None:
+    if len(labels) == outputs:
+        return
+    hint = ""
+    if len(labels) + 1 == outputs:
+        hint = '; some models have a first output for none of the classes: put "background" before the labels'
+    elif len(labels) == outputs + 1:
+        hint = f"; is the first, {labels[0]!r}, for an output that this model does not have?"
+    raise ContractError(f"{name}: {len(labels)} labels for {outputs} outputs (task {task}){hint}")
+
+
+def _image_tensor(structure: Structure, name: str) -> TensorInfo:
+    """The only input, which must be a picture."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise ModelFileError(f"{name}: cannot classify pictures with it: {reason}")
+
+    if len(structure.inputs) != 1:
+        refuse(f"it has {len(structure.inputs)} inputs, expected 1")
+    given = structure.inputs[0]
+    shape = list(given.shape)
+    if len(shape) != 4 or shape[0] != 1:
+        refuse(f"its input has the shape {shape}, expected 1 x height x width x channels")
+    if -1 in given.signature[1:]:
+        found = list(given.signature)
+        refuse(f"height, width or channels of its input vary {found}; convert it with a fixed size")
+    if shape[3] not in (1, 3):
+        order = "; channels must be last, convert it so" if shape[1] in (1, 3) else ""
+        refuse(f"its input of shape {shape} has {shape[3]} channels, expected 1 or 3{order}")
+    if given.type not in _TYPES:
+        refuse(f"its input is of type {given.type}, expected one of {', '.join(_TYPES)}")
+    if given.type in _LOWEST_PIXEL and (len(given.scale) != 1 or given.scale[0] <= 0):
+        refuse(f"its {given.type} input has no quantization scale")
+    return given
+
+
+def _output_count(structure: Structure, name: str) -> int:
+    """How many numbers the only output has; it must be a vector, whatever axes of length 1 it has."""
+    if len(structure.outputs) != 1:
+        raise ModelFileError(f"{name}: no classifier: it has {len(structure.outputs)} outputs, expected 1")
+    answer = structure.outputs[0]
+    count = math.prod(answer.shape)
+    if not answer.shape or max(answer.shape) != count or answer.type not in _TYPES:
+        raise ModelFileError(
+            f"{name}: no classifier: its output is {answer.type} of shape {list(answer.shape)}, "
+            f"expected 1 x labels of one of {', '.join(_TYPES)}"
+        )
+    if answer.type in _LOWEST_PIXEL and len(answer.scale) != 1:
+        raise ModelFileError(f"{name}: no classifier: its {answer.type} output has no quantization scale")
+    return count
+
+
+def _image_input(given: TensorInfo, metadata: Metadata, options: ForeignOptions) -> ImageInput:
+    _, height, width, channels = given.shape
+    colour = options.colour or metadata.colour or ("grey" if channels == 1 else "rgb")
+    mean, std = _scaling(given, metadata, options)
+    more: dict[str, Any] = {}
+    for name in ("resize", "filter", "background"):
+        if getattr(options, name) is not None:
+            more[name] = getattr(options, name)
+    if COLOURS.get(colour, channels) != channels:
+        raise ContractError(f"colour is {colour!r} of {COLOURS[colour]} channels, the model's input has {channels}")
+    return ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
+
+
+def _scaling(given: TensorInfo, metadata: Metadata, options: ForeignOptions) -> tuple[Any, Any]:
+    if options.mean is not None:
+        return options.mean, options.std
+    if metadata.mean and metadata.std:
+        return metadata.mean, metadata.std
+    # The pixels as they are: the real value of each is what the tensor says it is.
+    return given.zero_point[0] - _LOWEST_PIXEL[given.type] if given.zero_point else 0, 1 / given.scale[0]
+
+
+def _spread(values: Any, channels: int) -> tuple[float, ...]:
+    """One number for all channels, or one a channel."""
+    found = tuple(values) if isinstance(values, list | tuple) else (values,)
+    return found * channels if len(found) == 1 else found

@@ -1,0 +1,109 @@
+"""What lies inside a model file, as plain values for people and scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from typing import Any
+
+from .classifier import Classifier
+from .errors import ModelFileError
+from .external.adopt import ForeignOptions, missing_options, refuse_ours
+from .files import PathLike, read_regular_file
+from .interpreter import LIBRARIES, installed
+from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify
+from .preprocessing import TensorSpec
+from .tflite._operator_versions import MEASURED, unknown_to
+from .tflite.metadata import read_metadata
+from .tflite.model import Structure, check_structure
+
+#: What a model ends with whose outputs are probabilities.
+_PROBABILITIES = {"SOFTMAX": "multiclass", "LOGISTIC": "multilabel"}
+
+
+def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
+    """Contract, tensors, operators, size, digest and associated files of a model, all of it ready for JSON.
+
+    Args:
+        path: of the model.
+        known: what is known of a model of someone else's, as for `Classifier`.
+
+    Returns:
+        path, bytes, sha256, sealed, operators, lacking, notes, missing, files; and contract, input, output and
+        feeds_raw_pixels, unless something is missing.
+
+    Raises:
+        ModelFileError, ContractError, InterpreterError: as `Classifier` does, but for what is missing.
+    """
+    content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
+    sealed = is_sealed(content)
+    if sealed or not is_flatbuffer(content):
+        verify(content, name)
+    else:
+        refuse_ours(content, name)
+    structure = check_structure(content, name)
+    metadata = read_metadata(content, structure, name)
+    missing = [] if sealed else missing_options(structure, metadata, ForeignOptions(**known))
+    found = {
+        "path": name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "sealed": sealed,
+        "operators": [str(use) for use in structure.operators],
+        "lacking": lacking(structure),
+        "missing": missing,
+        "files": _files(content, structure.end),
+    }
+    if missing:
+        return found
+    classifier = Classifier(path, **known)
+    return {
+        **found,
+        "contract": json.loads(classifier.contract.to_json()),
+        "input": _tensor(classifier.input),
+        "output": _tensor(classifier.output),
+        "feeds_raw_pixels": classifier.preprocessor.feeds_raw_pixels,
+        "notes": [] if sealed else _notes(structure, classifier.contract.task),
+    }
+
+
+def lacking(structure: Structure) -> list[str]:
+    """Operators that the interpreters installed here lack, in words with the version that they know."""
+    return [
+        f"{use}: {LIBRARIES[library]} {MEASURED[library]} knows {f'it up to {highest}' if highest else 'none of it'}"
+        for library in installed()
+        for use, highest in unknown_to(library, structure.operators)
+    ]
+
+
+def _notes(structure: Structure, task: str) -> list[str]:
+    """What a person should know who chose the options."""
+    wanted = _PROBABILITIES.get(structure.last)
+    if wanted is None:
+        return [f"the model ends with {structure.last or 'no operator'}: its scores are no probabilities"]
+    if task == "multiclass" and wanted != task:
+        return [f"the model ends with {structure.last}, each output by itself: is its task {wanted}?"]
+    return []
+
+
+def _files(content: bytes, end: int) -> list[str]:
+    archive = io.BytesIO(content[end:])
+    if not zipfile.is_zipfile(archive):
+        return []
+    try:
+        with zipfile.ZipFile(archive) as files:
+            return files.namelist()
+    except Exception:  # zipfile raises many kinds on hostile archives; the listing is for people
+        return []
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype.name,
+        "scale": spec.scale,
+        "zero_point": spec.zero_point,
+    }

@@ -1,0 +1,182 @@
+"""What a model file carries for its self-test, written and read: a few inputs, and what was answered to them.
+
+Images are stored as small pixels, vectors of features as they are.
+
+`selftest` runs it; `exporter.selftest` makes it. Reading is strict, since a seal shows damage and no malice.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract import Contract, InputSpec
+from ..errors import ModelFileError
+from ..features import check_vectors
+from ..interpreter import LIBRARIES
+from ..model_file import ModelFile
+
+MEMBER = "selftest.json"
+MAX_BYTES = 4 * 2**20
+MAX_IMAGES = 8
+#: Sides of the stored pixels, at most.
+MAX_SIDE = 32
+
+_FORMAT, _VERSION = "pocketlens-selftest", 1
+_FIELDS = {"format", "version", "shape", "images", "same_tolerance", "other_tolerance", "answers"}
+_ANSWER_FIELDS = {"library", "version", "machine", "dtype", "outputs"}
+_TYPES = ("float32", "uint8", "int8")
+_MAX_TEXT = 100
+
+
+class Answers(NamedTuple):
+    """What one interpreter answered on the workstation.
+
+    Attributes:
+        library, version: the interpreter's; the library as in `interpreter.LIBRARIES`.
+        machine: the workstation's processor, as `platform.machine()` says it.
+        outputs: as the output tensor held them, shape (images, outputs).
+    """
+
+    library: str
+    version: str
+    machine: str
+    outputs: npt.NDArray[Any]
+
+
+class SelfTest(NamedTuple):
+    """What a model file carries for its self-test.
+
+    Attributes:
+        images: uint8, shape (images, height, width, channels), sides up to 32 pixels; or of a model that takes
+            features float64, shape (images, features).
+        answers: one entry for each interpreter of the workstation, at least one.
+        same_tolerance: of a score, where the same library answers; 0 asks for the very same bits on the same
+            kind of processor.
+        other_tolerance: where another library answers.
+    """
+
+    images: npt.NDArray[Any]
+    answers: tuple[Answers, ...]
+    same_tolerance: float
+    other_tolerance: float
+
+    def to_json(self) -> bytes:
+        """The same bytes for the same values."""
+        document = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "shape": list(self.images.shape),
+            "images": _encode(self.images),
+            "same_tolerance": self.same_tolerance,
+            "other_tolerance": self.other_tolerance,
+            "answers": [
+                {**given._asdict(), "dtype": given.outputs.dtype.name, "outputs": _encode(given.outputs)}
+                for given in self.answers
+            ],
+        }
+        return json.dumps(document).encode()
+
+
+def shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Every so manieth pixel of (height, width, channels), so that no side is longer than 32; a vector as it is."""
+    if pixels.ndim == 1:
+        return pixels
+    # The first of those that `enlarge` makes of each.
+    picked = [-(-np.arange(short) * long // short) for long, short in _sides(pixels.shape)]
+    found: npt.NDArray[Any] = pixels[np.ix_(*picked)]
+    return found
+
+
+def enlarge(image: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
+    """Stored pixels, repeated to fill a model's input: shape (height, width, channels); a vector as it is."""
+    if spec.kind == "features":
+        return image
+    rows = np.arange(spec.height) * image.shape[0] // spec.height
+    columns = np.arange(spec.width) * image.shape[1] // spec.width
+    found: npt.NDArray[Any] = image[np.ix_(rows, columns)]
+    return found
+
+
+def _sides(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(long, min(long, MAX_SIDE)) for long in shape[:2]]
+
+
+def read_selftest(file: ModelFile) -> SelfTest:
+    """The self-test of a model file.
+
+    Raises:
+        ModelFileError: it carries none, or one that is not as the exporter writes it.
+    """
+    text = file.member(MEMBER, MAX_BYTES)
+    if text is None:
+        raise ModelFileError(f"{file.name}: carries no self-test; export it again with this version of Pocketlens")
+    try:
+        return _parse(json.loads(text), file.contract)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError(f"{file.name}: its self-test cannot be read ({error}); export it again") from error
+
+
+def _parse(document: Any, contract: Contract) -> SelfTest:
+    _demand(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
+    _demand(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
+    _demand(set(document) == _FIELDS, "other fields than expected")
+    images = _parse_images(document["images"], document["shape"], contract.input)
+    tolerances = [document["same_tolerance"], document["other_tolerance"]]
+    _demand(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
+    answers = document["answers"]
+    _demand(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
+    parsed = tuple(_parse_answers(found, (len(images), contract.outputs)) for found in answers)
+    return SelfTest(images, parsed, float(tolerances[0]), float(tolerances[1]))
+
+
+def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
+    if spec.kind == "features":
+        wanted, dtype = list(spec.shape), "float64"
+    else:
+        wanted, dtype = [*(short for _, short in _sides(spec.shape)), spec.channels], "uint8"
+    _demand(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
+    _demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
+    images = _decode(text, dtype, tuple(shape))
+    if spec.kind == "features":
+        check_vectors(images, spec, lambda row: f"vector {row}")
+    return images
+
+
+def _parse_answers(found: Any, shape: tuple[int, int]) -> Answers:
+    _demand(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
+    texts: Mapping[str, Any] = {name: found[name] for name in ("library", "version", "machine", "dtype")}
+    for name, text in texts.items():
+        _demand(isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable(), name)
+    _demand(texts["library"] in LIBRARIES, "library")
+    _demand(texts["dtype"] in _TYPES, "dtype")
+    outputs = _decode(found["outputs"], texts["dtype"], shape)
+    _demand(bool(np.isfinite(outputs).all()), "outputs are not numbers")
+    return Answers(texts["library"], texts["version"], texts["machine"], outputs)
+
+
+def _demand(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def _encode(values: npt.NDArray[Any]) -> str:
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def _decode(text: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Raises ValueError where the text does not hold exactly so many values."""
+    _demand(isinstance(text, str), "values are no text")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"values are no base64: {error}") from error
+    wanted = np.dtype(dtype).newbyteorder("<")
+    _demand(len(data) == int(np.prod(shape)) * wanted.itemsize, "number of values")
+    return np.frombuffer(data, wanted).reshape(shape).astype(dtype)

@@ -1,0 +1,131 @@
+"""What a TensorFlow Lite model is made of, and whether it hangs together; no interpreter is asked.
+
+An interpreter believes its file. So a file that carries no seal has every offset, index, shape and constant checked
+here first: `flatbuffer.verify` for what the format demands, `graph` for what tensors and operators do. Damage to
+weights alone cannot be seen, and a few faults show only when the model runs; for these there is `trial`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import ModelFileError
+from . import _schema as schema
+from .graph import OperatorUse, Tensor, TensorInfo, check_graph, demand, operator_use, read_tensor
+from .verifier import FlatBufferError, Schema, Table, verify
+
+SCHEMA = Schema(schema.IDENTIFIER, schema.ROOT, schema.TABLES, schema.UNIONS)
+
+
+class Structure(NamedTuple):
+    """What `check_structure` found.
+
+    Attributes:
+        operators: what the model needs, each once, in the order of the file.
+        inputs, outputs: of the main subgraph.
+        last: the operator that makes the first output, passing over those that only change its form; "" for none.
+        metadata: where the bytes of each named entry begin and end.
+        end: where the FlatBuffer and what it points to end; an archive may follow.
+    """
+
+    operators: tuple[OperatorUse, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    last: str
+    metadata: dict[str, tuple[int, int]]
+    end: int
+
+
+def operators(content: bytes, name: str = "model") -> tuple[OperatorUse, ...]:
+    """The operators that a model file needs; raises ModelFileError as `check_structure` does."""
+    return check_structure(content, name).operators
+
+
+def check_structure(content: bytes, name: str = "model") -> Structure:
+    """Check all of a model file that can be checked without running it.
+
+    Args:
+        content: the whole file; an archive may follow the FlatBuffer.
+        name: of the file, for messages.
+
+    Raises:
+        ModelFileError: not a TensorFlow Lite model, or one that is damaged.
+    """
+    try:
+        return _Checker(content, verify(content, SCHEMA)).structure()
+    except FlatBufferError as error:
+        raise ModelFileError(f"{name}: damaged, or no TensorFlow Lite model: {error}; copy it again") from error
+
+
+class _Checker:
+    def __init__(self, content: bytes, end: int) -> None:
+        self._content = content
+        self._model = Table.root(content)
+        self._end = end
+        self._codes = [operator_use(table) for table in self._model.tables(1)]
+        self._graphs = self._model.tables(2)
+        #: Where the bytes of each buffer begin and end.
+        self._buffers = [self._buffer(table) for table in self._model.tables(4)]
+
+    def structure(self) -> Structure:
+        version = self._model.number(0, "I")
+        demand(version == 3, f"its schema has version {version}, expected 3")
+        demand(bool(self._graphs), "it has no subgraph")
+        demand(bool(self._buffers), "it has no buffers")
+        sizes = [end - begin for begin, end in self._buffers]
+        tensors = [[read_tensor(table, sizes) for table in graph.tables(0)] for graph in self._graphs]
+        lasts = [
+            check_graph(graph, own, self._codes, len(self._graphs))
+            for graph, own in zip(self._graphs, tensors, strict=True)
+        ]
+        self._custom_options()
+        self._signatures(tensors)
+        main = self._graphs[0]
+        return Structure(
+            operators=tuple(dict.fromkeys(self._codes)),
+            inputs=tuple(tensors[0][i].info for i in main.numbers(1, "i")),
+            outputs=tuple(tensors[0][i].info for i in main.numbers(2, "i")),
+            last=lasts[0],
+            metadata=dict(self._metadata()),
+            end=self._end,
+        )
+
+    def _buffer(self, table: Table) -> tuple[int, int]:
+        offset, size = table.number(1, "Q"), table.number(2, "Q")
+        if offset <= 1:  # 0 and 1 mean that the data lies in the FlatBuffer
+            return table.span(0)
+        self._outside(offset, size, "a buffer")
+        return offset, offset + size
+
+    def _custom_options(self) -> None:
+        for graph in self._graphs:
+            for table in graph.tables(3):
+                offset, size = table.number(9, "Q"), table.number(10, "Q")
+                if offset > 1:
+                    self._outside(offset, size, "a custom operator's options")
+
+    def _outside(self, offset: int, size: int, what: str) -> None:
+        """Data that the file holds behind the FlatBuffer."""
+        demand(
+            offset + size <= len(self._content),
+            f"{what} of {size} bytes at byte {offset} ends outside the file's {len(self._content)} bytes",
+        )
+        self._end = max(self._end, offset + size)
+
+    def _signatures(self, tensors: list[list[Tensor]]) -> None:
+        for table in self._model.tables(7):
+            graph = table.number(4, "I")
+            demand(graph < len(tensors), f"a signature is of subgraph {graph} of {len(tensors)}")
+            for entry in (*table.tables(0), *table.tables(1)):
+                index = entry.number(1, "I")
+                demand(index < len(tensors[graph]), f"a signature names tensor {index} of {len(tensors[graph])}")
+
+    def _metadata(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        count = len(self._buffers)
+        for index in self._model.numbers(5, "i"):
+            demand(0 <= index < count, f"metadata is in buffer {index} of {count}")
+        for table in self._model.tables(6):
+            index = table.number(1, "I")
+            demand(index < count, f"metadata {table.text(0)!r} is in buffer {index} of {count}")
+            yield table.text(0), self._buffers[index]

@@ -1,0 +1,121 @@
+"""A command that is run for each image, without a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..errors import ActionError
+from ..files import shown
+from ..postprocessing import Prediction
+from .service import VARIABLES
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_POLL_S = 0.5
+
+
+class Program:
+    """A command to run for each image, without a shell.
+
+    Args:
+        command: as it is written in a shell, split into arguments once; `{path}`, `{label}` and `{score}` are
+            filled in afterwards, so that whatever they hold stays within its argument.
+        timeout: seconds after which it is killed, with what it started.
+
+    Raises:
+        ValueError: empty, quotes that do not close, another placeholder, or one in the program's name.
+    """
+
+    def __init__(self, command: str, timeout: float = 60.0) -> None:
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"{command!r} cannot be split into arguments: {error}") from error
+        if not self._arguments:
+            raise ValueError("the command is empty")
+        check_placeholders(command, ("path", "label", "score"))
+        if _PLACEHOLDER.search(self._arguments[0]):
+            raise ValueError(f"{self._arguments[0]!r}: an image cannot choose which program is run")
+        self._timeout = timeout
+
+    def arguments(self, path: str, best: Prediction) -> list[str]:
+        """What is run for an image.
+
+        Example:
+            >>> Program("notify --text '{label} in {path}'").arguments("a; rm b.png", Prediction("cat", 0.5, 0))
+            ['notify', '--text', 'cat in a; rm b.png']
+        """
+        values = {"path": path, "label": best.label, "score": f"{best.score:.6f}"}
+        return [_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self._arguments]
+
+    def run(self, path: str, best: Prediction, alive: Callable[[], object] = lambda: None) -> None:
+        """Run it and wait for its end; what it prints goes to standard error.
+
+        Args:
+            alive: called every now and then while waiting.
+
+        Raises:
+            ActionError: it could not be started, failed, or took too long.
+        """
+        name = shlex.quote(self._arguments[0])
+        environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+        try:
+            # A session of its own: it gets no Ctrl-C of ours, and can be killed with all that it started.
+            process = subprocess.Popen(
+                self.arguments(path, best),
+                stdin=subprocess.DEVNULL,
+                stdout=_standard_error(),
+                env=environment,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ActionError(f"{shown(path)}: the command {name} cannot be started: {reason}") from error
+        status = self._wait(process, alive)
+        if status is None:
+            raise ActionError(
+                f"{shown(path)}: the command {name} was killed after {self._timeout:g} s (--exec-timeout)"
+            )
+        if status:
+            how = f"status {status}" if status > 0 else f"signal {-status}"
+            raise ActionError(f"{shown(path)}: the command {name} ended with {how}")
+
+    def _wait(self, process: subprocess.Popen[bytes], alive: Callable[[], object]) -> int | None:
+        end = time.monotonic() + self._timeout
+        while True:
+            alive()
+            left = end - time.monotonic()
+            try:
+                return process.wait(max(0.0, min(_POLL_S, left)))
+            except subprocess.TimeoutExpired:
+                if left <= 0:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    return None
+
+
+def _standard_error() -> int:
+    try:
+        os.fstat(2)
+    except OSError:  # a daemon's: closed
+        return subprocess.DEVNULL
+    return 2
+
+
+def check_placeholders(template: str, known: tuple[str, ...]) -> None:
+    """Refuse what is likely a misspelt name.
+
+    Raises:
+        ValueError: `{word}` in the template, which is not among the known ones.
+    """
+    for name in _PLACEHOLDER.findall(template):
+        if name not in known:
+            allowed = ", ".join(f"{{{one}}}" for one in known)
+            raise ValueError(f"{template!r}: unknown placeholder {{{name}}}; there is {allowed}")

@@ -1,0 +1,216 @@
+"""Moving an answered image into its label's folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+
+from ..errors import ActionError
+from ..files import shown
+from ..postprocessing import UNKNOWN
+from .entries import Identity
+from .hook import check_placeholders
+from .journal import sync_folder
+
+LABEL = "{label}"
+#: Of a folder's name made of a label; file systems allow 255, a template may add its own.
+_MAX_NAME_BYTES = 120
+_UNSAFE = frozenset('/\\:*?"<>|')
+
+
+def folder_names(labels: Sequence[str]) -> dict[str, str]:
+    """A folder's name for each label, and for "unknown": plain names, all different.
+
+    What would lead elsewhere, hide the folder, or is refused by some file system is replaced by `_` or left out;
+    where two labels would then share a folder, whatever the case of their letters, the later one gets a number.
+
+    Example:
+        >>> folder_names(["T-shirt/top", "..", "../x", "cat", "Cat"])
+        {'T-shirt/top': 'T-shirt_top', '..': '_', '../x': '_x', 'cat': 'cat', 'Cat': 'Cat-2', 'unknown': 'unknown'}
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in dict.fromkeys((*labels, UNKNOWN)):
+        plain = _plain_name(label)
+        name = next(n for n in _numbered(plain, "", first=2) if n.casefold() not in taken)
+        taken.add(name.casefold())
+        names[label] = name
+    return names
+
+
+def _plain_name(label: str) -> str:
+    text = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in label).strip(" .")
+    return text.encode(errors="replace")[:_MAX_NAME_BYTES].decode(errors="ignore").strip(" .") or "_"
+
+
+def _numbered(stem: str, suffix: str, first: int = 1) -> Iterator[str]:
+    yield f"{stem}{suffix}"
+    yield from (f"{stem}-{number}{suffix}" for number in count(first))
+
+
+class Mover:
+    """Moves answered images into a folder for each label; never over another file, never out of the user's folder.
+
+    A file is first claimed: renamed to a hidden name beside it, which no writer knows. So what is moved is what was
+    answered, even where a camera puts its next picture under the same name meanwhile, and after a kill at any moment
+    `move` does the rest.
+
+    Args:
+        template: a folder, with `{label}` in it.
+        labels: the model's labels.
+
+    Raises:
+        ValueError: a template without `{label}`, or with another placeholder.
+    """
+
+    def __init__(self, template: str, labels: Sequence[str]) -> None:
+        check_placeholders(template, ("label",))
+        if LABEL not in template:
+            raise ValueError(f"{template!r} has no {LABEL}; name a folder for each label, such as sorted/{LABEL}")
+        self._template = template
+        #: The folder that the user alone decides.
+        self.root = os.path.realpath(os.path.dirname(template.partition(LABEL)[0]) or ".")
+        self._names = folder_names(labels)
+
+    def folder(self, label: str) -> str:
+        """Where images with this label go."""
+        return self._template.replace(LABEL, self._names.get(label) or _plain_name(label))
+
+    def move(self, path: str, identity: Identity, label: str) -> str | None:
+        """Move an image, or finish a move that was cut short; where it lies then, or None if it is gone.
+
+        Raises:
+            ActionError: it cannot be moved, and stays where it was.
+        """
+        try:
+            return self._move(path, identity, label)
+        except (OSError, ActionError) as error:
+            with suppress(OSError):
+                unclaim(path, identity)
+            reason = str(error) if isinstance(error, ActionError) else error.strerror
+            raise ActionError(f"{shown(path)}: cannot be moved to {shown(self.folder(label))}: {reason}") from error
+
+    def _move(self, path: str, identity: Identity, label: str) -> str | None:
+        folder, (parent, name) = self.folder(label), os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        if os.path.commonpath([os.path.realpath(folder), self.root]) != self.root:
+            raise ActionError(f"a link leads out of {shown(self.root)}; remove it")
+        if os.path.samefile(folder, parent or "."):
+            unclaim(path, identity)
+            return path
+        claim = _claimed(path, identity)
+        resumed = os.path.lexists(claim)
+        if not resumed:
+            if not _is(path, identity):
+                return self._find(folder, name, identity)
+            os.rename(path, claim)
+        if not _is(claim, identity):
+            _give_back(claim, path)  # replaced in the last moment, by a picture that has yet to be answered
+            return None
+        return _publish_anywhere(claim, folder, name, resumed)
+
+    @staticmethod
+    def _find(folder: str, name: str, identity: Identity) -> str | None:
+        """Where an earlier move put it."""
+        stem, suffix = os.path.splitext(name)
+        for candidate in _numbered(os.path.join(folder, stem), suffix):
+            if not os.path.lexists(candidate):
+                return None
+            if _is(candidate, identity, anywhere=True):
+                return candidate
+        return None
+
+
+def unclaim(path: str, identity: Identity) -> None:
+    """Give an image that an unfinished move has claimed its name back, if there is one."""
+    claim = _claimed(path, identity)
+    if os.path.lexists(claim):
+        _give_back(claim, path)
+
+
+def _claimed(path: str, identity: Identity) -> str:
+    return os.path.join(os.path.dirname(path), f".pocketlens-{'-'.join(f'{n:x}' for n in identity)}.moving")
+
+
+def _is(path: str, identity: Identity, *, anywhere: bool = False) -> bool:
+    """Whether a path is this very file; `anywhere`: or a copy of it on another disk."""
+    try:
+        state = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    same = stat.S_ISREG(state.st_mode) and (state.st_size, state.st_mtime_ns) == identity[:2]
+    return same and (anywhere or identity.inode in (0, state.st_ino))
+
+
+def _give_back(claim: str, path: str) -> None:
+    """Undo a claim, unless a newer picture has the name by now: the claimed one would be overwritten without us too."""
+    try:
+        os.link(claim, path, follow_symlinks=False)
+        os.unlink(claim)
+    except FileExistsError:
+        os.unlink(claim)
+    except OSError:  # no hard links on this file system
+        if os.path.lexists(path):
+            os.unlink(claim)
+        else:
+            os.rename(claim, path)
+
+
+def _publish_anywhere(claim: str, folder: str, name: str, resumed: bool) -> str:
+    """Put a claimed file into a folder, on whatever disk."""
+    copy = os.path.join(folder, os.path.basename(claim))
+    with suppress(FileNotFoundError):
+        os.unlink(copy)  # one that was cut short
+    done = _published_before(claim, folder, name) if resumed else None
+    if done is not None:
+        os.unlink(claim)
+        return done
+    if _same_disk(claim, folder):
+        return _publish(claim, folder, name)
+    shutil.copy2(claim, copy, follow_symlinks=False)
+    handle = os.open(copy, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+    place = _publish(copy, folder, name)
+    sync_folder(folder)
+    os.unlink(claim)
+    return place
+
+
+def _same_disk(path: str, other: str) -> bool:
+    return os.stat(path).st_dev == os.stat(other).st_dev
+
+
+def _published_before(claim: str, folder: str, name: str) -> str | None:
+    """The name under which a claimed file, or a whole copy of it, lies in the folder already."""
+    state = os.lstat(claim)
+    stem, suffix = os.path.splitext(name)
+    for candidate in _numbered(os.path.join(folder, stem), suffix):
+        if not os.path.lexists(candidate):
+            return None
+        inode = state.st_ino if _same_disk(claim, folder) else 0
+        if _is(candidate, Identity(state.st_size, state.st_mtime_ns, inode)):
+            return candidate
+    return None
+
+
+def _publish(source: str, folder: str, name: str) -> str:
+    """Rename to the first free name in a folder of the same disk."""
+    stem, suffix = os.path.splitext(name)
+    for candidate in _numbered(os.path.join(folder, stem), suffix):
+        try:
+            os.link(source, candidate, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except OSError:  # no hard links on this file system, or not for files of others
+            if os.path.lexists(candidate):
+                continue
+            os.rename(source, candidate)
+            return candidate
+        os.unlink(source)
+        return candidate
+    raise AssertionError("there is always a free number")

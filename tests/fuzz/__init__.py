@@ -1,1 +1,0 @@
-"""Hostile models and images, thrown at the runtime in child processes; `python -m tests.fuzz --help`."""

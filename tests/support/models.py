@@ -1,0 +1,62 @@
+"""Models that only tests need, made with TensorFlow: other types of tensors, other tasks, broken weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from runtime import Contract, ImageInput, seal
+from tests.conftest import run_pocketlens, succeed
+
+#: Not 0: the converter leaves out a bias of zeros, and on ARM tflite-runtime 2.14 then dies of an int8 dense layer that
+#: has fewer than 4 outputs or fewer than 8 inputs.
+BIAS = 0.25
+
+
+def export_with_io(run: Path, io: str, path: Path) -> None:
+    """The int8 model of a run with another type of input and output tensor, as `pocketlens export --io` makes it."""
+    from exporter.recipe import Recipe
+
+    with tempfile.TemporaryDirectory() as folder:
+        succeed(run_pocketlens("export", run, "--out", Path(folder, "models"), "--io", io))
+        shutil.copy(Path(folder, "models", Recipe.int8(io).name + ".tflite"), path)
+
+
+def with_nan_weights(run_folder: Path) -> bytes:
+    """The float32 model of a run, one of its weights no number."""
+    from exporter.converter import convert
+    from exporter.keras_loading import load_model
+    from exporter.recipe import Recipe
+    from exporter.run import read_run
+
+    run = read_run(run_folder)
+    model = load_model(run.model_path, run.contract)
+    weights = model.get_weights()
+    weights[-1][:] = np.nan
+    model.set_weights(weights)
+    pixels = np.zeros((1, *run.contract.input.shape), np.uint8)
+    return seal(convert(model, Recipe.float32(), run.contract, pixels), run.contract)
+
+
+def write_task_models(folder: Path) -> None:
+    """{binary,multilabel}-{float32,int8}.tflite: each output is the sigmoid of BIAS + the mean pixel, 0 to 1."""
+    import keras
+    from keras import layers
+
+    from exporter.converter import convert
+    from exporter.recipe import Recipe
+
+    pixels = np.repeat(np.arange(0, 256, 15, dtype=np.uint8), 16).reshape(-1, 4, 4, 1)
+    for task, labels, outputs in (("binary", ("no", "yes"), 1), ("multilabel", ("a", "b", "c"), 3)):
+        contract = Contract(labels, ImageInput(4, 4, "grey"), task)
+        inputs = keras.Input(batch_shape=(1, 4, 4, 1))
+        dense = layers.Dense(
+            outputs, activation="sigmoid", kernel_initializer="ones", bias_initializer=keras.initializers.Constant(BIAS)
+        )
+        model = keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(inputs)))
+        for recipe in (Recipe.float32(), Recipe.int8()):
+            content = seal(convert(model, recipe, contract, pixels), contract)
+            (folder / f"{task}-{recipe.mode}.tflite").write_bytes(content)

@@ -1,0 +1,262 @@
+"""A person's own model: what is taken, what is refused before anything is written, and that no code of it runs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from exporter.errors import ExportError
+from exporter.external_model import Folders, assemble_contract, gather
+from exporter.keras_loading import read_model
+from runtime import Classifier, Contract, ContractError, ImageInput
+from runtime.external.adopt import ForeignOptions
+from tests.conftest import SHADES, call_pocketlens, fill_class, succeed
+
+LABELS = tuple(SHADES)  # blue, green, red
+OPTIONS = ForeignOptions(LABELS, mean=0.0, std=255.0)
+
+
+def colour_network() -> Any:
+    """It tells the three shades by their mean colour: right without any training."""
+    inputs = keras.Input((24, 24, 3))
+    x = layers.Conv2D(3, 1, activation="relu", name="mix")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="shade")(x))
+    to_shade = 40 * np.array([[-1, -1, 2], [-1, 2, -1], [2, -1, -1]], np.float32)
+    model.set_weights([np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3), np.zeros(3), to_shade, np.zeros(3)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """model.keras, the same as a SavedModel, labels.txt, and folders of images."""
+    root = tmp_path_factory.mktemp("own")
+    model = colour_network()
+    model.save(root / "model.keras")
+    model.export(root / "saved", verbose=False)
+    (root / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    for number, label in enumerate(LABELS):
+        fill_class(root / "calibration" / label, label, range(40 * number, 40 * number + 40))
+        fill_class(root / "test" / label, label, range(500, 520))
+    return root
+
+
+def options(root: Path, **changes: object) -> list[object]:
+    given: dict[str, object] = {
+        "labels": root / "labels.txt",
+        "calibration": root / "calibration",
+        "test": root / "test",
+        "mean": 0,
+        "std": 255,
+    } | changes
+    return [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved"])
+def test_it_becomes_a_checked_file_with_its_contract(material: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "models"
+    result = succeed(call_pocketlens("export", material / name, *options(material), "--out", out, "--max-drop", 0.05))
+    report = json.loads((out / "report.json").read_text())
+    assert report["splits"] == {"train": 120, "validation": 0, "test": 60}
+    assert [model["accuracy"] for model in report["models"]] == [1.0, pytest.approx(1.0, abs=0.05)]
+    assert report["calibration"]["classes"] == 3
+    assert f"--labels {material / 'labels.txt'}" in report["command"]
+    assert "published in" in result.stdout
+    for model in ("float32.tflite", "int8.tflite"):
+        classifier = Classifier(out / model)
+        assert classifier.contract.labels == LABELS
+        assert classifier.contract.input == ImageInput(24, 24, "rgb", mean=(0.0,) * 3, std=(255.0,) * 3)
+        assert classifier.classify(next((material / "test/red").iterdir()))[0].label == "red"
+
+
+def test_a_contract_file_does_instead_of_options(material: Path, tmp_path: Path) -> None:
+    contract = Contract(LABELS, ImageInput(24, 24, "rgb", "pad"))
+    (tmp_path / "contract.json").write_text(contract.to_json())
+    given = options(material, labels=None, mean=None, std=None, contract=tmp_path / "contract.json")
+    out = tmp_path / "out"
+    succeed(call_pocketlens("export", material / "model.keras", *given, "--out", out, "--mode", "float32"))
+    assert Classifier(out / "float32.tflite").contract == contract
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "reason"),
+    [
+        ({"mean": None}, 1, "--mean missing, or --contract"),
+        ({"labels": None, "std": None}, 1, "--labels and --std missing"),
+        ({"calibration": None}, 2, "Missing --calibration"),
+        ({"calibration": "nowhere"}, 1, "no images"),
+        ({"mean": "a"}, 2, "expected one number, or three"),
+        ({"contract": "c.json"}, 2, "give one of them"),
+        ({"colour": "grey"}, 1, "takes 3 channels, --colour grey gives 1"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_one_plain_line(
+    material: Path, tmp_path: Path, changes: dict[str, object], status: int, reason: str
+) -> None:
+    result = call_pocketlens("export", material / "model.keras", *options(material, **changes), "--out", tmp_path / "o")
+    assert result.returncode == status, result.stderr
+    assert reason in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_model_without_options_says_which(material: Path, tmp_path: Path) -> None:
+    for name in ("model.keras", "saved"):
+        result = call_pocketlens("export", material / name, "--out", tmp_path / "o")
+        assert result.returncode == 2
+        assert "is a model: it needs --labels" in result.stderr
+
+
+def gathered(material: Path, folders: Folders, contract: Any = OPTIONS) -> None:
+    with gather(material / "model.keras", folders, contract):
+        pytest.fail("it was accepted")
+
+
+def test_folders_that_do_not_fit(material: Path, tmp_path: Path) -> None:
+    good = material / "calibration"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ExportError, match=r"--calibration .*empty: no images"):
+        gathered(material, Folders(tmp_path / "empty", material / "test"))
+    fill_class(tmp_path / "strange" / "purple", "red", range(3))
+    with pytest.raises(ExportError, match=r"purple.* is in no folder of a label's name; .*: blue, green, red"):
+        gathered(material, Folders(good, tmp_path / "strange"))
+    fill_class(tmp_path / "broken" / "red", "red", range(3))
+    (tmp_path / "broken/red/9.jpg").write_bytes(b"no image")
+    with pytest.raises(ExportError, match=r"9\.jpg: .*take it out of the folder"):
+        gathered(material, Folders(good, tmp_path / "broken"))
+    with pytest.raises(ContractError, match="3 outputs and 2 labels"):
+        gathered(material, Folders(good, material / "test"), OPTIONS._replace(labels=("a", "b")))
+    with pytest.raises(ContractError, match="multilabel"):
+        gathered(material, Folders(good, material / "test"), Contract(LABELS, ImageInput(24, 24), "multilabel"))
+
+
+def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> None:
+    fill_class(tmp_path / "flat", "green", range(5))
+    fill_class(tmp_path / "flat" / ".thumbnails", "green", range(5, 9))
+    with gather(
+        material / "model.keras", Folders(tmp_path / "flat", material / "test", material / "test"), OPTIONS
+    ) as run:
+        assert run.targets[run.splits["train"]].tolist() == [-1] * 5
+        assert len(run.splits["validation"]) == 60
+        assert run.folder.is_dir()
+    assert not run.folder.exists()
+
+
+def test_the_contract_of_one_output() -> None:
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.Flatten()(inputs)))
+    contract = assemble_contract(model, "m.keras", ForeignOptions(("no", "yes"), mean=127.5, std=127.5))
+    assert (contract.task, contract.input.colour) == ("binary", "grey")
+
+
+def _two_inputs() -> Any:
+    first, second = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
+    return keras.Model([first, second], layers.Dense(2)(layers.Flatten()(layers.Add()([first, second]))))
+
+
+def _two_outputs() -> Any:
+    inputs = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(inputs)
+    return keras.Model(inputs, [layers.Dense(2)(flat), layers.Dense(3)(flat)])
+
+
+def _pooled(shape: Sequence[int | None]) -> Any:
+    inputs = keras.Input(tuple(shape))
+    return keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(inputs)))
+
+
+def _not_finite() -> Any:
+    model = _pooled((8, 8, 3))
+    kernel, bias = model.get_weights()
+    kernel[1, 1] = np.nan
+    model.set_weights([kernel, bias])
+    return model
+
+
+def _picture_out() -> Any:
+    inputs = keras.Input((8, 8, 1))
+    return keras.Model(inputs, layers.Conv2D(2, 3)(inputs))
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (_two_inputs, "2 inputs and 1 outputs, expected 1 of each"),
+        (_two_outputs, "1 inputs and 2 outputs"),
+        (lambda: _pooled((None, None, 3)), r"input of shape \(None, None, None, 3\).* runs a dynamic one at 1x1"),
+        (lambda: _pooled((8, None, 3)), "fixed height, width"),
+        (lambda: _pooled((8, 8, 4)), "input of 4 channels, expected 1"),
+        (_not_finite, r"weights of dense\w*/kernel are not numbers"),
+        (_picture_out, r"output of shape \(None, 6, 6, 2\), expected \(batch, classes\)"),
+    ],
+)
+def test_what_is_no_classifier_of_one_picture(build: Callable[[], Any], reason: str, tmp_path: Path) -> None:
+    build().save(tmp_path / "model.keras")
+    with pytest.raises(ExportError, match=reason):
+        read_model(tmp_path / "model.keras")
+
+
+def test_a_lambda_is_refused_by_its_layers_name_and_does_not_run(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    path = str(marker)
+    inputs = keras.Input((8, 8, 1))
+    code = layers.Lambda(lambda x: (open(path, "w").close(), x)[1], output_shape=(8, 8, 1), name="trick")  # noqa: PTH123
+    keras.Model(inputs, layers.Dense(2)(layers.Flatten()(code(inputs)))).save(tmp_path / "model.keras")
+    marker.unlink(missing_ok=True)
+    with pytest.raises(ExportError, match="cannot be loaded: layer 'trick' is a Lambda, which carries code"):
+        read_model(tmp_path / "model.keras")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("module", ["os", "tests.conftest", "keras.utils", "keras.src.utils.file_utils", "kerasevil"])
+def test_code_that_is_not_of_layers_is_refused_by_name(material: Path, tmp_path: Path, module: str) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(material / "model.keras") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                dense = next(entry for entry in config["config"]["layers"] if entry["class_name"] == "Dense")
+                dense["config"]["activation"] = {"class_name": "get_file", "module": module, "config": {"name": "evil"}}
+                content = json.dumps(config).encode()
+            target.writestr(name, content)
+    with pytest.raises(
+        ExportError, match=f"layer 'evil' is get_file of {module}, code that is not part of Keras; .*, or a SavedModel"
+    ):
+        read_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x89HDF\r\n\x1a\n"])
+def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(ExportError, match=r"cannot be loaded: no \.keras archive"):
+        read_model(tmp_path / "model.keras")
+
+
+class _Writer(tf.Module):  # type: ignore[misc]
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 1))])  # type: ignore[untyped-decorator]
+    def __call__(self, x: Any) -> Any:
+        tf.io.write_file(self._path, "x")
+        return tf.reduce_mean(x, (1, 2))
+
+
+def test_a_saved_model_that_does_more_than_compute(tmp_path: Path) -> None:
+    module = _Writer(str(tmp_path / "executed"))
+    tf.saved_model.save(module, tmp_path / "saved", signatures=module.__call__)
+    with pytest.raises(ExportError, match=r"its operation WriteFile \(\w+\) does more than compute"):
+        read_model(tmp_path / "saved")
+    assert not (tmp_path / "executed").exists()
+    (tmp_path / "saved/saved_model.pb").write_bytes(b"\xff\xff garbage")
+    with pytest.raises(ExportError, match="damaged"):
+        read_model(tmp_path / "saved")

@@ -1,0 +1,177 @@
+"""The report for people: what comes from outside is shown, never obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporter.accuracy import Scored
+from exporter.candidate import MadeModel
+from exporter.evaluated_model import MeasuredModel, measure
+from exporter.gates import Limits
+from exporter.recipe import Recipe
+from exporter.report import model_card, plots
+from exporter.report.contact_sheet import MAX_TILES, confident_mistakes, contact_sheet, disagreements, make_tiles
+from exporter.report.report import Settings, make_report, make_timings, table
+from exporter.report.write import DOCUMENTS, write_documents
+from exporter.run import Run
+from runtime import Contract, ImageInput, Provenance
+
+HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "a|b*c_d", "猫" * 40)
+
+
+def hostile_run(count: int = 60) -> Run:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 9, 12, 3), dtype=np.uint8)
+    contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"), provenance=Provenance("</title><b>set", 3))
+    splits = {"train": np.arange(0), "validation": np.arange(0), "test": np.arange(count)}
+    return Run(Path("a run; rm -rf"), contract, images, np.arange(count) % len(HOSTILE), splits)
+
+
+def measured_models(run: Run, limits: Limits) -> list[MeasuredModel]:
+    rng = np.random.default_rng(1)
+    reference = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
+    worse = reference + rng.random(reference.shape) * 3
+    models: list[MeasuredModel] = []
+    for recipe, raw in ((Recipe.float32(), reference), (Recipe.int8(), worse)):
+        scores = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+        scored = Scored(scores, run.targets, {"median": 0.5, "p95": 0.9}, "none 0", scores)
+        asked = limits if models else None
+        made = MadeModel(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
+        models.append(measure(made, scored, models[0] if models else None, asked))
+    return models
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = hostile_run()
+    measured = measured_models(run, Limits())
+    models = {model.file_name: model for model in measured}
+    calibration = {"samples": 5, "seed": 3, "split": "train"}
+    settings = Settings([Recipe.int8()], Limits(), "litert", ("--edgetpu",), calibration, ("<i>look</i>",))
+    report = make_report(run, settings, models)
+    folders = [tmp_path_factory.mktemp("report") for _ in range(2)]
+    for folder in folders:
+        write_documents(folder, run, measured, report, make_timings(models))
+    for name in (*DOCUMENTS, "disagreements/int8.png"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+    return folders[0]
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page, each element closed in its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_and_shows_what_comes_from_outside_as_text(written: Path) -> None:
+    html = (written / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(html)
+    assert page.open == []
+    assert not page.tags & {"script", "b", "i", "link", "iframe"}
+    assert len(page.sources) == 6
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert "&lt;i&gt;look" in html
+    assert "a &lt;note&gt;" in html
+    assert "'a run; rm -rf'" in html.replace("&#x27;", "'")
+
+
+def test_the_pictures_carry_no_date_and_no_version(written: Path) -> None:
+    with Image.open(written / "disagreements/int8.png") as image:
+        image.load()
+        assert "Software" not in image.info
+        assert not [key for key in image.info if "date" in key.lower() or "time" in key.lower()]
+
+
+def test_what_is_timed_is_in_a_file_of_its_own(written: Path) -> None:
+    assert json.loads((written / "timings.json").read_text())["int8.tflite"] == {"median": 0.5, "p95": 0.9}
+    for name in ("report.json", "report.html", "MODEL_CARD.md"):
+        assert "0.9, " not in (written / name).read_text(encoding="utf-8").partition("latency")[2]
+        assert "median" not in (written / name).read_text(encoding="utf-8").replace("median of", "")
+
+
+def test_the_card_shows_labels_as_text(written: Path) -> None:
+    card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "\\<script\\>" in card
+    assert "- a \\<note\\>" in card
+    assert "a\\|b\\*c\\_d" in card
+    rows = [line for line in card.splitlines() if line.startswith("| a")]
+    assert len(rows) == 1
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 4
+
+
+def test_the_report_holds_the_figures_of_each_class(written: Path) -> None:
+    report = json.loads((written / "report.json").read_text())
+    reference, int8 = report["models"]
+    assert reference["drop_interval"] is None
+    assert int8["worst_class"] in HOSTILE
+    assert int8["recall"][int8["worst_class"]] == pytest.approx(
+        reference["recall"][int8["worst_class"]] - int8["class_drop"]
+    )
+    assert int8["drop_interval"][0] < int8["drop"] < int8["drop_interval"][1]
+    assert sum(map(sum, int8["confusion"])) == 60
+    assert int8["gate"] == "failed: drop"
+    lines = list(table(report, {m["file"]: {"median": 1.0} for m in report["models"]}))
+    assert lines[2].endswith("failed: drop")
+
+
+def test_disagreements_and_mistakes_are_bounded_and_the_surest_come_first() -> None:
+    run = hostile_run()
+    reference, int8 = (model.scored for model in measured_models(run, Limits()))
+    places = disagreements(reference, int8)
+    assert (reference.answers[places] != int8.answers[places]).all()
+    assert len(places) == (reference.answers != int8.answers).sum()
+    sure = np.maximum(reference.scores, int8.scores).max(axis=1)[places]
+    assert (np.diff(sure) <= 0).all()
+    wrong = confident_mistakes(int8)
+    assert (int8.answers[wrong] != run.targets[wrong]).all()
+    tiles = make_tiles(run, np.arange(60), {"float32": reference})
+    assert len(tiles) == MAX_TILES
+    # What is shown of a bgr contract has its colours in their places.
+    assert tiles[0].pixels[64, 64].tolist() == run.images[0][4, 6].tolist()  # type: ignore[union-attr, index]
+    with Image.open(io.BytesIO(contact_sheet(tiles[:7]))) as sheet:
+        assert sheet.size == (6 * (128 + 24), 2 * (128 + 70))
+
+
+def test_a_thousand_classes_make_pictures_of_the_usual_size() -> None:
+    labels = [f"class {n}" for n in range(1000)]
+    counts = np.eye(1000, dtype=np.int64)
+    with Image.open(io.BytesIO(plots.confusion(counts, counts, labels, "int8"))) as image:
+        assert max(image.size) < 2500
+    before, after = [1.0] * 999 + [None], [n / 1000 for n in range(1000)]
+    with Image.open(io.BytesIO(plots.class_change(before, after, labels, "int8"))) as image:
+        assert max(image.size) < 1200
+
+
+def test_the_card_of_a_model_without_name() -> None:
+    run = hostile_run(10)
+    measured = measured_models(run, Limits(max_drop=1.0))
+    models = {model.file_name: model for model in measured}
+    contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
+    report = make_report(run, Settings([], Limits(), "litert", (), {"samples": 1, "seed": 0}), models)
+    assert model_card.render(report, contract).startswith("# Model card: image classifier\n")

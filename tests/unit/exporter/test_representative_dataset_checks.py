@@ -1,0 +1,120 @@
+"""What the lint says of calibration images, good and bad."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from exporter.errors import ExportError
+from exporter.representative_dataset import prepare_calibration
+from exporter.representative_dataset_checks import FEW, difference_hashes
+from exporter.run import Run
+from runtime import Contract, ImageInput
+
+CLASSES = ("a", "b", "c")
+
+
+def scene(seed: int, side: int = 24) -> npt.NDArray[np.uint8]:
+    """A smooth picture like no other seed's."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8))
+    return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def make_run(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8]], **contract: object) -> Run:
+    images = np.stack([*train, *test])
+    pixels = np.stack(train).astype(float)
+    options = {"mean": (float(pixels.mean()),), "std": (max(1.0, float(pixels.std())),), **contract}
+    spec = ImageInput(24, 24, "grey", **options)  # type: ignore[arg-type]
+    splits = {
+        "train": np.arange(len(train)),
+        "validation": np.array([], int),
+        "test": np.arange(len(train), len(images)),
+    }
+    return Run(Path("run"), Contract(CLASSES, spec), images, np.arange(len(images)) % 3, splits)
+
+
+TEST = [scene(seed) for seed in range(5000, 5020)]
+GOOD = [scene(seed) for seed in range(FEW)]
+
+
+def warnings(run: Run) -> str:
+    return "\n".join(prepare_calibration(run, 10**6, 0).warnings)
+
+
+def test_good_images_have_no_warning_and_their_figures() -> None:
+    calibration = prepare_calibration(make_run(GOOD, TEST), 10**6, 7)
+    assert calibration.warnings == ()
+    figures = dict(calibration.figures)
+    pixels = figures.pop("pixels")
+    assert figures == {
+        "samples": FEW,
+        "seed": 7,
+        "split": "train",
+        "classes": 3,
+        "duplicates": 0,
+        "near_duplicates": 0,
+        "overlap": 0,
+        "near_overlap": 0,
+    }
+    everything = np.stack(GOOD)
+    assert pixels["mean"] == pytest.approx(everything.mean(), abs=0.01)
+    assert (pixels["min"], pixels["max"]) == (everything.min(), everything.max())
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_one_repeated_image_is_an_error(count: int) -> None:
+    with pytest.raises(ExportError, match=rf"{count} images, 1 distinct"):
+        prepare_calibration(make_run([GOOD[0]] * count, TEST), 10**6, 0)
+
+
+def test_few_images_and_copies_are_told_with_their_number() -> None:
+    assert "9 images; below 100" in warnings(make_run(GOOD[:9], TEST))
+    assert f"3 of {FEW + 3} images are copies" in warnings(make_run([*GOOD, *GOOD[:3]], TEST))
+
+
+def test_classes_without_an_image_are_told() -> None:
+    run = make_run(GOOD, TEST)
+    run.targets[run.splits["train"]] %= 2
+    assert "only 2 of 3 classes" in warnings(run)
+    run.targets[run.splits["train"]] = -1  # a folder without classes
+    assert prepare_calibration(run, 10**6, 0).figures["classes"] is None
+
+
+def test_pictures_that_look_almost_alike_are_told() -> None:
+    rng = np.random.default_rng(1)
+    frames = [np.clip(GOOD[0] + rng.integers(-2, 3, (24, 24)), 0, 255).astype(np.uint8) for _ in range(40)]
+    calibration = prepare_calibration(make_run([*GOOD, *frames], TEST), 10**6, 0)
+    assert calibration.figures["near_duplicates"] == 40
+    assert f"40 of {FEW + 40} images look almost like another" in "\n".join(calibration.warnings)
+    noisy = [np.clip(image + rng.integers(-2, 3, (24, 24)), 0, 255).astype(np.uint8) for image in GOOD[:20]]
+    calibration = prepare_calibration(make_run(GOOD, noisy), 10**6, 0)
+    assert calibration.figures["near_overlap"] == 20
+    assert calibration.figures["overlap"] == 0
+
+
+def test_test_images_are_left_out_of_a_run_and_an_error_in_a_folder() -> None:
+    run = make_run(GOOD, [*TEST, GOOD[3], GOOD[7]])
+    calibration = prepare_calibration(run, 10**6, 0)
+    assert len(calibration.pixels) == FEW - 2
+    assert "2 training images are in the test split too" in "\n".join(calibration.warnings)
+    with pytest.raises(ExportError, match="2 of 100 images are test images too"):
+        prepare_calibration(replace(run, given=("model.keras",)), 10**6, 0)
+
+
+def test_pixels_unlike_those_of_training_are_told() -> None:
+    dark = [(image // 4).astype(np.uint8) for image in GOOD]
+    assert "training's are 128 and 60" in warnings(make_run(dark, TEST, mean=(128.0,), std=(60.0,)))
+    given = replace(make_run(dark, TEST), given=("model.keras",))
+    assert "less than half of what there can be" in warnings(given)
+
+
+def test_the_hash_is_of_what_grows_brighter() -> None:
+    ramp = np.tile(np.arange(9, dtype=np.float32), (2, 8, 1))
+    ramp[1] = ramp[1, :, ::-1]
+    assert difference_hashes(ramp).tolist() == [2**64 - 1, 0]

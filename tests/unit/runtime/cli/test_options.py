@@ -1,0 +1,76 @@
+"""The quick parser reads a line as click does, or leaves it to click."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from runtime.cli.app import click_command
+from runtime.cli.classify import COMMAND
+from runtime.cli.options import parse
+
+PLAIN = [
+    [],
+    ["a.png"],
+    ["a.png", "b c.png", "-", "*.jpg", ""],
+    ["--model", "m.tflite", "a.png"],
+    ["--model=m.tflite", "a.png", "--top", "5"],
+    ["--model=", "a.png"],
+    ["--model=a=b", "--from-file", "-"],
+    ["--top", "1", "--top", "2", "a.png"],
+    ["--min-score", "0.5", "--allow", "cat", "--allow=dog", "--deny", "a b", "a.png"],
+    ["--json", "-r", "folder"],
+    ["--csv", "--recursive", "folder", "--threads", "4"],
+    ["--interpreter", "tflite_runtime", "--delegate", "libedgetpu.so.1", "a.png"],
+    ["--min-score", "1", "--min-score", "1e-3"],
+    ["--labels", "l.txt", "--mean", "127.5", "--std=1,2,3", "--background", "0,0,0", "--colour", "bgr", "a.png"],
+]
+UNUSUAL = [
+    ["--help"],
+    ["a.png", "-h"],
+    ["--debug", "a.png"],
+    ["--top", "0", "a.png"],
+    ["--top", "1.5"],
+    ["--top", "x"],
+    ["--top"],
+    ["--top="],
+    ["--threads", "65"],
+    ["--min-score", "1.1"],
+    ["--min-score", "nan"],
+    ["--interpreter", "torch"],
+    ["--json=yes", "a.png"],
+    ["--mean", "1,2"],
+    ["--background", "1,2,x"],
+    ["--jso", "a.png"],
+    ["--no-such", "a.png"],
+    ["-r=1", "a.png"],
+    ["-rh", "a.png"],
+    ["--model", "--json", "a.png"],
+    ["--model", "-", "a.png"],
+    ["--", "-a.png"],
+]
+
+
+@pytest.mark.parametrize("line", PLAIN, ids=" ".join)
+def test_a_plain_line_is_read_as_click_reads_it(line: list[str]) -> None:
+    by_click = click_command(COMMAND).make_context("classify", list(line), resilient_parsing=False).params
+    assert parse(COMMAND, line) == by_click
+
+
+@pytest.mark.parametrize("line", UNUSUAL, ids=" ".join)
+def test_an_unusual_line_is_left_to_click_or_read_alike(line: list[str]) -> None:
+    quickly = parse(COMMAND, line)
+    if quickly is not None:
+        assert quickly == click_command(COMMAND).make_context("classify", list(line)).params
+
+
+@pytest.mark.parametrize("line", [line for line in UNUSUAL if line not in (["--model", "-", "a.png"],)], ids=" ".join)
+def test_what_click_refuses_is_never_read_quickly(line: list[str]) -> None:
+    assert parse(COMMAND, line) is None
+
+
+def test_the_two_parsers_know_the_same_options() -> None:
+    flags = {flag for option in COMMAND.options for flag in option.flags}
+    known = {flag for param in click_command(COMMAND).params if isinstance(param, click.Option) for flag in param.opts}
+    assert known - flags == {"--debug"}
+    assert flags <= known

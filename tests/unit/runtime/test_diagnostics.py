@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runtime import Contract, ImageInput, seal
+from runtime import diagnostics as doctor
+from runtime.diagnostics import Finding, examine, throttling, wheel_advice
+from runtime.interpreter import installed
+from tests.conftest import Exported, run_pocketlens, succeed
+
+
+def test_every_interpreter_here_is_built_and_run() -> None:
+    findings = {finding.subject.split()[0]: finding for finding in examine()}
+    for name in installed():
+        assert findings[name] == Finding(findings[name].subject, "ok", "built and ran a model, 2 outputs")
+    assert findings["python"].status == "ok"
+
+
+def test_a_model_is_run_too(digits_export: Exported) -> None:
+    result = succeed(run_pocketlens("doctor", "--json", digits_export.int8))
+    findings = [json.loads(line) for line in result.stdout.splitlines()]
+    run = [f["text"] for f in findings if f["subject"].startswith("model on")]
+    assert run == ["built and ran a model, 10 outputs"] * len(installed())
+    assert all(set(f) == {"subject", "status", "text", "cure"} for f in findings)
+
+
+def test_a_damaged_model_is_an_error_with_a_cure(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(b"\x1c\0\0\0TFL3 and no more")
+    result = run_pocketlens("doctor", path)
+    assert result.returncode == 1
+    assert "error    model: " in result.stdout
+    assert "cure: copy it again" in result.stdout
+
+
+def test_a_model_that_kills_its_process_kills_only_that(tmp_path: Path) -> None:
+    # Sealed, so that it reaches the interpreter: a FlatBuffer whose table lies far outside.
+    path = tmp_path / "killer.tflite"
+    content = b"\x10\xff\xff\x7fTFL3" + bytes(64)
+    path.write_bytes(seal(content, Contract(("a", "b"), ImageInput(8, 8))))
+    findings = [f for f in examine(str(path)) if f.subject.startswith("model on")]
+    assert findings
+    assert all(f.status == "error" and f.cure for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "system", "glibc", "advice"),
+    [
+        ((3, 11), "x86_64", "linux", (2, 36), "tflite-runtime"),
+        ((3, 11), "aarch64", "linux", (2, 36), "tflite-runtime"),
+        ((3, 11), "armv7l", "linux", (2, 36), "tflite-runtime"),
+        ((3, 11), "aarch64", "linux", (2, 31), "needs glibc 2.34"),
+        ((3, 13), "aarch64", "linux", (2, 41), "pip install ai-edge-litert"),
+        ((3, 13), "armv7l", "linux", (2, 41), "64-bit"),
+        ((3, 11), "arm64", "darwin", (0, 0), "pip install ai-edge-litert"),
+    ],
+)
+def test_which_interpreter_suits_a_machine(
+    version: tuple[int, int], machine: str, system: str, glibc: tuple[int, int], advice: str
+) -> None:
+    assert advice in wheel_advice(version, machine, system, glibc)
+
+
+def test_no_interpreter_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", list)
+    (finding,) = (f for f in examine() if f.subject == "interpreter")
+    assert finding.status == "error"
+    assert finding.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("throttled=0x0\n", "ok", "none"),
+        ("throttled=0x50005\n", "warning", "under-voltage now, throttled now, under-voltage since start, throttled"),
+        ("throttled=0x8", "warning", "temperature"),
+        ("", "warning", "not understood"),
+    ],
+)
+def test_throttling_is_read_from_the_bits(text: str, status: str, words: str) -> None:
+    assert throttling(text).status == status
+    assert words in throttling(text).text
+
+
+def test_a_board_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    board = tmp_path / "model"
+    board.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
+    monkeypatch.setattr(doctor, "_BOARD", board)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "vcgencmd"
+    program.write_text("#!/bin/sh\necho throttled=0x1\n")
+    program.chmod(0o755)
+    findings = {finding.subject: finding for finding in examine()}
+    assert findings["board"].text == "Raspberry Pi 4 Model B Rev 1.4"
+    assert findings["camera"].status == "warning"
+    assert findings["throttling"].text == "under-voltage now"

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.errors import ActionError
+from runtime.watch import sorter as moving
+from runtime.watch.entries import Identity
+from runtime.watch.sorter import Mover, folder_names
+
+HOSTILE = ["../x", "..", ".", "/etc", "a/b", "a\\b", ".hidden", "-rf", "  ", "cat", "CAT", "a_b", "x" * 200, "é" * 200]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of ours runs."""
+
+
+def image(path: Path, content: bytes = b"picture") -> Identity:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return identity(path)
+
+
+def identity(path: Path) -> Identity:
+    state = path.stat()
+    return Identity(state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_label_never_leads_elsewhere(tmp_path: Path) -> None:
+    mover = Mover(f"{tmp_path}/out/{{label}}", HOSTILE)
+    seen = set()
+    for label in [*HOSTILE, "unknown", "../of another model"]:
+        source = tmp_path / "in" / "a.png"
+        place = Path(mover.move(str(source), image(source), label) or "")
+        assert place.parent.parent == tmp_path / "out"
+        assert place.resolve() == place
+        assert not place.parent.name.startswith(".")
+        assert len(os.fsencode(place.parent.name)) <= 125
+        seen.add(place.parent.name.casefold())
+    assert len(seen) == len(HOSTILE) + 2
+    assert folder_names(["cat", "T-shirt/top"]) == {"cat": "cat", "T-shirt/top": "T-shirt_top", "unknown": "unknown"}
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    mover = Mover(f"{tmp_path}/out/{{label}}", ["cat"])
+    for number in range(3):
+        source = tmp_path / "in" / "a.tar.png"
+        mover.move(str(source), image(source, b"%d" % number), "cat")
+    assert files(tmp_path) == {"out/cat/a.tar.png": b"0", "out/cat/a.tar-1.png": b"1", "out/cat/a.tar-2.png": b"2"}
+
+
+def test_a_picture_put_in_its_place_is_not_moved(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "latest.png"
+    old = image(source, b"old one")
+    source.rename(tmp_path / "in" / "kept")
+    image(source, b"new one")
+    assert Mover(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
+    assert source.read_bytes() == b"new one"
+
+
+def test_one_put_there_in_the_last_moment_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "in" / "latest.png"
+    old = image(source, b"old one")
+    real = os.rename
+
+    def replaced_first(a: str, b: str) -> None:
+        image(tmp_path / "in" / "next", b"the new one")
+        real(tmp_path / "in" / "next", source)
+        real(a, b)
+
+    monkeypatch.setattr(os, "rename", replaced_first)
+    assert Mover(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
+    assert files(tmp_path) == {"in/latest.png": b"the new one"}
+
+
+def on_one_disk(_: pytest.MonkeyPatch) -> None:
+    """As it is."""
+
+
+def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def on_two_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_same_disk", lambda *_: False)
+
+
+@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks])
+def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
+    arranged: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arranged(monkeypatch)
+    names = ("rename", "link", "unlink", "makedirs", "fsync")
+    real = {name: getattr(os, name) for name in names}
+    left = 0
+
+    def counted(name: str, *, after: bool) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and not after:
+                raise Killed
+            try:
+                return real[name](*arguments, **options)
+            finally:
+                if left == 0:
+                    raise Killed
+
+        return call
+
+    for after in (False, True):
+        for moment in range(1, 20):
+            folder = tmp_path / f"{after}{moment}"
+            image(folder / "out/cat/a.png", b"another")
+            source = folder / "in" / "a.png"
+            known = image(source)
+            mover = Mover(f"{folder}/out/{{label}}", ["cat"])
+            left = moment
+            with monkeypatch.context() as patch:
+                for name in names:
+                    patch.setattr(os, name, counted(name, after=after))
+                try:
+                    mover.move(str(source), known, "cat")
+                except Killed:
+                    pass
+                else:
+                    break
+            place = Mover(f"{folder}/out/{{label}}", ["cat"]).move(str(source), known, "cat")
+            assert place == f"{folder}/out/cat/a-1.png", moment
+            assert files(folder) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}, moment
+        assert moment > 3
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no second disk here")
+def test_another_disk(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("no second disk here")
+        place = Mover(f"{other}/{{label}}", ["cat"]).move(str(source), known, "cat")
+        assert place == f"{other}/cat/a.png"
+        assert files(Path(other)) == {"cat/a.png": b"picture"}
+        assert Path(place).stat().st_mtime_ns == known.mtime_ns
+        assert files(tmp_path) == {}
+        image(source, b"next")
+        assert Mover(f"{other}/{{label}}", ["cat"]).move(str(source), identity(source), "cat") == f"{other}/cat/a-1.png"
+
+
+def test_what_cannot_be_moved_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    mover = Mover(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_publish", full)
+        with pytest.raises(ActionError, match=r"cannot be moved to .*cat: No space left"):
+            mover.move(str(source), known, "cat")
+    (tmp_path / "out/dog").write_text("a file, no folder")
+    with pytest.raises(ActionError, match="File exists"):
+        mover.move(str(source), known, "dog")
+    assert files(tmp_path) == {"in/a.png": b"picture", "out/dog": b"a file, no folder"}
+    assert identity(source) == known
+
+
+def test_a_link_does_not_lead_out(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "cat").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ActionError, match=r"a link leads out of .*; remove it"):
+        Mover(f"{tmp_path}/in/{{label}}", ["cat"]).move(str(source), known, "cat")
+    assert files(tmp_path) == {"in/a.png": b"picture"}
+
+
+def test_one_that_is_in_its_folder_already_stays(tmp_path: Path) -> None:
+    source = tmp_path / "cat" / "a.png"
+    assert Mover(f"{tmp_path}/{{label}}", ["cat"]).move(str(source), image(source), "cat") == str(source)
+    assert files(tmp_path) == {"cat/a.png": b"picture"}
+
+
+@pytest.mark.parametrize(
+    ("template", "root"),
+    [("out/{label}", "out"), ("{label}", "."), ("/{label}/x", "/"), ("a/b-{label}", "a"), ("a/{label}/{label}", "a")],
+)
+def test_the_folder_that_the_user_named(
+    template: str, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Mover(template, ["cat"]).root == os.path.realpath(root)
+
+
+@pytest.mark.parametrize("template", ["out", "out/{name}/{label}", "{lable}"])
+def test_a_folder_that_cannot_be_meant(template: str) -> None:
+    with pytest.raises(ValueError, match="label"):
+        Mover(template, ["cat"])

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.data.splits import make_splits
+from trainer.errors import DatasetError
+
+LABELS = ("a", "b", "c")
+
+
+def targets(*counts: int) -> np.ndarray:
+    return np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+
+
+def test_splits_are_disjoint_complete_and_stratified() -> None:
+    classes = targets(100, 50, 10)
+    splits = make_splits(classes, LABELS, {}, seed=3)
+    joined = np.concatenate([indices for _, indices in splits.items()])
+    assert sorted(joined) == list(range(160))
+    assert np.bincount(classes[splits.test]).tolist() == [20, 10, 2]
+    assert np.bincount(classes[splits.validation]).tolist() == [8, 4, 1]
+
+
+def test_the_seed_decides() -> None:
+    classes = targets(100, 50, 10)
+    first, again, other = (make_splits(classes, LABELS, {}, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.test, again.test)
+    np.testing.assert_array_equal(first.train, again.train)
+    assert first.test.tolist() != other.test.tolist()
+
+
+def test_given_splits_stay_as_they_are() -> None:
+    classes = np.tile([0, 1, 2], 30).astype(np.int32)
+    given = {"train": np.arange(60), "test": np.arange(60, 90)}
+    splits = make_splits(classes, LABELS, given, seed=0)
+    assert splits.test.tolist() == list(range(60, 90))
+    assert set(splits.train) | set(splits.validation) == set(range(60))
+    assert len(splits.validation) == 6
+
+
+@pytest.mark.parametrize("counts", [(10, 10, 1), (10, 2, 10)])
+def test_too_few_images_name_the_class_and_the_count(counts: tuple[int, ...]) -> None:
+    with pytest.raises(DatasetError, match="too few images"):
+        make_splits(targets(*counts), LABELS, {}, seed=0)
+
+
+def test_three_images_a_class_are_enough() -> None:
+    splits = make_splits(targets(3, 3, 3), LABELS, {}, seed=0)
+    assert [len(indices) for _, indices in splits.items()] == [3, 3, 3]
+
+
+def test_a_given_split_without_a_class_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="'b' has no usable image in the test split"):
+        make_splits(targets(9, 9, 9), LABELS, {"train": np.arange(26), "test": np.array([0, 26])}, seed=0)
+
+
+def several(seed: int, count: int = 300) -> np.ndarray:
+    """Images of five labels, from frequent to rare, some of none; the rarest two mostly together."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((count, 5)) < [0.5, 0.3, 0.1, 0.0, 0.0]).astype(np.uint8)
+    targets[:4, 3] = 1
+    targets[1:4, 4] = 1
+    return targets
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_one_of_several_labels_is_in_every_split_in_its_share(seed: int) -> None:
+    targets, labels = several(seed), tuple("abcde")
+    splits = make_splits(targets, labels, {}, seed)
+    everything = np.concatenate([indices for _, indices in splits.items()])
+    assert sorted(everything) == list(range(len(targets)))
+    for _, indices in splits.items():
+        assert targets[indices].any(axis=0).all()
+    for split, share in ((splits.test, 0.2), (splits.validation, 0.08)):
+        assert len(split) == pytest.approx(share * len(targets), abs=4)
+        for column in range(3):
+            assert targets[split, column].sum() == pytest.approx(share * targets[:, column].sum(), abs=3)
+        none = ~targets.any(axis=1)
+        assert none[split].sum() == pytest.approx(share * none.sum(), abs=3)
+    again = make_splits(targets, labels, {}, seed)
+    np.testing.assert_array_equal(again.test, splits.test)
+    assert set(make_splits(targets, labels, {}, seed + 1).test) != set(splits.test)
+
+
+def test_a_label_that_cannot_be_in_every_split_is_refused() -> None:
+    targets = several(0)
+    targets[2:, 4] = 0
+    with pytest.raises(DatasetError, match=r"label 'e' has no usable image in the \w+ split, and 1 in all"):
+        make_splits(targets, tuple("abcde"), {}, 0)
+
+
+def test_given_splits_of_several_labels_stay() -> None:
+    targets = several(0)
+    given = {"train": np.arange(2, 300), "test": np.array([0, 1])}
+    with pytest.raises(DatasetError, match="in the test split"):
+        make_splits(targets, tuple("abcde"), given, 0)
+    targets[:2] = 1
+    splits = make_splits(targets, tuple("abcde"), given, 0)
+    assert splits.test.tolist() == [0, 1]
+    assert targets[splits.validation].any(axis=0).all()

@@ -1,0 +1,93 @@
+"""`pocketlens compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.cli.app import Command
+from runtime.cli.tables import columns
+from runtime.errors import UsageError
+from runtime.files import shown
+
+_LONGEST_VALUE = 40
+_HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}
+
+
+@click.command(
+    "compare",
+    cls=Command,
+    requires=("matplotlib",),
+    example="pocketlens train --dataset digits --out runs/scaled\n"
+    "pocketlens train --dataset digits --no-normalise --out runs/raw\n"
+    "pocketlens compare runs/scaled runs/raw --out compare.png",
+)
+@click.argument("runs", type=click.Path(path_type=Path), metavar="RUN RUN...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the runs' loss and accuracy over the epochs as a PNG.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Put runs beside each other: accuracy, best epoch, parameters, seconds, and the settings that differ.
+
+    Accuracy is that of each run's own test split: where the data sets differ, it compares nothing. Validation is of
+    the kept epoch: accuracy; balanced accuracy beside it, where the epoch was chosen by that; of several labels mean
+    average precision.
+    """
+    if len(runs) < 2:
+        raise UsageError("one run, expected two or more to compare")
+    from ..data.run_folder import read_run
+    from ..evaluation.run_comparison import differences, summary
+    from ..plots.history import save_comparison
+
+    found = [read_run(run) for run in runs]
+    rows, differ = [summary(run) for run in found], differences(found)
+    if out:
+        save_comparison(out, [run.name for run in found], [run.history for run in found])
+    if as_json:
+        click.echo(json.dumps({"runs": rows, "differences": differ, "plot": str(out) if out else None}))
+        return
+    for line in (*_figures(rows), "", *_settings([row["run"] for row in rows], differ)):
+        click.echo(line)
+    if out:
+        click.echo(f"curves: {out}")
+
+
+def _figures(rows: list[dict[str, Any]]) -> list[str]:
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("dataset", "task")]
+    if not any(row["stopped"] for row in rows):
+        names.remove("stopped")
+    cells = [[_cell(name, row.get(name)) for name in names] for row in rows]
+    return columns([[_HEADS.get(name, name.replace("_", " ")) for name in names], *cells])
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if name == "seconds":
+        return f"{value:,.0f}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _settings(names: list[str], differ: dict[str, list[Any]]) -> list[str]:
+    if not differ:
+        return ["settings: the same in all"]
+    rows = [[name.replace("_", " "), *map(_value, values)] for name, values in differ.items()]
+    return columns([["what differs", *names], *rows])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    text = shown("-" if value is None else str(value))
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -1,0 +1,221 @@
+"""`pocketlens evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from runtime.cli.app import Command
+from runtime.cli.tables import columns
+from runtime.errors import UsageError
+from runtime.files import shown
+from runtime.native_output import quiet_tensorflow
+
+from .dataset_options import SOURCE_OPTIONS, load, with_all
+from .typed_options import typed_options
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from runtime import Contract
+
+    from ..data.run_folder import RunFolder
+    from ..evaluation.eval_set import Material
+    from ..evaluation.metrics import Metrics
+    from ..evaluation.predictions import Answers
+
+_SPLITS = ("test", "validation", "train", "all")
+#: More classes have their confusion matrix in --json and --out alone.
+_MAX_PRINTED = 16
+#: Mistakes that --json tells.
+_MOST_MISTAKES = 60
+
+
+@click.command(
+    "evaluate",
+    cls=Command,
+    requires=("sklearn", "matplotlib"),
+    example="pocketlens evaluate runs/digits --split validation --out look/\n"
+    "pocketlens evaluate models/int8.tflite --dataset photos/ --split all --json\n"
+    "pocketlens evaluate runs/digits --index 7 --out look/",
+)
+@click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL.tflite")
+@click.option("--dataset", metavar="NAME|DIR|CSV", help="Measure on this. [default: what the run was trained with]")
+@with_all(SOURCE_OPTIONS)
+@click.option(
+    "--split", type=click.Choice(_SPLITS), default="test", show_default=True, help="all: everything, unsplit."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="Of the splits of --dataset. [default: the model's own]"
+)
+@click.option("--index", type=int, metavar="N", help="Show the scores of one image of the data set instead.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Draw into this folder: confusion, predictions, the most confident mistakes, curves.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def evaluate(
+    model: Path,
+    dataset: str | None,
+    split: str,
+    seed: int | None,
+    index: int | None,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure a trained run, or an exported model, on a split of a data set.
+
+    A .tflite file is run as on a device, by its interpreter and without TensorFlow. A binary model is asked its own
+    question of a data set with more classes: its positive label against the rest. To look at the test split often
+    makes its figures too good: choose by --split validation. A note (caution in --json) says so, and how many samples
+    of --dataset the run was trained on.
+
+    The figures are of every answer, whatever its score. Where the model has a threshold, it is told beside them how
+    many samples a device answers with "unknown", and how many of these are wrong otherwise (unknown in --json).
+    """
+    if index is not None and {"split", "seed"} & typed_options().keys():
+        raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
+    run, contract = _model(model)
+    material = _material(run, contract, model, dataset, "all" if index is not None else split, seed, options)
+    if index is not None:
+        from .evaluate_one import show_one
+
+        show_one(model, contract, material, index, lambda chosen: _score(run, model, chosen), out, as_json)
+        return
+    if material.caution:
+        click.echo(f"note: {material.caution}", err=True)
+    scores, interpreter = _score(run, model, material)
+    from ..evaluation.metrics import evaluate as measure
+    from ..evaluation.predictions import judge
+    from .evaluate_plots import draw
+
+    targets = material.targets[material.chosen]
+    metrics = measure(scores, targets, contract.labels, contract.task)
+    answers = judge(material, scores, contract.task)
+    unknown = answers.unknown(contract.confidence.threshold)
+    pictures = draw(out, contract, metrics, answers, shown(model.name)) if out else []
+    if as_json:
+        click.echo(json.dumps(_result(model, interpreter, metrics, answers, unknown, pictures)))
+        return
+    told = f"{shown(model)} on {shown(material.name)}, {material.split}"
+    click.echo(f"{told}: {len(targets):,} samples, {interpreter}")
+    for line in _lines(metrics, [shown(label) for label in contract.labels]):
+        click.echo(line)
+    if unknown:
+        click.echo(
+            f"\na device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
+            f"samples, {unknown['wrong']:,} of which count as wrong above"
+        )
+    for picture in pictures:
+        click.echo(f"picture: {shown(picture)}")
+
+
+def _model(model: Path) -> tuple[RunFolder | None, Contract]:
+    """The run, None of a file, and the contract."""
+    if model.is_dir():
+        from ..data.run_folder import read_run
+
+        run = read_run(model)
+        return run, run.contract
+    from runtime.model_file import read_model
+
+    return None, read_model(model).contract
+
+
+def _material(
+    run: RunFolder | None,
+    contract: Contract,
+    model: Path,
+    dataset: str | None,
+    split: str,
+    seed: int | None,
+    options: dict[str, Any],
+) -> Material:
+    from ..evaluation.eval_set import from_dataset, from_run
+
+    if dataset is None:
+        if any(options.values()) or seed is not None:
+            raise UsageError("--data-dir, --merge and --seed are for a --dataset")
+        if run is None:
+            raise UsageError(f"{shown(model)}: a model file has no images with it; name some with --dataset")
+        return from_run(run, split)
+    spec = contract.input
+    geometry: dict[str, Any] = {}
+    if spec.kind == "image":
+        colour = "grey" if spec.channels == 1 else "rgb"
+        geometry = {"image_size": (spec.height, spec.width), "colour": colour, "resize": spec.resize}
+    data = load(dataset, **geometry, **options)
+    for line in data.left_out:
+        click.echo(f"left out: {shown(line)}", err=True)
+    return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)
+
+
+def _score(run: RunFolder | None, model: Path, material: Material) -> tuple[npt.NDArray[np.float32], str]:
+    """Scores of the chosen samples, and what ran the model."""
+    from ..evaluation.scoring import score_file, score_keras
+
+    if run is None:
+        return score_file(model, material.source, material.chosen)
+    quiet_tensorflow()
+    return score_keras(run, material.source, material.chosen), "Keras"
+
+
+def _result(
+    model: Path,
+    interpreter: str,
+    metrics: Metrics,
+    answers: Answers,
+    unknown: dict[str, Any] | None,
+    pictures: list[Path],
+) -> dict[str, Any]:
+    material = answers.material
+    figures = metrics.as_dict()
+    if metrics.task != "multilabel":
+        figures["confusion_percent"] = np.round(_percent(metrics.confusion), 3).tolist()
+    return {
+        "model": str(model),
+        "dataset": material.name,
+        "split": material.split,
+        "samples": len(material.chosen),
+        "interpreter": interpreter,
+        "caution": material.caution or None,
+        **figures,
+        "unknown": unknown,
+        "labels": list(material.labels),
+        "mistakes": [answers.as_dict(place) for place in answers.mistakes()[:_MOST_MISTAKES].tolist()],
+        "pictures": [str(picture) for picture in pictures],
+    }
+
+
+def _percent(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of each true class."""
+    shares: npt.NDArray[np.float64] = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    return shares
+
+
+def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
+    found = {"accuracy": metrics.accuracy, **metrics.figures}
+    lines = [f"{name.replace('_', ' ')}: {value:.4f}" for name, value in found.items()]
+    names = list(next(iter(metrics.per_class.values())))
+    heads = ["class", *(name.replace("_", " ") for name in names)]
+    rows = [
+        [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
+        for label, row in zip(labels, metrics.per_class.values(), strict=True)
+    ]
+    lines += ["", *columns([heads, *rows])]
+    if metrics.task == "multilabel":
+        return lines
+    if len(labels) > _MAX_PRINTED:
+        return [*lines, "", "confusion: too large to print; --json has it, --out draws it"]
+    percent = [[f"{share:.1f}" if share else "" for share in row] for row in _percent(metrics.confusion)]
+    counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
+    for title, cells in (("confusion (rows: truth)", counts), ("percent of the truth", percent)):
+        lines += ["", *columns([[title, *labels], *([label, *row] for label, row in zip(labels, cells, strict=True))])]
+    return lines

@@ -1,0 +1,143 @@
+"""`pocketlens inspect`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.cli.app import Command
+from runtime.cli.tables import columns
+from runtime.errors import UsageError
+from runtime.files import shown
+from runtime.native_output import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from ..keras_inspection.layers import Layer
+    from ..keras_inspection.weights import WeightFigures
+
+
+@click.command(
+    "inspect",
+    cls=Command,
+    requires=("tensorflow", "matplotlib"),
+    example="pocketlens inspect runs/digits --out look/\npocketlens inspect runs/digits --layer conv2d_1 --json",
+)
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--layer", metavar="NAME", help="Show this layer's weights and biases.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Draw the model (model.png), and the layer's weights (weights-NAME.png), into this folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> None:
+    """Show a trained model's layers: output shapes, parameters, multiply-adds, and weights.
+
+    Multiply-adds are those of convolutions and dense layers, for one image; batch normalization folds into the
+    convolution before it. No code in the run folder is run.
+    """
+    from ..data.run_folder import read_run
+
+    found = read_run(run)
+    quiet_tensorflow()
+    from ..keras_inspection.layers import layers_of, load_network
+    from ..keras_inspection.weights import weight_figures
+
+    model = load_network(found.model_path)
+    layers = layers_of(model)
+    chosen = _chosen(layers, layer) if layer else None
+    weights = weight_figures(chosen.layer) if chosen else []
+    pictures = _draw(out, found.name, layers, chosen, weights) if out else []
+    if as_json:
+        result: dict[str, Any] = {
+            "run": str(run),
+            "parameters": model.count_params(),
+            **_total(layers),
+            "layers": [
+                each.as_dict() | {"weights": [w.as_dict(channels=False) for w in weight_figures(each.layer)]}
+                for each in layers
+            ],
+            "pictures": [str(picture) for picture in pictures],
+        }
+        if chosen:
+            result["layer"] = chosen.as_dict() | {"weights": [w.as_dict(channels=True) for w in weights]}
+        click.echo(json.dumps(result))
+        return
+    for line in _layer_lines(chosen, weights) if chosen else _lines(layers, model.count_params()):
+        click.echo(line)
+    for picture in pictures:
+        click.echo(f"picture: {picture}")
+
+
+def _chosen(layers: list[Layer], name: str) -> Layer:
+    for layer in layers:
+        if layer.name == name:
+            return layer
+    names = ", ".join(layer.name for layer in layers)
+    raise UsageError(f"--layer {name!r}: there is no such layer; there are {names}")
+
+
+def _total(layers: list[Layer]) -> dict[str, Any]:
+    """Of all layers, and the names of those that are not in it."""
+    return {
+        "multiply_adds": sum(layer.multiply_adds or 0 for layer in layers),
+        "not_counted": [layer.name for layer in layers if layer.multiply_adds is None],
+    }
+
+
+def _lines(layers: list[Layer], parameters: int) -> list[str]:
+    rows = [["layer", "kind", "output", "parameters", "multiply-adds"]]
+    for layer in layers:
+        kind = f"{layer.kind} {layer.detail}".strip()
+        work = "?" if layer.multiply_adds is None else f"{layer.multiply_adds:,}"
+        rows.append([shown(layer.name), kind, _size(layer), f"{layer.parameters:,}", work])
+    total = _total(layers)
+    lines = [
+        *columns(rows, left=2),
+        "",
+        f"{parameters:,} parameters, {total['multiply_adds']:,} multiply-adds an image",
+    ]
+    if total["not_counted"]:
+        lines.append(f"not counted: {', '.join(total['not_counted'])}")
+    return lines
+
+
+def _size(layer: Layer) -> str:
+    return "x".join("?" if side is None else str(side) for side in layer.shape)
+
+
+def _layer_lines(layer: Layer, weights: list[WeightFigures]) -> list[str]:
+    work = "not counted" if layer.multiply_adds is None else f"{layer.multiply_adds:,}"
+    lines = [
+        f"{shown(layer.name)}: {layer.kind} {layer.detail}".rstrip(),
+        f"input: {', '.join(map(shown, layer.inputs)) or 'none'}",
+        f"output: {_size(layer)}",
+        f"parameters: {layer.parameters:,}",
+        f"multiply-adds: {work}",
+    ]
+    if not weights:
+        return [*lines, "weights: none"]
+    rows = [["weights", "shape", "min", "max", "mean", "std", "zeros", "channel spread"]]
+    for found in weights:
+        figures = (f"{value:.4g}" for value in (found.least, found.greatest, found.mean, found.std))
+        spread = "-" if found.spread is None else f"{found.spread:.1f}"
+        rows.append([found.name, "x".join(map(str, found.values.shape)), *figures, f"{found.zeros:.1%}", spread])
+    return [*lines, "", *columns(rows)]
+
+
+def _draw(out: Path, name: str, layers: list[Layer], chosen: Layer | None, weights: list[WeightFigures]) -> list[Path]:
+    from ..plots.model_graph import save_network
+    from ..plots.weights import save_weights
+
+    parameters = sum(layer.parameters for layer in layers)
+    pictures = [out / "model.png"]
+    save_network(pictures[0], layers, f"{name}: {parameters:,} parameters")
+    if chosen and weights:
+        pictures.append(out / f"weights-{re.sub(r'[^A-Za-z0-9_.-]', '-', chosen.name)}.png")
+        save_weights(pictures[1], weights, f"{chosen.name}: {chosen.kind} {chosen.detail}")
+    return pictures

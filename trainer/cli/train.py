@@ -1,0 +1,211 @@
+"""`pocketlens train`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.cli.app import Command
+
+from ..distributed.cluster import MODES, is_chief
+from ..errors import DatasetError, TrainingError
+from .training_options import REQUIRES, settle, training_options
+
+if TYPE_CHECKING:
+    from ..train import TrainedRun
+
+#: As a shell tells of a process that Ctrl-C ended.
+STATUS_INTERRUPTED = 130
+_AUTO = "auto"
+
+
+def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
+    try:
+        return value if value is None or value == _AUTO else float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
+
+
+@click.command(
+    cls=Command,
+    requires=REQUIRES,
+    example="pocketlens train --dataset digits --out runs/digits\n"
+    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos\n"
+    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos --resume",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to write.")
+@training_options
+@click.option(
+    "--learning-rate",
+    callback=_learning_rate,
+    metavar="RATE|auto",
+    help="At its highest; auto looks for one, as find-lr does. [default: by architecture]",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
+)
+@click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
+@click.option(
+    "--distribute",
+    type=click.Choice(MODES),
+    help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
+)
+@click.option(
+    "--quantization-aware", is_flag=True, help="Train on with int8 simulated, for networks that lose too much by it."
+)
+@click.option(
+    "--quantization-aware-epochs", type=click.IntRange(min=1), help="Epochs of that. [default: a fifth of --epochs]"
+)
+@click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
+@click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def train(
+    out: Path,
+    learning_rate: float | str | None,
+    minutes: float | None,
+    distribute: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a classifier and write a run folder, whole or not at all.
+
+    Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
+    to the same result as if nothing had happened.
+
+    --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
+    """
+    from ..fitting.checkpoint import path_of
+    from ..run_writer import check_target, write_run
+
+    started = time.perf_counter()
+    _check_usage(options, minutes, distribute, resume)
+    chief = is_chief(distribute)
+    if chief:
+        check_target(out, force, resume)
+    spec, data, with_epochs = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
+    from ..distributed.distribution import distribute as distribution_over
+    from ..train import train as fit
+
+    distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
+    if minutes is not None:
+        spec = with_epochs(*_fitted(spec, data, minutes, sweeps=learning_rate == _AUTO))
+    if learning_rate == _AUTO:  # last, with the settings that --resume begins with
+        spec = _with_found_rate(spec, data)
+    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
+    if not chief:
+        click.echo("done; worker 0 writes the run", err=True)
+        return
+    if run.stopped == "diverged":
+        _keep_last_good(run, out)
+    if run.stopped == "unreadable":
+        _keep_for_resuming(run, out)
+    write_run(run, out)
+    if run.stopped != "interrupted":
+        path_of(out).unlink(missing_ok=True)
+    _tell(run, out, time.perf_counter() - started, as_json)
+    if run.stopped == "interrupted":
+        click.get_current_context().exit(STATUS_INTERRUPTED)
+
+
+def _with_found_rate(spec: Any, data: Any) -> Any:
+    from dataclasses import replace
+
+    from ..fitting.lr_finder import sweep
+
+    found = sweep(spec, data)
+    click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
+    return replace(spec, learning_rate=found.suggestion)
+
+
+def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str | None, resume: bool) -> None:
+    """Refuse options that do not go together."""
+    if options["quantization_aware"] and distribute is not None:
+        raise click.UsageError("--quantization-aware trains on one device; leave --distribute out")
+    if minutes is None:
+        return
+    if options["epochs"] is not None:
+        raise click.UsageError("--minutes chooses the epochs; leave --epochs or --minutes out")
+    if resume:
+        told = "the --epochs and --steps-per-epoch that the stopped one told"
+        raise click.UsageError(f"--minutes would measure anew; --resume wants {told}")
+    if distribute is not None:
+        raise click.UsageError("--minutes measures on one device; give --epochs with --distribute")
+    if options["quantization_aware"]:
+        raise click.UsageError("--minutes does not count the epochs that --quantization-aware adds; give --epochs")
+
+
+def _fitted(spec: Any, data: Any, minutes: float, *, sweeps: bool) -> tuple[int, int]:
+    """Epochs, and the steps of each."""
+    from ..fitting.lr_finder import STEPS
+    from ..fitting.time_budget import fit_into
+
+    fitted = fit_into(spec, data, 60 * minutes, STEPS if sweeps else 0)
+    click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
+    return fitted.epochs, fitted.steps_per_epoch
+
+
+def _keep_last_good(run: TrainedRun, out: Path) -> None:
+    from ..fitting.checkpoint import path_of
+    from ..run_writer import was_interrupted, write_run
+
+    path_of(out).unlink(missing_ok=True)
+    told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
+        raise TrainingError(f"{told}. The run at {out} stays as it was")
+    write_run(run, out)
+    raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
+
+
+def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
+    from ..run_writer import was_interrupted, write_run
+
+    told, done = f"{run.problem}, and", len(run.history)
+    if out.exists() and any(out.iterdir()) and not was_interrupted(out):
+        raise DatasetError(f"{told} --resume --force goes on after epoch {done}; the run at {out} is untouched")
+    write_run(run, out)
+    raise DatasetError(
+        f"{told} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
+    )
+
+
+def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
+    if as_json:
+        result = {
+            "run": str(out),
+            "test_accuracy": run.metrics.accuracy,
+            **{f"test_{name}": value for name, value in run.metrics.headline().items()},
+            "best_epoch": run.best_epoch,
+            "epochs": len(run.history),
+            "stopped": run.stopped,
+            "learning_rate": run.spec.learning_rate,
+            "parameters": run.model.count_params(),
+            "quantization_aware": run.quantization_aware,
+            "seconds": round(seconds, 1),
+        }
+        click.echo(json.dumps(result))
+        return
+    if run.quantization_aware:
+        click.echo(_gained(run.quantization_aware))
+    ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
+    click.echo(
+        f"{out}: test {run.metrics.told()} ({len(run.splits.test)} images), "
+        f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
+        f"{seconds:.0f} s"
+    )
+
+
+def _gained(figures: dict[str, Any]) -> str:
+    """What the quantization-aware phase brought, in one line."""
+    before, after = figures["validation_int8_before"], figures["validation_int8_after"]
+    float32 = f"simulated int8 on the validation split {before:.4f}"
+    ended = {"diverged": "; it diverged", "interrupted": "; it was interrupted"}.get(figures["stopped"], "")
+    if not figures["kept"]:
+        return f"quantization-aware: {float32}, and no epoch of {figures['epochs']} better: not kept{ended}"
+    trained = figures["validation_float32_before"]
+    return f"quantization-aware: {float32} before, {after:.4f} after (float32 {trained:.4f} before){ended}"

@@ -1,0 +1,146 @@
+"""The settings of a training, as a value. Light: checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import TrainingError
+from .models.backbones import BODIES, IMAGENET, NO_WEIGHTS
+
+ARCHITECTURES = ("cnn", "dense", *BODIES)
+#: A person's own `build_model` in a Python file.
+OWN = "own"
+#: Of `cnn`; int8 files of about 45, 97, 295 and 910 kB for pictures of 28x28.
+SIZES = ("tiny", "small", "base", "large")
+#: Of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
+ACTIVATIONS = ("relu", "relu6", "elu", "tanh", "sigmoid", "leaky_relu", "silu", "gelu")
+OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
+#: What may be done to a training picture; see `augmentation`.
+AUGMENTATIONS = ("shift", "flip", "erase", "colour")
+MAX_UNITS = 8192
+#: Of the network that is trained: with a GPU that is quick at it, always, never.
+MIXED_PRECISIONS = ("auto", "on", "off")
+_ALPHAS = (0.1, 2.0)
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything that decides what comes out of a training, beside the data.
+
+    Attributes:
+        architecture: `"cnn"`, `"dense"`, a body of `bodies.BODIES`, or `"own"`.
+        size: of `cnn`, one of `SIZES`.
+        units, activation: the hidden layers of `dense`.
+        model_file: of `own`: a Python file that has `build_model(input_shape, classes)`.
+        weights: what a body begins with: `"imagenet"`, `"none"`, a file or a run; None for networks without a body.
+        alpha: width of a body that has one; each layer has so many times the filters.
+        head_epochs: of all epochs those in which a body that brings weights stays as it is; None for a quarter.
+        fine_tune_layers: how many of the body's topmost convolutions are trained after that: a whole number, or a
+            float for a share of them, 0 to 1. Its batch normalizations stay as they are.
+        mixed_precision: one of `MIXED_PRECISIONS`: compute in float16. The model that comes out is float32.
+        optimizer: one of `OPTIMIZERS`.
+        learning_rate: at its highest; it rises over the first 5 % of the steps and falls to 0 along a cosine.
+        weight_decay: share of the weights that AdamW takes off a step, times the learning rate.
+        label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
+        augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
+        balance: weigh pictures so that each class counts the same; of `multilabel`, so that a label's presence and its
+            absence do.
+        normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
+        epochs: passes over the training split.
+        steps_per_epoch: after so many steps a pass ends, each time with other pictures; 0 for the whole split.
+        patience: passes without a better validation accuracy after which training stops; 0 for never.
+        batch_size: pictures a step.
+        quantization_aware: train on afterwards with the rounding of an int8 file simulated.
+        quantization_aware_epochs: passes of that; 0 for a fifth of `epochs`, two at least.
+        seed: of the splits, the initial weights, the order of the pictures, augmentation and dropout.
+    """
+
+    architecture: str = "cnn"
+    size: str = "small"
+    units: tuple[int, ...] = (128,)
+    activation: str = "relu"
+    model_file: str | None = None
+    weights: str | None = None
+    alpha: float = 1.0
+    head_epochs: int | None = None
+    fine_tune_layers: int | float = 0.3
+    mixed_precision: str = "auto"
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.0
+    augmentation: tuple[str, ...] = ()
+    balance: bool = False
+    normalise: bool = True
+    epochs: int = 10
+    steps_per_epoch: int = 0
+    patience: int = 0
+    batch_size: int = 64
+    quantization_aware: bool = False
+    quantization_aware_epochs: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weights is None and self.architecture in BODIES:
+            object.__setattr__(self, "weights", IMAGENET)
+        self._check_names()
+        self._check_numbers()
+        self._check_body()
+
+    def _check_names(self) -> None:
+        choices = {
+            "architecture": (*ARCHITECTURES, OWN),
+            "size": SIZES,
+            "activation": ACTIVATIONS,
+            "optimizer": OPTIMIZERS,
+            "mixed_precision": MIXED_PRECISIONS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise TrainingError(f"{name} {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        for name in self.augmentation:
+            if name not in AUGMENTATIONS:
+                raise TrainingError(f"augmentation {name!r}, expected one of {', '.join(AUGMENTATIONS)}, or none")
+        if (self.architecture == OWN) != (self.model_file is not None):
+            raise TrainingError("a model file is for the architecture 'own', and expected there; see --model-file")
+
+    def _check_numbers(self) -> None:
+        if not self.units or not all(1 <= n <= MAX_UNITS for n in self.units):
+            raise TrainingError(f"units {list(self.units)}, expected one or more numbers from 1 to {MAX_UNITS}")
+        if not 0 < self.learning_rate <= 10:
+            raise TrainingError(f"learning rate {self.learning_rate}, expected a number above 0, at most 10")
+        if not 0 <= self.weight_decay <= 1:
+            raise TrainingError(f"weight decay {self.weight_decay}, expected a number from 0 to 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise TrainingError(f"label smoothing {self.label_smoothing}, expected a number from 0 to below 1")
+        least_of = {"epochs": 1, "steps_per_epoch": 0, "batch_size": 1, "patience": 0, "quantization_aware_epochs": 0}
+        for name, least in least_of.items():
+            if getattr(self, name) < least:
+                raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
+        if self.quantization_aware_epochs and not self.quantization_aware:
+            raise TrainingError("quantization-aware epochs are for --quantization-aware; give both")
+
+    def _check_body(self) -> None:
+        body = BODIES.get(self.architecture)
+        if body is None:
+            if self.weights is not None:
+                raise TrainingError(f"weights are for --arch {', '.join(BODIES)}; {self.architecture} has none")
+            if self.alpha != 1:
+                raise TrainingError(f"alpha is the width of {', '.join(BODIES)}; of cnn it is --size")
+            return
+        if not self.normalise:
+            raise TrainingError(f"--no-normalise is for other networks: {self.architecture} is made for scaled pixels")
+        if self.alpha != 1 and not body.has_width:
+            raise TrainingError(f"alpha {self.alpha}: {self.architecture} comes in one width, 1.0")
+        if not _ALPHAS[0] <= self.alpha <= _ALPHAS[1]:
+            raise TrainingError(f"alpha {self.alpha}, expected a number from {_ALPHAS[0]} to {_ALPHAS[1]}")
+        if self.weights == IMAGENET and self.alpha not in body.alphas:
+            widths = ", ".join(map(str, body.alphas))
+            raise TrainingError(
+                f"alpha {self.alpha}: {IMAGENET} weights of {self.architecture} come for {widths}; "
+                f"take one of them, or --weights {NO_WEIGHTS}"
+            )
+        if isinstance(self.fine_tune_layers, float) and not 0 <= self.fine_tune_layers <= 1:
+            raise TrainingError(f"fine-tune layers {self.fine_tune_layers}, expected a share from 0.0 to 1.0")
+        if self.fine_tune_layers < 0 or (self.head_epochs is not None and self.head_epochs < 0):
+            raise TrainingError("fine-tune layers and head epochs: expected 0 or more")

@@ -1,0 +1,164 @@
+"""Pictures that a data set has twice: pixel for pixel, or nearly so."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.cli.app import progress
+
+from . import Dataset
+
+#: Pairs of near copies that are told at most.
+MOST_PAIRS = 1000
+#: Pairs whose pixels are compared at most: two pictures are decoded for each. Of 70,000 pictures of clothes 47 are.
+MOST_COMPARED = 10_000
+_SIDE = 8
+#: Greatest root mean square difference of two near copies, in grey levels: of their thumbnails, and of their pixels.
+#: A photo saved anew as JPEG of quality 75, or at another size, stays below both.
+_THUMBNAIL_LEVELS = 3.0
+_PIXEL_LEVELS = 8.0
+#: Components by which candidates are looked for: where pictures differ most.
+_COMPONENTS = 8
+#: Neighbours that a search may give at once, for each takes 8 bytes, and that are looked at in all: of pictures much
+#: alike each is every other's neighbour.
+_NEIGHBOURS_AT_ONCE = 2**22
+_MOST_NEIGHBOURS = 2**24
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two pictures that are nearly the same.
+
+    Attributes:
+        first, second: their indices, the lower one first.
+        difference: of their pixels, root mean square, in grey levels (0 to 255).
+    """
+
+    first: int
+    second: int
+    difference: float
+
+
+class Fingerprints:
+    """What is kept of each picture while all go by once: a digest, and a thumbnail of 8x8 areas."""
+
+    def __init__(self) -> None:
+        self._digests: list[bytes] = []
+        self._thumbnails: list[npt.NDArray[np.uint8]] = []
+
+    def add(self, pixels: npt.NDArray[Any]) -> None:
+        """Take the next pictures, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
+        for image in pixels:
+            self._digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).digest())
+        if pixels.ndim == 2:
+            return
+        rows, columns = (_areas(side) for side in pixels.shape[1:3])
+        areas = np.einsum("ah,nhwc,bw->nabc", rows, pixels.astype(np.float32), columns, optimize=True)
+        self._thumbnails.append(np.rint(areas).astype(np.uint8).reshape(len(pixels), -1))
+
+    def copies(self) -> list[list[int]]:
+        """Groups of pictures with equal pixels, each in ascending order."""
+        groups: dict[bytes, list[int]] = defaultdict(list)
+        for index, digest in enumerate(self._digests):
+            groups[digest].append(index)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def near(self, dataset: Dataset) -> tuple[list[NearPair], bool]:
+        """Pairs of nearly equal pictures, the nearest first, at most `MOST_PAIRS`; and whether these are all.
+
+        Of pictures with equal pixels the first stands for all. Of vectors there are none.
+        A pair's thumbnails are close, and then its pixels are; where more than `MOST_COMPARED` have close thumbnails,
+        as of noise or of fabric, the closest are compared.
+        """
+        if not self._thumbnails:
+            return [], True
+        distinct = np.array(sorted({digest: i for i, digest in reversed(list(enumerate(self._digests)))}.values()))
+        thumbnails = np.concatenate(self._thumbnails)[distinct].astype(np.float32)
+        found = _candidates(thumbnails)
+        candidates, complete, pairs = found.in_order(), found.complete, list[NearPair]()
+        with progress(len(candidates), "comparing images") as bar:
+            for first, second in distinct[candidates].tolist():
+                if len(pairs) == MOST_PAIRS:
+                    complete = False
+                    break
+                one, two = (dataset.pixels[np.array([i])][0].astype(np.float32) for i in (first, second))
+                difference = float(np.sqrt(np.square(one - two).mean()))
+                if difference <= _PIXEL_LEVELS:
+                    pairs.append(NearPair(first, second, round(difference, 2)))
+                bar.update(1)
+        return sorted(pairs, key=lambda pair: (pair.difference, pair.first)), complete
+
+
+def _areas(side: int) -> npt.NDArray[np.float32]:
+    """Weights of shape (areas, side): each area's mean of the pixels that it covers, in part or in whole."""
+    areas = min(_SIDE, side)
+    edges = np.arange(areas + 1) * side / areas
+    pixels = np.arange(side)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights: npt.NDArray[np.float32] = (np.clip(covered, 0, None) * areas / side).astype(np.float32)
+    return weights
+
+
+class _Closest:
+    """Pairs of pictures with close thumbnails: of more than `MOST_COMPARED` the closest.
+
+    Attributes:
+        radius: how far apart a pair may be that is still looked for; below 0 where none can be closer than those kept.
+        complete: whether none was dropped.
+    """
+
+    def __init__(self, radius: float) -> None:
+        self.radius, self.complete = radius, True
+        self._pairs, self._distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+
+    def add(self, first: int, others: npt.NDArray[np.int64], distances: npt.NDArray[np.float32]) -> None:
+        """Take the pairs of a picture with others, distances being those of their thumbnails."""
+        close = distances <= self.radius
+        if not close.any():
+            return
+        pairs = np.stack([np.full(close.sum(), first), others[close]], axis=1)
+        self._pairs = np.concatenate([self._pairs, pairs])
+        self._distances = np.concatenate([self._distances, distances[close]])
+        if len(self._pairs) > MOST_COMPARED:
+            kept = np.argsort(self._distances, kind="stable")[:MOST_COMPARED]
+            self._pairs, self._distances, self.complete = self._pairs[kept], self._distances[kept], False
+            self.radius = float(np.nextafter(self._distances[-1], np.float32(-1)))
+
+    def in_order(self) -> npt.NDArray[np.int64]:
+        """The pairs, shape (n, 2), the closest first."""
+        return self._pairs[np.argsort(self._distances, kind="stable")]
+
+
+def _candidates(thumbnails: npt.NDArray[np.float32]) -> _Closest:
+    """Pairs of rows that are close.
+
+    Projection onto a few components never takes two points further apart, so that no pair is missed by looking for
+    neighbours there.
+    """
+    from sklearn.neighbors import KDTree
+
+    found = _Closest(_THUMBNAIL_LEVELS * math.sqrt(thumbnails.shape[1]))
+    centred = thumbnails - thumbnails.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    points = centred @ axes[:, -_COMPONENTS:]
+    tree, at_once = KDTree(points), max(1, _NEIGHBOURS_AT_ONCE // len(points))
+    looked_at = 0
+    with progress(len(points), "looking for near copies") as bar:
+        for start in range(0, len(points), at_once):
+            if found.radius < 0 or looked_at > _MOST_NEIGHBOURS:
+                found.complete = False
+                break
+            neighbours = tree.query_radius(points[start : start + at_once], found.radius + 1e-2)
+            for first, others in enumerate(neighbours, start):
+                later = np.sort(others[others > first])
+                found.add(first, later, np.linalg.norm(thumbnails[later] - thumbnails[first], axis=1))
+            looked_at += sum(map(len, neighbours))
+            bar.update(len(neighbours))
+    return found

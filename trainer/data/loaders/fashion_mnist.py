@@ -1,0 +1,137 @@
+"""Fashion-MNIST: 60,000 + 10,000 grey 28x28 pictures of ten kinds of clothing, with the publisher's own test set.
+
+Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+Algorithms, arXiv:1708.07747, 2017.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ...errors import DatasetError
+from ..dataset import ArraySource, Dataset, Geometry, array_pixels
+from ..download import download
+from .idx import read_idx
+
+DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"
+#: Set it to fetch from a mirror; the content is checked either way.
+URL_VARIABLE = "FASHION_MNIST_URL"
+#: Where Keras downloads the same files from.
+_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+
+LABELS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file: its name, and the size and SHA-256 of its decompressed content."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+_TRAIN_IMAGES = _File(
+    "train-images-idx3-ubyte.gz", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+)
+_TRAIN_LABELS = _File(
+    "train-labels-idx1-ubyte.gz", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+)
+_TEST_IMAGES = _File(
+    "t10k-images-idx3-ubyte.gz", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+)
+_TEST_LABELS = _File(
+    "t10k-labels-idx1-ubyte.gz", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+)
+FILES = (_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS)
+
+
+def load(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
+    """The data set, grey 28x28 unless the geometry says otherwise; downloaded into Keras's cache if need be.
+
+    Args:
+        data_dir: the first place to look for the four IDX files.
+
+    Raises:
+        DatasetError: a file is damaged, or nowhere to be had.
+    """
+    folder = find(data_dir)
+    click.echo(f"fashion-mnist: reading from {folder}", err=True)
+    arrays = {file: read_idx(folder / file.name, file.sha256, file.size) for file in FILES}
+    images = np.concatenate([arrays[_TRAIN_IMAGES], arrays[_TEST_IMAGES]])
+    targets = np.concatenate([arrays[_TRAIN_LABELS], arrays[_TEST_LABELS]]).astype(np.int32)
+    spec = geometry.resolve((28, 28), "grey")
+    first_test = len(arrays[_TRAIN_LABELS])
+    return Dataset(
+        name="fashion-mnist",
+        labels=LABELS,
+        input=spec,
+        pixels=array_pixels(images, spec),
+        targets=targets,
+        source=ArraySource(images),
+        given={"train": np.arange(first_test), "test": np.arange(first_test, len(images))},
+        date="2017-08-25",
+        augmentation=("shift", "flip"),
+    )
+
+
+def find(data_dir: Path | None) -> Path:
+    """The first folder that has all four files; without one, the cache, after a download.
+
+    Raises:
+        DatasetError: none has them, and they cannot be downloaded.
+    """
+    for folder in _places(data_dir):
+        if all((folder / file.name).is_file() for file in FILES):
+            return folder
+    cache = _cache()
+    base = os.environ.get(URL_VARIABLE) or _URL
+    for file in FILES:
+        if (cache / file.name).is_file():
+            continue
+        try:
+            download(
+                f"{base.rstrip('/')}/{file.name}",
+                cache / file.name,
+                # A compressed file is never much larger than its content.
+                limit=file.size + 2**16,
+                check=partial(read_idx, sha256=file.sha256, limit=file.size),
+            )
+        except DatasetError as error:
+            raise DatasetError(
+                f"{error}. Fashion-MNIST can be had in three ways: put its files ({', '.join(f.name for f in FILES)}) "
+                f"into a folder and name it with --data-dir (make: DATA_DIR=) or ${DIRECTORY_VARIABLE}; put them into "
+                f"Keras's cache, {cache}; or try again with a network (${URL_VARIABLE} names a mirror)"
+            ) from error
+    return cache
+
+
+def _places(data_dir: Path | None) -> Iterator[Path]:
+    if data_dir is not None:
+        yield data_dir
+    if named := os.environ.get(DIRECTORY_VARIABLE):
+        yield Path(named)
+    yield _cache()
+
+
+def _cache() -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "datasets" / "fashion-mnist"

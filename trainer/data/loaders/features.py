@@ -1,0 +1,197 @@
+"""Vectors of features: a person's own readings in a CSV file, and scikit-learn's circles."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import ContractError, FeaturesError, FeaturesInput
+from runtime.contract import MAX_LABEL_LENGTH, is_printable
+from runtime.csv_rows import LABEL, MAX_FILE_BYTES, number, read_table
+from runtime.files import read_regular_file, shown
+from runtime.images import SUFFIXES
+
+from ...errors import DatasetError
+from ..dataset import Dataset
+from ..label_names import check_label_count, dataset_name
+
+_CIRCLES, _NOISE = 1000, 0.03
+#: One in each split.
+_FEWEST = 3
+#: More labels than these, most of them in one row alone, are measurements. Of fewer that cannot be told.
+_FEW_CLASSES = 10
+#: What other programs put between cells.
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+_IMAGES = "path"
+_FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """Vectors that came as one array.
+
+    Attributes:
+        vectors: float64, shape (n, features).
+    """
+
+    vectors: npt.NDArray[np.float64]
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Copy the vectors into a run folder; returns how `splits.json` describes them."""
+        np.save(folder / "vectors.npy", self.vectors)
+        return {"kind": "vectors", "file": "vectors.npy"}
+
+    def digest(self) -> str:
+        """SHA-256 of the vectors, in hex."""
+        return hashlib.sha256(np.ascontiguousarray(self.vectors).data).hexdigest()
+
+
+def load_circles() -> Dataset:
+    """1,000 points on two circles, one inside the other, with a little noise; always the same ones."""
+    from sklearn.datasets import make_circles
+
+    vectors, targets = make_circles(_CIRCLES, noise=_NOISE, random_state=0)
+    return _dataset("circles", FeaturesInput(("x", "y")), vectors, targets, ("outer", "inner"), task="binary")
+
+
+def holds_readings(file: Path) -> bool:
+    """Whether a CSV file holds readings, told by its first row: a header with `label` last. One of images has `path`
+    first, or, without a header, an image's name.
+
+    Raises:
+        DatasetError: it cannot be read, is empty, or is neither, or has other marks than commas between its cells.
+    """
+    first = next((cells for _, cells in _table(file)), None)
+    name = shown(file)
+    if not first:
+        raise DatasetError(f"{name}: empty; {_FORM}")
+    if first[0].lower() == _IMAGES or _names_image(first[0]):
+        return False
+    if len(first) == 1:
+        _check_separator(first[0], name)
+    if first[-1].lower() == LABEL:
+        return True
+    raise DatasetError(
+        f"{name}: begins with {shown(','.join(first)[:80])!r}; for readings {_FORM}; for images a header path,label"
+    )
+
+
+def load(file: Path) -> Dataset:
+    """The data set of a CSV file: one class for each row.
+
+    A row with an empty cell, with one that is no finite number, or with no label is left out and listed. Rows that
+    are equal all stay: coarse sensors repeat themselves, and that they do belongs to what is to be learnt.
+
+    Raises:
+        DatasetError: not such a file, one whose name no contract takes, fewer than two classes, labels that are no
+            classes or too many, or most rows cannot be used.
+    """
+    name, table, called = shown(file), _table(file), dataset_name(file)
+    spec = _features(next(table)[1], name)
+    rows: list[list[float]] = []
+    labels: list[str] = []
+    left_out: list[str] = []
+    for line, cells in table:
+        try:
+            rows.append(_numbers(cells, spec))
+        except ValueError as error:
+            if not rows and _names_image(cells[0]):
+                raise DatasetError(
+                    f"{name}:{line}: {shown(cells[0])!r} is an image; a CSV file of images has the header path,label"
+                ) from error
+            left_out.append(f"{name}:{line}: {error}")
+        else:
+            labels.append(cells[-1])
+    if len(left_out) > len(rows):
+        total = len(rows) + len(left_out)
+        raise DatasetError(f"{name}: {len(left_out)} of {total} rows cannot be used. The first: {left_out[0]}")
+    classes = _classes(labels, name)
+    targets = np.array([classes.index(label) for label in labels])
+    date = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc).date().isoformat()
+    return _dataset(called, spec, np.array(rows), targets, classes, date=date, left_out=tuple(left_out))
+
+
+def _dataset(
+    name: str,
+    spec: FeaturesInput,
+    vectors: npt.NDArray[np.float64],
+    targets: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    **more: Any,
+) -> Dataset:
+    source = VectorSource(vectors)
+    return Dataset(name, labels, spec, vectors, targets.astype(np.int32), source, augmentation=(), **more)
+
+
+def _table(file: Path) -> Any:
+    """`read_table` of the file, its errors those of a data set."""
+    content, name = read_regular_file(file, MAX_FILE_BYTES, DatasetError)
+    try:
+        yield from read_table(io.BytesIO(content), name)
+    except FeaturesError as error:
+        raise DatasetError(str(error)) from error
+
+
+def _names_image(cell: str) -> bool:
+    return cell.lower().endswith(SUFFIXES)
+
+
+def _check_separator(row: str, name: str) -> None:
+    """Refuse a row of one cell that holds what other programs put between cells."""
+    for mark, word in _SEPARATORS.items():
+        if mark in row:
+            raise DatasetError(
+                f"{name}: begins with {shown(row[:80])!r}, {word} between its cells; save it with commas between them, "
+                "and with points in its numbers"
+            )
+
+
+def _features(header: Sequence[str], name: str) -> FeaturesInput:
+    if len(header) < 2:
+        raise DatasetError(f"{name}: no features in its header; {_FORM}")
+    try:
+        return FeaturesInput(tuple(header[:-1]))
+    except ContractError as error:
+        raise DatasetError(f"{name}: its header: {error}") from error
+
+
+def _numbers(cells: Sequence[str], spec: FeaturesInput) -> list[float]:
+    """Raises ValueError with what is wrong."""
+    if len(cells) != len(spec.names) + 1:
+        raise ValueError(f"{len(cells)} cells, expected {len(spec.names) + 1}")
+    label = cells[-1]
+    if not label or not is_printable(label):
+        raise ValueError(f"label is {shown(label[:80])!r}, expected a name of 1 to {MAX_LABEL_LENGTH} characters")
+    values = []
+    for feature, cell in zip(spec.names, cells, strict=False):
+        try:
+            value = number(cell)
+        except ValueError:
+            value = float("nan")
+        if not abs(value) < float("inf"):  # NaN is not
+            raise ValueError(f"{feature} is {shown(cell[:80])!r}, expected a number")
+        values.append(value)
+    return values
+
+
+def _classes(labels: Sequence[str], name: str) -> tuple[str, ...]:
+    classes = tuple(sorted(set(labels)))
+    if len(classes) < 2:
+        found = f"one class ({classes[0]})" if classes else "no rows"
+        raise DatasetError(f"{name}: {found}; expected at least two in the column {LABEL!r}")
+    # A class with too few rows is no error here: to measure a model takes fewer than `make_splits` does.
+    if len(classes) > _FEW_CLASSES and 2 * len(classes) > len(labels):
+        raise DatasetError(
+            f"{name}: {len(classes)} different labels in {len(labels)} rows; a class needs at least {_FEWEST}, and the "
+            f"column {LABEL!r} must hold classes, no measurements"
+        )
+    check_label_count(classes, name)
+    return classes

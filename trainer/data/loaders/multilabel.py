@@ -1,0 +1,113 @@
+"""Images with any number of labels each, named in a CSV file; see `label_file` for its form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.files import shown
+
+from ...errors import DatasetError
+from ..dataset import Dataset, Geometry
+from ..image_cache import CachePlace
+from ..image_files import Pictures, read_pictures
+from ..label_names import check_label_count, dataset_name
+from .label_file import Row, read_label_file
+
+
+def load(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
+    """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
+
+    The input is as of a folder of images. Files that are missing or cannot be decoded, and files whose bytes another
+    file has already, are left out and listed with their line.
+
+    Args:
+        cache: where decoded pictures are kept; see `cache.open_cache`.
+
+    A label on few images is no error here: to measure a model takes fewer than `make_splits` does.
+
+    Raises:
+        DatasetError: as `read_label_file` does; a folder whose name no contract takes; a path that a link leads out of
+            it; most images missing; no label at all, or too many; or a cache that cannot be used.
+    """
+    root, name = file.parent, shown(file)
+    called = dataset_name(root)
+    rows, repeated = read_label_file(file)
+    labels = tuple(sorted({label for row in rows for label in row.labels}))
+    if not labels:
+        raise DatasetError(f"{name}: no image has a label; expected path,label;label")
+    check_label_count(labels, name)
+    _check_inside(root, rows, name)
+    pictures = read_pictures(root, [row.path for row in rows], geometry, cache)
+    unusable = _unusable(pictures, rows, name)
+    copied = _leave_out_copies(pictures, rows, name)
+    kept = [rows[index] for index in pictures.kept]
+    if len(kept) < len(unusable):
+        raise DatasetError(
+            f"{name}: {len(unusable)} of {len(rows)} images cannot be used; paths are relative to its folder. "
+            f"The first: {unusable[0]}"
+        )
+    return Dataset(
+        name=called,
+        labels=labels,
+        input=pictures.input,
+        pixels=pictures.pixels(),
+        targets=_targets(kept, labels),
+        source=pictures.source(),
+        given=_given(kept),
+        date=_newest(file, [root / row.path for row in kept]),
+        left_out=(*pictures.left_out, *repeated),
+        copied=copied + len(repeated),
+        # Grey images are often scans, of writing say, which means something else in the mirror.
+        augmentation=("shift", "colour") if pictures.input.channels == 1 else ("shift", "flip", "colour"),
+        task="multilabel",
+    )
+
+
+def _check_inside(root: Path, rows: Sequence[Row], name: str) -> None:
+    inside = os.path.realpath(root)
+    for row in rows:
+        if os.path.commonpath([inside, os.path.realpath(root / row.path)]) != inside:
+            raise DatasetError(
+                f"{name}, line {row.line}: {shown(row.path)} is a link out of the file's folder; put the image there"
+            )
+
+
+def _unusable(pictures: Pictures, rows: Sequence[Row], name: str) -> list[str]:
+    """Give each file that cannot be read its line; returns them."""
+    for index, (row, problem) in enumerate(zip(rows, pictures.problems, strict=True)):
+        if problem:
+            pictures.problems[index] = f"{name}, line {row.line}: {problem}; correct the path or take the line out"
+    return list(pictures.left_out)
+
+
+def _leave_out_copies(pictures: Pictures, rows: Sequence[Row], name: str) -> int:
+    def told(index: int, original: int) -> str:
+        row, first = rows[index], rows[original]
+        other = "" if set(first.labels) == set(row.labels) else ", with other labels"
+        return f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {first.line}{other}"
+
+    return pictures.leave_out_copies([row.split for row in rows], told)
+
+
+def _given(kept: Sequence[Row]) -> dict[str, npt.NDArray[np.int64]]:
+    splits = np.array([row.split for row in kept])
+    return {split: np.flatnonzero(splits == split) for split in sorted(set(splits.tolist()) - {""})}
+
+
+def _targets(kept: Sequence[Row], labels: Sequence[str]) -> npt.NDArray[np.uint8]:
+    columns = {label: column for column, label in enumerate(labels)}
+    targets = np.zeros((len(kept), len(labels)), np.uint8)
+    for index, row in enumerate(kept):
+        targets[index, [columns[label] for label in row.labels]] = 1
+    return targets
+
+
+def _newest(file: Path, images: Sequence[Path]) -> str:
+    newest = max(path.lstat().st_mtime for path in (file, *images))
+    return datetime.fromtimestamp(newest, timezone.utc).date().isoformat()

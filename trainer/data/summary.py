@@ -1,0 +1,210 @@
+"""What a data set holds, before anything is trained on it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import FeaturesInput
+from runtime.cli.app import progress
+from runtime.files import shown
+from runtime.images import read_header
+
+from ..errors import DatasetError
+from . import Dataset
+from .dataset import ArraySource, FileSource, Indices
+from .duplicates import Fingerprints, NearPair
+from .items import file_of, label_of, split_names
+from .loaders.features import VectorSource
+from .splits import make_splits
+
+#: Bytes of pixels that are looked at at once; counting them takes eight times as many.
+_PART_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """Of all pixels as the network will get them, before scaling: one number a channel, 0 to 255. Or a feature."""
+
+    least: tuple[float, ...]
+    greatest: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a data set holds.
+
+    Attributes:
+        dataset: that was looked at.
+        splits: for each picture the split that a training with the seed would put it in; "" where none can be made.
+        refusal: why none can be made, "" where they can.
+        counts: split (and "all") to pictures of each label, in the order of the labels.
+        sizes: (height, width, pictures) of the pictures as they were, the most frequent first; none of vectors.
+        grey: how many of them have no colour.
+        values: the range of their pixels at the size of the input, or of the features.
+        copies: groups of indices of pictures with equal pixels at that size.
+        near: pairs that are nearly the same.
+        all_pairs_told: whether `near` has every one.
+    """
+
+    dataset: Dataset
+    splits: list[str]
+    refusal: str
+    counts: dict[str, list[int]]
+    sizes: list[tuple[int, int, int]]
+    grey: int
+    values: ValueRange
+    copies: list[list[int]]
+    near: list[NearPair]
+    all_pairs_told: bool
+
+    @property
+    def copied_files(self) -> int:
+        """How many files were left out because another has the same bytes, or because they were named twice."""
+        return self.dataset.copied
+
+    def is_across_splits(self, indices: list[int]) -> bool:
+        """Whether these pictures are in more than one split."""
+        return len({self.splits[index] for index in indices}) > 1
+
+    def differs_in_label(self, indices: list[int]) -> bool:
+        """Whether these pictures have not all the same label."""
+        return len({label_of(self.dataset, index) for index in indices}) > 1
+
+    def item(self, index: int) -> dict[str, Any]:
+        """One picture, for JSON: index, label, split, and its file where it has one."""
+        data = self.dataset
+        found = {"index": index, "label": label_of(data, index), "split": self.splits[index] or None}
+        return found | ({"file": file_of(data, index)} if isinstance(data.source, FileSource) else {})
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        data = self.dataset
+        return {
+            "dataset": data.name,
+            "task": data.task,
+            "images": len(data.targets),
+            "labels": list(data.labels),
+            "counts": {name: dict(zip(data.labels, found, strict=True)) for name, found in self.counts.items()},
+            "splits_refused": self.refusal or None,
+            **self._of_kind(),
+            "copies": [
+                {"across_splits": self.is_across_splits(group), "images": [self.item(i) for i in group]}
+                for group in self.copies
+            ],
+            "near_copies": [
+                {
+                    "across_splits": self.is_across_splits([pair.first, pair.second]),
+                    "difference": pair.difference,
+                    "images": [self.item(pair.first), self.item(pair.second)],
+                }
+                for pair in self.near
+            ],
+            "near_copies_complete": self.all_pairs_told,
+            "left_out": [shown(line) for line in data.left_out],
+        }
+
+    def _of_kind(self) -> dict[str, Any]:
+        spec, values = self.dataset.input, self.values
+        names = {"min": values.least, "max": values.greatest, "mean": values.mean, "std": values.std}
+        if isinstance(spec, FeaturesInput):
+            return {"features": list(spec.names), "values": {name: list(found) for name, found in names.items()}}
+        return {
+            "input": {"height": spec.height, "width": spec.width, "colour": spec.colour},
+            "sizes": [{"height": h, "width": w, "images": n} for h, w, n in self.sizes],
+            "grey": self.grey,
+            "colour": len(self.dataset.targets) - self.grey,
+            "pixels": {name: list(found) for name, found in names.items()},
+        }
+
+
+def survey(dataset: Dataset, seed: int) -> Survey:
+    """Look at every picture once.
+
+    Args:
+        seed: of the splits.
+
+    Raises:
+        ImageError: a file was there when the data set was read, and cannot be read any more.
+    """
+    splits, refusal = _splits(dataset, seed)
+    fingerprints = Fingerprints()
+    values = _scan(dataset, fingerprints)
+    sizes, grey = _headers(dataset)
+    names = split_names(len(dataset.targets), splits)
+    everything = np.arange(len(dataset.targets))
+    counts = {name: _counts(dataset, indices) for name, indices in (*splits, ("all", everything))}
+    near, complete = fingerprints.near(dataset)
+    return Survey(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
+
+
+def _splits(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indices], ...], str]:
+    try:
+        return make_splits(dataset.targets, dataset.labels, dataset.given, seed).items(), ""
+    except DatasetError as error:  # what a training would refuse is just what a person looks for here
+        return (), str(error)
+
+
+def _counts(dataset: Dataset, indices: Indices) -> list[int]:
+    chosen = dataset.targets[indices]
+    counts = np.bincount(chosen, minlength=len(dataset.labels)) if chosen.ndim == 1 else chosen.sum(axis=0, dtype=int)
+    return [int(count) for count in counts]
+
+
+def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
+    """The range of each channel or feature; every sample's fingerprint is taken on the way."""
+    if isinstance(dataset.source, VectorSource):
+        vectors = dataset.pixels[np.arange(len(dataset.targets))]
+        fingerprints.add(vectors)
+        return _rounded(vectors.min(axis=0), vectors.max(axis=0), vectors.mean(axis=0), vectors.std(axis=0))
+    # How often there is each of the 256 values, in each channel, says all that is asked.
+    channels, values = dataset.pixels.shape[-1], np.arange(256)
+    counts = np.zeros((channels, 256), np.int64)
+    with progress(len(dataset.targets), "looking at images") as bar:
+        for part in _parts(dataset):
+            for channel in range(channels):
+                counts[channel] += np.bincount(part[..., channel].reshape(-1), minlength=256)
+            fingerprints.add(part)
+            bar.update(len(part))
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / total)
+    return _rounded((counts > 0).argmax(axis=1), 255 - (counts[:, ::-1] > 0).argmax(axis=1), mean, std)
+
+
+def _rounded(*found: npt.NDArray[Any]) -> ValueRange:
+    """Least, greatest, mean and standard deviation, to as many digits as a person reads."""
+    return ValueRange(*(tuple(float(f"{value:.6g}") for value in values) for values in found))
+
+
+def _parts(dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
+    """All pictures, as many at once as are moderate in bytes."""
+    count, size = len(dataset.targets), math.prod(dataset.pixels.shape[1:])
+    at_once = max(1, _PART_BYTES // size)
+    for start in range(0, count, at_once):
+        yield dataset.pixels[np.arange(start, min(start + at_once, count))]
+
+
+def _headers(dataset: Dataset) -> tuple[list[tuple[int, int, int]], int]:
+    """(height, width, pictures) of all sizes, and how many pictures are grey."""
+    source = dataset.source
+    if isinstance(source, VectorSource):
+        return [], 0
+    if isinstance(source, ArraySource):
+        count, height, width = source.images.shape[:3]
+        return [(height, width, count)], count if source.images.ndim == 3 else 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        headers = list(pool.map(lambda path: read_header(source.root / path), source.paths))
+    sizes = Counter((header.height, header.width) for header in headers)
+    ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+    return [(height, width, n) for (height, width), n in ordered], sum(header.is_grey for header in headers)

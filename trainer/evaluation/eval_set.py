@@ -1,0 +1,189 @@
+"""What a model is measured on: a split of its own run, or of another data set with the same labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import Contract, Provenance
+from runtime.files import shown
+
+from ..data import Dataset
+from ..data.dataset import ArraySource, FileSource, Indices
+from ..data.run_folder import RunFolder
+from ..data.sources import Source, digests, read_source, size_of
+from ..data.splits import make_splits
+from ..data.task_choice import choose_task
+from ..errors import DatasetError, RunError
+
+SPLITS = ("test", "validation", "train", "all")
+#: What to bear in mind of a split that is known to be the training's own.
+_CAUTIONS = {
+    "test": "to choose by the test split makes its figures too good; choose by --split validation",
+    "validation": "the best epoch was chosen by these",
+    "train": "the model was trained on these, or on most of them",
+    "all": "the model was trained on these, or on most of them",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Samples with their truth.
+
+    Attributes:
+        name: of the data set.
+        split: one of `SPLITS`.
+        labels: of the model, in its order.
+        source: all samples of the data set.
+        targets: of all of them, in the model's order of labels: int32 (n,), or uint8 (n, labels) of multilabel.
+        chosen: indices of the split.
+        caution: what a person should bear in mind about the figures, "" for nothing.
+    """
+
+    name: str
+    split: str
+    labels: tuple[str, ...]
+    source: Source
+    targets: npt.NDArray[Any]
+    chosen: Indices
+    caution: str = ""
+
+    def truth(self, index: int) -> str:
+        """The label of a sample, or its labels with commas between; `(none)` without any."""
+        target = self.targets[index]
+        if np.ndim(target) == 0:
+            return self.labels[int(target)]
+        return ", ".join(self.labels[place] for place in np.flatnonzero(target)) or "(none)"
+
+    def name_of(self, index: int) -> str:
+        """The file of a sample, or its number."""
+        return shown(self.source.paths[index]) if isinstance(self.source, FileSource) else f"#{index}"
+
+
+def from_run(run: RunFolder, split: str) -> Material:
+    """A split of the data that a run was trained on.
+
+    Raises:
+        RunError: the run has none, or it is not as the trainer writes it.
+    """
+    source, targets, splits = _read_splits(run)
+    chosen = np.sort(np.concatenate([*splits.values()] if split == "all" else [splits[split]]))
+    if not len(chosen):
+        raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
+    name, labels = run.contract.provenance.dataset, run.contract.labels
+    return Material(name, split, labels, source, targets, chosen, _CAUTIONS[split])
+
+
+def _read_splits(run: RunFolder) -> tuple[Source, npt.NDArray[Any], dict[str, Indices]]:
+    """What a run was trained on: all samples, their targets, and the indices of each split."""
+    try:
+        document = json.loads((run.folder / "splits.json").read_bytes())
+        source = read_source(run.folder, document["images"])
+        targets = _targets(document["targets"], run.contract)
+        splits = {name: np.asarray(document[name], np.int64) for name in ("train", "validation", "test")}
+        every, count = np.concatenate([*splits.values()]), size_of(source)
+        if len(targets) != count or every.min(initial=0) < 0 or every.max(initial=0) >= count:
+            raise ValueError("numbers that do not fit")
+    except FileNotFoundError as error:
+        raise RunError(f"{shown(error.filename)}: missing; the run is half there, train again") from error
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{run.name}: its splits are not as the trainer writes them ({error!r}); train again") from error
+    return source, targets, splits
+
+
+def _targets(values: list[Any], contract: Contract) -> npt.NDArray[Any]:
+    """As a data set has them; of multilabel the file has the places of each sample's labels."""
+    labels = len(contract.labels)
+    if contract.task == "multilabel":
+        targets = np.zeros((len(values), labels), np.uint8)
+        for row, places in zip(targets, values, strict=True):
+            row[np.asarray(places, np.int64)] = 1
+        return targets
+    classes = np.asarray(values, np.int32)
+    if classes.ndim != 1 or classes.min(initial=0) < 0 or classes.max(initial=0) >= labels:
+        raise ValueError("a target is no class")
+    return classes
+
+
+def from_dataset(
+    dataset: Dataset, contract: Contract, split: str, seed: int, model: str, run: RunFolder | None = None
+) -> Material:
+    """A split of a data set, for a model that answers with the same labels, in whatever order.
+
+    Args:
+        seed: of the splits.
+        model: its name, for messages.
+        run: that the model is of, where it is no file: it knows which images it was trained on.
+
+    Raises:
+        DatasetError: the data set has other labels, another kind of input, or cannot be split.
+        RunError: the run's splits are not as the trainer writes them.
+    """
+    dataset = as_asked(dataset, contract)
+    if set(dataset.labels) != set(contract.labels):
+        raise DatasetError(
+            f"{model} answers {_some(contract.labels)}; {dataset.name} has {_some(dataset.labels)}: expected the same "
+            "labels; --merge joins classes of a data set"
+        )
+    if dataset.input.kind != contract.input.kind or getattr(dataset.input, "names", 0) != getattr(
+        contract.input, "names", 0
+    ):
+        raise DatasetError(f"{model} takes {_taken(contract.input)}; {dataset.name} has {_taken(dataset.input)}")
+    if split == "all":
+        chosen = np.arange(len(dataset.targets))
+    else:
+        splits = make_splits(dataset.targets, dataset.labels, dataset.given, seed)
+        chosen = dict(splits.items())[split]
+    caution = _of_run(run, dataset.source, chosen) if run else _of_file(dataset, contract.provenance, split, seed)
+    targets = _in_order(dataset, contract.labels)
+    return Material(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
+
+
+def _of_run(run: RunFolder, source: Source, chosen: Indices) -> str:
+    """A caution where the run knows some of the samples: a data set that has changed is split otherwise than it was."""
+    own, _, splits = _read_splits(run)
+    known = {*digests(own, np.concatenate([splits["train"], splits["validation"]]))}
+    count = sum(digest in known for digest in digests(source, chosen))
+    told = f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
+    return f"{told}; measure the run without --dataset" if count else ""
+
+
+def _of_file(dataset: Dataset, made: Provenance, split: str, seed: int) -> str:
+    """A caution where a model file, which does not know its images, comes from a data set of that name."""
+    if dataset.name != made.dataset:
+        return ""
+    # What comes as an array comes with its publisher's date, and is never another: the same seed splits it the same.
+    unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (made.date, made.seed)
+    if unchanged or split in dataset.given:
+        return "" if split == "test" else _CAUTIONS[split]
+    return "a model file does not know its images: it may have been trained on some of these; measure its run instead"
+
+
+def as_asked(dataset: Dataset, contract: Contract) -> Dataset:
+    """The data set with the question that a model answers: as it is, or one of its labels against the rest."""
+    if contract.task != "binary":
+        return choose_task(dataset, contract.task)
+    positive = contract.labels[1]
+    return choose_task(dataset, positive=positive) if positive in dataset.labels else dataset
+
+
+def _in_order(dataset: Dataset, labels: tuple[str, ...]) -> npt.NDArray[Any]:
+    if dataset.targets.ndim == 2:
+        return dataset.targets[:, [dataset.labels.index(label) for label in labels]]
+    places = np.array([labels.index(label) for label in dataset.labels], np.int32)
+    classes: npt.NDArray[np.int32] = places[dataset.targets]
+    return classes
+
+
+def _some(labels: tuple[str, ...], most: int = 12) -> str:
+    return ", ".join(map(shown, labels[:most])) + f" and {len(labels) - most} more" * (len(labels) > most)
+
+
+def _taken(spec: Any) -> str:
+    return f"features {_some(spec.names)}" if spec.kind == "features" else "images"

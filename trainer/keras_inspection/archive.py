@@ -1,0 +1,97 @@
+"""`.keras` archives, looked over before Keras may load one: a device never does, the trainer and the exporter do.
+
+Here, and without Keras, because these two share nothing but this package.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import PocketlensError
+from runtime.files import shown
+
+#: Of all members together.
+MAX_UNPACKED_BYTES = 4 * 2**30
+_MAX_CONFIG_BYTES = 64 * 2**20
+#: Places of Keras whose functions read files, fetch, or load other models: nothing that a network is made of.
+_NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
+
+
+def read_config(
+    path: Path, error: type[PocketlensError], *, cure: str, max_unpacked_bytes: int = MAX_UNPACKED_BYTES
+) -> Any:
+    """What the archive says of its network: parsed JSON.
+
+    Args:
+        error: what to raise.
+        cure: of a damaged archive, for the message.
+        max_unpacked_bytes: that all its members may take together.
+
+    Raises:
+        error: it is no archive, damaged, or would take too much memory when unpacked.
+    """
+    name = shown(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            config = archive.getinfo("config.json")
+            if unpacked > max_unpacked_bytes or config.file_size > _MAX_CONFIG_BYTES:
+                raise error(
+                    f"{name}: cannot be loaded: {unpacked:,} bytes unpacked, {config.file_size:,} of them its "
+                    f"configuration; at most {max_unpacked_bytes:,} and {_MAX_CONFIG_BYTES:,} are read"
+                )
+            return json.loads(archive.read(config))
+    except PocketlensError:
+        raise
+    except Exception as problem:  # zipfile raises many kinds on hostile archives
+        raise error(f"{name}: cannot be loaded: no .keras archive ({problem}); {cure}") from problem
+
+
+def check_archive(
+    path: Path, error: type[PocketlensError], *, cure: str, instead: str = "use a layer of Keras"
+) -> None:
+    """Refuse what carries code or names it, and say which layer does: Keras's `safe_mode` alone says neither.
+
+    It refuses lambdas only, and would import any installed module that the file names.
+
+    Args:
+        error, cure: as for `read_config`.
+        instead: the cure where a layer is not of Keras.
+
+    Raises:
+        error: likewise, or a layer is not of Keras.
+    """
+    name = shown(path)
+    for found in _objects(read_config(path, error, cure=cure)):
+        layer = found.get("config", {}).get("name") if isinstance(found.get("config"), dict) else None
+        what = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
+        if found.get("class_name") == "Lambda":
+            raise error(f"{name}: cannot be loaded: {what} is a Lambda, which carries code; use a layer of Keras")
+        if not _is_keras(found.get("module")):
+            raise error(
+                f"{name}: cannot be loaded: {what} is {shown(found.get('class_name'))} of "
+                f"{shown(found.get('module'))}, code that is not part of Keras; {instead}"
+            )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object that Keras would make of a configuration."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            if "class_name" in found:
+                yield found
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
+
+
+def _is_keras(module: object) -> bool:
+    if module in (None, "builtins", "keras"):
+        return True
+    return isinstance(module, str) and module.startswith("keras.") and not module.startswith(_NOT_LAYERS)
