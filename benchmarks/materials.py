@@ -26,14 +26,14 @@ from exporter.conversion import convert
 from exporter.recipes import Recipe
 from runtime import Contract, ImageInput, seal
 from trainer.networks.architectures import build_model
-from trainer.spec import TrainingSpec
+from trainer.spec import TrainingConfig
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
 small = Contract(tuple("abcdefghij"), ImageInput(28, 28, "grey", mean=(73,), std=(90,)))
 large = Contract(tuple(map(str, range(1000))), ImageInput(224, 224, "rgb", mean=(128,) * 3, std=(127.5,) * 3))
 networks = {
-    "small": (build_model(TrainingSpec(), small.input.shape, 10), small),
+    "small": (build_model(TrainingConfig(), small.input.shape, 10), small),
     "mobilenet": (keras.applications.MobileNetV2((224, 224, 3), alpha=0.35, weights=None), large),
 }
 for name, (body, contract) in networks.items():

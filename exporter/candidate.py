@@ -13,7 +13,7 @@ from runtime.model_file import reseal
 
 from .artifacts.tflite_metadata import with_metadata
 from .edgetpu import Mapping, map_operators
-from .operator_support import DIES_ON_ARM, Lack, dies_on_arm, lacking, refuse, released
+from .operator_support import CRASHES_ON_ARM, Lack, crashes_on_arm, lacking, refuse, released
 from .operators import Placed, layer_names, placed_operators
 from .recipe import Recipe
 from .selftest import golden_files
@@ -24,7 +24,7 @@ _NOT_FITTED = Confidence()
 
 
 @dataclass(frozen=True)
-class Tried:
+class RecoveryAttempt:
     """A way of making a model, and how that fared on validation images.
 
     Attributes:
@@ -43,7 +43,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class MadeModel:
+class Candidate:
     """A file that is not measured yet.
 
     Attributes:
@@ -60,9 +60,9 @@ class MadeModel:
     notes: tuple[str, ...] = ()
     edgetpu: tuple[Mapping, ...] = ()
     confidence: Confidence = _NOT_FITTED
-    repair: tuple[Tried, ...] = ()
+    repair: tuple[RecoveryAttempt, ...] = ()
 
-    def with_confidence(self, confidence: Confidence, notes: Sequence[str] = ()) -> MadeModel:
+    def with_confidence(self, confidence: Confidence, notes: Sequence[str] = ()) -> Candidate:
         """The same file with a temperature and a threshold in its contract."""
         contract = replace(read_model(self.content).contract, confidence=confidence)
         content = reseal(self.content, contract)
@@ -77,7 +77,7 @@ def make(
     target: str,
     edgetpu: bool,
     golden: npt.NDArray[Any] | None = None,
-) -> MadeModel:
+) -> Candidate:
     """Convert, check every operator against the target, add metadata and a self-test, and seal.
 
     Where the target lacks the operator of dense weights with a scale for each channel, or dies of it, the model is
@@ -95,7 +95,7 @@ def make(
     content = convert(recipe)
     lacks = lacking(placed_operators(content, layers), target)
     curable = [lack for lack in lacks if lack.is_per_channel_dense]
-    deadly = next(filter(dies_on_arm, placed_operators(content, layers)), None) if target in DIES_ON_ARM else None
+    deadly = next(filter(crashes_on_arm, placed_operators(content, layers)), None) if target in CRASHES_ON_ARM else None
     if curable or deadly:
         content = convert(recipe, per_tensor_dense=True)
         lacks = lacking(placed_operators(content, layers), target)
@@ -105,7 +105,7 @@ def make(
     mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
     content = with_metadata(content, contract)
     files = {} if golden is None else golden_files(content, contract, recipe, golden)
-    return MadeModel(recipe, seal(content, contract, files), tuple(notes), mappings)
+    return Candidate(recipe, seal(content, contract, files), tuple(notes), mappings)
 
 
 def _spared(recipe: Recipe, dense: Placed, target: str) -> str:

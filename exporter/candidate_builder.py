@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .accuracy import Scored, score_model
-from .candidate import Converter, MadeModel, make
+from .candidate import Candidate, Converter, make
 from .confidence import fit_confidence
 from .recipe import Recipe
 from .run import Run
@@ -24,12 +24,12 @@ class Attempt:
         seen: what it answered to validation images, before it had one; None where there are no such images.
     """
 
-    made: MadeModel
+    made: Candidate
     seen: Scored | None
 
 
 @dataclass(frozen=True)
-class Workshop:
+class CandidateBuilder:
     """What every attempt needs.
 
     Attributes:
@@ -62,7 +62,7 @@ class Workshop:
         fitted = fit_confidence(seen, recipe.name, self.run.contract.task, self.false_accept_rate)
         return Attempt(made.with_confidence(*fitted), seen)
 
-    def write(self, made: MadeModel) -> Path:
+    def write(self, made: Candidate) -> Path:
         """The file, where it is published from."""
         path = self.staged / f"{made.recipe.name}.tflite"
         path.write_bytes(made.content)

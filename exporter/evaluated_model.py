@@ -11,7 +11,7 @@ from runtime import Confidence
 from trainer.evaluation.statistics import rejection
 
 from .accuracy import Comparison, Scored, compare
-from .candidate import MadeModel, Tried
+from .candidate import Candidate, RecoveryAttempt
 from .edgetpu import Mapping
 from .gates import Gate, Limits, check_gates
 from .recipe import Recipe
@@ -22,7 +22,7 @@ _NOT_FITTED = Confidence()
 
 
 @dataclass(frozen=True)
-class MeasuredModel:
+class EvaluatedModel:
     """A model file beside the float32 reference.
 
     Attributes:
@@ -47,7 +47,7 @@ class MeasuredModel:
     notes: tuple[str, ...] = ()
     edgetpu: tuple[Mapping, ...] = ()
     confidence: Confidence = _NOT_FITTED
-    repair: tuple[Tried, ...] = ()
+    repair: tuple[RecoveryAttempt, ...] = ()
 
     @property
     def failed(self) -> tuple[Gate, ...]:
@@ -105,7 +105,7 @@ def _by(labels: Sequence[str], figures: Sequence[float | None]) -> dict[str, flo
     return dict(zip(labels, figures, strict=True))
 
 
-def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, limits: Limits | None) -> MeasuredModel:
+def measure(made: Candidate, scored: Scored, reference: EvaluatedModel | None, limits: Limits | None) -> EvaluatedModel:
     """The figures of one file.
 
     Args:
@@ -127,4 +127,4 @@ def measure(made: MadeModel, scored: Scored, reference: MeasuredModel | None, li
     )
     is_reference = reference is None
     told = (made.notes, made.edgetpu, made.confidence, made.repair)
-    return MeasuredModel(made.recipe, made.content, scored, comparison, gates, is_reference, *told)
+    return EvaluatedModel(made.recipe, made.content, scored, comparison, gates, is_reference, *told)

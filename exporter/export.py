@@ -11,20 +11,20 @@ from typing import Any
 from runtime import read_model
 
 from .accuracy import score_model
-from .artifacts.c_source import C_FILES, write_c_array
-from .candidate import MadeModel
-from .candidate_builder import Attempt, Workshop
+from .artifacts.c_source import C_FILES, write_c_source
+from .candidate import Candidate
+from .candidate_builder import Attempt, CandidateBuilder
 from .converter import convert
 from .decision_boundary import BOUNDARY, draw_boundary
 from .edgetpu import summarise
 from .errors import ExportError
-from .evaluated_model import MeasuredModel, measure
+from .evaluated_model import EvaluatedModel, measure
 from .gates import Limits
 from .keras_loading import load_model
 from .operator_support import DEFAULT_TARGET, runnable_library
 from .publish import final_names, publish, staging
 from .recipe import Recipe
-from .recovery.search import Mender
+from .recovery.search import RecoverySearch
 from .report.report import Settings, make_report, make_timings
 from .report.write import DOCUMENTS, write_documents
 from .representative_dataset import Calibration, prepare_calibration
@@ -112,12 +112,12 @@ def export(
     run, calibration, model = _prepare(run, rgb_input, calibration_samples, seed)
     converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
     plan = _plan(recipes)
-    mend = Mender(model, calibration.pixels, limits, plan) if repair else None
-    measured: list[MeasuredModel] = []
+    mend = RecoverySearch(model, calibration.pixels, limits, plan) if repair else None
+    measured: list[EvaluatedModel] = []
     attempts: list[Attempt] = []
     with staging(out) as staged:
         golden = calibration.pixels if selftest else None
-        workshop = Workshop(run, staged, library, target, edgetpu, false_accept_rate, golden)
+        workshop = CandidateBuilder(run, staged, library, target, edgetpu, false_accept_rate, golden)
         for recipe in plan:
             say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
             attempt = workshop.attempt(converter, model, recipe)
@@ -143,7 +143,7 @@ def export(
         failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
         sources = C_FILES if c_array and not failures else ()
         if sources:
-            write_c_array(staged, read_model(_for_microcontrollers(measured, recipes).content))
+            write_c_source(staged, read_model(_for_microcontrollers(measured, recipes).content))
         documents = (*sources, *((BOUNDARY,) if boundary is not None else ()), *DOCUMENTS)
         files = publish(staged, out, models, documents)
         if boundary is None:  # an earlier export's would show another model
@@ -161,7 +161,7 @@ def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, C
     return taken, calibration, model
 
 
-def _for_microcontrollers(measured: Sequence[MeasuredModel], recipes: Sequence[Recipe]) -> MeasuredModel:
+def _for_microcontrollers(measured: Sequence[EvaluatedModel], recipes: Sequence[Recipe]) -> EvaluatedModel:
     wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
     return next(model for model in measured if model.recipe == wanted)
 
@@ -182,7 +182,7 @@ def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     return (reference, *(recipe for recipe in dict.fromkeys(recipes) if recipe != reference))
 
 
-def _tell(made: MadeModel, say: Callable[[str], None]) -> None:
+def _tell(made: Candidate, say: Callable[[str], None]) -> None:
     for line in made.notes:
         say(line)
     if made.edgetpu:

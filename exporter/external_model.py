@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
-from runtime.cli.app import progress
 from runtime.contract import COLOURS
-from runtime.external.adopt import ForeignOptions
+from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
 from runtime.files import is_hidden, read_regular_file, shown
 from runtime.images import MAX_FILE_BYTES, SUFFIXES
+from runtime.progress import progress
 
 from .errors import ExportError
 from .keras_loading import read_model
@@ -55,7 +55,7 @@ class _Picture:
     sha256: str
 
 
-def assemble_contract(model: Any, name: str, options: ForeignOptions) -> Contract:
+def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contract:
     """The contract of a Keras model: its shapes, and what a person says of the rest.
 
     Args:
@@ -96,7 +96,7 @@ def _spread(value: Any, channels: int) -> tuple[float, ...]:
 
 @contextmanager
 def gather(
-    model: Path, folders: Folders, contract: ForeignOptions | Contract, given: Sequence[str] = ("MODEL",)
+    model: Path, folders: Folders, contract: ExternalOptions | Contract, given: Sequence[str] = ("MODEL",)
 ) -> Iterator[Run]:
     """A model of one's own as a run, for as long as the block lasts.
 
@@ -110,7 +110,7 @@ def gather(
         ExportError: the model cannot be loaded or is no image classifier, or a folder has no images or classes.
         ContractError: the contract does not fit, or is not said in full.
     """
-    if isinstance(contract, ForeignOptions):
+    if isinstance(contract, ExternalOptions):
         contract = assemble_contract(read_model(model), shown(model), contract)
     if contract.input.kind != "image":
         raise ContractError(

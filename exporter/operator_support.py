@@ -21,7 +21,7 @@ _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
 #: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
 #: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all runs everywhere.
 #: The converter leaves out a bias of zeros, so that an untrained bias is enough.
-DIES_ON_ARM = ("tflite-runtime-2.14",)
+CRASHES_ON_ARM = ("tflite-runtime-2.14",)
 
 
 class Lack(NamedTuple):
@@ -42,7 +42,7 @@ class Lack(NamedTuple):
         return f"{self.use} (layer {self.layer!r}): {released(target)} {knows}"
 
 
-def dies_on_arm(placed: Placed) -> bool:
+def crashes_on_arm(placed: Placed) -> bool:
     """Whether it is an int8 dense layer without a bias: input, weights and output alone."""
     return placed.use.name == "FULLY_CONNECTED" and len(placed.tensors) == 3 and placed.tensors[0].type == "INT8"
 

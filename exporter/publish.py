@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .evaluated_model import MeasuredModel
+from .evaluated_model import EvaluatedModel
 from .recipe import MODES
 
 _REJECTED = ".rejected.tflite"
@@ -22,14 +22,14 @@ def staging(out: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def final_names(measured: Sequence[MeasuredModel]) -> dict[str, MeasuredModel]:
+def final_names(measured: Sequence[EvaluatedModel]) -> dict[str, EvaluatedModel]:
     """The models by the name of the file that each becomes: where one failed, none gets its own name."""
     if any(model.failed for model in measured):
         return {model.recipe.name + _REJECTED: model for model in measured}
     return {model.file_name: model for model in measured}
 
 
-def publish(staged: Path, out: Path, models: dict[str, MeasuredModel], documents: Sequence[str]) -> tuple[Path, ...]:
+def publish(staged: Path, out: Path, models: dict[str, EvaluatedModel], documents: Sequence[str]) -> tuple[Path, ...]:
     """Rename the staged files to their final names; the documents last, since they speak of the others.
 
     What an earlier export left of the same name is replaced; a model that was rejected then and passes now is

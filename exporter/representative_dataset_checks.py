@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime import load_pixels
-from runtime.cli.app import progress
+from runtime.progress import progress
 
 from .errors import ExportError
 from .run import Run

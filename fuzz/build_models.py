@@ -30,18 +30,18 @@ def _main(folder: Path) -> None:
     from exporter.converter import convert
     from exporter.recipe import Recipe
     from runtime import Contract, ImageInput, seal
-    from trainer.config import TrainingSpec
+    from trainer.config import TrainingConfig
     from trainer.models.factory import build_model
 
     digits = ImageInput(8, 8, "grey", mean=(73,), std=(90,))
     colour = ImageInput(96, 96, "rgb", mean=(128,) * 3, std=(64,) * 3)
-    dense = TrainingSpec(architecture="dense", units=(64, 32))
-    large = TrainingSpec(architecture="dense", units=(320,))
+    dense = TrainingConfig(architecture="dense", units=(64, 32))
+    large = TrainingConfig(architecture="dense", units=(320,))
     plans = (
-        (digits, TrainingSpec(), Recipe.int8()),
-        (digits, TrainingSpec(), Recipe.float32()),
+        (digits, TrainingConfig(), Recipe.int8()),
+        (digits, TrainingConfig(), Recipe.float32()),
         (ImageInput(28, 28, "grey"), dense, Recipe.int8()),
-        (colour, TrainingSpec(), Recipe.int8()),
+        (colour, TrainingConfig(), Recipe.int8()),
         (ImageInput(28, 28, "grey"), large, Recipe.float32()),
     )
     folder.mkdir(parents=True, exist_ok=True)

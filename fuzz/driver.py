@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.cli.app import progress
+from runtime.progress import progress
 
 #: A case that takes longer hangs.
 CASE_SECONDS = 5.0

@@ -16,7 +16,7 @@ from .contract import Contract
 from .defaults import DEFAULT_TOP
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
-from .interpreter_pool import EnginePool
+from .interpreter_pool import InterpreterPool
 from .model_file import ModelSource, is_sealed, read_model
 from .postprocessing import Prediction, choose_labels, dequantizer, rank, tempered_reader
 from .preprocessing import Preprocessor, TensorSpec
@@ -36,7 +36,7 @@ class Classifier:
             or `"ai_edge_litert"`.
         delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
         contract: of a model of someone else's, which has none inside.
-        foreign: or what is known of such a model, by the names of `foreign.ForeignOptions`: `labels="labels.txt"`,
+        foreign: or what is known of such a model, by the names of `foreign.ExternalOptions`: `labels="labels.txt"`,
             `colour`, `resize`, `filter`, `background`, `mean`, `std`, `task`. What its TFLite metadata says need not
             be said. Before it is trusted it is tried in a child process.
 
@@ -112,7 +112,7 @@ class Classifier:
         self._preprocess = Preprocessor(contract.input, self._input)
         self._real = dequantizer(self._output)
         self._tempered = tempered_reader(self._output, contract, self._real)
-        self._engines: EnginePool | None = EnginePool(build, self._input.index, self._output.index)
+        self._engines: InterpreterPool | None = InterpreterPool(build, self._input.index, self._output.index)
         self._engines.add(first)
 
     def __enter__(self) -> Classifier:

@@ -13,10 +13,10 @@ from .errors import InterpreterError
 from .interpreter import Interpreter
 
 #: Interpreters of one model that exist at once at most; a further caller waits for one.
-MAX_ENGINES = max(2, os.cpu_count() or 1)
+MAX_INTERPRETERS = max(2, os.cpu_count() or 1)
 
 
-class EnginePool:
+class InterpreterPool:
     """Lends an interpreter to each caller, building it when all are lent.
 
     One interpreter must never serve two threads at once: it raises or, rarely, answers wrongly. A process that
@@ -37,7 +37,7 @@ class EnginePool:
     def _reset(self) -> None:
         # A queue of the standard library's C code: a semaphore beside a list takes longer than a small model's layer.
         self._idle: SimpleQueue[Interpreter | None] = SimpleQueue()
-        self._places = MAX_ENGINES
+        self._places = MAX_INTERPRETERS
         self._lock = threading.Lock()
 
     def forked(self) -> None:
@@ -95,7 +95,7 @@ class EnginePool:
             raise
 
 
-_POOLS: WeakSet[EnginePool] = WeakSet()
+_POOLS: WeakSet[InterpreterPool] = WeakSet()
 
 
 def _after_fork() -> None:

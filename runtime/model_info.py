@@ -10,7 +10,7 @@ from typing import Any
 
 from .classifier import Classifier
 from .errors import ModelFileError
-from .external.adopt import ForeignOptions, missing_options, refuse_ours
+from .external.adopt import ExternalOptions, missing_options, refuse_ours
 from .files import PathLike, read_regular_file
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify
@@ -45,7 +45,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
         refuse_ours(content, name)
     structure = check_structure(content, name)
     metadata = read_metadata(content, structure, name)
-    missing = [] if sealed else missing_options(structure, metadata, ForeignOptions(**known))
+    missing = [] if sealed else missing_options(structure, metadata, ExternalOptions(**known))
     found = {
         "path": name,
         "bytes": len(content),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import TrainingError
-from .models.backbones import BODIES, IMAGENET, NO_WEIGHTS
+from .models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS
 
-ARCHITECTURES = ("cnn", "dense", *BODIES)
+ARCHITECTURES = ("cnn", "dense", *BACKBONES)
 #: A person's own `build_model` in a Python file.
 OWN = "own"
 #: Of `cnn`; int8 files of about 45, 97, 295 and 910 kB for pictures of 28x28.
@@ -24,11 +24,11 @@ _ALPHAS = (0.1, 2.0)
 
 
 @dataclass(frozen=True)
-class TrainingSpec:
+class TrainingConfig:
     """Everything that decides what comes out of a training, beside the data.
 
     Attributes:
-        architecture: `"cnn"`, `"dense"`, a body of `bodies.BODIES`, or `"own"`.
+        architecture: `"cnn"`, `"dense"`, a body of `bodies.BACKBONES`, or `"own"`.
         size: of `cnn`, one of `SIZES`.
         units, activation: the hidden layers of `dense`.
         model_file: of `own`: a Python file that has `build_model(input_shape, classes)`.
@@ -81,7 +81,7 @@ class TrainingSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.weights is None and self.architecture in BODIES:
+        if self.weights is None and self.architecture in BACKBONES:
             object.__setattr__(self, "weights", IMAGENET)
         self._check_names()
         self._check_numbers()
@@ -121,12 +121,12 @@ class TrainingSpec:
             raise TrainingError("quantization-aware epochs are for --quantization-aware; give both")
 
     def _check_body(self) -> None:
-        body = BODIES.get(self.architecture)
+        body = BACKBONES.get(self.architecture)
         if body is None:
             if self.weights is not None:
-                raise TrainingError(f"weights are for --arch {', '.join(BODIES)}; {self.architecture} has none")
+                raise TrainingError(f"weights are for --arch {', '.join(BACKBONES)}; {self.architecture} has none")
             if self.alpha != 1:
-                raise TrainingError(f"alpha is the width of {', '.join(BODIES)}; of cnn it is --size")
+                raise TrainingError(f"alpha is the width of {', '.join(BACKBONES)}; of cnn it is --size")
             return
         if not self.normalise:
             raise TrainingError(f"--no-normalise is for other networks: {self.architecture} is made for scaled pixels")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .config import TrainingSpec
+from .config import TrainingConfig
 
 #: Images for which the presets' epochs are meant.
 _REFERENCE_IMAGES = 60_000
@@ -63,13 +63,13 @@ def default_patience(epochs: int) -> int:
     return max(8, epochs // 3)
 
 
-def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, ...]) -> TrainingSpec:
+def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, ...]) -> TrainingConfig:
     """A spec from what was asked for, and from the preset where nothing was (a value of None, or no key).
 
     `dense` gets neither augmentation nor label smoothing: it has too few weights to learn a shifted picture too.
 
     Args:
-        given: fields of `TrainingSpec`, `architecture` among them.
+        given: fields of `TrainingConfig`, `architecture` among them.
         images: how many the data set has.
         suits: the augmentations that keep this data set's labels.
 
@@ -78,7 +78,7 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
     """
     asked = {name: value for name, value in given.items() if value is not None}
     chosen, plain = PRESETS[preset], asked["architecture"] == "dense"
-    batch_size = asked.get("batch_size") or TrainingSpec.batch_size // (2 if images < _FEW_IMAGES else 1)
+    batch_size = asked.get("batch_size") or TrainingConfig.batch_size // (2 if images < _FEW_IMAGES else 1)
     epochs = asked.get("epochs") or default_epochs(images, asked["architecture"], preset)
     if "epochs" not in asked and not plain:
         steps = math.ceil(_TRAINING_SHARE * images / batch_size)
@@ -92,4 +92,4 @@ def complete(given: dict[str, Any], preset: str, images: int, suits: tuple[str, 
         "augmentation": kinds + (("erase",) if chosen.erase and kinds else ()),
         **({"learning_rate": chosen.cnn_learning_rate} if asked["architecture"] == "cnn" else {}),
     }
-    return TrainingSpec(**(defaults | asked))
+    return TrainingConfig(**(defaults | asked))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from runtime import Contract, Preprocessor
 
 from . import qat as quantization_aware
-from .config import TrainingSpec
+from .config import TrainingConfig
 from .contract import make_contract
 from .data import Dataset
 from .data.raw_input import with_raw_input
@@ -29,7 +29,7 @@ from .tasks import balanced_accuracy, keras_metrics, monitored, targets_and_loss
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingSession:
     """All that a training, or a sweep over learning rates, begins with.
 
     Attributes:
@@ -52,7 +52,7 @@ class Prepared:
     distribution: Distribution = field(default_factory=Distribution)
 
 
-def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
+def prepare(spec: TrainingConfig, dataset: Dataset) -> TrainingSession:
     """Seed everything, split, and build; raises as `train`."""
     keras.utils.set_random_seed(spec.seed)
     tf.config.experimental.enable_op_determinism()
@@ -86,4 +86,4 @@ def prepare(spec: TrainingSpec, dataset: Dataset) -> Prepared:
         passes.batches = passes.batches.take(spec.steps_per_epoch)
     validation = pipeline.batches(splits.validation, validation_weights)
     monitor = monitored(task, spec.balance)
-    return Prepared(splits, contract, model, pipeline, passes, validation, told_by, monitor, judged)
+    return TrainingSession(splits, contract, model, pipeline, passes, validation, told_by, monitor, judged)

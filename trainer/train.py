@@ -12,7 +12,7 @@ from typing import Any
 from runtime import Contract
 
 from . import qat as quantization_aware
-from .config import TrainingSpec
+from .config import TrainingConfig
 from .data import Dataset
 from .data.splits import Splits
 from .distributed.distribution import Distribution, as_on_one_device
@@ -23,7 +23,7 @@ from .fitting.callbacks import AfterEpoch, BestEpoch, EpochLog
 from .fitting.fit import fit, go_back, past_of, state
 from .fitting.optimizers import make_optimizer
 from .models import mixed_precision as precision
-from .models.compile_state import bare
+from .models.compile_state import strip_compile_state
 from .models.weight_standardization import fold
 from .session import prepare
 
@@ -49,14 +49,14 @@ class TrainedRun:
     history: list[dict[str, Any]]
     best_epoch: int
     metrics: Metrics
-    spec: TrainingSpec
+    spec: TrainingConfig
     stopped: str = ""
     problem: str = ""
     quantization_aware: dict[str, Any] | None = None
 
 
 def train(
-    spec: TrainingSpec,
+    spec: TrainingConfig,
     dataset: Dataset,
     *,
     checkpoint_file: Path | None = None,
@@ -83,11 +83,11 @@ def train(
     with distribution.scope():
         run = _train(spec, dataset, checkpoint_file, resume, distribution)
     as_on_one_device(run.model)
-    return replace(run, model=bare(run.model))
+    return replace(run, model=strip_compile_state(run.model))
 
 
 def _train(
-    spec: TrainingSpec, dataset: Dataset, checkpoint_file: Path | None, resume: bool, distribution: Distribution
+    spec: TrainingConfig, dataset: Dataset, checkpoint_file: Path | None, resume: bool, distribution: Distribution
 ) -> TrainedRun:
     if spec.quantization_aware and type(distribution) is not Distribution:
         raise TrainingError("--quantization-aware trains on one device; leave --distribute out")
@@ -140,7 +140,7 @@ def _resumable(checkpoint_file: Path | None) -> Iterator[None]:
         raise DatasetError(f"{error}, and --resume goes on after the last epoch") from error
 
 
-def _plain(model: Any, spec: TrainingSpec) -> Any:
+def _plain(model: Any, spec: TrainingConfig) -> Any:
     """The trained model in float32 and of layers that everybody has."""
     if precision.is_mixed(spec.mixed_precision):
         model = precision.with_policy(model, precision.PLAIN)

@@ -22,8 +22,8 @@ from fuzz.build_models import make_models
 from fuzz.corpus import encoded, scene
 from fuzz.driver import resident_mb
 from runtime import Classifier
-from runtime.cli.app import progress
 from runtime.interpreter import LIBRARIES, installed
+from runtime.progress import progress
 
 MODEL = "digits-int8"
 CLASSIFICATIONS_MB = 2.0

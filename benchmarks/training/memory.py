@@ -54,7 +54,7 @@ def rows(rounds: int) -> Iterator[Row]:
 def main(folder: str, cache: str, epochs: str) -> None:
     """Train, with a network small enough that the pictures would show."""
     from runtime.native_output import quiet_tensorflow
-    from trainer.config import AUGMENTATIONS, TrainingSpec
+    from trainer.config import AUGMENTATIONS, TrainingConfig
     from trainer.data import Geometry, load_dataset
     from trainer.fitting.memory import return_large_blocks
 
@@ -62,7 +62,7 @@ def main(folder: str, cache: str, epochs: str) -> None:
     quiet_tensorflow()
     from trainer.train import train
 
-    spec = TrainingSpec("dense", units=(4,), epochs=int(epochs), batch_size=32, augmentation=AUGMENTATIONS)
+    spec = TrainingConfig("dense", units=(4,), epochs=int(epochs), batch_size=32, augmentation=AUGMENTATIONS)
     data = load_dataset(folder, Geometry(SHAPE[:2], "rgb"), cache="none" if cache == "none" else "temporary")
     with tempfile.TemporaryDirectory() as place:
         train(spec, data, checkpoint_file=Path(place) / "checkpoint.npz")

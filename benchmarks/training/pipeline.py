@@ -77,13 +77,13 @@ def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
     import keras
     import tensorflow as tf
 
-    from trainer.config import TrainingSpec
+    from trainer.config import TrainingConfig
     from trainer.fitting.optimizers import make_optimizer
     from trainer.models.factory import build_model
 
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()  # as training has it
-    spec = TrainingSpec(**settings)
+    spec = TrainingConfig(**settings)
     # Of the pipeline's own signature: with another one Keras would trace the step again.
     ready = passes.batches.take(1).cache().repeat(_BATCHES)
     model = build_model(spec, tuple(ready.element_spec[0].shape[1:]), 2)

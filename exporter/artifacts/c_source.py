@@ -16,7 +16,7 @@ C_FILES = (SOURCE, HEADER)
 _BYTES_A_LINE = 16
 
 
-def write_c_array(folder: Path, file: ModelFile) -> None:
+def write_c_source(folder: Path, file: ModelFile) -> None:
     """Write `model_data.h` and `model_data.cc` into a folder.
 
     The array holds the FlatBuffer alone: a microcontroller has no use for the archive behind it. Beside it stand the

@@ -13,7 +13,7 @@ from runtime.errors import ContractError
 from runtime.files import read_regular_file
 
 if TYPE_CHECKING:
-    from runtime.external.adopt import ForeignOptions
+    from runtime.external.adopt import ExternalOptions
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _PREPROCESSING = ("labels", "colour", "resize", "filter", "background", "mean", "std")
@@ -63,7 +63,7 @@ class ModelOptions(NamedTuple):
     calibration: Path
     test: Path
     val: Path | None
-    contract: Contract | ForeignOptions
+    contract: Contract | ExternalOptions
     words: tuple[str, ...]
 
 
@@ -90,13 +90,13 @@ def parse(model: Path, options: dict[str, Any]) -> ModelOptions | None:
     return ModelOptions(given["calibration"], given["test"], given.get("val"), contract, tuple(words))
 
 
-def _foreign_options(given: dict[str, Any]) -> ForeignOptions:
-    from runtime.external.adopt import ForeignOptions  # brings numpy, which help does not need
+def _foreign_options(given: dict[str, Any]) -> ExternalOptions:
+    from runtime.external.adopt import ExternalOptions  # brings numpy, which help does not need
 
     found = {name: given[name] for name in _PREPROCESSING if name in given}
     if "background" in found:
         found["background"] = tuple(int(n) if n == int(n) else n for n in found["background"])
-    return ForeignOptions(**found)
+    return ExternalOptions(**found)
 
 
 def _read_contract(path: Path) -> Contract:

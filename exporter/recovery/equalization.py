@@ -56,7 +56,7 @@ class Pair:
     activation: Any
 
 
-def equalise(model: Any, images: Values) -> int:
+def equalize(model: Any, images: Values) -> int:
     """Equalise a model in place.
 
     Args:

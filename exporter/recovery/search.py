@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..candidate import Tried
-from ..candidate_builder import Attempt, Workshop
+from ..candidate import RecoveryAttempt
+from ..candidate_builder import Attempt, CandidateBuilder
 from ..errors import ExportError
-from ..evaluated_model import MeasuredModel, measure
+from ..evaluated_model import EvaluatedModel, measure
 from ..gates import OF_ANSWERS, Limits
 from ..recipe import Recipe
 from ..task_metrics import NAMES
@@ -22,7 +22,7 @@ _ORDINARY = "as it is"
 
 
 @dataclass(frozen=True)
-class Mender:
+class RecoverySearch:
     """Repairs int8 models.
 
     Attributes:
@@ -37,7 +37,9 @@ class Mender:
     limits: Limits
     plan: Sequence[Recipe]
 
-    def __call__(self, attempt: Attempt, reference: Attempt, workshop: Workshop, say: Callable[[str], None]) -> Attempt:
+    def __call__(
+        self, attempt: Attempt, reference: Attempt, workshop: CandidateBuilder, say: Callable[[str], None]
+    ) -> Attempt:
         """The attempt itself where it needs no repair or finds none, else the first that passes every gate.
 
         Args:
@@ -47,7 +49,7 @@ class Mender:
             say: called with a line for each way.
 
         Raises:
-            ExportError: as `Workshop.attempt` does of an ordinary attempt.
+            ExportError: as `CandidateBuilder.attempt` does of an ordinary attempt.
         """
         found = self._judge(attempt, reference)
         if attempt.made.recipe.mode != "int8" or not OF_ANSWERS & {gate.name for gate in found.failed}:
@@ -72,28 +74,28 @@ class Mender:
         ways_tried = "; ".join(each.way for each in tried[1:]) or "none is fit for it"
         return _with(attempt, f"{name}: no repair was found; tried: {ways_tried}", tried)
 
-    def _judge(self, attempt: Attempt, reference: Attempt) -> MeasuredModel:
+    def _judge(self, attempt: Attempt, reference: Attempt) -> EvaluatedModel:
         if attempt.seen is None or reference.seen is None:
             raise ExportError("--repair is judged on validation images, and there are none; name them by --val")
         ideal = measure(reference.made, reference.seen, None, None)
         return measure(attempt.made, attempt.seen, ideal, self.limits)
 
 
-def _with(attempt: Attempt, note: str, tried: Sequence[Tried]) -> Attempt:
+def _with(attempt: Attempt, note: str, tried: Sequence[RecoveryAttempt]) -> Attempt:
     made = attempt.made
     return replace(attempt, made=replace(made, notes=(*made.notes, note), repair=tuple(tried)))
 
 
-def _metric(found: MeasuredModel) -> str:
+def _metric(found: EvaluatedModel) -> str:
     return NAMES[found.comparison.metrics[0].name]
 
 
-def _tried(way: str, judged: MeasuredModel) -> Tried:
+def _tried(way: str, judged: EvaluatedModel) -> RecoveryAttempt:
     found = judged.comparison
-    return Tried(way, found.metrics[0].value, found.drop, len(judged.content), not judged.failed)
+    return RecoveryAttempt(way, found.metrics[0].value, found.drop, len(judged.content), not judged.failed)
 
 
-def _cost(before: Tried, after: Tried, metric: str) -> str:
+def _cost(before: RecoveryAttempt, after: RecoveryAttempt, metric: str) -> str:
     """In points and bytes; what was timed is only said, since a report is the same each time."""
     return (
         f"on validation images it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
@@ -101,7 +103,7 @@ def _cost(before: Tried, after: Tried, metric: str) -> str:
     )
 
 
-def _told(before: Tried, after: Tried, found: MeasuredModel, judged: MeasuredModel) -> str:
+def _told(before: RecoveryAttempt, after: RecoveryAttempt, found: EvaluatedModel, judged: EvaluatedModel) -> str:
     milliseconds = f"{found.scored.latency_ms['median']:.3f} -> {judged.scored.latency_ms['median']:.3f} ms"
     verdict = "passes" if after.passed else judged.verdict
     return f"{_cost(before, after, _metric(found))} and {milliseconds} a call: {verdict}"

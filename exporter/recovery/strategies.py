@@ -18,7 +18,7 @@ from ..keras_loading import load_model
 from ..operators import layer_names, layer_of
 from ..recipe import Recipe
 from ..run import Run
-from .equalization import equalise
+from .equalization import equalize
 from .sensitivity import layer_costs
 
 #: So many of the calibration images tell which activations cost most.
@@ -74,7 +74,7 @@ def _equalised(run: Run, pixels: npt.NDArray[np.uint8]) -> tuple[Any, int] | Non
     """A model of its own, equalised, and how many activations that changed; None where nothing can be."""
     model = load_model(run.model_path, run.contract)
     try:
-        count = equalise(model, Preprocessor(run.contract.input).scale(pixels))
+        count = equalize(model, Preprocessor(run.contract.input).scale(pixels))
     except ValueError:
         return None
     return (model, count) if count else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluated_model import MeasuredModel
+from ..evaluated_model import EvaluatedModel
 from ..gates import Limits
 from ..recipe import Recipe
 from ..run import Run
@@ -64,7 +64,7 @@ class Settings:
         return shlex.join(words)
 
 
-def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
+def make_report(run: Run, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
     """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
     made = run.contract.provenance
     return {
@@ -89,7 +89,7 @@ def make_report(run: Run, settings: Settings, models: Mapping[str, MeasuredModel
     }
 
 
-def make_timings(models: Mapping[str, MeasuredModel]) -> dict[str, Any]:
+def make_timings(models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
     """What a call took on this machine, by file: median and 95th percentile in ms."""
     return {name: model.scored.latency_ms for name, model in models.items()}
 

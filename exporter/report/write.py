@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..decision_boundary import BOUNDARY
-from ..evaluated_model import MeasuredModel
+from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
 from ..run import Run
 from ..task_metrics import NAMES
@@ -24,7 +24,7 @@ DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
 def write_documents(
     staged: Path,
     run: Run,
-    measured: Sequence[MeasuredModel],
+    measured: Sequence[EvaluatedModel],
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
     boundary: bytes | None = None,
@@ -67,7 +67,7 @@ def write_documents(
     write_json(report, staged / "report.json")
 
 
-def _section(model: MeasuredModel) -> str:
+def _section(model: EvaluatedModel) -> str:
     return f"{model.recipe.name} beside float32"
 
 
@@ -77,7 +77,7 @@ def _of(count: int) -> str:
     )
 
 
-def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterator[Picture]:
+def _figures(run: Run, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[Picture]:
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
     of_labels = run.contract.task == "multilabel"
@@ -108,7 +108,7 @@ def _figures(run: Run, reference: MeasuredModel, model: MeasuredModel) -> Iterat
     )
 
 
-def _mistakes(run: Run, model: MeasuredModel) -> Iterator[Picture]:
+def _mistakes(run: Run, model: EvaluatedModel) -> Iterator[Picture]:
     places = confident_mistakes(model.scored)
     if len(places):
         sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))

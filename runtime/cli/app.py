@@ -8,27 +8,33 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import click
 
 from .._version import __version__
 from ..errors import PocketlensError, UsageError, describe
-from .options import DeclaredCommand, Option
+from ..progress import report_to
+from .options import DeclaredCommand, Option, name_options
 
 STATUS_ERROR = 1
+#: Packages whose messages (level INFO and above) a command shows on standard error.
+_LOGGERS = ("runtime", "trainer", "exporter")
 
 
-def progress(length: int, label: str) -> Any:
-    """A progress bar over `length` steps on standard error, with the time left; use it as a context manager.
+def report_progress() -> None:
+    """Draw all progress of this process on standard error."""
+    report_to(_progress_bar)
 
-    On a terminal it is drawn; elsewhere only the label is printed, once. See `click.progressbar`.
-    """
+
+def _progress_bar(length: int, label: str) -> Any:
+    """A bar over `length` steps with the time left; elsewhere than on a terminal its label alone, once."""
     return click.progressbar(
         length=length, label=label, file=sys.stderr, update_min_steps=max(1, length // 200), item_show_func=_shown_item
     )
@@ -53,12 +59,22 @@ class Command(click.Command):
     Args:
         example: lines to show under "Example:".
         requires: modules of the workstation without which the command cannot run.
+        option_names: how messages name the library's parameters on the command line, where the option is not called
+            as its parameter is, such as `{"normalize=False": "--no-normalise"}`.
     """
 
-    def __init__(self, *args: Any, example: str = "", requires: tuple[str, ...] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        requires: tuple[str, ...] = (),
+        option_names: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
         self.requires = requires
+        self._option_names = dict(option_names or {})
         self.params.append(
             click.Option(
                 ["--debug"],
@@ -77,10 +93,16 @@ class Command(click.Command):
                     formatter.write(f"  {line}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.find_root().meta["command"] = self
         try:
             return self._invoke(ctx)
         except UsageError as error:
-            raise click.UsageError(str(error), ctx) from error
+            raise click.UsageError(self.in_its_words(str(error)), ctx) from error
+
+    def in_its_words(self, message: str) -> str:
+        """A message of the library, with the options of this command for the parameters that it names."""
+        names = {option.name: max(option.opts, key=len) for option in self.params if isinstance(option, click.Option)}
+        return name_options(message, {str(name): flag for name, flag in names.items()} | self._option_names)
 
     def _invoke(self, ctx: click.Context) -> Any:
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
@@ -198,6 +220,8 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        report_progress()
+        show_messages()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -209,8 +233,32 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.meta.get("debug"):
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            click.echo(f"error: {describe(error)}", err=True)
+            click.echo(f"error: {_in_words_of(ctx, describe(error))}", err=True)
             ctx.exit(STATUS_ERROR)
+
+
+def _in_words_of(ctx: click.Context, message: str) -> str:
+    command = ctx.find_root().meta.get("command")
+    return command.in_its_words(message) if isinstance(command, Command) else message
+
+
+class _MessageHandler(logging.Handler):
+    """Shows a library's messages as plain lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        context = click.get_current_context(silent=True)
+        message = record.getMessage()
+        click.echo(message if context is None else _in_words_of(context, message), err=True)
+
+
+def show_messages() -> None:
+    """Show what our packages log, from level INFO on, on standard error; once a process."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _MessageHandler) for handler in logger.handlers):
+            logger.addHandler(_MessageHandler())
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
 
 
 def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:

@@ -17,8 +17,9 @@ from ..features import load_vector
 from ..files import read_regular_file
 from ..images import MAX_FILE_BYTES, load_pixels
 from ..model_file import read_model
-from .app import Command, progress, with_options
-from .external_options import FOREIGN_OPTIONS, given
+from ..progress import progress
+from .app import Command, with_options
+from .external_options import EXTERNAL_OPTIONS, given
 from .model_options import vector
 from .options import Option
 
@@ -37,7 +38,7 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     default=os.cpu_count() or 1,
     help="Measure 1, 2, 4... threads up to this. [default: one a processor]",
 )
-@with_options(*FOREIGN_OPTIONS)
+@with_options(*EXTERNAL_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
 def bench(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 from ..errors import FeaturesError, InputError, UsageError, describe
 from ..files import shown
 from .answering import load
-from .external_options import FOREIGN_OPTIONS
+from .external_options import EXTERNAL_OPTIONS
 from .model_options import ANSWER_OPTIONS, MODEL_OPTIONS, vector
 from .options import DeclaredCommand, Option
 
@@ -71,7 +71,7 @@ COMMAND = DeclaredCommand(
     (
         *MODEL_OPTIONS,
         *ANSWER_OPTIONS,
-        *FOREIGN_OPTIONS,
+        *EXTERNAL_OPTIONS,
         Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
         Option(
@@ -155,10 +155,11 @@ def _progress(length: int) -> AbstractContextManager[Any]:
     watched = length >= _MANY and sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
     if not watched:
         return nullcontext()
-    from .app import progress
+    from ..progress import progress
+    from .app import report_progress
 
-    bar: AbstractContextManager[Any] = progress(length, "classifying")
-    return bar
+    report_progress()
+    return progress(length, "classifying")
 
 
 def _printer(as_json: bool, as_csv: bool) -> _Printer:

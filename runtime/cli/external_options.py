@@ -29,7 +29,7 @@ def _numbers(text: str, kind: type[Any], lengths: tuple[int, ...], wanted: str) 
 
 
 _SCALED = "{} of (pixel - mean) / std, in pixel units."
-FOREIGN_OPTIONS = (
+EXTERNAL_OPTIONS = (
     Option(("--labels",), "One label a line, in the order of the outputs.", metavar="FILE"),
     Option(("--colour",), "What the input's channels are.", choices=tuple(COLOURS)),
     Option(("--resize",), "How a picture gets the input's size.", choices=RESIZES),

@@ -92,7 +92,7 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     """Run a module's COMMAND and end the process; return, nothing done, where the line is for click to judge."""
     defer_imports()
     from ..errors import UsageError, describe
-    from .options import parse
+    from .options import name_options, parse
 
     command: DeclaredCommand = importlib.import_module(module).COMMAND
     values = parse(command, arguments)
@@ -113,7 +113,8 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
 
         status = usage_error(command, error)
     except Exception as error:
-        _tell(f"error: {describe(error)}")
+        flags = {option.parameter: option.flags[0] for option in command.options}
+        _tell(f"error: {name_options(describe(error), flags)}")
     _leave(status)
 
 

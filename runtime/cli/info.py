@@ -13,7 +13,7 @@ from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
 from .app import Command, with_options
-from .external_options import FOREIGN_OPTIONS, given
+from .external_options import EXTERNAL_OPTIONS, given
 
 _SHOWN_FEATURES = 20
 
@@ -24,7 +24,7 @@ _SHOWN_FEATURES = 20
     "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
-@with_options(*FOREIGN_OPTIONS)
+@with_options(*EXTERNAL_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.argument("model", metavar="MODEL")
 def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:

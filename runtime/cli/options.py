@@ -7,7 +7,7 @@ table, prints the help or names the mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -118,6 +118,31 @@ def parse(command: DeclaredCommand, arguments: Sequence[str]) -> dict[str, Any] 
     elif left_over:
         return None
     return values
+
+
+def name_options(message: str, flags: Mapping[str, str]) -> str:
+    """A library's message in the words of a command: `` `parameter` `` and `` `parameter=value` `` become its options.
+
+    Args:
+        flags: by parameter, or by parameter and value where that is an option by itself, such as `normalize=False`.
+
+    Example:
+        >>> name_options("lower `epochs`, or set `task=binary`", {"epochs": "--epochs", "task": "--task"})
+        'lower --epochs, or set --task binary'
+    """
+    if "`" not in message:
+        return message
+    import re  # here: a message is rare
+
+    def named(found: re.Match[str]) -> str:
+        name, given, value = found[1], found[2], found[3]
+        if f"{name}={value}" in flags:
+            return flags[f"{name}={value}"]
+        if name not in flags:
+            return found[0]
+        return f"{flags[name]} {value}" if given and value != "True" else flags[name]
+
+    return re.sub(r"`([a-z][a-z_0-9]*)(?:(=)([^`]*))?`", named, message)
 
 
 def _is_option(word: str) -> bool:

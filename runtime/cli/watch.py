@@ -16,11 +16,11 @@ from ..watch.hook import Program
 from ..watch.journal import DEFAULT_NAME, Journal
 from ..watch.scanner import Folder
 from ..watch.service import Service
-from ..watch.sorter import Mover
+from ..watch.sorter import Sorter
 from ..watch.watcher import Answer, Watch
 from .answering import load
 from .app import Command, with_options
-from .external_options import FOREIGN_OPTIONS
+from .external_options import EXTERNAL_OPTIONS
 from .model_options import ANSWER_OPTIONS, MODEL_OPTIONS
 
 _SECONDS = click.FloatRange(0, 86_400)
@@ -33,7 +33,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
     "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/",
 )
-@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS, *FOREIGN_OPTIONS)
+@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS)
 @click.option("--recursive", "-r", is_flag=True, help="Look into the folders of DIR too.")
 @click.option("--existing/--no-existing", default=True, show_default=True, help="Answer images there at first start.")
 @click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER is its best label.")
@@ -72,7 +72,7 @@ def watch(
     try:
         program = Program(command, exec_timeout) if command is not None else None
         if move_to is not None:
-            _check_target(Mover(move_to, ()), folder, recursive)
+            _check_target(Sorter(move_to, ()), folder, recursive)
     except ValueError as error:
         raise UsageError(str(error)) from error
     with Service() as service:
@@ -83,14 +83,14 @@ def watch(
                 "`pocketlens classify --model MODEL -`, a line each"
             )
         place = Folder(folder, recursive)
-        mover = Mover(move_to, answering.labels) if move_to is not None else None
+        mover = Sorter(move_to, answering.labels) if move_to is not None else None
         tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)
         timing = {"interval": interval, "settle": settle, "patience": patience}
         with Journal(journal or place.full(DEFAULT_NAME), folder) as record:
             Watch(place, record, answering.classify, tell, mover=mover, existing=existing, **timing).run(service)
 
 
-def _check_target(mover: Mover, folder: str, recursive: bool) -> None:
+def _check_target(mover: Sorter, folder: str, recursive: bool) -> None:
     """A folder that is looked into must not be one that is moved to: its images would go round for ever."""
     watched = os.path.realpath(folder)
     if recursive and os.path.commonpath([watched, mover.root]) in (watched, mover.root):

@@ -29,7 +29,7 @@ _LOWEST_PIXEL = {"UINT8": 0, "INT8": -128}
 _TYPES = ("FLOAT32", *_LOWEST_PIXEL)
 
 
-class ForeignOptions(NamedTuple):
+class ExternalOptions(NamedTuple):
     """What a person says of a model that does not say it itself; None leaves it to the model.
 
     Attributes:
@@ -53,7 +53,7 @@ class ForeignOptions(NamedTuple):
 def adopt(
     content: bytes,
     name: str,
-    options: ForeignOptions | Contract,
+    options: ExternalOptions | Contract,
     library: str = AUTO,
     delegate: str | None = None,
 ) -> Contract:
@@ -84,7 +84,7 @@ def adopting(
     """What `read_model` takes to read a model of someone else's too; see `adopt`.
 
     Args:
-        known: options by their names in `ForeignOptions`.
+        known: options by their names in `ExternalOptions`.
         contract: or all of it.
 
     Raises:
@@ -92,10 +92,10 @@ def adopting(
     """
     if contract and known:
         raise TypeError(f"contract says all of it; leave out {', '.join(known)}")
-    unknown = sorted(set(known) - set(ForeignOptions._fields))
+    unknown = sorted(set(known) - set(ExternalOptions._fields))
     if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}, expected one of {', '.join(ForeignOptions._fields)}")
-    options = contract or ForeignOptions(**known)
+        raise TypeError(f"unknown option {unknown[0]!r}, expected one of {', '.join(ExternalOptions._fields)}")
+    options = contract or ExternalOptions(**known)
     return lambda content, name: adopt(content, name, options, library, delegate)
 
 
@@ -109,7 +109,7 @@ def refuse_ours(content: bytes, name: str) -> None:
         raise ModelFileError(f"{name}: damaged: made by Pocketlens, and its seal is not whole; copy it again")
 
 
-def assemble(structure: Structure, metadata: Metadata | None, options: ForeignOptions, name: str) -> Contract:
+def assemble(structure: Structure, metadata: Metadata | None, options: ExternalOptions, name: str) -> Contract:
     """The contract of a foreign model; what `options` say wins over the metadata.
 
     Raises:
@@ -138,7 +138,7 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ForeignOp
         raise ContractError(f"{name}: {error}") from error
 
 
-def missing_options(structure: Structure, metadata: Metadata | None, options: ForeignOptions) -> list[str]:
+def missing_options(structure: Structure, metadata: Metadata | None, options: ExternalOptions) -> list[str]:
     """What must still be said, in words with the option's name; nothing for a model that can be used."""
     known = metadata or Metadata()
     missing = []
@@ -203,7 +203,7 @@ def _output_count(structure: Structure, name: str) -> int:
     return count
 
 
-def _image_input(given: TensorInfo, metadata: Metadata, options: ForeignOptions) -> ImageInput:
+def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> ImageInput:
     _, height, width, channels = given.shape
     colour = options.colour or metadata.colour or ("grey" if channels == 1 else "rgb")
     mean, std = _scaling(given, metadata, options)
@@ -216,7 +216,7 @@ def _image_input(given: TensorInfo, metadata: Metadata, options: ForeignOptions)
     return ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
 
 
-def _scaling(given: TensorInfo, metadata: Metadata, options: ForeignOptions) -> tuple[Any, Any]:
+def _scaling(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> tuple[Any, Any]:
     if options.mean is not None:
         return options.mean, options.std
     if metadata.mean and metadata.std:

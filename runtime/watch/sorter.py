@@ -52,7 +52,7 @@ def _numbered(stem: str, suffix: str, first: int = 1) -> Iterator[str]:
     yield from (f"{stem}-{number}{suffix}" for number in count(first))
 
 
-class Mover:
+class Sorter:
     """Moves answered images into a folder for each label; never over another file, never out of the user's folder.
 
     A file is first claimed: renamed to a hidden name beside it, which no writer knows. So what is moved is what was

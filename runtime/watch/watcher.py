@@ -13,7 +13,7 @@ from ..postprocessing import Prediction
 from .entries import Entry, Identity
 from .journal import Journal
 from .scanner import Folder, Settling
-from .sorter import Mover, unclaim
+from .sorter import Sorter, unclaim
 
 #: A look at the folder may take this share of the time.
 _MAX_SHARE = 0.05
@@ -83,7 +83,7 @@ class Watch:
         classify: Classify,
         tell: Callable[[Answer], None],
         *,
-        mover: Mover | None = None,
+        mover: Sorter | None = None,
         existing: bool = True,
         interval: float = 0.5,
         settle: float = 0.5,

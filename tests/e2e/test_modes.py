@@ -23,7 +23,7 @@ from exporter.recipe import MODES, Recipe
 from exporter.representative_dataset import calibration_pixels
 from exporter.run import Run, read_run
 from runtime import Contract, ImageInput
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.models.factory import build_model
 from trainer.models.weight_standardization import fold
 
@@ -34,7 +34,7 @@ _TRAIN, _TEST = 16, 4
 
 
 def _ours(architecture: str, shape: tuple[int, int, int]) -> Any:
-    return fold(build_model(TrainingSpec(architecture), shape, _CLASSES))  # as a training saves it
+    return fold(build_model(TrainingConfig(architecture), shape, _CLASSES))  # as a training saves it
 
 
 def _theirs(application: Callable[..., Any], shape: tuple[int, int, int]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from runtime import Contract
 from tests.conftest import run_pocketlens, succeed
 from tests.support.photos import LABELS, write_photos
-from trainer.models.backbones import BODIES
+from trainer.models.backbones import BACKBONES
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_photographs_go_all_the_way(options: tuple[str, ...], accuracy: float, p
     assert right / len(paths) == pytest.approx(int8["accuracy"])
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_a_body_runs_in_int8(name: str, photos: Path, tmp_path: Path) -> None:
     """Trained too little to say anything of accuracy: that it converts, and answers as the float32 file does.
 
@@ -63,7 +63,7 @@ def test_a_body_runs_in_int8(name: str, photos: Path, tmp_path: Path) -> None:
     options = ("--arch", name, "--weights", "none", "--image-size", "48", "--epochs", "4", "--learning-rate", "0.005")
     succeed(run_pocketlens("train", "--dataset", photos, "--out", run, *options, timeout=7200))
     contract = Contract.from_json((run / "contract.json").read_text())
-    assert contract.input.mean == (BODIES[name].mean,) * 3
+    assert contract.input.mean == (BACKBONES[name].mean,) * 3
     wanted = ("--repair", "--max-drop", "0.05") if name == "efficientnet_b0" else ("--max-drop", "0.2")
     exported = succeed(run_pocketlens("export", run, "--out", models, *wanted, timeout=7200))
     print(f"{name}\n{exported.stdout}")

@@ -20,7 +20,7 @@ from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.scanner import Folder
-from runtime.watch.sorter import Mover
+from runtime.watch.sorter import Sorter
 from runtime.watch.watcher import Answer, Watch
 from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketlens, succeed
 
@@ -222,7 +222,7 @@ def test_a_watched_folder_is_sorted_by_the_surest_label(multilabel_trip: Trip, t
     def tell(answer: Answer) -> None:
         told.append(answer.as_dict())
 
-    mover = Mover(str(tmp_path / "sorted/{label}"), classifier.contract.labels)
+    mover = Sorter(str(tmp_path / "sorted/{label}"), classifier.contract.labels)
     with Journal(folder / DEFAULT_NAME, folder) as journal:
         Watch(Folder(str(folder), False), journal, classifier.classify, tell, mover=mover, settle=0, patience=0).run(
             Once()

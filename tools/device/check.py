@@ -81,8 +81,8 @@ def check(name: str, prepare: Callable[[], Path], material: Path) -> Outcome:
     start = time.monotonic()
     folder = HOME / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("tests", "fuzz"):  # tests of the limits of pictures draw theirs from the corpus
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("tests", "fuzz"):  # tests of the limits of pictures draw theirs from the corpus
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     report = folder / "report.xml"
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..data import Dataset
-    from ..data.summary import Survey
+    from ..data.summary import DatasetSummary
 
 #: Lines of a list that are printed; --json has all of them.
 _MOST_LINES = 12
@@ -100,7 +100,7 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     save_tiles(plot, tiles, f"{found.name}: {len(tiles)} of {len(found.targets):,} images")
 
 
-def _lines(seen: Survey) -> list[str]:
+def _lines(seen: DatasetSummary) -> list[str]:
     found = seen.dataset
     what = "vectors" if found.input.kind == "features" else "images"
     head = f"{shown(found.name)}: {len(found.targets):,} {what}, {len(found.labels)} classes"
@@ -110,7 +110,7 @@ def _lines(seen: Survey) -> list[str]:
     return lines + _value_lines(seen) + _copy_lines(seen) + _left_out_lines(seen)
 
 
-def _value_lines(seen: Survey) -> list[str]:
+def _value_lines(seen: DatasetSummary) -> list[str]:
     spec, values = seen.dataset.input, seen.values
     rows = list(zip(values.least, values.greatest, values.mean, values.std, strict=True))
     if spec.kind == "features":
@@ -132,7 +132,7 @@ def _value_lines(seen: Survey) -> list[str]:
     return lines
 
 
-def _count_table(seen: Survey) -> list[str]:
+def _count_table(seen: DatasetSummary) -> list[str]:
     labels = [shown(label) for label in seen.dataset.labels]
     rows = [[label, *(f"{found[i]:,}" for found in seen.counts.values())] for i, label in enumerate(labels)]
     every: list[tuple[str, int]] = [(name, seen.splits.count(name)) for name in seen.counts if name != "all"]
@@ -151,7 +151,7 @@ def _sizes(sizes: list[tuple[int, int, int]]) -> str:
     )
 
 
-def _copy_lines(seen: Survey) -> list[str]:
+def _copy_lines(seen: DatasetSummary) -> list[str]:
     lines = [f"copies: {_told('group', seen, seen.copies)}"]
     for group in seen.copies[:_MOST_LINES]:
         more = f" and {len(group) - _MOST_COPIES:,} more" if len(group) > _MOST_COPIES else ""
@@ -167,7 +167,7 @@ def _copy_lines(seen: Survey) -> list[str]:
     return lines
 
 
-def _told(what: str, seen: Survey, groups: list[list[int]]) -> str:
+def _told(what: str, seen: DatasetSummary, groups: list[list[int]]) -> str:
     if not groups:
         return "none"
     across = sum(seen.is_across_splits(group) for group in groups)
@@ -178,13 +178,13 @@ def _told(what: str, seen: Survey, groups: list[list[int]]) -> str:
     )
 
 
-def _item(seen: Survey, index: int) -> str:
+def _item(seen: DatasetSummary, index: int) -> str:
     item = seen.item(index)
     where = item.get("file") or f"#{index}"
     return f"{where} ({', '.join(filter(None, (item['split'], shown(item['label']))))})"
 
 
-def _left_out_lines(seen: Survey) -> list[str]:
+def _left_out_lines(seen: DatasetSummary) -> list[str]:
     left_out = seen.dataset.left_out
     if not left_out:
         return ["left out: none"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..config import OWN, TrainingSpec
+from ..config import OWN, TrainingConfig
 from ..errors import TrainingError
 from ..presets import default_epochs
 from .typed_options import typed_options
@@ -29,7 +29,7 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
     """The settings for a data set of features: unless others were typed, dense, a higher learning rate, enough steps.
 
     Args:
-        given: fields of `TrainingSpec`.
+        given: fields of `TrainingConfig`.
         preset: of `presets.PRESETS`.
         spec: the data set's input.
 
@@ -52,7 +52,7 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
     if "learning_rate" not in typed:
         found["learning_rate"] = _LEARNING_RATE
     if given.get("epochs") is None:
-        found["epochs"] = _epochs(len(data.targets), given["batch_size"] or TrainingSpec.batch_size, preset)
+        found["epochs"] = _epochs(len(data.targets), given["batch_size"] or TrainingConfig.batch_size, preset)
     return given | found
 
 

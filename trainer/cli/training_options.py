@@ -13,7 +13,7 @@ from runtime.contract import RESIZES, TASKS
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 
-from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingSpec
+from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingConfig
 from ..fitting.memory import return_large_blocks
 from ..models.backbones import check_weight_files
 from ..presets import PRESETS, complete
@@ -181,9 +181,9 @@ class Settled(NamedTuple):
             as if they had been typed.
     """
 
-    spec: TrainingSpec
+    spec: TrainingConfig
     dataset: Dataset
-    with_epochs: Callable[[int, int], TrainingSpec]
+    with_epochs: Callable[[int, int], TrainingConfig]
 
 
 def settle(options: dict[str, Any]) -> Settled:
@@ -219,7 +219,7 @@ def settle(options: dict[str, Any]) -> Settled:
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
 
-    def completed(**fitted: int) -> TrainingSpec:
+    def completed(**fitted: int) -> TrainingConfig:
         return complete(given | fitted, preset, len(data.targets), data.augmentation)
 
     return Settled(completed(), data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))

@@ -10,17 +10,17 @@ from click.core import ParameterSource
 from runtime.errors import UsageError
 
 from ..config import OWN
-from ..models.backbones import BODIES, NO_WEIGHTS
+from ..models.backbones import BACKBONES, NO_WEIGHTS
 
 #: What an option says something about.
 _OF_ARCHITECTURES = {
     "size": ("cnn",),
     "units": ("dense",),
     "activation": ("dense",),
-    "weights": tuple(BODIES),
-    "alpha": tuple(name for name, body in BODIES.items() if body.has_width),
-    "head_epochs": tuple(BODIES),
-    "fine_tune_layers": tuple(BODIES),
+    "weights": tuple(BACKBONES),
+    "alpha": tuple(name for name, body in BACKBONES.items() if body.has_width),
+    "head_epochs": tuple(BACKBONES),
+    "fine_tune_layers": tuple(BACKBONES),
 }
 _OF_WEIGHTS = ("head_epochs", "fine_tune_layers")
 
@@ -39,7 +39,7 @@ def check_typed(given: dict[str, Any]) -> None:
     """Refuse options that would be passed over without a word.
 
     Args:
-        given: fields of `TrainingSpec`.
+        given: fields of `TrainingConfig`.
 
     Raises:
         UsageError: it names the option, and what it is for.

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
-from runtime.cli.app import progress
 from runtime.contract import InputSpec
+from runtime.progress import progress
 
 from .pixels import Pixels, ResizedPixels
 

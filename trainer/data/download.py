@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.cli.app import progress
+from runtime.progress import progress
 
 from ..errors import DatasetError
 

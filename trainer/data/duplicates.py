@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.cli.app import progress
+from runtime.progress import progress
 
 from . import Dataset
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime import ContractError, ImageError, ImageInput
-from runtime.cli.app import progress
 from runtime.files import read_regular_file, shown
 from runtime.images import MAX_FILE_BYTES, read_header
+from runtime.progress import progress
 from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError

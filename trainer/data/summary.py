@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import FeaturesInput
-from runtime.cli.app import progress
 from runtime.files import shown
 from runtime.images import read_header
+from runtime.progress import progress
 
 from ..errors import DatasetError
 from . import Dataset
@@ -41,7 +41,7 @@ class ValueRange:
 
 
 @dataclass(frozen=True)
-class Survey:
+class DatasetSummary:
     """What a data set holds.
 
     Attributes:
@@ -128,7 +128,7 @@ class Survey:
         }
 
 
-def survey(dataset: Dataset, seed: int) -> Survey:
+def survey(dataset: Dataset, seed: int) -> DatasetSummary:
     """Look at every picture once.
 
     Args:
@@ -145,7 +145,7 @@ def survey(dataset: Dataset, seed: int) -> Survey:
     everything = np.arange(len(dataset.targets))
     counts = {name: _counts(dataset, indices) for name, indices in (*splits, ("all", everything))}
     near, complete = fingerprints.near(dataset)
-    return Survey(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
+    return DatasetSummary(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
 
 
 def _splits(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indices], ...], str]:

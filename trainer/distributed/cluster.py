@@ -62,7 +62,7 @@ def is_chief(mode: str | None) -> bool:
     return mode != WORKERS or read_cluster(os.environ.get("TF_CONFIG")).index == 0
 
 
-def muster(cluster: Cluster, seconds: float) -> None:
+def rendezvous(cluster: Cluster, seconds: float) -> None:
     """Wait until all workers are there: TensorFlow would do so for ever, in native code that nothing can end.
 
     The chief listens at its own address, which TensorFlow takes afterwards, and lets all go at once.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import TrainingError
-from .cluster import MIRRORED, WORKERS, muster, read_cluster
+from .cluster import MIRRORED, WORKERS, read_cluster, rendezvous
 
 #: Seconds to wait for all workers at the start, and for a share of a step; both are set by the environment in tests.
 START_VARIABLE, STEP_VARIABLE = "POCKETLENS_WORKERS_START_SECONDS", "POCKETLENS_WORKERS_STEP_SECONDS"
@@ -168,7 +168,7 @@ class Workers(Distribution):
             timeout_seconds=float(os.environ.get(STEP_VARIABLE, _STEP_SECONDS))
         )
         patience = float(os.environ.get(START_VARIABLE, _START_SECONDS))
-        muster(self._cluster, patience)
+        rendezvous(self._cluster, patience)
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=self._options)
         replicas = self._strategy.num_replicas_in_sync
         if replicas != self._count:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..data.run_folder import RunFolder
 
 #: Figures of the test split that a table shows where a run has them, in this order.
@@ -63,6 +63,6 @@ def _described(run: RunFolder) -> dict[str, Any]:
         "merged": run.metrics.get("merged", []),
     }
     # As JSON has it: lists, no tuples.
-    defaults = {n: list(value) if isinstance(value, tuple) else value for n, value in asdict(TrainingSpec()).items()}
+    defaults = {n: list(value) if isinstance(value, tuple) else value for n, value in asdict(TrainingConfig()).items()}
     settings: dict[str, Any] = run.metrics["settings"]
     return given | defaults | settings

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Contract, Preprocessor
-from runtime.cli.app import progress
 from runtime.files import shown
+from runtime.progress import progress
 
 from ..data.dataset import Indices
 from ..data.run_folder import RunFolder

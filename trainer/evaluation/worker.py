@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from runtime import Classifier
-from runtime.cli.app import progress
+from runtime.cli.app import report_progress
 from runtime.errors import describe
 from runtime.interpreter import LIBRARIES, choose
 from runtime.native_output import held_stderr
+from runtime.progress import progress
 
 from ..data.sources import each, read_source, size_of
 
@@ -43,6 +44,7 @@ def score(model: str, job: Path) -> None:
 
 
 if __name__ == "__main__":
+    report_progress()
     try:
         score(sys.argv[1], Path(sys.argv[2]))
     except KeyboardInterrupt:

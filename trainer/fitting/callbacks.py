@@ -13,7 +13,7 @@ from typing import Any
 import click
 import keras
 
-from runtime.cli.app import progress
+from runtime.progress import progress
 
 from .checkpoint import Checkpoint
 from .input_pipeline import Passes

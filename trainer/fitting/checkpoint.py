@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..contract import versions
 from ..data import Dataset
 from ..errors import RunError
@@ -54,7 +54,7 @@ def path_of(run: Path) -> Path:
     return run.absolute().parent / f".{run.absolute().name}.checkpoint.npz"
 
 
-def identity(spec: TrainingSpec, dataset: Dataset, mode: str = "") -> str:
+def identity(spec: TrainingConfig, dataset: Dataset, mode: str = "") -> str:
     """A digest of all that decides a training's result: settings, images, targets, a person's own code and
     weights, versions, and over what it is distributed, on which rests what dropout draws."""
     digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())

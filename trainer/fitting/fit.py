@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..distributed.distribution import Distribution
 from ..errors import RunError, TrainingError
-from ..session import Prepared
+from ..session import TrainingSession
 from . import checkpoint, phases
 from .callbacks import AfterEpoch, BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
 from .optimizers import scheduled_optimizer
 
 
 def fit(
-    prepared: Prepared,
-    spec: TrainingSpec,
+    prepared: TrainingSession,
+    spec: TrainingConfig,
     best: BestEpoch,
     log: EpochLog,
     after_epoch: AfterEpoch,
@@ -49,8 +49,8 @@ def fit(
 
 def _fit_phase(
     phase: phases.Phase,
-    prepared: Prepared,
-    spec: TrainingSpec,
+    prepared: TrainingSession,
+    spec: TrainingConfig,
     best: BestEpoch,
     log: EpochLog,
     callbacks: list[Any],

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from runtime.cli.app import progress
+from runtime.progress import progress
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..data import Dataset
 from ..errors import TrainingError
 from ..session import prepare
@@ -69,7 +69,7 @@ class Sweep:
         }
 
 
-def sweep(spec: TrainingSpec, dataset: Dataset, steps: int = STEPS) -> Sweep:
+def sweep(spec: TrainingConfig, dataset: Dataset, steps: int = STEPS) -> Sweep:
     """Train an untrained model for some steps, the rate rising from 1e-6 to 1 by the same factor at each.
 
     A data set with fewer batches is gone through again, and whole passes are taken, whatever `steps_per_epoch` says:

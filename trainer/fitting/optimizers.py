@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..models import mixed_precision as precision
 
 _WARM_UP_SHARE = 0.05
@@ -14,7 +14,7 @@ _WARM_UP_SHARE = 0.05
 _NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
-def scheduled_optimizer(spec: TrainingSpec, steps: int) -> Any:
+def scheduled_optimizer(spec: TrainingConfig, steps: int) -> Any:
     """The spec's optimizer whose rate rises over the first 5 % of the steps and falls to 0 along a cosine."""
     warm_up = max(1, round(_WARM_UP_SHARE * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -23,7 +23,7 @@ def scheduled_optimizer(spec: TrainingSpec, steps: int) -> Any:
     return make_optimizer(spec, schedule)
 
 
-def make_optimizer(spec: TrainingSpec, learning_rate: Any) -> Any:
+def make_optimizer(spec: TrainingConfig, learning_rate: Any) -> Any:
     """The spec's optimizer at a rate or a schedule."""
     config: dict[str, Any] = {"learning_rate": learning_rate}
     if spec.optimizer == "adamw":

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import TrainingSpec
-from ..models.backbones import BODIES, NO_WEIGHTS
-from ..models.pretrained import body_layers
+from ..config import TrainingConfig
+from ..models.backbones import BACKBONES, NO_WEIGHTS
+from ..models.pretrained import backbone_layers
 
 WHOLE, HEAD, FINE_TUNE = "whole", "head", "fine-tune"
 #: Of all epochs, where nothing else is said.
@@ -31,7 +31,7 @@ class Phase:
         name: `"whole"`, `"head"` or `"fine-tune"`.
         epochs: passes over the training split.
         learning_rate: at its highest.
-        tuned: how many of the body's topmost convolutions learn, as in `TrainingSpec.fine_tune_layers`; None for all
+        tuned: how many of the body's topmost convolutions learn, as in `TrainingConfig.fine_tune_layers`; None for all
             layers of the model, batch normalizations too.
     """
 
@@ -41,9 +41,9 @@ class Phase:
     tuned: int | float | None = None
 
 
-def plan(spec: TrainingSpec) -> tuple[Phase, ...]:
+def plan(spec: TrainingConfig) -> tuple[Phase, ...]:
     """The phases of a training, in order; each of them has an epoch or more."""
-    if spec.architecture not in BODIES or spec.weights == NO_WEIGHTS:
+    if spec.architecture not in BACKBONES or spec.weights == NO_WEIGHTS:
         return (Phase(WHOLE, spec.epochs, spec.learning_rate),)
     head = max(1, round(_HEAD_SHARE * spec.epochs)) if spec.head_epochs is None else min(spec.head_epochs, spec.epochs)
     if not spec.fine_tune_layers:
@@ -67,7 +67,7 @@ def set_trainable(model: Any, phase: Phase) -> None:
     """Say of each layer of a model whether it learns in a phase; the model is to be compiled after it."""
     if phase.tuned is None:
         return
-    body = body_layers(model)
+    body = backbone_layers(model)
     # Batch normalization that is not trainable takes its moving averages, and does not move them.
     convolutions = [layer for layer in body if "Conv" in type(layer).__name__]
     count = phase.tuned if isinstance(phase.tuned, int) else round(phase.tuned * len(convolutions))

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import keras
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..data import Dataset
 from ..errors import TrainingError
-from ..session import Prepared, prepare
+from ..session import TrainingSession, prepare
 from . import phases
 from .optimizers import make_optimizer
 
@@ -48,7 +48,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
-def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float, swept: int = 0) -> TrainingSpec:
+def fit_into(spec: TrainingConfig, dataset: Dataset, seconds: float, swept: int = 0) -> TrainingConfig:
     """The spec with the epochs, and the steps of each, that take so many seconds, validation and this call counted in.
 
     The cosine then ends where the time does. Passes are shortened, each to the same number of steps, so that none of
@@ -82,7 +82,7 @@ def fit_into(spec: TrainingSpec, dataset: Dataset, seconds: float, swept: int = 
     return replace(spec, epochs=epochs, steps_per_epoch=steps)
 
 
-def _seconds_of_validation(prepared: Prepared, step: float) -> float:
+def _seconds_of_validation(prepared: TrainingSession, step: float) -> float:
     """Of a whole validation split, measured on a few batches."""
     batches = prepared.validation
     count = len(batches)

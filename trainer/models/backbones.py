@@ -39,7 +39,7 @@ def check_weight_files(weights: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class Body:
+class Backbone:
     """A convolutional network without its classifier.
 
     Attributes:
@@ -63,8 +63,8 @@ class Body:
         return len(self.alphas) > 1
 
 
-BODIES = {
-    "mobilenet_v2": Body("MobileNetV2", "Conv1", "bn_Conv1", 128.0, 127.5, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
-    "mobilenet_v3_small": Body("MobileNetV3Small", "conv", "conv_bn", 128.0, 127.5, (0.75, 1.0)),
-    "efficientnet_b0": Body("EfficientNetB0", "stem_conv", "stem_bn", 114.0, 57.63, (1.0,)),
+BACKBONES = {
+    "mobilenet_v2": Backbone("MobileNetV2", "Conv1", "bn_Conv1", 128.0, 127.5, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
+    "mobilenet_v3_small": Backbone("MobileNetV3Small", "conv", "conv_bn", 128.0, 127.5, (0.75, 1.0)),
+    "efficientnet_b0": Backbone("EfficientNetB0", "stem_conv", "stem_bn", 114.0, 57.63, (1.0,)),
 }

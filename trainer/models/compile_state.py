@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def bare(model: Any) -> Any:
+def strip_compile_state(model: Any) -> Any:
     """The same network, of its own class and with the same weights, without optimizer, loss and metrics.
 
     A file of it is a third as large, since AdamW keeps two numbers for each weight, and names nothing but layers.

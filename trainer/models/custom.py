@@ -18,7 +18,7 @@ _FUNCTION = "build_model"
 _SAMPLES = 8
 
 
-def build_own(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
+def build_custom(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
     """The model that `build_model` of a Python file gives, checked before the time of a training is spent on it.
 
     It takes float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and gives

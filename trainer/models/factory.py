@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from ..config import OWN, TrainingSpec
+from ..config import OWN, TrainingConfig
 from ..errors import TrainingError
 from ..tasks import output_layer, outputs
-from .backbones import BODIES
-from .custom import build_own
+from .backbones import BACKBONES
+from .custom import build_custom
 from .pretrained import build_pretrained
 from .weight_standardization import StandardizedConv2D
 
@@ -36,7 +36,7 @@ _SIZES = {
 _STEM_SIDE = 32
 
 
-def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
+def build_model(spec: TrainingConfig, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
     """An untrained Keras model from scaled pixels to probabilities.
 
     Args:
@@ -50,10 +50,10 @@ def build_model(spec: TrainingSpec, input_shape: tuple[int, ...], classes: int, 
             such model.
     """
     if spec.architecture == OWN:
-        return build_own(str(spec.model_file), input_shape, outputs(classes, task), task)
+        return build_custom(str(spec.model_file), input_shape, outputs(classes, task), task)
     if len(input_shape) == 1 and spec.architecture != "dense":
         raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
-    if spec.architecture in BODIES:
+    if spec.architecture in BACKBONES:
         return build_pretrained(spec, input_shape, output_layer(classes, task))
     if spec.architecture == "cnn":
         return _cnn(input_shape, output_layer(classes, task), _SIZES[spec.size])

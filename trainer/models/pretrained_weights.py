@@ -18,10 +18,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..errors import TrainingError
 from ..keras_inspection.archive import read_config
-from .backbones import BODIES, IMAGENET, MAX_BYTES, Body, check_weight_files, weight_files
+from .backbones import BACKBONES, IMAGENET, MAX_BYTES, Backbone, check_weight_files, weight_files
 
 _TIMEOUT_S = 30
 #: What keras.applications' EfficientNet has as the variance of its normalization, where its weights are published
@@ -29,7 +29,7 @@ _TIMEOUT_S = 30
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, ...]) -> None:
+def load_backbone(network: Any, spec: TrainingConfig, input_shape: tuple[int, ...]) -> None:
     """Give a body the weights that `spec.weights` names.
 
     `imagenet` is downloaded by Keras into its cache. A file is a `.keras` of an earlier training here, or what
@@ -38,7 +38,7 @@ def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, ...]) ->
     Raises:
         TrainingError: no network, no such file, damaged, or weights of another network or width.
     """
-    body = BODIES[spec.architecture]
+    body = BACKBONES[spec.architecture]
     if spec.weights == IMAGENET:
         reference = _downloaded(body, spec, input_shape)
     else:
@@ -59,13 +59,13 @@ def load_body(network: Any, spec: TrainingSpec, input_shape: tuple[int, ...]) ->
     _check_numbers(network, spec)
 
 
-def _check_numbers(network: Any, spec: TrainingSpec) -> None:
+def _check_numbers(network: Any, spec: TrainingConfig) -> None:
     for layer in network.layers:
         if not all(np.isfinite(values).all() for values in layer.get_weights()):
             raise TrainingError(f"{spec.weights}: weights of {layer.name} are no numbers (NaN or infinite)")
 
 
-def _reference(body: Body, alpha: float, input_shape: tuple[int, ...], weights: str | None) -> Any:
+def _reference(body: Backbone, alpha: float, input_shape: tuple[int, ...], weights: str | None) -> Any:
     """The network as keras.applications has it, to take colour pictures."""
     options: dict[str, Any] = {"alpha": alpha} if body.has_width else {}
     with warnings.catch_warnings():
@@ -74,7 +74,7 @@ def _reference(body: Body, alpha: float, input_shape: tuple[int, ...], weights: 
         return build(input_shape=input_shape, include_top=False, weights=weights, **options)
 
 
-def _downloaded(body: Body, spec: TrainingSpec, input_shape: tuple[int, ...]) -> Any:
+def _downloaded(body: Backbone, spec: TrainingConfig, input_shape: tuple[int, ...]) -> Any:
     try:
         with _patient_network():
             return _reference(body, spec.alpha, (*input_shape[:2], 3), IMAGENET)
@@ -110,7 +110,7 @@ def _of_ours(path: Path, architecture: str) -> list[dict[str, Any]]:
     return [layer for layer in found if isinstance(layer, dict)] if isinstance(found, list) else []
 
 
-def read_into(model: Any, path: Path, spec: TrainingSpec) -> None:
+def read_into(model: Any, path: Path, spec: TrainingConfig) -> None:
     """Give a model the weights of a file, all of them.
 
     Raises:
@@ -121,7 +121,7 @@ def read_into(model: Any, path: Path, spec: TrainingSpec) -> None:
             warnings.simplefilter("ignore")  # of parts that have no weights
             model.load_weights(str(path))
     except Exception as error:  # h5py, zipfile and Keras each raise their own
-        width = f" of alpha {spec.alpha}" if BODIES[spec.architecture].has_width else ""
+        width = f" of alpha {spec.alpha}" if BACKBONES[spec.architecture].has_width else ""
         raise TrainingError(
             f"{path}: no weights of {spec.architecture}{width}: {_told(error)}; expected the body as "
             "keras.applications saves it (a file without the top, where it is an .h5), or a run of this --arch, "
@@ -140,7 +140,7 @@ def _told(error: Exception) -> str:
     return text[:300]
 
 
-def _transplant(reference: Any, network: Any, body: Body) -> None:
+def _transplant(reference: Any, network: Any, body: Backbone) -> None:
     """Copy weights from the network of keras.applications into ours, which differs in what its input is.
 
     With z what the contract gives and y = a z + b what the reference's stem sees, channel by channel, a goes into the

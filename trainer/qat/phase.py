@@ -11,13 +11,13 @@ import numpy as np
 from runtime import FeaturesInput
 from runtime.contract import InputSpec
 
-from ..config import TrainingSpec
+from ..config import TrainingConfig
 from ..fitting import phases
 from ..fitting.callbacks import BestEpoch, EpochLog
 from .fine_tuning import Material, Tuned, fine_tune
 
 if TYPE_CHECKING:
-    from ..session import Prepared
+    from ..session import TrainingSession
 
 #: Training pictures from which ranges are taken: as many as the exporter shows the converter.
 _CALIBRATION_PICTURES = 500
@@ -28,7 +28,7 @@ _SHARE_OF_EPOCHS, _LEAST_EPOCHS = 0.2, 2
 
 
 def after_training(
-    prepared: Prepared, model: Any, spec: TrainingSpec, log: EpochLog, make_optimizer: Callable[[Any], Any]
+    prepared: TrainingSession, model: Any, spec: TrainingConfig, log: EpochLog, make_optimizer: Callable[[Any], Any]
 ) -> Tuned:
     """Train a model on with its int8 file simulated; see `fine_tuning.fine_tune`.
 

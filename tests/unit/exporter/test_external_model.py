@@ -18,11 +18,11 @@ from exporter.errors import ExportError
 from exporter.external_model import Folders, assemble_contract, gather
 from exporter.keras_loading import read_model
 from runtime import Classifier, Contract, ContractError, ImageInput
-from runtime.external.adopt import ForeignOptions
+from runtime.external.adopt import ExternalOptions
 from tests.conftest import SHADES, call_pocketlens, fill_class, succeed
 
 LABELS = tuple(SHADES)  # blue, green, red
-OPTIONS = ForeignOptions(LABELS, mean=0.0, std=255.0)
+OPTIONS = ExternalOptions(LABELS, mean=0.0, std=255.0)
 
 
 def colour_network() -> Any:
@@ -153,7 +153,7 @@ def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> N
 def test_the_contract_of_one_output() -> None:
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.Flatten()(inputs)))
-    contract = assemble_contract(model, "m.keras", ForeignOptions(("no", "yes"), mean=127.5, std=127.5))
+    contract = assemble_contract(model, "m.keras", ExternalOptions(("no", "yes"), mean=127.5, std=127.5))
     assert (contract.task, contract.input.colour) == ("binary", "grey")
 
 

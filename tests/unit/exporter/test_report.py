@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from exporter.accuracy import Scored
-from exporter.candidate import MadeModel
-from exporter.evaluated_model import MeasuredModel, measure
+from exporter.candidate import Candidate
+from exporter.evaluated_model import EvaluatedModel, measure
 from exporter.gates import Limits
 from exporter.recipe import Recipe
 from exporter.report import model_card, plots
@@ -35,16 +35,16 @@ def hostile_run(count: int = 60) -> Run:
     return Run(Path("a run; rm -rf"), contract, images, np.arange(count) % len(HOSTILE), splits)
 
 
-def measured_models(run: Run, limits: Limits) -> list[MeasuredModel]:
+def measured_models(run: Run, limits: Limits) -> list[EvaluatedModel]:
     rng = np.random.default_rng(1)
     reference = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
     worse = reference + rng.random(reference.shape) * 3
-    models: list[MeasuredModel] = []
+    models: list[EvaluatedModel] = []
     for recipe, raw in ((Recipe.float32(), reference), (Recipe.int8(), worse)):
         scores = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
         scored = Scored(scores, run.targets, {"median": 0.5, "p95": 0.9}, "none 0", scores)
         asked = limits if models else None
-        made = MadeModel(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
+        made = Candidate(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
         models.append(measure(made, scored, models[0] if models else None, asked))
     return models
 

@@ -14,7 +14,7 @@ from exporter.errors import RunFolderError
 from exporter.run import read_run
 from tests.conftest import call_pocketlens, succeed
 from trainer import run_writer as run_folder
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import RunError
 from trainer.fitting.callbacks import BestEpoch, DivergedError
@@ -130,7 +130,7 @@ def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(
     target = tmp_path / "run"
     target.mkdir()
     (target / "contract.json").write_text("the old one")
-    trained = train(TrainingSpec("dense", units=(4,), epochs=1), load_dataset("digits", Geometry()))
+    trained = train(TrainingConfig("dense", units=(4,), epochs=1), load_dataset("digits", Geometry()))
     replace = Path.replace
 
     def fail_once(self: Path, to: Path) -> Path:

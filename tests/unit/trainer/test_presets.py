@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.presets import PRESETS, complete
@@ -38,7 +38,9 @@ def test_what_is_asked_for_is_taken() -> None:
     spec = complete(given, "best", 1000, SUITS)
     assert (spec.epochs, spec.patience, spec.label_smoothing, spec.augmentation) == (3, 0, 0.0, ())
     assert spec.learning_rate == PRESETS["best"].cnn_learning_rate
-    assert complete(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate == TrainingSpec.learning_rate
+    assert (
+        complete(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate == TrainingConfig.learning_rate
+    )
 
 
 def test_few_images_get_enough_steps() -> None:
@@ -67,11 +69,11 @@ def test_a_label_smoothing_out_of_range_is_named(share: float) -> None:
 
 def test_label_smoothing_chooses_the_loss() -> None:
     data = load_dataset("digits", Geometry())
-    plain = prepare(TrainingSpec("dense"), data)
+    plain = prepare(TrainingConfig("dense"), data)
     assert isinstance(plain.judged["loss"], keras.losses.SparseCategoricalCrossentropy)
     assert plain.pipeline.targets.dtype == np.int32
     assert plain.pipeline.targets.shape == (1797,)
-    smoothed = prepare(TrainingSpec("dense", label_smoothing=0.1), data)
+    smoothed = prepare(TrainingConfig("dense", label_smoothing=0.1), data)
     assert isinstance(smoothed.judged["loss"], keras.losses.CategoricalCrossentropy)
     assert smoothed.judged["loss"].label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)

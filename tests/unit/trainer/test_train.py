@@ -13,7 +13,7 @@ from PIL import Image
 
 from runtime import Contract
 from tests.conftest import call_pocketlens, succeed
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.evaluation.metrics import evaluate
@@ -120,14 +120,14 @@ def test_a_setting_that_cannot_be_leaves_nothing_behind(options: tuple[str, ...]
 
 def test_training_that_diverges_is_an_error() -> None:
     data = load_dataset("digits", Geometry())
-    spec = TrainingSpec("dense", units=(512, 512, 512), optimizer="sgd", learning_rate=10, epochs=5, activation="elu")
+    spec = TrainingConfig("dense", units=(512, 512, 512), optimizer="sgd", learning_rate=10, epochs=5, activation="elu")
     with pytest.raises(TrainingError, match="diverged"):
         train(spec, data)
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
     data = load_dataset("digits", Geometry())
-    first, again, other = (train(TrainingSpec(epochs=1, seed=seed), data) for seed in (3, 3, 4))
+    first, again, other = (train(TrainingConfig(epochs=1, seed=seed), data) for seed in (3, 3, 4))
     for one, two in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert first.contract == again.contract
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_model() -> None:
 
 def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_dataset("digits", Geometry())
-    spec = TrainingSpec("dense", units=(4,), epochs=1)
+    spec = TrainingConfig("dense", units=(4,), epochs=1)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     assert train(spec, data).contract.provenance.date == "1998-07-01"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.artifacts.c_source import C_FILES, write_c_array
+from exporter.artifacts.c_source import C_FILES, write_c_source
 from runtime import Contract, ImageInput, read_model, seal
 from runtime.tflite.model import check_structure
 from tests.support.external_models import converted
@@ -38,7 +38,7 @@ int main() {
 def test_a_compiler_gives_the_flatbuffer_back(kind: str, tmp_path: Path) -> None:
     contract = Contract(LABELS, ImageInput(8, 8, "rgb", mean=(0.1, 2.0, 127.5), std=(60.0, 1e-3, 1e6)))
     flatbuffer = converted(kind)
-    write_c_array(tmp_path, read_model(seal(flatbuffer, contract, {"other": b"x"})))
+    write_c_source(tmp_path, read_model(seal(flatbuffer, contract, {"other": b"x"})))
     assert {path.name for path in tmp_path.iterdir()} == set(C_FILES)
     (tmp_path / "main.cc").write_text(PROGRAM)
     strict = ("-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic")

@@ -16,7 +16,7 @@ from exporter.converter import calibrate, convert
 from exporter.export import export
 from exporter.keras_loading import load_model
 from exporter.recipe import Recipe
-from exporter.recovery.equalization import equalise
+from exporter.recovery.equalization import equalize
 from exporter.recovery.sensitivity import layer_costs
 from exporter.representative_dataset import prepare_calibration
 from exporter.run import read_run
@@ -192,13 +192,13 @@ def test_equalisation_keeps_the_function_and_saves_the_integers(last: str) -> No
     model = network(last)
     wanted = answers(model, Recipe.float32())
     ruined = np.abs(answers(model, Recipe.int8()) - wanted).mean() / wanted.std()
-    assert equalise(model, images) == 3
+    assert equalize(model, images) == 3
     assert answers(model, Recipe.float32()) == pytest.approx(wanted, rel=1e-4, abs=1e-4)
     mended = np.abs(answers(model, Recipe.int8()) - wanted).mean() / wanted.std()
     assert mended < ruined / 2
     assert mended < 0.1
     # What is balanced stays as it is.
-    assert equalise(model, images) <= 3
+    assert equalize(model, images) <= 3
     assert answers(model, Recipe.float32()) == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
@@ -212,7 +212,7 @@ def test_what_cannot_be_scaled_is_not_touched() -> None:
     x = layers.Flatten()(x)
     model = keras.Model(inputs, layers.Dense(5, activation="softmax")(x))
     before = [np.array(weight) for weight in model.get_weights()]
-    assert equalise(model, np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)) == 0
+    assert equalize(model, np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)) == 0
     for weight, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, kept)
 

@@ -25,7 +25,7 @@ def report(status):
     sys.stdout.flush()
     end(status)
 os._exit = report
-from runtime.cli import main
+from runtime.cli.main import main
 main()
 """
 

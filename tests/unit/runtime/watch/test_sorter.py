@@ -12,7 +12,7 @@ import pytest
 from runtime.errors import ActionError
 from runtime.watch import sorter as moving
 from runtime.watch.entries import Identity
-from runtime.watch.sorter import Mover, folder_names
+from runtime.watch.sorter import Sorter, folder_names
 
 HOSTILE = ["../x", "..", ".", "/etc", "a/b", "a\\b", ".hidden", "-rf", "  ", "cat", "CAT", "a_b", "x" * 200, "é" * 200]
 
@@ -37,7 +37,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_label_never_leads_elsewhere(tmp_path: Path) -> None:
-    mover = Mover(f"{tmp_path}/out/{{label}}", HOSTILE)
+    mover = Sorter(f"{tmp_path}/out/{{label}}", HOSTILE)
     seen = set()
     for label in [*HOSTILE, "unknown", "../of another model"]:
         source = tmp_path / "in" / "a.png"
@@ -52,7 +52,7 @@ def test_a_label_never_leads_elsewhere(tmp_path: Path) -> None:
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
-    mover = Mover(f"{tmp_path}/out/{{label}}", ["cat"])
+    mover = Sorter(f"{tmp_path}/out/{{label}}", ["cat"])
     for number in range(3):
         source = tmp_path / "in" / "a.tar.png"
         mover.move(str(source), image(source, b"%d" % number), "cat")
@@ -64,7 +64,7 @@ def test_a_picture_put_in_its_place_is_not_moved(tmp_path: Path) -> None:
     old = image(source, b"old one")
     source.rename(tmp_path / "in" / "kept")
     image(source, b"new one")
-    assert Mover(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
+    assert Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
     assert source.read_bytes() == b"new one"
 
 
@@ -79,7 +79,7 @@ def test_one_put_there_in_the_last_moment_is_given_back(tmp_path: Path, monkeypa
         real(a, b)
 
     monkeypatch.setattr(os, "rename", replaced_first)
-    assert Mover(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
+    assert Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), old, "cat") is None
     assert files(tmp_path) == {"in/latest.png": b"the new one"}
 
 
@@ -127,7 +127,7 @@ def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
             image(folder / "out/cat/a.png", b"another")
             source = folder / "in" / "a.png"
             known = image(source)
-            mover = Mover(f"{folder}/out/{{label}}", ["cat"])
+            mover = Sorter(f"{folder}/out/{{label}}", ["cat"])
             left = moment
             with monkeypatch.context() as patch:
                 for name in names:
@@ -138,7 +138,7 @@ def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
                     pass
                 else:
                     break
-            place = Mover(f"{folder}/out/{{label}}", ["cat"]).move(str(source), known, "cat")
+            place = Sorter(f"{folder}/out/{{label}}", ["cat"]).move(str(source), known, "cat")
             assert place == f"{folder}/out/cat/a-1.png", moment
             assert files(folder) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}, moment
         assert moment > 3
@@ -151,19 +151,21 @@ def test_another_disk(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
         if Path(other).stat().st_dev == tmp_path.stat().st_dev:
             pytest.skip("no second disk here")
-        place = Mover(f"{other}/{{label}}", ["cat"]).move(str(source), known, "cat")
+        place = Sorter(f"{other}/{{label}}", ["cat"]).move(str(source), known, "cat")
         assert place == f"{other}/cat/a.png"
         assert files(Path(other)) == {"cat/a.png": b"picture"}
         assert Path(place).stat().st_mtime_ns == known.mtime_ns
         assert files(tmp_path) == {}
         image(source, b"next")
-        assert Mover(f"{other}/{{label}}", ["cat"]).move(str(source), identity(source), "cat") == f"{other}/cat/a-1.png"
+        assert (
+            Sorter(f"{other}/{{label}}", ["cat"]).move(str(source), identity(source), "cat") == f"{other}/cat/a-1.png"
+        )
 
 
 def test_what_cannot_be_moved_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "in" / "a.png"
     known = image(source)
-    mover = Mover(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
+    mover = Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -185,13 +187,13 @@ def test_a_link_does_not_lead_out(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "in" / "cat").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ActionError, match=r"a link leads out of .*; remove it"):
-        Mover(f"{tmp_path}/in/{{label}}", ["cat"]).move(str(source), known, "cat")
+        Sorter(f"{tmp_path}/in/{{label}}", ["cat"]).move(str(source), known, "cat")
     assert files(tmp_path) == {"in/a.png": b"picture"}
 
 
 def test_one_that_is_in_its_folder_already_stays(tmp_path: Path) -> None:
     source = tmp_path / "cat" / "a.png"
-    assert Mover(f"{tmp_path}/{{label}}", ["cat"]).move(str(source), image(source), "cat") == str(source)
+    assert Sorter(f"{tmp_path}/{{label}}", ["cat"]).move(str(source), image(source), "cat") == str(source)
     assert files(tmp_path) == {"cat/a.png": b"picture"}
 
 
@@ -203,10 +205,10 @@ def test_the_folder_that_the_user_named(
     template: str, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Mover(template, ["cat"]).root == os.path.realpath(root)
+    assert Sorter(template, ["cat"]).root == os.path.realpath(root)
 
 
 @pytest.mark.parametrize("template", ["out", "out/{name}/{label}", "{lable}"])
 def test_a_folder_that_cannot_be_meant(template: str) -> None:
     with pytest.raises(ValueError, match="label"):
-        Mover(template, ["cat"])
+        Sorter(template, ["cat"])

@@ -26,7 +26,7 @@ from runtime.watch import sorter as moving
 from runtime.watch.entries import Identity
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.scanner import Folder, Settling, keeps_inodes
-from runtime.watch.sorter import Mover
+from runtime.watch.sorter import Sorter
 from runtime.watch.watcher import Answer, Watch
 from tests.conftest import Exported, Samples, run_pocketlens
 
@@ -262,14 +262,14 @@ def test_a_move_is_finished_after_a_kill(where: str, tmp_path: Path, monkeypatch
     folder = tmp_path / "in"
     for name in ("a.png", "b.png"):
         draw(folder / name)
-    mover = Mover(f"{folder}/{{label}}", ["cat", "dog"])
+    mover = Sorter(f"{folder}/{{label}}", ["cat", "dog"])
     with monkeypatch.context() as patch:
 
         def killed(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         if where == "journal.add":
-            patch.setattr(Mover, "move", killed)
+            patch.setattr(Sorter, "move", killed)
         else:
             patch.setattr(Journal, "told", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -295,9 +295,9 @@ def test_a_claimed_image_comes_back_if_it_is_not_moved_after_all(
     with monkeypatch.context() as patch:
         patch.setattr(moving, "_publish_anywhere", killed)
         with pytest.raises(KeyboardInterrupt):
-            watched(folder, mover=Mover(f"{tmp_path}/out/{{label}}", ["cat", "dog"]))
+            watched(folder, mover=Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"]))
     assert not (folder / "a.png").exists()
-    mover = None if template is None else Mover(f"{tmp_path}/{template}", ["cat", "dog"])
+    mover = None if template is None else Sorter(f"{tmp_path}/{template}", ["cat", "dog"])
     (answer,) = watched(folder, mover=mover)
     assert answer.replayed
     assert sorted(path.name for path in folder.iterdir()) == [DEFAULT_NAME, "a.png"]
@@ -306,7 +306,7 @@ def test_a_claimed_image_comes_back_if_it_is_not_moved_after_all(
 def test_one_that_cannot_be_moved_is_told_with_the_reason(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png")
     (tmp_path / "out").write_text("no folder")
-    (answer,) = watched(tmp_path / "in", mover=Mover(f"{tmp_path}/out/{{label}}", ["cat", "dog"]))
+    (answer,) = watched(tmp_path / "in", mover=Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"]))
     assert answer.moved_to is None
     assert "cannot be moved" in answer.as_dict()["move_error"]
     assert answer.as_dict()["predictions"][0]["label"] == "cat"

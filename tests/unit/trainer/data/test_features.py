@@ -10,7 +10,7 @@ from PIL import Image
 
 from runtime import Contract, FeaturesInput
 from tests.conftest import run_pocketlens
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.feature_scaling import standardised
 from trainer.errors import DatasetError, TrainingError
@@ -90,7 +90,7 @@ def test_few_rows_can_be_measured_and_not_trained_on(tmp_path: Path) -> None:
     material = from_dataset(data, Contract(("wet", "dry"), data.input), "all", 0, "model")
     assert material.targets[material.chosen].tolist() == [0, 1]
     with pytest.raises(DatasetError, match="class 'dry' has too few images or rows: 1 left"):
-        prepare(TrainingSpec("dense", units=(4,), epochs=1), data)
+        prepare(TrainingConfig("dense", units=(4,), epochs=1), data)
 
 
 def test_a_file_whose_name_no_contract_takes(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_each_feature_has_a_scaling_of_its_own() -> None:
 
 def test_scaling_is_measured_on_training_vectors_alone() -> None:
     data = load_dataset("circles", Geometry())
-    prepared = prepare(TrainingSpec("dense", units=(4,), epochs=1), data)
+    prepared = prepare(TrainingConfig("dense", units=(4,), epochs=1), data)
     train_vectors = data.pixels[prepared.splits.train]
     assert prepared.contract.input.mean == pytest.approx(train_vectors.mean(axis=0).tolist())
     assert prepared.contract.task == "binary"
@@ -169,7 +169,7 @@ def test_scaling_is_measured_on_training_vectors_alone() -> None:
 
 def test_a_network_for_images_does_not_take_vectors() -> None:
     with pytest.raises(TrainingError, match="--arch dense"):
-        train(TrainingSpec("cnn", epochs=1), load_dataset("circles", Geometry()))
+        train(TrainingConfig("cnn", epochs=1), load_dataset("circles", Geometry()))
 
 
 def test_a_persons_own_network_takes_vectors(tmp_path: Path) -> None:
@@ -181,5 +181,5 @@ def test_a_persons_own_network_takes_vectors(tmp_path: Path) -> None:
         "    hidden = keras.layers.Dense(4, activation='relu')(inputs)\n"
         "    return keras.Model(inputs, keras.layers.Dense(classes, activation='sigmoid')(hidden))\n"
     )
-    spec = TrainingSpec("own", model_file=str(file), epochs=1)
+    spec = TrainingConfig("own", model_file=str(file), epochs=1)
     assert prepare(spec, load_dataset("circles", Geometry())).model.input_shape == (None, 2)

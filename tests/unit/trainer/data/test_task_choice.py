@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime import ImageInput
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.dataset import ArraySource
 from trainer.data.relabel import merge_classes
@@ -93,7 +93,7 @@ def test_merged_labels_are_there_where_any_of_them_was() -> None:
 def test_the_output_layer_follows_the_task(
     architecture: str, task: str, labels: int, outputs: int, activation: str
 ) -> None:
-    model = build_model(TrainingSpec(architecture, size="tiny"), (8, 8, 1), labels, task)
+    model = build_model(TrainingConfig(architecture, size="tiny"), (8, 8, 1), labels, task)
     assert model.output_shape == (None, outputs)
     assert model.layers[-1].activation.__name__ == activation
 
@@ -156,7 +156,7 @@ def test_an_own_model_must_answer_as_the_task_does(
 ) -> None:
     file = tmp_path / "net.py"
     file.write_text(OWN.format(activation=activation))
-    spec = TrainingSpec("own", model_file=str(file))
+    spec = TrainingConfig("own", model_file=str(file))
     labels = 2 if task == "binary" else 3
     if reason is None:
         assert build_model(spec, (4, 4, 1), labels, task).output_shape == (None, 1 if task == "binary" else 3)

@@ -14,14 +14,14 @@ import pytest
 
 from runtime import Contract
 from tests.conftest import run_pocketlens, succeed
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.splits import make_splits
 from trainer.errors import DatasetError
 from trainer.fitting import checkpoint
 from trainer.train import train
 
-SPEC = TrainingSpec("dense", units=(8,), epochs=4, augmentation=("shift", "colour"), batch_size=16)
+SPEC = TrainingConfig("dense", units=(8,), epochs=4, augmentation=("shift", "colour"), batch_size=16)
 ROOT = Path(__file__).parents[4]
 GEOMETRY = Geometry((8, 8), "rgb")
 

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import run_pocketlens, succeed
-from trainer.distributed.cluster import Cluster, is_chief, muster, read_cluster
+from trainer.distributed.cluster import Cluster, is_chief, read_cluster, rendezvous
 from trainer.distributed.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
 from trainer.errors import TrainingError
 
@@ -180,7 +180,7 @@ def test_strangers_are_not_counted_and_all_go_at_once() -> None:
     came: list[int] = []
 
     def come(index: int) -> None:
-        muster(Cluster(addresses, index), 20)
+        rendezvous(Cluster(addresses, index), 20)
         came.append(index)
 
     chief = threading.Thread(target=come, args=(0,))
@@ -204,9 +204,9 @@ def test_a_chief_that_is_not_there_and_a_port_that_is_taken_are_told() -> None:
     port, other = free_ports()
     cluster = Cluster((f"127.0.0.1:{port}", f"127.0.0.1:{other}"), 1)
     with pytest.raises(TrainingError, match=r"worker 0 .* did not let us begin"):
-        muster(cluster, 0.3)
+        rendezvous(cluster, 0.3)
     with socket.create_server(("", port)), pytest.raises(TrainingError, match=f"port {port} cannot be used"):
-        muster(Cluster(cluster.addresses, 0), 0.3)
+        rendezvous(Cluster(cluster.addresses, 0), 0.3)
 
 
 @pytest.mark.slow

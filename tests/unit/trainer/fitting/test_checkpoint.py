@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.contract import versions
 from trainer.data import Geometry, load_dataset
 from trainer.data.dataset import ArraySource
@@ -197,8 +197,8 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypa
     data = load_dataset("digits", Geometry())
     file = tmp_path / "mine.py"
     file.write_text("one")
-    spec = TrainingSpec(epochs=2)
-    own = TrainingSpec("own", model_file=str(file))
+    spec = TrainingConfig(epochs=2)
+    own = TrainingConfig("own", model_file=str(file))
     images = np.array(data.source.images)
     images[1796, 7, 7] ^= 1
     seen = [

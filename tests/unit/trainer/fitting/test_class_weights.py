@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from runtime import Preprocessor
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.dataset import ArraySource, Dataset
 from trainer.evaluation.metrics import evaluate
@@ -71,7 +71,7 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
     data = blurred(np.minimum(targets, 1), ("a", "b"), "multiclass")
     data = replace(data, targets=targets, labels=("a", "b", "c"))
     for label_smoothing in (0.0, 0.05):
-        spec = TrainingSpec("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
+        spec = TrainingConfig("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
         run = train(spec, data)
         chosen = run.splits.validation
         scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
@@ -95,7 +95,7 @@ def test_rare_classes_say_how_much_a_split_is_worth() -> None:
 def recalls(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> list[float]:
     """Of the last label, without balance and with it."""
     data = blurred(targets, labels, task)
-    spec = TrainingSpec("dense", units=(4,), epochs=3, learning_rate=0.01, weight_decay=0.5)
+    spec = TrainingConfig("dense", units=(4,), epochs=3, learning_rate=0.01, weight_decay=0.5)
     found = [train(replace(spec, balance=balance), data).metrics for balance in (False, True)]
     return [float(metrics.per_class[labels[-1]]["recall"]) for metrics in found]
 

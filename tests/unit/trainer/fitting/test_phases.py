@@ -12,17 +12,17 @@ import pytest
 from keras import layers
 
 from runtime import ImageInput
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Dataset
 from trainer.data.dataset import ArraySource
 from trainer.fitting import phases
 from trainer.fitting.callbacks import AfterEpoch, BestEpoch
 from trainer.models.factory import build_model
-from trainer.models.pretrained import POOL, body_layers
+from trainer.models.pretrained import POOL, backbone_layers
 from trainer.session import prepare
 from trainer.train import TrainedRun, train
 
-SPEC = TrainingSpec("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
+SPEC = TrainingConfig("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two convolutions with batch normalization in the place of a body: MobileNetV2 takes a minute to be compiled."""
 
-    def build(_spec: TrainingSpec, shape: tuple[int, ...], classes: int, _task: str = "") -> Any:
+    def build(_spec: TrainingConfig, shape: tuple[int, ...], classes: int, _task: str = "") -> Any:
         x = inputs = keras.Input(shape)
         for number in (1, 2):
             x = layers.Conv2D(4, 3, strides=4, use_bias=False, name=f"conv_{number}")(x)
@@ -71,10 +71,10 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_plan_follows_the_settings(settings: dict[str, Any], wanted: list[tuple[Any, ...]]) -> None:
-    spec = TrainingSpec("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
+    spec = TrainingConfig("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
     found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.tuned) for p in phases.plan(spec)]
     assert found == wanted
-    assert [p.name for p in phases.plan(TrainingSpec("cnn"))] == ["whole"]
+    assert [p.name for p in phases.plan(TrainingConfig("cnn"))] == ["whole"]
 
 
 def test_what_learns_in_each_phase() -> None:
@@ -86,13 +86,13 @@ def test_what_learns_in_each_phase() -> None:
     assert [v.path.split("/")[-1] for v in model.trainable_variables] == ["kernel", "bias"]
     phases.set_trainable(model, phases.Phase("fine-tune", 1, 0.1, 3))
     names = ["block_16_depthwise", "block_16_project", "Conv_1"]
-    assert [layer.name for layer in body_layers(model) if layer.trainable and layer.weights] == names
+    assert [layer.name for layer in backbone_layers(model) if layer.trainable and layer.weights] == names
     phases.set_trainable(model, phases.Phase("fine-tune", 1, 0.1, 1.0))
-    learning = [layer for layer in body_layers(model) if layer.trainable and layer.weights]
+    learning = [layer for layer in backbone_layers(model) if layer.trainable and layer.weights]
     assert len(learning) == 52
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in learning)
     phases.set_trainable(model, phases.Phase("fine-tune", 1, 0.1, 500))
-    assert len([layer for layer in body_layers(model) if layer.trainable and layer.weights]) == 52
+    assert len([layer for layer in backbone_layers(model) if layer.trainable and layer.weights]) == 52
 
 
 @pytest.mark.usefixtures("little")
@@ -155,7 +155,7 @@ def test_a_killed_training_goes_on_over_the_boundary(
 _undisturbed: dict[str, TrainedRun] = {}
 
 
-def undisturbed(spec: TrainingSpec, data: Dataset) -> TrainedRun:
+def undisturbed(spec: TrainingConfig, data: Dataset) -> TrainedRun:
     """The same training without a kill, done once."""
     key = repr(spec)
     if key not in _undisturbed:

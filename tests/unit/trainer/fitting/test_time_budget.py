@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import call_pocketlens
 from trainer.cli.train import _fitted
 from trainer.cli.training_options import Settled, settle, training_options
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.time_budget import fit_into, shared_out
@@ -52,7 +52,7 @@ def test_too_little_time_is_told(seconds: float) -> None:
 def test_more_time_gives_more_steps(capsys: pytest.CaptureFixture[str]) -> None:
     # Hours, so that the load of the machine does not matter; what is measured is 200 steps at most.
     data = load_dataset("digits", Geometry())
-    spec = TrainingSpec("dense", units=(8,), batch_size=8)
+    spec = TrainingConfig("dense", units=(8,), batch_size=8)
     fitted = fit_into(spec, data, 3600)
     assert 1 <= fitted.steps_per_epoch <= 162
     epochs, steps = _fitted(spec, data, 6000, sweeps=False)
@@ -64,7 +64,7 @@ def test_more_time_gives_more_steps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_pass_of_few_steps_is_measured_too() -> None:
     """What is timed goes over its end: the first steps, in which TensorFlow traces, are many times as long."""
     data = load_dataset("digits", Geometry())
-    spec = TrainingSpec("dense", units=(8,), batch_size=8, steps_per_epoch=3)
+    spec = TrainingConfig("dense", units=(8,), batch_size=8, steps_per_epoch=3)
     fitted = fit_into(spec, data, 60)
     assert fitted.epochs * fitted.steps_per_epoch > 60, "a step takes milliseconds, tracing seconds"
 
@@ -72,7 +72,7 @@ def test_a_pass_of_few_steps_is_measured_too() -> None:
 def test_a_sweep_is_part_of_the_time() -> None:
     data = load_dataset("digits", Geometry())
     with pytest.raises(TrainingError, match=r"the sweep over learning rates will take .*: none are left; give more"):
-        fit_into(TrainingSpec("dense", units=(8,), batch_size=8), data, 60, swept=10**6)
+        fit_into(TrainingConfig("dense", units=(8,), batch_size=8), data, 60, swept=10**6)
 
 
 def test_what_follows_from_the_epochs_follows_from_those_that_fit(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_follows_from_the_epochs_follows_from_those_that_fit(tmp_path: Path
 
 def test_a_pass_of_fewer_steps_ends_its_cosine() -> None:
     data = load_dataset("digits", Geometry())
-    run = train(TrainingSpec("dense", units=(8,), batch_size=8, epochs=2, steps_per_epoch=5), data)
+    run = train(TrainingConfig("dense", units=(8,), batch_size=8, epochs=2, steps_per_epoch=5), data)
     assert len(run.history) == 2
     assert run.history[0]["learning_rate"] > 0
     assert run.history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)

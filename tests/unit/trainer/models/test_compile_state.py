@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trainer.models.compile_state import bare
+from trainer.models.compile_state import strip_compile_state
 
 
 def nested() -> Any:
@@ -36,7 +36,7 @@ def test_the_same_answers_from_a_smaller_file(build: Any, tmp_path: Path) -> Non
     x = np.random.default_rng(0).standard_normal((64, 6)).astype(np.float32)
     model.compile("adamw", "mse")
     model.fit(x, np.zeros((64, 3), np.float32), epochs=2, verbose=0)
-    result = bare(model)
+    result = strip_compile_state(model)
     assert (type(result), result.name) == (type(model), model.name)
     np.testing.assert_array_equal(model.predict(x, verbose=0), result.predict(x, verbose=0))
     assert [weight.trainable for weight in result.weights] == [weight.trainable for weight in model.weights]

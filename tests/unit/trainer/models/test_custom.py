@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
-from trainer.models.custom import build_own
+from trainer.models.custom import build_custom
 
 GOOD = """
 import keras
@@ -33,7 +33,7 @@ def written(folder: Path, text: str) -> str:
 
 
 def test_a_model_is_built(tmp_path: Path) -> None:
-    model = build_own(written(tmp_path, GOOD), SHAPE, CLASSES)
+    model = build_custom(written(tmp_path, GOOD), SHAPE, CLASSES)
     assert model.count_params() == 64 * 12 + 12 + 12 * 10 + 10
     assert np.asarray(model(np.zeros((3, *SHAPE), np.float32))).shape == (3, 10)
 
@@ -41,7 +41,7 @@ def test_a_model_is_built(tmp_path: Path) -> None:
 def test_a_file_may_hold_dataclasses(tmp_path: Path) -> None:
     widths = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
     widths += "@dataclass\nclass Widths:\n    first: int = 12\n"
-    model = build_own(written(tmp_path, widths + GOOD.replace("Dense(12", "Dense(Widths().first")), SHAPE, CLASSES)
+    model = build_custom(written(tmp_path, widths + GOOD.replace("Dense(12", "Dense(Widths().first")), SHAPE, CLASSES)
     assert model.count_params() == 64 * 12 + 12 + 12 * 10 + 10
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_gives_no_such_model_is_told_in_one_line(text: str, reason: 
     dense = keras.layers.Dense
     try:
         with pytest.raises(TrainingError, match=reason) as error:
-            build_own(written(tmp_path, text), SHAPE, CLASSES)
+            build_custom(written(tmp_path, text), SHAPE, CLASSES)
     finally:
         keras.layers.Dense = dense
     assert str(error.value).startswith(str(tmp_path / "mine.py"))
@@ -89,7 +89,7 @@ def test_a_file_that_gives_no_such_model_is_told_in_one_line(text: str, reason: 
 @pytest.mark.parametrize("name", ["missing.py", "."])
 def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no such Python file"):
-        build_own(str(tmp_path / name), SHAPE, CLASSES)
+        build_custom(str(tmp_path / name), SHAPE, CLASSES)
 
 
 def test_an_own_model_goes_all_the_way(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.models import mixed_precision as precision
 from trainer.models.factory import build_model
 from trainer.run_writer import write_run
 from trainer.train import train
 
-SPEC = TrainingSpec("cnn", size="tiny", epochs=1, mixed_precision="on")
+SPEC = TrainingConfig("cnn", size="tiny", epochs=1, mixed_precision="on")
 
 
 def test_auto_is_off_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,19 +13,19 @@ import pytest
 
 from runtime import ImageInput
 from tests.conftest import run_pocketlens
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.errors import TrainingError
-from trainer.models.backbones import BODIES
+from trainer.models.backbones import BACKBONES
 from trainer.models.factory import build_model
-from trainer.models.pretrained import bare_body, body_layers, scaled_for
-from trainer.models.pretrained_weights import load_body, read_into
+from trainer.models.pretrained import backbone_layers, headless_backbone, scaled_for
+from trainer.models.pretrained_weights import load_backbone, read_into
 
 SHAPE = (32, 32, 3)
 ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
 
 
-def spec_of(name: str, **settings: Any) -> TrainingSpec:
-    return TrainingSpec(name, **({"weights": "none", "alpha": ALPHAS[name]} | settings))
+def spec_of(name: str, **settings: Any) -> TrainingConfig:
+    return TrainingConfig(name, **({"weights": "none", "alpha": ALPHAS[name]} | settings))
 
 
 def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
@@ -33,7 +33,7 @@ def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
     if name != "efficientnet_b0":
         options = {"alpha": ALPHAS[name]} | options
     keras.utils.set_random_seed(5)
-    build = getattr(keras.applications, BODIES[name].builder)
+    build = getattr(keras.applications, BACKBONES[name].builder)
     model = build(**({"input_shape": SHAPE, "include_top": False, "weights": None} | options))
     rng = np.random.default_rng(6)
     for layer in model.layers:
@@ -63,7 +63,7 @@ def scaled(name: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def features(model: Any, inputs: np.ndarray) -> np.ndarray:
-    return np.asarray(keras.Model(model.input, body_layers(model)[-1].output)(inputs))
+    return np.asarray(keras.Model(model.input, backbone_layers(model)[-1].output)(inputs))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def pixels() -> np.ndarray:
     return np.repeat(np.repeat(rng.integers(0, 256, (2, 8, 8, 3)), 4, axis=1), 4, axis=2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_a_body_is_one_flat_model_that_answers_probabilities(name: str) -> None:
     model = build_model(spec_of(name), (32, 48, 3), 5)
     scores = np.asarray(model(np.zeros((2, 32, 48, 3), np.float32)))
@@ -81,26 +81,26 @@ def test_a_body_is_one_flat_model_that_answers_probabilities(name: str) -> None:
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
     kinds = {type(layer).__name__ for layer in model.layers}
     assert not kinds & {"Functional", "Sequential", "Rescaling", "Normalization", "Lambda"}
-    assert len(body_layers(model)) == len(model.layers) - 3
+    assert len(backbone_layers(model)) == len(model.layers) - 3
     momenta = {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
     assert momenta == {0.9}
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_a_picture_that_is_too_small_is_refused(name: str) -> None:
     with pytest.raises(TrainingError, match=r"31x64, expected 32x32 or more; see --image-size"):
         build_model(spec_of(name), (31, 64, 3), 2)
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> None:
     image = scaled_for(spec_of(name), ImageInput(32, 32, "rgb"))
     assert len(set(image.mean)) == len(set(image.std)) == 1
     assert image.mean[0] == int(image.mean[0])
-    assert scaled_for(TrainingSpec("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
+    assert scaled_for(TrainingConfig("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_published_weights_answer_as_before(name: str, tmp_path: Path, pixels: np.ndarray) -> None:
     reference = published(name)
     reference.save_weights(tmp_path / "body.weights.h5")
@@ -129,7 +129,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
 def test_each_file_format_of_keras_is_read(suffix: str, narrow: Path, small: Any) -> None:
-    load_body(small, spec_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
+    load_backbone(small, spec_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
     np.testing.assert_array_equal(small.get_layer("Conv_1").get_weights()[0], np.load(narrow / "kernel.npy"))
     small.get_layer("Conv_1").kernel.assign(np.zeros(small.get_layer("Conv_1").kernel.shape))
 
@@ -138,7 +138,7 @@ def test_a_run_of_ours_is_a_body_too(tmp_path: Path) -> None:
     first = build_model(spec_of("mobilenet_v2"), SHAPE, 3)
     first.save(tmp_path / "model.keras")
     second = build_model(spec_of("mobilenet_v2", weights=str(tmp_path)), (48, 48, 3), 7)
-    for one, two in zip(body_layers(first), body_layers(second), strict=True):
+    for one, two in zip(backbone_layers(first), backbone_layers(second), strict=True):
         for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -146,10 +146,10 @@ def test_a_run_of_ours_is_a_body_too(tmp_path: Path) -> None:
 def test_weights_of_another_network_or_width_are_named(tmp_path: Path, narrow: Path, small: Any) -> None:
     path = narrow / "body.weights.h5"
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v2 of alpha 0\.5: layer \w+: .*shape") as told:
-        load_body(small, spec_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
+        load_backbone(small, spec_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
     assert len(str(told.value).replace(str(path), "")) < 400
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v3_small of alpha 0\.75: layer") as told:
-        load_body(small, spec_of("mobilenet_v3_small", weights=str(path)), SHAPE)
+        load_backbone(small, spec_of("mobilenet_v3_small", weights=str(path)), SHAPE)
     assert "\n" not in str(told.value)
     old = tmp_path / "whole.h5"
     published("mobilenet_v2", include_top=True, classes=4).save(old)
@@ -160,7 +160,7 @@ def test_weights_of_another_network_or_width_are_named(tmp_path: Path, narrow: P
 @pytest.fixture(scope="module")
 def small() -> Any:
     """A body, for tests that end before it matters which."""
-    return bare_body(BODIES["mobilenet_v2"], (32, 32, 3), 0.35)
+    return headless_backbone(BACKBONES["mobilenet_v2"], (32, 32, 3), 0.35)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
@@ -190,7 +190,7 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path: Path, narrow: Path, small: 
                 config["config"] = {"name": "evil", "command": f"touch {trace}"}
                 content = json.dumps(config).encode()
             evil.writestr(name, content)
-    load_body(small, spec_of("mobilenet_v2", weights=str(path)), SHAPE)
+    load_backbone(small, spec_of("mobilenet_v2", weights=str(path)), SHAPE)
     assert not trace.exists()
 
 
@@ -202,7 +202,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
         bomb.writestr("config.json", "{}")
         bomb.writestr("model.weights.h5", bytes(2**20 + 1))
     with pytest.raises(TrainingError, match="unpacked"):
-        load_body(small, spec_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
+        load_backbone(small, spec_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> None:
@@ -212,7 +212,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> 
     small.save_weights(tmp_path / "nan.weights.h5")
     kernel.assign(before)
     with pytest.raises(TrainingError, match="Conv_1 are no numbers"):
-        load_body(small, spec_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
+        load_backbone(small, spec_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
 
 
 def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyP
 )
 def test_settings_that_do_not_go_together_are_named(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(TrainingError, match=told):
-        TrainingSpec(**settings)
+        TrainingConfig(**settings)
 
 
 @pytest.mark.parametrize(("name", "told"), [("none.h5", "no such file"), ("notes.txt", ".keras, .h5")])

@@ -14,25 +14,25 @@ from keras import layers
 
 from tests.conftest import call_pocketlens
 from tests.support.qat_networks import UNEVEN
-from trainer.config import TrainingSpec
+from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.callbacks import EpochLog
 from trainer.qat.phase import after_training, default_epochs
-from trainer.session import Prepared, prepare
+from trainer.session import TrainingSession, prepare
 from trainer.train import train
 
 pytestmark = pytest.mark.workstation
 
 
 @pytest.fixture
-def uneven(tmp_path: Path) -> TrainingSpec:
+def uneven(tmp_path: Path) -> TrainingConfig:
     path = tmp_path / "uneven.py"
     path.write_text(UNEVEN)
-    return TrainingSpec("own", model_file=str(path), epochs=12, quantization_aware=True, quantization_aware_epochs=3)
+    return TrainingConfig("own", model_file=str(path), epochs=12, quantization_aware=True, quantization_aware_epochs=3)
 
 
-def test_it_wins_back_what_rounding_lost(uneven: TrainingSpec) -> None:
+def test_it_wins_back_what_rounding_lost(uneven: TrainingConfig) -> None:
     run = train(uneven, load_dataset("digits", Geometry()))
     told = run.quantization_aware
     assert told is not None
@@ -48,7 +48,7 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingSpec) -> None:
     assert run.metrics.accuracy > 0.5
 
 
-def material(spec: TrainingSpec) -> Prepared:
+def material(spec: TrainingConfig) -> TrainingSession:
     """With its model trained by Keras alone, without the checks and the log of a training."""
     prepared = prepare(spec, load_dataset("digits", Geometry()))
     prepared.model.compile("adam", prepared.judged["loss"])
@@ -56,13 +56,13 @@ def material(spec: TrainingSpec) -> Prepared:
     return prepared
 
 
-def tuned(spec: TrainingSpec, prepared: Prepared, rate: float = 1e-3, log: EpochLog | None = None) -> Any:
+def tuned(spec: TrainingConfig, prepared: TrainingSession, rate: float = 1e-3, log: EpochLog | None = None) -> Any:
     log = log or EpochLog(1, 1, [])
     return after_training(prepared, prepared.model, spec, log, lambda _: keras.optimizers.Adam(rate))
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_model_stays_as_it_is() -> None:
-    spec = TrainingSpec("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=2)
+    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=2)
     prepared = material(spec)
     before = prepared.model.get_weights()
     first, second = (tuned(spec, prepared) for _ in range(2))
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_weights_and_the_model_stays_as_it_is() -> 
 
 @pytest.mark.parametrize(("rate", "stopped"), [(0.0, ""), (1e30, "diverged")])
 def test_what_is_no_better_is_not_kept(rate: float, stopped: str) -> None:
-    spec = TrainingSpec("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=1)
+    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=1)
     found = tuned(spec, material(spec), rate)
     assert (found.network, found.epoch, found.stopped) == (None, 0, stopped)
     assert found.after == found.before
@@ -85,7 +85,7 @@ def test_what_is_no_better_is_not_kept(rate: float, stopped: str) -> None:
 
 
 def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = TrainingSpec("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=3)
+    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=3)
     prepared, log, whole = material(spec), EpochLog(1, 1, []), EpochLog.on_epoch_begin
 
     def press(self: EpochLog, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -117,4 +117,4 @@ def test_a_network_that_cannot_be_simulated_is_refused_before_it_is_trained(tmp_
 def test_epochs_are_a_fifth_and_need_the_option() -> None:
     assert [default_epochs(n) for n in (1, 10, 18, 150)] == [2, 2, 4, 30]
     with pytest.raises(TrainingError, match="--quantization-aware"):
-        TrainingSpec(quantization_aware_epochs=3)
+        TrainingConfig(quantization_aware_epochs=3)

@@ -1,0 +1,91 @@
+"""A function called in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from runtime.child_process import ChildError, call_in_child
+from runtime.errors import ImageError
+from runtime.progress import progress
+
+
+def _sum(*numbers: int) -> dict[str, object]:
+    return {"sum": sum(numbers), "process": os.getpid(), "tensorflow": "tensorflow" in sys.modules}
+
+
+def _refuse() -> None:
+    raise ImageError("shoe.jpg: no image; give one")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _wait() -> None:
+    time.sleep(60)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def _work() -> None:
+    with progress(2, "working hard") as bar:
+        bar.update(2)
+
+
+def test_the_result_comes_from_another_process() -> None:
+    found = call_in_child(f"{__name__}:_sum", 1, 2, 3)
+    assert found["sum"] == 6
+    assert found["process"] != os.getpid()
+    assert not found["tensorflow"]
+
+
+def test_an_error_is_told_in_its_own_line() -> None:
+    with pytest.raises(ChildError, match=r"^shoe.jpg: no image; give one$") as caught:
+        call_in_child(f"{__name__}:_refuse")
+    assert caught.value.status == 1
+
+
+def test_a_signal_is_named() -> None:
+    with pytest.raises(ChildError, match="SIGSEGV") as caught:
+        call_in_child(f"{__name__}:_die")
+    assert caught.value.status == -signal.SIGSEGV
+
+
+def test_time_is_limited() -> None:
+    with pytest.raises(ChildError, match=r"no answer in 0\.5 s") as caught:
+        call_in_child(f"{__name__}:_wait", timeout=0.5)
+    assert caught.value.status is None
+
+
+def test_an_interrupted_child_interrupts_its_parent() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        call_in_child(f"{__name__}:_interrupt")
+
+
+def test_variables_reach_the_child() -> None:
+    assert call_in_child(f"{__name__}:_variable", "SHOE", variables={"SHOE": "left"}) == "left"
+
+
+def test_progress_is_reported_as_by_the_parent(capfd: pytest.CaptureFixture[str]) -> None:
+    call_in_child(f"{__name__}:_work", shows_progress=True)
+    assert "working hard" not in capfd.readouterr().err
+    from runtime.cli.app import report_progress
+    from runtime.progress import Silent, report_to
+
+    report_progress()
+    try:
+        call_in_child(f"{__name__}:_work", shows_progress=True)
+    finally:
+        report_to(Silent)
+    assert "working hard" in capfd.readouterr().err
