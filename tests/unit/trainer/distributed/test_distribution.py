@@ -45,7 +45,7 @@ runtime.native_output.quiet_tensorflow()
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from runtime.cli import main
+from runtime.cli.main import main
 main()
 """
 
