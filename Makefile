@@ -45,10 +45,11 @@ export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check t
 test: $(VENV)/dev.stamp ## Run the tests, in as many processes at once as PROCESSES says (2)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
-check: $(VENV)/dev.stamp ## Check format, lint and types
+check: $(VENV)/dev.stamp ## Check format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/dev.stamp ## Put the code into its format
 	$(BIN)/ruff format .

@@ -18,15 +18,15 @@ PHOTO_SIZE = (640, 480)
 _MAKE_MODELS = """
 import sys
 from pathlib import Path
-from runtime.quiet import quiet_tensorflow
+from runtime.native_output import quiet_tensorflow
 quiet_tensorflow()
 import keras
 import numpy as np
-from exporter.conversion import convert
-from exporter.recipes import Recipe
+from exporter.converter import convert
+from exporter.recipe import Recipe
 from runtime import Contract, ImageInput, seal
-from trainer.networks.architectures import build_model
-from trainer.spec import TrainingConfig
+from trainer.models.factory import build_model
+from trainer.config import TrainingConfig
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

@@ -86,7 +86,7 @@ def test_the_harness_sees_what_it_looks_for(
         f"""#!/bin/sh
 exec {json.dumps(sys.executable)} -c '
 import os, time
-from tests.fuzz.driver import serve
+from fuzz.driver import serve
 def run(case):
     if case == ["bad"]:
         {code}

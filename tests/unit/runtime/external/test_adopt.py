@@ -217,7 +217,7 @@ for number in range(300):
             Classifier(bytes(mutant), labels=["a", "b", "c"], mean=0, std=1).classify(picture)
             found["tried"] += 1
         else:
-            from runtime.tflite.structure import check_structure
+            from runtime.tflite.model import check_structure
             check_structure(bytes(mutant))
             found["passed"] += 1
     except PocketlensError as error:

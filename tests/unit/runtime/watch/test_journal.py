@@ -151,7 +151,7 @@ def test_a_full_disk_loses_nothing(begun: Path) -> None:
     # A limit on a file's size stops a write in the middle of a line, as a full disk does.
     code = """
 import resource, sys
-from tests.runtime.watch.test_journal import *
+from tests.unit.runtime.watch.test_journal import *
 path = Path(sys.argv[1])
 with Journal(path, path.parent) as journal:
     size = path.stat().st_size

@@ -145,7 +145,7 @@ _CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from trainer.datasets import Geometry, load_dataset
+from trainer.data import Geometry, load_dataset
 data = load_dataset(sys.argv[1], Geometry((16, 20), "rgb"), cache=Path(sys.argv[2]))
 np.save(sys.argv[3], data.pixels[:])
 """
