@@ -16,8 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -175,7 +177,7 @@ def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Samples:
     """Real scans of the digits' test split: arrays, and the same as PNG files."""
 
-    arrays: list[np.ndarray]
+    arrays: list[npt.NDArray[Any]]
     targets: list[int]
     files: list[Path]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -27,7 +28,7 @@ from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketl
 pytestmark = pytest.mark.workstation
 
 
-def scores_of(path: Path, run: Run) -> tuple[np.ndarray, np.ndarray]:
+def scores_of(path: Path, run: Run) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """What a file answers to the test split, and the truth."""
     classifier = Classifier(path)
     test = run.splits["test"]

@@ -11,8 +11,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -76,7 +78,7 @@ def _write_pictures(folder: Path) -> None:
 _PHOTOGRAPHS = Path(sys.modules["sklearn.datasets"].__path__[0], "images")
 
 
-def _write_answers(folder: Path, images: np.ndarray) -> None:
+def _write_answers(folder: Path, images: npt.NDArray[Any]) -> None:
     answers = {"images": images, "targets": load_digits().target[: len(images)]}
     for name in MODELS:
         classifier = Classifier(folder / f"{name}.tflite", interpreter=REFERENCE)

@@ -6,8 +6,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from exporter.accuracy import Scored
@@ -22,7 +24,7 @@ from tests.conftest import call_pocketlens, succeed
 from trainer.evaluation.statistics import rejection, reliability
 
 
-def draw(count: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def draw(count: int, sharpness: float, seed: int = 0) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Scores of ten classes and truths drawn from them; then the scores' logits are multiplied."""
     rng = np.random.default_rng(seed)
     honest = rng.dirichlet([0.3] * 10, count)
@@ -31,7 +33,7 @@ def draw(count: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.nd
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), targets
 
 
-def scored(scores: np.ndarray, targets: np.ndarray, step: float = 0.0) -> Scored:
+def scored(scores: npt.NDArray[Any], targets: npt.NDArray[Any], step: float = 0.0) -> Scored:
     return Scored(scores, targets, {"median": 1.0, "p95": 1.0}, "none 0", scores, step)
 
 
@@ -48,7 +50,7 @@ def test_the_temperature_that_scores_were_made_with_is_found(sharpness: float) -
 
 @pytest.mark.parametrize("sharpness", [1.6, 3.0])
 def test_scores_of_eight_bits_become_honest_too(sharpness: float) -> None:
-    def stored(scores: np.ndarray) -> np.ndarray:
+    def stored(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return (np.minimum(np.round(scores * 256), 255) / 256).astype(np.float32)
 
     scores, targets = draw(20_000, sharpness)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -154,7 +156,7 @@ def test_a_batch_raises_or_gives_what_cannot_be_read(digits_export: Exported, di
 def test_a_batch_takes_only_a_few_images_ahead(digits_export: Exported, digits_samples: Samples) -> None:
     taken = []
 
-    def endless() -> Iterator[np.ndarray]:
+    def endless() -> Iterator[npt.NDArray[Any]]:
         while True:
             taken.append(1)
             yield digits_samples.arrays[0]

@@ -6,8 +6,10 @@ import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from runtime import Classifier, Confidence, Contract, ImageInput, Prediction, read_model
@@ -24,7 +26,7 @@ def with_confidence(path: Path, confidence: Confidence) -> bytes:
 
 def test_a_temperature_by_hand() -> None:
     # Logits 2, 1, 0 at temperature 2 are logits 1, 0.5, 0.
-    def softmax(logits: list[float]) -> np.ndarray:
+    def softmax(logits: list[float]) -> npt.NDArray[Any]:
         powers = np.exp(logits)
         return (powers / powers.sum()).astype(np.float32)
 

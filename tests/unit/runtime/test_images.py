@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
@@ -227,7 +228,7 @@ def test_grey_arrays_serve_colour_models_and_the_other_way_round() -> None:
         np.zeros((1, 4, 4, 3), np.uint8),
     ],
 )
-def test_arrays_that_are_no_picture_are_refused(array: np.ndarray) -> None:
+def test_arrays_that_are_no_picture_are_refused(array: npt.NDArray[Any]) -> None:
     with pytest.raises(ImageError, match="array"):
         load_pixels(array, GREY)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 from keras import layers
 
@@ -185,7 +186,7 @@ def test_equalisation_keeps_the_function_and_saves_the_integers(last: str) -> No
     pixels = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
     images = Preprocessor(CONTRACT.input).scale(pixels)
 
-    def answers(model: Any, recipe: Recipe) -> np.ndarray:
+    def answers(model: Any, recipe: Recipe) -> npt.NDArray[Any]:
         classifier = Classifier(seal(convert(model, recipe, CONTRACT, pixels), CONTRACT))
         return np.stack([classifier.scores(image) for image in pixels])
 

@@ -8,8 +8,10 @@ import re
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -127,7 +129,7 @@ def test_an_image_of_a_folder_is_named_and_an_index_beyond_is_bad_usage(colour_f
     assert "0 to 89" in result.stderr
 
 
-def array_dataset(images: np.ndarray, targets: np.ndarray, labels: tuple[str, ...]) -> Dataset:
+def array_dataset(images: npt.NDArray[Any], targets: npt.NDArray[Any], labels: tuple[str, ...]) -> Dataset:
     spec = ImageInput(*images.shape[1:3], "grey")
     return Dataset("made", labels, spec, images[..., None], targets, ArraySource(images))
 
@@ -145,11 +147,11 @@ def test_near_copies_stop_at_a_number_and_say_so(monkeypatch: pytest.MonkeyPatch
 class CountedPixels:
     """Pictures of an array, and how many have been asked for."""
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: npt.NDArray[Any]) -> None:
         self.shape, self.asked = images.shape, 0
         self._images = images
 
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+    def __getitem__(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
         self.asked += len(indices)
         return self._images[indices]
 

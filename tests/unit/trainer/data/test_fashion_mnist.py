@@ -7,8 +7,10 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.conftest import run_pocketlens
@@ -20,7 +22,7 @@ from trainer.errors import DatasetError
 REAL = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
 
 
-def idx(array: np.ndarray) -> bytes:
+def idx(array: npt.NDArray[Any]) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return header + array.tobytes()
 

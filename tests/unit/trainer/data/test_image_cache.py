@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL.PngImagePlugin import PngImageFile
 
@@ -31,7 +32,7 @@ def load(root: Path, place: CachePlace, geometry: Geometry = GEOMETRY) -> Datase
     return load_dataset(str(root), geometry, cache=place)
 
 
-def plain(data: Dataset) -> np.ndarray:
+def plain(data: Dataset) -> npt.NDArray[Any]:
     """What the pixels are to be, straight from the files."""
     assert isinstance(data.source, FileSource)
     return np.stack([load_pixels(data.source.root / path, data.input) for path in data.source.paths])

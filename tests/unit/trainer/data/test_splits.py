@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from trainer.data.splits import make_splits
@@ -9,7 +12,7 @@ from trainer.errors import DatasetError
 LABELS = ("a", "b", "c")
 
 
-def targets(*counts: int) -> np.ndarray:
+def targets(*counts: int) -> npt.NDArray[Any]:
     return np.repeat(np.arange(len(counts)), counts).astype(np.int32)
 
 
@@ -55,7 +58,7 @@ def test_a_given_split_without_a_class_is_an_error() -> None:
         make_splits(targets(9, 9, 9), LABELS, {"train": np.arange(26), "test": np.array([0, 26])}, seed=0)
 
 
-def several(seed: int, count: int = 300) -> np.ndarray:
+def several(seed: int, count: int = 300) -> npt.NDArray[Any]:
     """Images of five labels, from frequent to rare, some of none; the rarest two mostly together."""
     rng = np.random.default_rng(seed)
     targets = (rng.random((count, 5)) < [0.5, 0.3, 0.1, 0.0, 0.0]).astype(np.uint8)

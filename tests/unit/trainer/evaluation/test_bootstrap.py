@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
@@ -11,7 +14,7 @@ from exporter.task_metrics import judge
 from trainer.evaluation.bootstrap import average_precision, f1, percentile_interval, resampled, roc_auc
 
 
-def drawn(count: int, seed: int, levels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def drawn(count: int, seed: int, levels: int | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Scores that tell something of the truth; of few levels many are equal."""
     rng = np.random.default_rng(seed)
     truth = rng.random(count) < 0.3
@@ -70,7 +73,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def both(scores: np.ndarray, truth: np.ndarray, task: str) -> Scored:
+def both(scores: npt.NDArray[Any], truth: npt.NDArray[Any], task: str) -> Scored:
     columns = np.stack([1 - scores, scores], axis=1) if task == "binary" else scores
     return Scored(columns, truth.astype(np.int64), {"median": 1.0, "p95": 1.0}, "none 0", columns, task=task)
 

@@ -7,8 +7,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -156,7 +158,7 @@ def test_a_run_of_several_labels_is_measured(marks_run: Path, marks_csv: Path, t
     assert "mean average precision" in answer("evaluate", marks_run)
 
 
-def colours(labels: tuple[str, ...], targets: np.ndarray, task: str = "multiclass") -> Dataset:
+def colours(labels: tuple[str, ...], targets: npt.NDArray[Any], task: str = "multiclass") -> Dataset:
     images = np.random.default_rng(0).integers(0, 256, (len(targets), 4, 4), dtype=np.uint8)
     return Dataset("made", labels, ImageInput(4, 4, "grey"), images[..., None], targets, ArraySource(images), task=task)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from trainer.config import AUGMENTATIONS
@@ -13,7 +16,7 @@ from trainer.presets import complete
 SHAPES = [(7, 8, 8, 1), (7, 28, 28, 1), (7, 40, 24, 3)]
 
 
-def pictures(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+def pictures(shape: tuple[int, ...], seed: int = 0) -> npt.NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.conftest import run_pocketlens, succeed
@@ -60,7 +61,7 @@ def rows(run: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
-def weights(run: Path) -> list[np.ndarray]:
+def weights(run: Path) -> list[npt.NDArray[Any]]:
     return keras.saving.load_model(run / "model.keras").get_weights()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from runtime import ImageInput, Preprocessor, load_pixels
@@ -27,7 +28,7 @@ SPEC = ImageInput(12, 10, "rgb", mean=(100.0,) * 3, std=(50.0,) * 3)
 COUNT, BATCH = 70, 8
 
 
-def pictures(count: int = COUNT, seed: int = 0) -> np.ndarray:
+def pictures(count: int = COUNT, seed: int = 0) -> npt.NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (count, *SPEC.shape), np.uint8)
 
 
@@ -40,7 +41,7 @@ def passes_of(pixels: Pixels, augmentation: tuple[str, ...] = AUGMENTATIONS, see
     return make(pixels).passes(np.arange(len(pixels)), seed, augmentation, weights)
 
 
-def collected(batches: Any) -> list[np.ndarray]:
+def collected(batches: Any) -> list[npt.NDArray[Any]]:
     """Each part of the batches, end to end."""
     parts = [[np.asarray(part) for part in batch] for batch in batches]
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -87,7 +88,7 @@ def test_a_pass_follows_from_seed_and_epoch_whatever_the_threads_do(monkeypatch:
 class _Watched:
     """An array that notes who reads it."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, pixels: npt.NDArray[Any]) -> None:
         self._pixels, self.reads = pixels, 0
         self.shape, self.dtype = pixels.shape, pixels.dtype
 
@@ -113,7 +114,7 @@ class _Uneven(_Watched):
 class _Together(_Watched):
     """A batch is given only when another is read at the same time."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, pixels: npt.NDArray[Any]) -> None:
         super().__init__(pixels)
         self._meeting = threading.Barrier(2, timeout=60)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -17,7 +19,7 @@ from trainer.plots.figure import save_sweep
 RATES = np.geomspace(LOWEST, HIGHEST, 300)
 
 
-def valley(noise: float) -> np.ndarray:
+def valley(noise: float) -> npt.NDArray[Any]:
     """2.3, falling around 1e-3 to 0.3 at 3e-2, and rising steeply after it."""
     position = np.log10(RATES)
     fall = 2.0 / (1 + np.exp(4 * (position + 3)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from runtime import ImageInput
@@ -46,7 +47,7 @@ def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
     return model
 
 
-def as_published(name: str, pixels: np.ndarray) -> np.ndarray:
+def as_published(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Pixels as the published weights expect them; the networks' own scaling layers do the rest."""
     if name == "mobilenet_v2":
         return keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32))
@@ -57,17 +58,17 @@ def as_published(name: str, pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32)
 
 
-def scaled(name: str, pixels: np.ndarray) -> np.ndarray:
+def scaled(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     image = scaled_for(spec_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
     return ((pixels - np.float32(image.mean)) / np.float32(image.std)).astype(np.float32)
 
 
-def features(model: Any, inputs: np.ndarray) -> np.ndarray:
+def features(model: Any, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(keras.Model(model.input, backbone_layers(model)[-1].output)(inputs))
 
 
 @pytest.fixture(scope="module")
-def pixels() -> np.ndarray:
+def pixels() -> npt.NDArray[Any]:
     """Two pictures of coarse noise."""
     rng = np.random.default_rng(0)
     return np.repeat(np.repeat(rng.integers(0, 256, (2, 8, 8, 3)), 4, axis=1), 4, axis=2).astype(np.uint8)
@@ -101,7 +102,7 @@ def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> N
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_published_weights_answer_as_before(name: str, tmp_path: Path, pixels: np.ndarray) -> None:
+def test_published_weights_answer_as_before(name: str, tmp_path: Path, pixels: npt.NDArray[Any]) -> None:
     reference = published(name)
     reference.save_weights(tmp_path / "body.weights.h5")
     spec = spec_of(name, weights=str(tmp_path / "body.weights.h5"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -14,7 +16,7 @@ from trainer.plots.figure import save_confusion, save_confusions, save_curves
 HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "caf\udce9\x1b[31m", "a" * 200, "100 % \\")
 
 
-def confusion(classes: int) -> np.ndarray:
+def confusion(classes: int) -> npt.NDArray[Any]:
     return np.random.default_rng(0).integers(0, 300, (classes, classes))
 
 
