@@ -23,7 +23,8 @@ SECONDS ?= 1800
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export test check format proof bench bench-train fuzz soak wheel device slim peers clean distclean
+.PHONY: help export test test-fast coverage check format proof bench bench-train fuzz soak wheel release device slim peers \
+	clean distclean
 
 help: ## Print this help
 	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [PRESET=] [EPOCHS=] [MAX_DROP=] [SEED=]"
@@ -44,6 +45,15 @@ export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check t
 
 test: $(VENV)/dev.stamp ## Run the tests, in as many processes at once as PROCESSES says (2)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+
+test-fast: $(VENV)/dev.stamp ## Run the tests that need no trained model: under a minute
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal -m "fast and not slow"
+
+coverage: $(VENV)/dev.stamp ## Run the tests and count which lines and branches they reach, in child processes too
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(PROCESSES) --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(VENV)/dev.stamp ## Check format, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
@@ -73,6 +83,11 @@ soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 ca
 wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(BIN)/python -m build --wheel --outdir dist .
+
+release: $(VENV)/dev.stamp ## Build the sdist and the wheel, and check both in empty environments
+	rm -rf dist build/lib build/bdist.*
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m tools.release dist
 
 device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
 	$(BIN)/python -m tools.device.check device $(TARGETS)

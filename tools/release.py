@@ -1,0 +1,76 @@
+"""`python -m tools.release DIST`: check a built sdist and wheel before they are published.
+
+Each is installed into an empty environment, as a device would, and has to answer there; what the wheel holds is compared
+with the packages of the repository.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("runtime", "trainer", "exporter")
+#: A device carries the wheel: it stays this small.
+MAX_WHEEL_BYTES = 600_000
+_FACE = "import runtime, pocketlens; assert runtime.Classifier is pocketlens.Classifier; print(runtime.__version__)"
+
+
+def members_missing(wheel: Path) -> list[str]:
+    """Files of our packages that the wheel lacks."""
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    } | {"pocketlens.py"}
+    with zipfile.ZipFile(wheel) as archive:
+        return sorted(wanted - set(archive.namelist()))
+
+
+def answers(package: Path, version: str) -> None:
+    """Install a distribution into an empty environment and ask it for its version and its help.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be installed, or does not run.
+        SystemExit: it is of another version.
+    """
+    with tempfile.TemporaryDirectory(prefix="pocketlens-release-") as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = Path(folder) / "bin" / "python"
+        options = ("--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"))
+        subprocess.run([python, "-m", "pip", "install", *options, str(package.resolve())], check=True)
+        done = subprocess.run([python, "-c", _FACE], cwd=folder, check=True, capture_output=True, text=True)
+        if done.stdout.strip() != version:
+            sys.exit(f"error: {package.name}: version {done.stdout.strip()}, expected {version}")
+        for arguments in (("--version",), ("--help",), ("classify", "--help"), ("doctor",)):
+            subprocess.run(
+                [Path(folder) / "bin" / "pocketlens", *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL
+            )
+
+
+def check(dist: Path) -> None:
+    """Check the one wheel and the one sdist of a folder; SystemExit with one line where something is wrong."""
+    wheels, sdists = sorted(dist.glob("*.whl")), sorted(dist.glob("*.tar.gz"))
+    if len(wheels) != 1 or len(sdists) != 1:
+        sys.exit(f"error: {dist}: {len(wheels)} wheels and {len(sdists)} sdists, expected one of each")
+    wheel, sdist = wheels[0], sdists[0]
+    version = wheel.name.split("-")[1]
+    if missing := members_missing(wheel):
+        sys.exit(f"error: {wheel.name}: lacks {', '.join(missing[:5])}; see [tool.setuptools] in pyproject.toml")
+    if wheel.stat().st_size > MAX_WHEEL_BYTES:
+        sys.exit(f"error: {wheel.name}: {wheel.stat().st_size:,} bytes, expected at most {MAX_WHEEL_BYTES:,}")
+    with tarfile.open(sdist) as archive:
+        if f"{sdist.name.removesuffix('.tar.gz')}/LICENSE" not in archive.getnames():
+            sys.exit(f"error: {sdist.name}: has no LICENSE")
+    for package in (wheel, sdist):
+        answers(package, version)
+        print(f"{package.name}: {package.stat().st_size:,} bytes, installs and answers in an empty environment")
+
+
+if __name__ == "__main__":
+    check(Path(sys.argv[1]))
