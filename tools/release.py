@@ -1,7 +1,7 @@
 """`python -m tools.release DIST`: check a built sdist and wheel before they are published.
 
-Each is installed into an empty environment, as a device would, and has to answer there; what the wheel holds is compared
-with the packages of the repository.
+Each is installed into an empty environment, as a device would, and has to answer there; what the wheel holds is
+compared with the packages of the repository.
 """
 
 from __future__ import annotations
