@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.statistics import (
     DECISION,
     Interval,
@@ -24,7 +25,6 @@ from trainer.evaluation.statistics import (
 )
 
 from .errors import ExportError
-from .run import Run
 from .scoring import REASON_SUFFIX
 from .task_metrics import Metric, judge, label_precisions
 
@@ -73,7 +73,7 @@ class Scored:
         return same if same.ndim == 1 else same.all(axis=1)
 
 
-def score_model(model: Path, run: Run, split: str = "test", library: str = "auto") -> Scored:
+def score_model(model: Path, run: RunFolder, split: str = "test", library: str = "auto") -> Scored:
     """Score a model file on a whole split, in a process without TensorFlow.
 
     Args:

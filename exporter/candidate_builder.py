@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy.typing as npt
 
+from trainer.data.run_folder import RunFolder
+
 from .accuracy import Scored, score_model
 from .candidate import Candidate, Converter, make
 from .confidence import fit_confidence
 from .recipe import Recipe
-from .run import Run
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class CandidateBuilder:
         golden: images for the files' self-test, as for `making.make`; None for none.
     """
 
-    run: Run
+    run: RunFolder
     staged: Path
     library: str
     target: str

@@ -12,15 +12,15 @@ import click
 
 from runtime.cli.app import Command
 from runtime.native_output import quiet_tensorflow
+from trainer.errors import RunError
 
-from ..errors import RunFolderError
 from ..gates import OF_ANSWERS, Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
 from ..recipe import IO_TYPES, MODES, Recipe
 from .model_options import model_options, parse
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from trainer.data.run_folder import RunFolder
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
@@ -159,9 +159,9 @@ def _is_mendable(report: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _material(path: Path, options: dict[str, Any]) -> Iterator[Run]:
+def _material(path: Path, options: dict[str, Any]) -> Iterator[RunFolder]:
     """What is to be exported. TensorFlow takes seconds to import: only once all else that can be refused is."""
-    from ..run import read_run
+    from trainer.data.run_folder import read_run
 
     given = parse(path, options)
     if given is None and not path.is_file() and not (path / "saved_model.pb").is_file():
@@ -172,7 +172,7 @@ def _material(path: Path, options: dict[str, Any]) -> Iterator[Run]:
     if given is None:
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():
-        raise RunFolderError(f"{path}: no such model; name a .keras file or a SavedModel folder")
+        raise RunError(f"{path}: no such model; name a .keras file or a SavedModel folder")
     quiet_tensorflow()
     from ..external_model import Folders, gather
 

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from runtime import load_pixels
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import FileSource
 from trainer.evaluation.statistics import DECISION
 
 from ..accuracy import Scored
-from ..run import FileImages, Run
 from .plots import png, shorten
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _farthest(scored: Scored, places: npt.NDArray[np.int64], counted: npt.NDArra
     return farthest
 
 
-def make_tiles(run: Run, places: npt.NDArray[np.int64], models: dict[str, Scored]) -> list[Tile]:
+def make_tiles(run: RunFolder, places: npt.NDArray[np.int64], models: dict[str, Scored]) -> list[Tile]:
     """The first `MAX_TILES` places of the test split, with the truth and each model's answer and score."""
     labels, tiles = run.contract.labels, []
     for place in places[:MAX_TILES].tolist():
@@ -107,16 +108,16 @@ def contact_sheet(tiles: Sequence[Tile]) -> bytes:
     return png(figure)
 
 
-def _name(run: Run, index: int) -> str:
-    if isinstance(run.images, FileImages):
-        return shorten(run.images.paths[index].rpartition("/")[2], 22)
+def _name(run: RunFolder, index: int) -> str:
+    if isinstance(run.source, FileSource):
+        return shorten(run.source.paths[index].rpartition("/")[2], 22)
     return f"image {index}"
 
 
-def _thumbnail(run: Run, index: int) -> npt.NDArray[np.uint8]:
+def _thumbnail(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
     """What the model sees, on a grey square."""
     spec = run.contract.image_input
-    pixels = load_pixels(run.images[index], spec)
+    pixels = load_pixels(run.source.sample(index), spec)
     if spec.colour == "bgr":
         pixels = pixels[:, :, ::-1]
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))

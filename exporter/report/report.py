@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.data.run_folder import RunFolder
+
 from ..evaluated_model import EvaluatedModel
 from ..gates import Limits
 from ..recipe import Recipe
-from ..run import Run
 from ..task_metrics import NAMES
 
 VERSION = 2
@@ -47,7 +48,7 @@ class Settings:
     false_accept_rate: float | None = None
     repair: bool = False
 
-    def command(self, run: Run) -> str:
+    def command(self, run: RunFolder) -> str:
         """The command that makes the same files again; `OUT` stands for the folder."""
         words = ["pocketlens", "export", *run.arguments, "--out", "OUT"]
         for recipe in self.recipes:
@@ -64,7 +65,7 @@ class Settings:
         return shlex.join(words)
 
 
-def make_report(run: Run, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
+def make_report(run: RunFolder, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
     """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
     made = run.contract.provenance
     return {

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.data.run_folder import RunFolder
+
 from ..decision_boundary import BOUNDARY
 from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
-from ..run import Run
 from ..task_metrics import NAMES
 from . import html as html_report
 from . import model_card, plots
@@ -23,7 +24,7 @@ DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
 
 def write_documents(
     staged: Path,
-    run: Run,
+    run: RunFolder,
     measured: Sequence[EvaluatedModel],
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
@@ -77,7 +78,7 @@ def _of(count: int) -> str:
     )
 
 
-def _figures(run: Run, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[Picture]:
+def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[Picture]:
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
     of_labels = run.contract.task == "multilabel"
@@ -108,7 +109,7 @@ def _figures(run: Run, reference: EvaluatedModel, model: EvaluatedModel) -> Iter
     )
 
 
-def _mistakes(run: Run, model: EvaluatedModel) -> Iterator[Picture]:
+def _mistakes(run: RunFolder, model: EvaluatedModel) -> Iterator[Picture]:
     places = confident_mistakes(model.scored)
     if len(places):
         sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))

@@ -21,21 +21,22 @@ from exporter.report import model_card, plots
 from exporter.report.contact_sheet import MAX_TILES, confident_mistakes, contact_sheet, disagreements, make_tiles
 from exporter.report.report import Settings, make_report, make_timings, table
 from exporter.report.write import DOCUMENTS, write_documents
-from exporter.run import Run
 from runtime import Contract, ImageInput, Provenance
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import ArraySource
 
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "a|b*c_d", "猫" * 40)
 
 
-def hostile_run(count: int = 60) -> Run:
+def hostile_run(count: int = 60) -> RunFolder:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 9, 12, 3), dtype=np.uint8)
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"), provenance=Provenance("</title><b>set", 3))
     splits = {"train": np.arange(0), "validation": np.arange(0), "test": np.arange(count)}
-    return Run(Path("a run; rm -rf"), contract, images, np.arange(count) % len(HOSTILE), splits)
+    return RunFolder(Path("a run; rm -rf"), contract, ArraySource(images), np.arange(count) % len(HOSTILE), splits)
 
 
-def measured_models(run: Run, limits: Limits) -> list[EvaluatedModel]:
+def measured_models(run: RunFolder, limits: Limits) -> list[EvaluatedModel]:
     rng = np.random.default_rng(1)
     reference = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
     worse = reference + rng.random(reference.shape) * 3
@@ -153,7 +154,7 @@ def test_disagreements_and_mistakes_are_bounded_and_the_surest_come_first() -> N
     tiles = make_tiles(run, np.arange(60), {"float32": reference})
     assert len(tiles) == MAX_TILES
     # What is shown of a bgr contract has its colours in their places.
-    assert tiles[0].pixels[64, 64].tolist() == run.images[0][4, 6].tolist()  # type: ignore[union-attr, index]
+    assert tiles[0].pixels[64, 64].tolist() == np.asarray(run.source.sample(0))[4, 6].tolist()
     with Image.open(io.BytesIO(contact_sheet(tiles[:7]))) as sheet:
         assert sheet.size == (6 * (128 + 24), 2 * (128 + 70))
 
