@@ -28,7 +28,7 @@ _SHARE = click.FloatRange(0, 1)
 
 @click.command(
     cls=Command,
-    requires=("tensorflow", "matplotlib"),
+    requires=("tensorflow", "matplotlib", "jinja2"),
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
     "pocketlens export runs/digits --out models/digits --mode int8 --mode dynamic --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ --test test/ --mean 0 --std 255 --out models",
@@ -181,12 +181,12 @@ def _material(path: Path, options: dict[str, Any]) -> Iterator[RunFolder]:
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
-    from ..report.report import table
+    from ..report.report import summary_table
 
     if as_json:
         click.echo(json.dumps({**report, "timings": timings}))
         return
-    for line in table(report, timings):
+    for line in summary_table(report, timings):
         click.echo(line)
     for line in report["warnings"]:
         click.echo(f"warning: {line}", err=True)
