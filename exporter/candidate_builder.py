@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from trainer.data.run_folder import RunFolder
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.score_calibration import fit_confidence
 
-from .accuracy import Scored, score_model
+from .accuracy import score_model
 from .candidate import Candidate, Converter, make
-from .confidence import fit_confidence
 from .recipe import Recipe
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Attempt:
     """
 
     made: Candidate
-    seen: Scored | None
+    seen: Predictions | None
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class CandidateBuilder:
         staged: folder for files.
         library: of the interpreter that answers.
         target, edgetpu: as for `making.make`.
-        false_accept_rate: as for `confidence.fit_confidence`.
+        false_accept_rate: as for `fit_confidence`.
         golden: images for the files' self-test, as for `making.make`; None for none.
     """
 
-    run: RunFolder
+    run: Run
     staged: Path
     library: str
     target: str
@@ -60,7 +61,7 @@ class CandidateBuilder:
         if not len(self.run.splits["validation"]):
             return Attempt(made, None)
         seen = score_model(self.write(made), self.run, "validation", self.library)
-        fitted = fit_confidence(seen, recipe.name, self.run.contract.task, self.false_accept_rate)
+        fitted = fit_confidence(seen, recipe.name, self.false_accept_rate)
         return Attempt(made.with_confidence(*fitted), seen)
 
     def write(self, made: Candidate) -> Path:

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from runtime import Confidence
-from trainer.evaluation.statistics import rejection
+from trainer.evaluation.calibration_error import rejection
+from trainer.evaluation.comparison import Comparison, compare, metric_title
+from trainer.evaluation.predictions import Predictions
 
-from .accuracy import Comparison, Scored, compare
 from .candidate import Candidate, RecoveryAttempt
 from .edgetpu import Mapping
 from .gates import Gate, Limits, check_gates
 from .recipe import Recipe
-from .task_metrics import NAMES
 
 REFERENCE = "reference"
 _NOT_FITTED = Confidence()
@@ -40,7 +40,7 @@ class EvaluatedModel:
 
     recipe: Recipe
     content: bytes
-    scored: Scored
+    scored: Predictions
     comparison: Comparison
     gates: tuple[Gate, ...]
     is_reference: bool
@@ -87,7 +87,7 @@ class EvaluatedModel:
             "class_drop": found.class_drop,
             "worst_class": None if found.worst_class is None else labels[found.worst_class],
             "calibration_error": found.reliability.error,
-            "calibration_error_untempered": found.untempered.error,
+            "calibration_error_untempered": found.uncalibrated.error,
             "temperature": self.confidence.temperature,
             "threshold": self.confidence.threshold,
             "rejection": asdict(rejection(self.scored.scores, self.scored.targets, self.confidence.threshold)),
@@ -105,7 +105,9 @@ def _by(labels: Sequence[str], figures: Sequence[float | None]) -> dict[str, flo
     return dict(zip(labels, figures, strict=True))
 
 
-def measure(made: Candidate, scored: Scored, reference: EvaluatedModel | None, limits: Limits | None) -> EvaluatedModel:
+def measure(
+    made: Candidate, scored: Predictions, reference: EvaluatedModel | None, limits: Limits | None
+) -> EvaluatedModel:
     """The figures of one file.
 
     Args:
@@ -118,7 +120,7 @@ def measure(made: Candidate, scored: Scored, reference: EvaluatedModel | None, l
         if limits is None
         else check_gates(
             limits,
-            drops={NAMES[metric.name]: metric.drop for metric in comparison.metrics},
+            drops={metric_title(metric.name): metric.drop for metric in comparison.metrics},
             class_drop=comparison.class_drop,
             agreement=comparison.agreement,
             size=len(made.content),

@@ -17,7 +17,7 @@ from .data import Dataset
 from .data.splits import Splits
 from .distributed.distribution import Distribution, as_on_one_device
 from .errors import DatasetError, TrainingError
-from .evaluation.metrics import Metrics, evaluate
+from .evaluation.metrics import Metrics, compute_metrics
 from .fitting import checkpoint
 from .fitting.callbacks import AfterEpoch, BestEpoch, EpochLog
 from .fitting.fit import fit, go_back, past_of, state
@@ -123,7 +123,7 @@ def _train(
             model, best_epoch, told = tuned.network or model, tuned.epoch or best_epoch, tuned.figures(best.accuracy)
             stopped = tuned.stopped if tuned.stopped == "interrupted" else stopped
         scores = model.predict(prepared.pipeline.batches(prepared.splits.test), verbose=0)
-    metrics = evaluate(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
+    metrics = compute_metrics(scores, dataset.targets[prepared.splits.test], dataset.labels, dataset.task)
     return TrainedRun(
         model, prepared.contract, dataset, prepared.splits, log.rows, best_epoch, metrics, spec, stopped, problem, told
     )

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.comparison import metric_title
+
 from ..candidate import RecoveryAttempt
 from ..candidate_builder import Attempt, CandidateBuilder
 from ..errors import ExportError
 from ..evaluated_model import EvaluatedModel, measure
 from ..gates import OF_ANSWERS, Limits
 from ..recipe import Recipe
-from ..task_metrics import NAMES
 from .strategies import ways
 
 _ORDINARY = "as it is"
@@ -87,7 +88,7 @@ def _with(attempt: Attempt, note: str, tried: Sequence[RecoveryAttempt]) -> Atte
 
 
 def _metric(found: EvaluatedModel) -> str:
-    return NAMES[found.comparison.metrics[0].name]
+    return metric_title(found.comparison.metrics[0].name)
 
 
 def _tried(way: str, judged: EvaluatedModel) -> RecoveryAttempt:

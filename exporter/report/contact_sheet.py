@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from runtime import load_pixels
-from trainer.data.run_folder import RunFolder
-from trainer.data.sources import FileSource
-from trainer.evaluation.statistics import DECISION
+from trainer.evaluation.predictions import Predictions, label_text
 
-from ..accuracy import Scored
+from ..run import FileImages, Run
 from .plots import png, shorten
 
 if TYPE_CHECKING:
@@ -37,57 +35,23 @@ class Tile:
     lines: tuple[str, ...]
 
 
-def disagreements(reference: Scored, scored: Scored) -> npt.NDArray[np.int64]:
-    """Places in the split on which two models answer differently, the surest answers first.
-
-    How sure: the higher of the two models' highest scores; equal ones in the split's order. Of multilabel, the farthest
-    that the score of a label on which they differ is from a half.
-    """
-    places = np.flatnonzero(~scored.same_as(reference.answers))
-    if scored.task == "multilabel":
-        differ = (scored.answers != reference.answers)[places]
-        sure = np.maximum(_farthest(reference, places, differ), _farthest(scored, places, differ))
-    else:
-        sure = np.maximum(reference.scores[places].max(axis=1), scored.scores[places].max(axis=1))
-    return places[np.argsort(-sure, kind="stable")]
-
-
-def confident_mistakes(scored: Scored) -> npt.NDArray[np.int64]:
-    """Places in the split that are answered wrongly, the highest scores first; of multilabel as `disagreements`."""
-    places = np.flatnonzero(~scored.right)
-    if scored.task == "multilabel":
-        sure = _farthest(scored, places, (scored.answers != scored.targets)[places])
-    else:
-        sure = scored.scores[places].max(axis=1)
-    return places[np.argsort(-sure, kind="stable")]
-
-
-def _farthest(scored: Scored, places: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """How far the score of any label that counts is from a half, at most: shape (places,)."""
-    distance = np.where(counted, np.abs(scored.scores[places] - DECISION), 0)
-    farthest: npt.NDArray[np.float32] = distance.max(axis=1, initial=0)
-    return farthest
-
-
-def make_tiles(run: RunFolder, places: npt.NDArray[np.int64], models: dict[str, Scored]) -> list[Tile]:
+def make_tiles(run: Run, places: npt.NDArray[np.int64], models: Mapping[str, Predictions]) -> list[Tile]:
     """The first `MAX_TILES` places of the test split, with the truth and each model's answer and score."""
     labels, tiles = run.contract.labels, []
     for place in places[:MAX_TILES].tolist():
         index = int(run.splits["test"][place])
-        lines = [_name(run, index), f"truth: {_told(run.targets[index], labels, 16)}"]
+        lines = [_name(run, index), f"truth: {_label(run.targets[index], labels, 16)}"]
         for name, scored in models.items():
-            answer = scored.answers[place]
-            score = "" if scored.task == "multilabel" else f" {scored.scores[place, int(answer)]:.2f}"
-            lines.append(f"{name}: {_told(answer, labels, 12)}{score}")
+            predicted = scored.predicted[place]
+            score = "" if scored.task == "multilabel" else f" {scored.prediction_scores[place]:.2f}"
+            lines.append(f"{name}: {_label(predicted, labels, 12)}{score}")
         tiles.append(Tile(_thumbnail(run, index), tuple(lines)))
     return tiles
 
 
-def _told(answer: npt.NDArray[np.int64], labels: Sequence[str], length: int) -> str:
+def _label(target: npt.NDArray[np.int64], labels: Sequence[str], length: int) -> str:
     """A class, or the labels that are there, as they fit below a picture."""
-    if not answer.ndim:
-        return shorten(labels[int(answer)], length)
-    return shorten(", ".join(labels[i] for i in np.flatnonzero(answer)) or "none", length + 6)
+    return shorten(label_text(target, labels, "none"), length + 6 if np.ndim(target) else length)
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> bytes:
@@ -108,16 +72,16 @@ def contact_sheet(tiles: Sequence[Tile]) -> bytes:
     return png(figure)
 
 
-def _name(run: RunFolder, index: int) -> str:
-    if isinstance(run.source, FileSource):
-        return shorten(run.source.paths[index].rpartition("/")[2], 22)
+def _name(run: Run, index: int) -> str:
+    if isinstance(run.images, FileImages):
+        return shorten(run.images.paths[index].rpartition("/")[2], 22)
     return f"image {index}"
 
 
-def _thumbnail(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
+def _thumbnail(run: Run, index: int) -> npt.NDArray[np.uint8]:
     """What the model sees, on a grey square."""
     spec = run.contract.image_input
-    pixels = load_pixels(run.source.sample(index), spec)
+    pixels = load_pixels(run.images[index], spec)
     if spec.colour == "bgr":
         pixels = pixels[:, :, ::-1]
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
-from trainer.evaluation.statistics import Reliability
-
-from ..task_metrics import NAMES
+from trainer.evaluation.calibration_error import Reliability
+from trainer.evaluation.comparison import metric_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +128,7 @@ def size_accuracy(models: Sequence[dict[str, Any]]) -> bytes:
         axes.errorbar(kilobytes, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o", capsize=4, label=name)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_xlabel("size, kB")
-    axes.set_ylabel(f"test {NAMES[models[0]['metrics'][0]['name']]}, 95 % interval")
+    axes.set_ylabel(f"test {metric_title(models[0]['metrics'][0]['name'])}, 95 % interval")
     axes.margins(x=0.1)
     axes.grid(alpha=0.3)
     return png(figure)

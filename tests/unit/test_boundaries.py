@@ -19,10 +19,7 @@ STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "runtime": {"runtime", "numpy", "PIL", "click"},
     "trainer": {"runtime", "numpy", "PIL", "click", "tensorflow", "keras", "sklearn", "matplotlib"},
-    "exporter": {
-        *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"),
-        *("jinja2", "markupsafe"),
-    },
+    "exporter": {"runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"},
 }
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from runtime import Contract
 
     from ..data.run_folder import RunFolder
-    from ..evaluation.eval_set import Material
+    from ..evaluation.eval_set import EvaluationSet
     from ..evaluation.metrics import Metrics
-    from ..evaluation.predictions import Answers
+    from ..evaluation.predictions import Predictions
 
 _SPLITS = ("test", "validation", "train", "all")
 #: More classes have their confusion matrix in --json and --out alone.
@@ -83,28 +83,30 @@ def evaluate(
     if index is not None and {"split", "seed"} & typed_options().keys():
         raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
     run, contract = _model(model)
-    material = _material(run, contract, model, dataset, "all" if index is not None else split, seed, options)
+    evaluation_set = _evaluation_set(
+        run, contract, model, dataset, "all" if index is not None else split, seed, options
+    )
     if index is not None:
         from .evaluate_one import show_one
 
-        show_one(model, contract, material, index, lambda chosen: _score(run, model, chosen), out, as_json)
+        show_one(model, contract, evaluation_set, index, lambda chosen: _score(run, model, chosen), out, as_json)
         return
-    if material.caution:
-        click.echo(f"note: {material.caution}", err=True)
-    scores, interpreter = _score(run, model, material)
-    from ..evaluation.metrics import evaluate as measure
-    from ..evaluation.predictions import judge
+    if evaluation_set.caution:
+        click.echo(f"note: {evaluation_set.caution}", err=True)
+    scores, interpreter = _score(run, model, evaluation_set)
+    from ..evaluation.metrics import compute_metrics
+    from ..evaluation.predictions import Predictions
     from .evaluate_plots import draw
 
-    targets = material.targets[material.chosen]
-    metrics = measure(scores, targets, contract.labels, contract.task)
-    answers = judge(material, scores, contract.task)
-    unknown = answers.unknown(contract.confidence.threshold)
-    pictures = draw(out, contract, metrics, answers, shown(model.name)) if out else []
+    targets = evaluation_set.chosen_targets
+    metrics = compute_metrics(scores, targets, contract.labels, contract.task)
+    predictions = Predictions(scores, targets, contract.task)
+    unknown = predictions.below_threshold(contract.confidence.threshold)
+    pictures = draw(out, contract, metrics, evaluation_set, predictions, shown(model.name)) if out else []
     if as_json:
-        click.echo(json.dumps(_result(model, interpreter, metrics, answers, unknown, pictures)))
+        click.echo(json.dumps(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)))
         return
-    told = f"{shown(model)} on {shown(material.name)}, {material.split}"
+    told = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
     click.echo(f"{told}: {len(targets):,} samples, {interpreter}")
     for line in _lines(metrics, [shown(label) for label in contract.labels]):
         click.echo(line)
@@ -129,7 +131,7 @@ def _model(model: Path) -> tuple[RunFolder | None, Contract]:
     return None, read_model(model).contract
 
 
-def _material(
+def _evaluation_set(
     run: RunFolder | None,
     contract: Contract,
     model: Path,
@@ -137,7 +139,7 @@ def _material(
     split: str,
     seed: int | None,
     options: dict[str, Any],
-) -> Material:
+) -> EvaluationSet:
     from ..evaluation.eval_set import from_dataset, from_run
 
     if dataset is None:
@@ -157,50 +159,50 @@ def _material(
     return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)
 
 
-def _score(run: RunFolder | None, model: Path, material: Material) -> tuple[npt.NDArray[np.float32], str]:
+def _score(run: RunFolder | None, model: Path, evaluation_set: EvaluationSet) -> tuple[npt.NDArray[np.float32], str]:
     """Scores of the chosen samples, and what ran the model."""
     from ..evaluation.scoring import score_file, score_keras
 
     if run is None:
-        return score_file(model, material.source, material.chosen)
+        return score_file(model, evaluation_set.source, evaluation_set.chosen)
     quiet_tensorflow()
-    return score_keras(run, material.source, material.chosen), "Keras"
+    return score_keras(run, evaluation_set.source, evaluation_set.chosen), "Keras"
 
 
 def _result(
     model: Path,
     interpreter: str,
     metrics: Metrics,
-    answers: Answers,
+    evaluation_set: EvaluationSet,
+    predictions: Predictions,
     unknown: dict[str, Any] | None,
     pictures: list[Path],
 ) -> dict[str, Any]:
-    material = answers.material
+    from ..evaluation.metrics import percent_of_true_class
+
     figures = metrics.as_dict()
     if metrics.task != "multilabel":
-        figures["confusion_percent"] = np.round(_percent(metrics.confusion), 3).tolist()
+        figures["confusion_percent"] = np.round(percent_of_true_class(metrics.confusion), 3).tolist()
     return {
         "model": str(model),
-        "dataset": material.name,
-        "split": material.split,
-        "samples": len(material.chosen),
+        "dataset": evaluation_set.name,
+        "split": evaluation_set.split,
+        "samples": len(evaluation_set.chosen),
         "interpreter": interpreter,
-        "caution": material.caution or None,
+        "caution": evaluation_set.caution or None,
         **figures,
         "unknown": unknown,
-        "labels": list(material.labels),
-        "mistakes": [answers.as_dict(place) for place in answers.mistakes()[:_MOST_MISTAKES].tolist()],
+        "labels": list(evaluation_set.labels),
+        "mistakes": [
+            evaluation_set.describe(predictions, place) for place in predictions.mistakes()[:_MOST_MISTAKES].tolist()
+        ],
         "pictures": [str(picture) for picture in pictures],
     }
 
 
-def _percent(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of each true class."""
-    shares: npt.NDArray[np.float64] = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
-    return shares
-
-
 def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
+    from ..evaluation.metrics import percent_of_true_class
+
     found = {"accuracy": metrics.accuracy, **metrics.figures}
     lines = [f"{name.replace('_', ' ')}: {value:.4f}" for name, value in found.items()]
     names = list(next(iter(metrics.per_class.values())))
@@ -214,7 +216,7 @@ def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
         return lines
     if len(labels) > _MAX_PRINTED:
         return [*lines, "", "confusion: too large to print; --json has it, --out draws it"]
-    percent = [[f"{share:.1f}" if share else "" for share in row] for row in _percent(metrics.confusion)]
+    percent = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(metrics.confusion)]
     counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
     for title, cells in (("confusion (rows: truth)", counts), ("percent of the truth", percent)):
         lines += ["", *columns([[title, *labels], *([label, *row] for label, row in zip(labels, cells, strict=True))])]

@@ -16,7 +16,7 @@ from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
-from ..evaluation.eval_set import Material
+from ..evaluation.eval_set import EvaluationSet
 from ..plots.predictions import save_probabilities
 from .evaluate_plots import pixels_of
 
@@ -24,9 +24,9 @@ from .evaluate_plots import pixels_of
 def show_one(
     model: Path,
     contract: Contract,
-    material: Material,
+    evaluation_set: EvaluationSet,
     index: int,
-    score: Callable[[Material], tuple[npt.NDArray[np.float32], str]],
+    score: Callable[[EvaluationSet], tuple[npt.NDArray[np.float32], str]],
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -34,35 +34,37 @@ def show_one(
 
     Args:
         index: of the sample in the data set.
-        score: gives the scores of a material's chosen samples, float32 (n, labels), and what ran the model.
+        score: gives the scores of the chosen samples of an evaluation set, float32 (n, labels), and what ran the model.
 
     Raises:
         UsageError: the data set has no such sample.
     """
-    if not 0 <= index < len(material.targets):
-        raise UsageError(f"--index {index}: {shown(material.name)} has the samples 0 to {len(material.targets) - 1}")
-    scores, interpreter = score(replace(material, chosen=np.array([index])))
-    truth, name = material.truth(index), material.name_of(index)
+    if not 0 <= index < len(evaluation_set.targets):
+        raise UsageError(
+            f"--index {index}: {shown(evaluation_set.name)} has the samples 0 to {len(evaluation_set.targets) - 1}"
+        )
+    scores, interpreter = score(replace(evaluation_set, chosen=np.array([index])))
+    true_label, name = evaluation_set.true_label(index), evaluation_set.name_of(index)
     order = np.argsort(-scores[0], kind="stable").tolist()
     ranked = [(contract.labels[place], float(scores[0, place])) for place in order]
     picture = out / f"probabilities-{index}.png" if out else None
     if picture:
-        pixels = pixels_of(contract, material, index) if contract.input.kind == "image" else None
-        title = f"{material.name} {name}: {truth}"
-        save_probabilities(picture, pixels, scores[0], contract.labels, _labels_of(material, index), title)
+        pixels = pixels_of(contract, evaluation_set, index) if contract.input.kind == "image" else None
+        title = f"{evaluation_set.name} {name}: {true_label}"
+        save_probabilities(picture, pixels, scores[0], contract.labels, _labels_of(evaluation_set, index), title)
     if as_json:
-        found = {"model": str(model), "index": index, "name": name, "truth": truth, "interpreter": interpreter}
+        found = {"model": str(model), "index": index, "name": name, "truth": true_label, "interpreter": interpreter}
         told = {"scores": dict(ranked), "picture": str(picture) if picture else None}
         click.echo(json.dumps(found | told))
         return
-    click.echo(f"{name}: {shown(truth)}")
+    click.echo(f"{name}: {shown(true_label)}")
     for line in columns([[shown(label), f"{score:.4f}"] for label, score in ranked]):
         click.echo(line)
     if picture:
         click.echo(f"picture: {shown(picture)}")
 
 
-def _labels_of(material: Material, index: int) -> list[str]:
-    target = material.targets[index]
+def _labels_of(evaluation_set: EvaluationSet, index: int) -> list[str]:
+    target = evaluation_set.targets[index]
     places = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
-    return [material.labels[place] for place in places]
+    return [evaluation_set.labels[place] for place in places]

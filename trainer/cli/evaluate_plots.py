@@ -10,9 +10,10 @@ import numpy.typing as npt
 from runtime import Contract, load_pixels
 
 from ..data.items import chosen_samples
-from ..evaluation.eval_set import Material
+from ..data.sources import sample
+from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
-from ..evaluation.predictions import Answers
+from ..evaluation.predictions import Predictions
 from ..plots.figure import save_confusions
 from ..plots.image_grid import MAX_TILES, save_tiles
 from ..plots.metrics import save_binary_curves, save_labels
@@ -22,30 +23,32 @@ from ..plots.predictions import answer_tile
 _NAMES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
 
 
-def pixels_of(contract: Contract, material: Material, index: int) -> npt.NDArray[np.uint8]:
+def pixels_of(contract: Contract, evaluation_set: EvaluationSet, index: int) -> npt.NDArray[np.uint8]:
     """What the network sees of a picture, in red, green, blue."""
     spec = contract.image_input
-    pixels = load_pixels(material.source.sample(index), spec)
+    pixels = load_pixels(sample(evaluation_set.source, index), spec)
     return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
 
 
-def draw(out: Path, contract: Contract, metrics: Metrics, answers: Answers, model: str) -> list[Path]:
+def draw(
+    out: Path, contract: Contract, metrics: Metrics, evaluation_set: EvaluationSet, predictions: Predictions, model: str
+) -> list[Path]:
     """Draw into a folder; what an earlier call drew there and this one does not goes: it shows another model.
 
     Raises:
         OSError: it cannot be written.
     """
-    pictures = _draw_figures(out, contract, metrics, answers, model)
+    pictures = _draw_figures(out, contract, metrics, evaluation_set, predictions, model)
     for name in _NAMES:
         if out / name not in pictures:
             (out / name).unlink(missing_ok=True)
     return pictures
 
 
-def _draw_figures(out: Path, contract: Contract, metrics: Metrics, answers: Answers, model: str) -> list[Path]:
-    material = answers.material
-    told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics.headline().items())
-    title = f"{model} on {material.name}, {material.split}: {told}"
+def _draw_figures(
+    out: Path, contract: Contract, metrics: Metrics, evaluation_set: EvaluationSet, predictions: Predictions, model: str
+) -> list[Path]:
+    title = f"{model} on {evaluation_set.name}, {evaluation_set.split}: {metrics.headline_text()}"
     if metrics.task == "multilabel":
         pictures = [out / "labels.png"]
         save_labels(pictures[0], metrics, title)
@@ -55,21 +58,27 @@ def _draw_figures(out: Path, contract: Contract, metrics: Metrics, answers: Answ
     if metrics.curves:
         pictures.append(out / "roc.png")
         save_binary_curves(pictures[-1], metrics, title)
-    return pictures + (_draw_answers(out, contract, answers, title) if contract.input.kind == "image" else [])
+    return pictures + (
+        _draw_predictions(out, contract, evaluation_set, predictions, title) if contract.input.kind == "image" else []
+    )
 
 
-def _draw_answers(out: Path, contract: Contract, answers: Answers, title: str) -> list[Path]:
-    material, mistakes = answers.material, answers.mistakes()
-    some = chosen_samples(material.targets[material.chosen], MAX_TILES, seed=0)
+def _draw_predictions(
+    out: Path, contract: Contract, evaluation_set: EvaluationSet, predictions: Predictions, title: str
+) -> list[Path]:
+    mistakes = predictions.mistakes()
+    some = chosen_samples(evaluation_set.chosen_targets, MAX_TILES, seed=0)
     sheets = {
         "predictions.png": (some, title),
         "mistakes.png": (mistakes, f"{len(mistakes):,} mistakes, the most confident first: {title}"),
     }
-    pictures = []
+    pictures, correct = [], predictions.correct
     for name, (places, told) in sheets.items():
         tiles = [
             answer_tile(
-                pixels_of(contract, material, int(material.chosen[place])), answers.as_dict(place), answers.right[place]
+                pixels_of(contract, evaluation_set, int(evaluation_set.chosen[place])),
+                evaluation_set.describe(predictions, place),
+                bool(correct[place]),
             )
             for place in places[:MAX_TILES].tolist()
         ]

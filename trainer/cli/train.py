@@ -194,7 +194,7 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         click.echo(_gained(run.quantization_aware))
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
-        f"{out}: test {run.metrics.told()} ({len(run.splits.test)} images), "
+        f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )

@@ -1,1 +1,4 @@
-"""Looking at data, at answers and at networks: figures, without a picture and without a file written."""
+"""Measuring a model: evaluation sets, scores, metrics, intervals, comparison and calibration of scores.
+
+Imports the runtime and `trainer.data`. Nothing here imports TensorFlow before a Keras model is scored.
+"""

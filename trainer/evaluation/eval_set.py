@@ -1,7 +1,8 @@
-"""What a model is measured on: a split of its own run, or of another data set with the same labels."""
+"""Evaluation sets: a split of a run's own data set, or of another data set with the same labels."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ from runtime import Contract, Provenance
 from runtime.files import shown
 
 from ..data import Dataset
+from ..data.dataset import ArraySource, FileSource, Indices
 from ..data.run_folder import RunFolder
-from ..data.sources import ArraySource, FileSource, Indices, Source
+from ..data.sources import Source, digests, read_source, size_of
 from ..data.splits import make_splits
 from ..data.task_choice import choose_task
 from ..errors import DatasetError, RunError
+from .predictions import Predictions, Targets, label_text
 
 SPLITS = ("test", "validation", "train", "all")
-#: What to bear in mind of a split that is known to be the training's own.
+#: By split: why the figures are too good where the split is the training's own.
 _CAUTIONS = {
     "test": "to choose by the test split makes its figures too good; choose by --split validation",
     "validation": "the best epoch was chosen by these",
@@ -29,17 +32,18 @@ _CAUTIONS = {
 
 
 @dataclass(frozen=True)
-class Material:
-    """Samples with their truth.
+class EvaluationSet:
+    """Samples with their true labels.
 
     Attributes:
         name: of the data set.
         split: one of `SPLITS`.
         labels: of the model, in its order.
         source: all samples of the data set.
-        targets: of all of them, in the model's order of labels: int32 (n,), or uint8 (n, labels) of multilabel.
+        targets: the true labels of all samples, in the model's order of labels: int32 (n,); for multilabel 0 or 1,
+            uint8 (n, labels).
         chosen: indices of the split.
-        caution: what a person should bear in mind about the figures, "" for nothing.
+        caution: why the figures may be too good; "" where they are not.
     """
 
     name: str
@@ -50,36 +54,86 @@ class Material:
     chosen: Indices
     caution: str = ""
 
-    def truth(self, index: int) -> str:
-        """The label of a sample, or its labels with commas between; `(none)` without any."""
-        target = self.targets[index]
-        if np.ndim(target) == 0:
-            return self.labels[int(target)]
-        return ", ".join(self.labels[place] for place in np.flatnonzero(target)) or "(none)"
+    @property
+    def chosen_targets(self) -> Targets:
+        """The true labels of the split."""
+        return self.targets[self.chosen]
+
+    def true_label(self, index: int) -> str:
+        """The true label of a sample, or its labels with commas between; `(none)` without any."""
+        return label_text(self.targets[index], self.labels)
 
     def name_of(self, index: int) -> str:
         """The file of a sample, or its number."""
         return shown(self.source.paths[index]) if isinstance(self.source, FileSource) else f"#{index}"
 
+    def describe(self, predictions: Predictions, place: int) -> dict[str, object]:
+        """One prediction for a sample of the split, for JSON.
 
-def from_run(run: RunFolder, split: str) -> Material:
+        Args:
+            predictions: for the split.
+            place: of the sample in the split.
+        """
+        index = int(self.chosen[place])
+        return {
+            "index": index,
+            "name": self.name_of(index),
+            "truth": self.true_label(index),
+            "answer": label_text(predictions.predicted[place], self.labels),
+            "score": float(predictions.prediction_scores[place]),
+        }
+
+
+def from_run(run: RunFolder, split: str) -> EvaluationSet:
     """A split of the data that a run was trained on.
 
     Raises:
-        RunError: the split is empty, or a sample in it has no class.
+        RunError: the run has none, or it is not as the trainer writes it.
     """
-    chosen = np.sort(np.concatenate([*run.splits.values()] if split == "all" else [run.splits[split]]))
+    source, targets, splits = _read_splits(run)
+    chosen = np.sort(np.concatenate([*splits.values()] if split == "all" else [splits[split]]))
     if not len(chosen):
         raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
-    if (run.targets[chosen] < 0).any():
-        raise RunError(f"{run.name}: a sample of its {split} split has no class; train again")
     name, labels = run.contract.provenance.dataset, run.contract.labels
-    return Material(name, split, labels, run.source, run.targets, chosen, _CAUTIONS[split])
+    return EvaluationSet(name, split, labels, source, targets, chosen, _CAUTIONS[split])
+
+
+def _read_splits(run: RunFolder) -> tuple[Source, npt.NDArray[Any], dict[str, Indices]]:
+    """What a run was trained on: all samples, their targets, and the indices of each split."""
+    try:
+        document = json.loads((run.folder / "splits.json").read_bytes())
+        source = read_source(run.folder, document["images"])
+        targets = _targets(document["targets"], run.contract)
+        splits = {name: np.asarray(document[name], np.int64) for name in ("train", "validation", "test")}
+        every, count = np.concatenate([*splits.values()]), size_of(source)
+        if len(targets) != count or every.min(initial=0) < 0 or every.max(initial=0) >= count:
+            raise ValueError("numbers that do not fit")
+    except FileNotFoundError as error:
+        raise RunError(f"{shown(error.filename)}: missing; the run is half there, train again") from error
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{run.name}: its splits are not as the trainer writes them ({error!r}); train again") from error
+    return source, targets, splits
+
+
+def _targets(values: list[Any], contract: Contract) -> npt.NDArray[Any]:
+    """As a data set has them; of multilabel the file has the places of each sample's labels."""
+    labels = len(contract.labels)
+    if contract.task == "multilabel":
+        targets = np.zeros((len(values), labels), np.uint8)
+        for row, places in zip(targets, values, strict=True):
+            row[np.asarray(places, np.int64)] = 1
+        return targets
+    classes = np.asarray(values, np.int32)
+    if classes.ndim != 1 or classes.min(initial=0) < 0 or classes.max(initial=0) >= labels:
+        raise ValueError("a target is no class")
+    return classes
 
 
 def from_dataset(
     dataset: Dataset, contract: Contract, split: str, seed: int, model: str, run: RunFolder | None = None
-) -> Material:
+) -> EvaluationSet:
     """A split of a data set, for a model that answers with the same labels, in whatever order.
 
     Args:
@@ -89,6 +143,7 @@ def from_dataset(
 
     Raises:
         DatasetError: the data set has other labels, another kind of input, or cannot be split.
+        RunError: the run's splits are not as the trainer writes them.
     """
     dataset = as_asked(dataset, contract)
     if set(dataset.labels) != set(contract.labels):
@@ -107,13 +162,14 @@ def from_dataset(
         chosen = dict(splits.items())[split]
     caution = _of_run(run, dataset.source, chosen) if run else _of_file(dataset, contract.provenance, split, seed)
     targets = _in_order(dataset, contract.labels)
-    return Material(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
+    return EvaluationSet(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
 
 
 def _of_run(run: RunFolder, source: Source, chosen: Indices) -> str:
     """A caution where the run knows some of the samples: a data set that has changed is split otherwise than it was."""
-    known = {*run.source.digests(np.concatenate([run.splits["train"], run.splits["validation"]]))}
-    count = sum(digest in known for digest in source.digests(chosen))
+    own, _, splits = _read_splits(run)
+    known = {*digests(own, np.concatenate([splits["train"], splits["validation"]]))}
+    count = sum(digest in known for digest in digests(source, chosen))
     told = f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
     return f"{told}; measure the run without --dataset" if count else ""
 

@@ -1,4 +1,4 @@
-"""Figures from scores and targets: no files, no pictures."""
+"""The metrics of each task, computed by scikit-learn from scores and true labels."""
 
 from __future__ import annotations
 
@@ -9,46 +9,42 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Scores: TypeAlias = npt.NDArray[np.float32]
-Targets: TypeAlias = npt.NDArray[Any]
-#: A curve's points, by what is on its axes; a threshold of None stands above every score, or below.
+from .predictions import Predictions, Scores, Targets, scores_of_both
+
+#: A curve's points by the name of their axis; the threshold None stands above or below every score.
 Curve: TypeAlias = "dict[str, list[float | None]]"
 
-#: From this probability on a label of `binary` and `multilabel` is taken to be there.
-DECISION = 0.5
 _TOP = 3
-#: By task: the figures that a person asks for first.
-_HEADLINES = {
+#: The metrics that come first for a task; models are compared and chosen by them.
+HEADLINES = {
     "multiclass": ("accuracy",),
     "binary": ("accuracy", "roc_auc"),
     "multilabel": ("mean_average_precision", "micro_f1"),
 }
-
-
-#: As people read them, where that is not the name with spaces.
+#: Names that are more than the key with spaces.
 _READABLE = {"roc_auc": "ROC AUC", "micro_f1": "micro F1", "macro_f1": "macro F1", "top_3_accuracy": "top-3 accuracy"}
 
 
 def readable(name: str) -> str:
-    """The name of a figure as people read it."""
+    """The name of a metric as people read it."""
     return _READABLE.get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How a classifier did on one split.
+    """The metrics of a classifier on one split.
 
     Attributes:
-        accuracy: share of right answers, 0 to 1; of `multilabel`, of the pictures that have every label right.
-        per_class: label to precision, recall, f1 (0 to 1; 0 where undefined) and support (pictures); of `multilabel`
+        accuracy: share of correct predictions, 0 to 1; for `multilabel`, of the samples with every label correct.
+        per_class: label to precision, recall, f1 (0 to 1; 0 where undefined) and support (samples); for `multilabel`
             average_precision too.
-        confusion: int array; rows are the truth, columns the answers. Of shape (classes, classes); of `multilabel`
-            (labels, 2, 2): without the label, with it.
+        confusion: int array; rows are true labels, columns predicted labels. The shape is (classes, classes); for
+            `multilabel` (labels, 2, 2), without the label first.
         task: `"multiclass"`, `"binary"` or `"multilabel"`.
-        figures: what else the task has, 0 to 1, left out where undefined. `multiclass`: top_3_accuracy, from four
-            classes on. `binary`: roc_auc, average_precision, of the second label. `multilabel`:
-            mean_average_precision (of the labels that have a picture), micro_f1, macro_f1.
-        curves: of `binary`, from the highest threshold to the lowest: roc (false_positive_rate, true_positive_rate,
+        figures: further metrics of the task, 0 to 1, without those that are undefined. `multiclass`: top_3_accuracy,
+            from four classes on. `binary`: roc_auc, average_precision, of the second label. `multilabel`:
+            mean_average_precision (over the labels that have a sample), micro_f1, macro_f1.
+        curves: for `binary`, from the highest threshold to the lowest: roc (false_positive_rate, true_positive_rate,
             threshold) and precision_recall (recall, precision, threshold).
     """
 
@@ -60,12 +56,12 @@ class Metrics:
     curves: dict[str, Curve] = field(default_factory=dict)
 
     def headline(self) -> dict[str, float]:
-        """The figures of the task that a person asks for first, by name."""
-        found = {"accuracy": self.accuracy, **self.figures}
-        return {name: found[name] for name in _HEADLINES[self.task] if name in found}
+        """The task's metrics in `HEADLINES` that are defined, by name."""
+        figures = {"accuracy": self.accuracy, **self.figures}
+        return {name: figures[name] for name in HEADLINES[self.task] if name in figures}
 
-    def told(self) -> str:
-        """The same in words: `"accuracy 0.9778, ROC AUC 0.9919"`."""
+    def headline_text(self) -> str:
+        """The headline metrics in words: `"accuracy 0.9778, ROC AUC 0.9919"`."""
         return ", ".join(f"{readable(name)} {value:.4f}" for name, value in self.headline().items())
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,91 +70,79 @@ class Metrics:
         return figures | {"confusion": self.confusion.tolist()} | ({"curves": self.curves} if self.curves else {})
 
 
-def evaluate(scores: Scores, targets: Targets, labels: tuple[str, ...], task: str = "multiclass") -> Metrics:
-    """Metrics of scores against targets, by scikit-learn.
+def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], task: str = "multiclass") -> Metrics:
+    """All metrics of a task.
 
     Args:
-        scores: probabilities, shape (n, classes); of `binary` the second label's, shape (n,) or (n, 1), or both.
-        targets: int, shape (n,), n at least 1; of `multilabel` 0 or 1, shape (n, labels).
+        scores: probabilities, shape (n, classes); for `binary` the second label's, shape (n,) or (n, 1), or both.
+        targets: int, shape (n,), n at least 1; for `multilabel` 0 or 1, shape (n, labels).
         labels: names of the classes.
-        task: of the contract.
+        task: `"multiclass"`, `"binary"` or `"multilabel"`.
     """
-    if task == "binary":
-        return _binary(scores.reshape(len(targets), -1)[:, -1], targets, labels)
-    return (_multilabel if task == "multilabel" else _multiclass)(scores, targets, labels)
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    predictions = Predictions(scores_of_both(scores) if task == "binary" else scores, targets, task)
+    predicted = predictions.predicted
+    classes = None if task == "multilabel" else range(len(labels))
+    columns = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
+    per_class = _per_class(labels, columns)
+    curves: dict[str, Curve] = {}
+    if task == "multilabel":
+        figures = _label_figures(predictions, per_class)
+    elif task == "binary":
+        figures, curves = _binary_figures(predictions.scores[:, 1], targets)
+    else:
+        figures = _multiclass_figures(scores, targets)
+    confusion = confusion_of(predicted, targets, len(labels))
+    return Metrics(float(accuracy_score(targets, predicted)), per_class, confusion, task, figures, curves)
 
 
-def _multiclass(scores: Scores, targets: Targets, labels: tuple[str, ...]) -> Metrics:
+def _multiclass_figures(scores: Scores, targets: Targets) -> dict[str, float]:
     from sklearn.metrics import top_k_accuracy_score
 
-    figures, classes = {}, np.arange(len(labels))
-    if len(labels) > _TOP:
-        figures["top_3_accuracy"] = float(top_k_accuracy_score(targets, scores, k=_TOP, labels=classes))
-    return _of_answers(scores.argmax(axis=1), targets, labels, "multiclass", figures, {})
+    classes = scores.shape[1]
+    if classes <= _TOP:
+        return {}
+    return {"top_3_accuracy": float(top_k_accuracy_score(targets, scores, k=_TOP, labels=range(classes)))}
 
 
-def _of_answers(
-    answers: npt.NDArray[np.int64],
-    targets: Targets,
-    labels: tuple[str, ...],
-    task: str,
-    figures: dict[str, float],
-    curves: dict[str, Curve],
-) -> Metrics:
-    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
-
-    classes = range(len(labels))
-    columns = precision_recall_fscore_support(targets, answers, labels=classes, zero_division=0)
-    confusion = confusion_matrix(targets, answers, labels=classes)
-    return Metrics(
-        float(accuracy_score(targets, answers)), _per_class(labels, columns), confusion, task, figures, curves
-    )
-
-
-def _binary(scores: Scores, targets: Targets, labels: tuple[str, ...]) -> Metrics:
+def _binary_figures(scores: Scores, targets: Targets) -> tuple[dict[str, float], dict[str, Curve]]:
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-    figures, curves = {}, {}
-    if 0 < targets.sum() < len(targets):  # of one class alone there is no curve
-        figures["roc_auc"] = float(roc_auc_score(targets, scores))
-        figures["average_precision"] = float(average_precision_score(targets, scores))
-        false, true, thresholds = roc_curve(targets, scores)
-        curves["roc"] = {
-            "false_positive_rate": false.tolist(),
-            "true_positive_rate": true.tolist(),
-            "threshold": [None, *thresholds[1:].tolist()],
-        }
-        precision, recall, thresholds = precision_recall_curve(targets, scores, drop_intermediate=True)
-        curves["precision_recall"] = {
-            "recall": recall[::-1].tolist(),
-            "precision": precision[::-1].tolist(),
-            "threshold": [None, *thresholds[::-1].tolist()],
-        }
-    return _of_answers((scores > DECISION).astype(np.int64), targets, labels, "binary", figures, curves)
+    if not 0 < targets.sum() < len(targets):  # with one class alone they are undefined
+        return {}, {}
+    figures = {
+        "roc_auc": float(roc_auc_score(targets, scores)),
+        "average_precision": float(average_precision_score(targets, scores)),
+    }
+    false_positives, true_positives, thresholds = roc_curve(targets, scores)
+    roc: Curve = {
+        "false_positive_rate": false_positives.tolist(),
+        "true_positive_rate": true_positives.tolist(),
+        "threshold": [None, *thresholds[1:].tolist()],
+    }
+    precision, recall, thresholds = precision_recall_curve(targets, scores, drop_intermediate=True)
+    precision_recall: Curve = {
+        "recall": recall[::-1].tolist(),
+        "precision": precision[::-1].tolist(),
+        "threshold": [None, *thresholds[::-1].tolist()],
+    }
+    return figures, {"roc": roc, "precision_recall": precision_recall}
 
 
-def _multilabel(scores: Scores, targets: Targets, labels: tuple[str, ...]) -> Metrics:
-    from sklearn.metrics import (
-        accuracy_score,
-        average_precision_score,
-        f1_score,
-        multilabel_confusion_matrix,
-        precision_recall_fscore_support,
-    )
+def _label_figures(predictions: Predictions, per_class: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The figures of multilabel. Adds each label's average precision to `per_class`; 0 for one without samples."""
+    from sklearn.metrics import average_precision_score, f1_score
 
-    answers = (scores >= DECISION).astype(np.int64)
-    columns = precision_recall_fscore_support(targets, answers, average=None, zero_division=0)
-    per_class = _per_class(labels, columns)
-    for column, label in enumerate(labels):
-        has_any = targets[:, column].any()
-        found = float(average_precision_score(targets[:, column], scores[:, column])) if has_any else 0.0
-        per_class[label]["average_precision"] = found
+    columns = zip(per_class.values(), predictions.targets.T, predictions.scores.T, strict=True)
+    for row, has_label, scores in columns:
+        row["average_precision"] = float(average_precision_score(has_label, scores)) if has_label.any() else 0.0
     precisions = [row["average_precision"] for row in per_class.values() if row["support"]]
     figures = {"mean_average_precision": float(np.mean(precisions))} if precisions else {}
     for average in ("micro", "macro"):
-        figures[f"{average}_f1"] = float(f1_score(targets, answers, average=average, zero_division=0))
-    confusion = multilabel_confusion_matrix(targets, answers)
-    return Metrics(float(accuracy_score(targets, answers)), per_class, confusion, "multilabel", figures)
+        f1 = f1_score(predictions.targets, predictions.predicted, average=average, zero_division=0)
+        figures[f"{average}_f1"] = float(f1)
+    return figures
 
 
 def _per_class(labels: tuple[str, ...], columns: Iterable[Any]) -> dict[str, dict[str, float]]:
@@ -166,3 +150,34 @@ def _per_class(labels: tuple[str, ...], columns: Iterable[Any]) -> dict[str, dic
         label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
         for label, p, r, f, n in zip(labels, *columns, strict=True)
     }
+
+
+def confusion_of(predicted: Targets, targets: Targets, classes: int) -> npt.NDArray[np.int64]:
+    """The confusion matrix as in `Metrics`: shape (classes, classes), or (labels, 2, 2) for 0 or 1 of (n, labels)."""
+    from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
+
+    counts: npt.NDArray[np.int64] = (
+        multilabel_confusion_matrix(targets, predicted)
+        if targets.ndim == 2
+        else confusion_matrix(targets, predicted, labels=range(classes))
+    )
+    return counts
+
+
+def recalls(confusion: npt.NDArray[np.int64]) -> list[float | None]:
+    """The share of each class's samples that is predicted correctly; None for a class without samples.
+
+    Args:
+        confusion: from `confusion_of`.
+    """
+    if confusion.ndim == 3:
+        correct, support = confusion[:, 1, 1], confusion[:, 1].sum(axis=1)
+    else:
+        correct, support = np.diag(confusion), confusion.sum(axis=1)
+    return [int(n) / int(m) if m else None for n, m in zip(correct, support, strict=True)]
+
+
+def percent_of_true_class(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """A confusion matrix of shape (classes, classes) in percent of each true class; 0 for a class without samples."""
+    percent: npt.NDArray[np.float64] = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    return percent

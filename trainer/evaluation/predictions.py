@@ -1,74 +1,127 @@
-"""From scores to answers: which are right, and which are wrong with the most confidence."""
+"""A model's scores on a split beside the true labels, and what they predict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .eval_set import Material
-from .metrics import DECISION
+#: float32, shape (n, labels).
+Scores: TypeAlias = npt.NDArray[np.float32]
+#: int, shape (n,): the class of each sample. For the task multilabel 0 or 1, shape (n, labels).
+Targets: TypeAlias = npt.NDArray[Any]
+#: Places in a split, int64, shape (n,).
+Places: TypeAlias = npt.NDArray[np.int64]
+
+#: From this score on a label of the task multilabel is predicted.
+DECISION_THRESHOLD = 0.5
+
+
+def scores_of_both(scores: Scores) -> Scores:
+    """Scores of both labels of the task binary, shape (n, 2), from the second label's, shape (n,) or (n, 1).
+
+    Scores of both labels are given back as they are.
+    """
+    second = scores.reshape(len(scores), -1)
+    return second if second.shape[1] == 2 else np.concatenate([1 - second, second], axis=1)
+
+
+def label_text(target: Any, labels: Sequence[str], nothing: str = "(none)") -> str:
+    """The label of a class; for a row of 0 or 1 all its labels with commas between, or `nothing`."""
+    if np.ndim(target) == 0:
+        return labels[int(target)]
+    return ", ".join(labels[place] for place in np.flatnonzero(target)) or nothing
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A model's answers to the samples of a material, in the order of its `chosen`.
+class Predictions:
+    """A model's scores on a split.
 
     Attributes:
-        scores: float32, shape (n, labels).
-        right: bool, shape (n,); of the task multilabel whether every label is right.
-        sure: float32, shape (n,): the score of the answer. Of multilabel that of the yes or no which is furthest from
-            the truth; where all are right, of the one that is least sure.
+        scores: of all labels, as the model's contract calibrates them; for the task binary both labels' scores.
+        targets: the true labels.
+        task: `"multiclass"`, `"binary"` or `"multilabel"`.
+        uncalibrated_scores: without the temperature of the contract; None where there is no temperature.
+        output_step: the scale of the model's output; 0 where the output is float.
+        latency_ms: median and 95th percentile of a call on this machine, decoding included, by `"median"` and `"p95"`.
+        interpreter: library and version that ran the model.
     """
 
-    material: Material
-    task: str
-    scores: npt.NDArray[np.float32]
-    right: npt.NDArray[np.bool_]
-    sure: npt.NDArray[np.float32]
+    scores: Scores
+    targets: Targets
+    task: str = "multiclass"
+    uncalibrated_scores: Scores | None = None
+    output_step: float = 0.0
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    interpreter: str = ""
 
-    def told(self, place: int) -> str:
-        """The answer to a sample: a label, or several with commas between; `(none)` where no score is high enough."""
-        scores, labels = self.scores[place], self.material.labels
+    @property
+    def uncalibrated(self) -> Scores:
+        """The scores without a temperature."""
+        return self.scores if self.uncalibrated_scores is None else self.uncalibrated_scores
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The class with the highest score, shape (n,); for multilabel 1 for each predicted label, (n, labels)."""
+        if self.task == "multilabel":
+            return (self.scores >= DECISION_THRESHOLD).astype(np.int64)
+        predicted: npt.NDArray[np.int64] = self.scores.argmax(axis=1)
+        return predicted
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the prediction is the true label, bool (n,); for multilabel, whether every label is correct."""
+        return self.matches(self.targets)
+
+    def matches(self, predicted: Targets) -> npt.NDArray[np.bool_]:
+        """Whether the predictions are these, bool (n,); for multilabel, whether all labels are the same."""
+        same: npt.NDArray[np.bool_] = self.predicted == predicted
+        return same if same.ndim == 1 else same.all(axis=1)
+
+    @property
+    def prediction_scores(self) -> npt.NDArray[np.float32]:
+        """The score of each prediction, float32 (n,).
+
+        For multilabel, where every label is predicted or not, the score for that decision: where the prediction is
+        wrong, of the decision that is furthest from the true one; where it is correct, of the least certain one.
+        """
         if self.task != "multilabel":
-            return labels[int(scores.argmax())]
-        return ", ".join(label for label, score in zip(labels, scores, strict=True) if score >= DECISION) or "(none)"
+            highest: npt.NDArray[np.float32] = self.scores.max(axis=1)
+            return highest
+        furthest = np.abs(self.scores - self.targets.astype(np.float32)).max(axis=1)
+        return np.where(self.correct, 1 - furthest, furthest).astype(np.float32)
 
-    def mistakes(self) -> npt.NDArray[np.int64]:
-        """Places of the wrong answers, the most confident first; equal ones in the split's order."""
-        places = np.flatnonzero(~self.right)
-        return places[np.argsort(-self.sure[places], kind="stable")]
+    def mistakes(self) -> Places:
+        """Places of the wrong predictions, the highest score first; equal scores in the split's order."""
+        places = np.flatnonzero(~self.correct)
+        return places[np.argsort(-self.prediction_scores[places], kind="stable")]
 
-    def unknown(self, threshold: float) -> dict[str, Any] | None:
-        """What a device makes of them at a threshold: how many it answers "unknown", their best score being below it.
+    def below_threshold(self, threshold: float) -> dict[str, Any] | None:
+        """How many samples a device answers with "unknown" because the best score is below the threshold.
 
         Returns:
-            threshold, samples, wrong (how many of these answers are); None at the threshold 0, which answers always.
+            threshold, samples, wrong (how many of these predictions are wrong); None at the threshold 0, at which a
+            device always answers with a label.
         """
         if not threshold:
             return None
         below = self.scores.max(axis=1).astype(np.float64) < threshold  # double, as the runtime compares
-        return {"threshold": threshold, "samples": int(below.sum()), "wrong": int((below & ~self.right).sum())}
-
-    def as_dict(self, place: int) -> dict[str, object]:
-        """One answer, for JSON."""
-        index = int(self.material.chosen[place])
-        return {
-            "index": index,
-            "name": self.material.name_of(index),
-            "truth": self.material.truth(index),
-            "answer": self.told(place),
-            "score": float(self.sure[place]),
-        }
+        return {"threshold": threshold, "samples": int(below.sum()), "wrong": int((below & ~self.correct).sum())}
 
 
-def judge(material: Material, scores: npt.NDArray[np.float32], task: str) -> Answers:
-    """The answers that scores are."""
-    targets = material.targets[material.chosen]
-    if task == "multilabel":
-        right = ((scores >= DECISION) == targets.astype(bool)).all(axis=1)
-        worst = np.abs(scores - targets).max(axis=1)
-        return Answers(material, task, scores, right, np.where(right, 1 - worst, worst).astype(np.float32))
-    return Answers(material, task, scores, scores.argmax(axis=1) == targets, scores.max(axis=1))
+def disagreements(reference: Predictions, predictions: Predictions) -> Places:
+    """Places where two models predict differently, the highest score of either model first.
+
+    Equal scores stay in the split's order. For multilabel the order is by the largest distance to the decision
+    threshold among the labels on which the models differ.
+    """
+    places = np.flatnonzero(~predictions.matches(reference.predicted))
+    pair = (reference.scores[places], predictions.scores[places])
+    if predictions.task == "multilabel":
+        differs = (predictions.predicted != reference.predicted)[places]
+        pair = tuple(np.where(differs, np.abs(scores - DECISION_THRESHOLD), 0) for scores in pair)  # type: ignore[assignment]
+    certainty = np.maximum(*(scores.max(axis=1, initial=0) for scores in pair))
+    return places[np.argsort(-certainty, kind="stable")]

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from runtime.files import shown
 
-from ..evaluation.metrics import DECISION, Metrics, readable
+from ..evaluation.metrics import Metrics, readable
+from ..evaluation.predictions import DECISION_THRESHOLD
 from .figure import save_confusion, save_png, shorten
 
 #: More labels than these are told in `metrics.json` alone; the rarest are left out.
@@ -21,7 +22,7 @@ def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
     Args:
         name: of the data set.
     """
-    title = f"{name}, test split: {metrics.told()}"
+    title = f"{name}, test split: {metrics.headline_text()}"
     if metrics.task == "multilabel":
         save_labels(folder / "labels.png", metrics, title)
         return
@@ -70,7 +71,7 @@ def save_labels(path: Path, metrics: Metrics, title: str) -> None:
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"precision, recall and F1 where a label is taken to be there from {DECISION} on")
+    axes.set_xlabel(f"precision, recall and F1 where a label is taken to be there from {DECISION_THRESHOLD} on")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     axes.set_title(shown(title), parse_math=False, fontsize=10)

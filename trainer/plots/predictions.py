@@ -28,7 +28,7 @@ def answer_tile(pixels: npt.NDArray[np.uint8], answer: dict[str, Any], right: bo
 
     Args:
         pixels: uint8, shape (height, width, 1 or 3).
-        answer: as `Answers.as_dict` gives it.
+        answer: from `EvaluationSet.describe`.
     """
     head = f"{'✓' if right else '✗'} {shorten(str(answer['answer']), 10)} {answer['score']:.2f}"
     truth = () if right else (f"is {answer['truth']}",)

@@ -16,7 +16,7 @@ from tests.conftest import call_pocketlens, succeed
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
-from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.metrics import compute_metrics
 from trainer.presets import default_epochs
 from trainer.train import train
 
@@ -71,7 +71,7 @@ def test_the_kept_model_is_the_measured_one(digits_run: Path) -> None:
     pixels = (data.pixels[test] - np.float32(contract.input.mean)) / np.float32(contract.input.std)
     scores = keras.saving.load_model(digits_run / "model.keras").predict(pixels, verbose=0)
     metrics = json.loads((digits_run / "metrics.json").read_text())
-    assert evaluate(scores, data.targets[test], contract.labels).accuracy == metrics["test"]["accuracy"]
+    assert compute_metrics(scores, data.targets[test], contract.labels).accuracy == metrics["test"]["accuracy"]
 
 
 def test_an_existing_run_needs_force(tmp_path: Path) -> None:

@@ -9,9 +9,15 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from exporter.accuracy import Scored, compare
-from exporter.task_metrics import judge
-from trainer.evaluation.bootstrap import average_precision, f1, percentile_interval, resampled, roc_auc
+from trainer.evaluation.bootstrap import (
+    percentile_interval,
+    resample_weights,
+    weighted_average_precision,
+    weighted_micro_f1,
+    weighted_roc_auc,
+)
+from trainer.evaluation.comparison import compare, compare_metrics
+from trainer.evaluation.predictions import Predictions, scores_of_both
 
 
 def drawn(count: int, seed: int, levels: int | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -25,57 +31,61 @@ def drawn(count: int, seed: int, levels: int | None = None) -> tuple[npt.NDArray
 @pytest.mark.parametrize("levels", [None, 8])
 def test_figures_are_those_of_scikit_learn_with_any_weights(levels: int | None) -> None:
     scores, truth = drawn(200, 0, levels)
-    weights = np.concatenate([np.ones((1, 200)), *resampled(200, 5)])
+    weights = np.concatenate([np.ones((1, 200)), *resample_weights(200, 5)])
     for row, precision, area in zip(
-        weights, average_precision(scores, truth, weights), roc_auc(scores, truth, weights), strict=True
+        weights,
+        weighted_average_precision(scores, truth, weights),
+        weighted_roc_auc(scores, truth, weights),
+        strict=True,
     ):
         assert precision == pytest.approx(average_precision_score(truth, scores, sample_weight=row))
         assert area == pytest.approx(roc_auc_score(truth, scores, sample_weight=row))
     answers, truths = np.random.default_rng(1).random((2, 200, 4)) < 0.4
-    for row, found in zip(weights, f1(answers, truths, weights), strict=True):
+    for row, found in zip(weights, weighted_micro_f1(answers, truths, weights), strict=True):
         assert found == pytest.approx(f1_score(truths, answers, average="micro", sample_weight=row))
 
 
 def test_what_is_undefined_is_no_number() -> None:
     scores, once = np.linspace(0, 1, 5, dtype=np.float32), np.ones((1, 5))
     for truth in (np.zeros(5, bool), np.ones(5, bool)):
-        assert np.isnan(roc_auc(scores, truth, once)).all()
-    assert np.isnan(average_precision(scores, np.zeros(5, bool), once)).all()
-    assert f1(np.zeros((5, 2), bool), np.zeros((5, 2), bool), once) == [0]
+        assert np.isnan(weighted_roc_auc(scores, truth, once)).all()
+    assert np.isnan(weighted_average_precision(scores, np.zeros(5, bool), once)).all()
+    assert weighted_micro_f1(np.zeros((5, 2), bool), np.zeros((5, 2), bool), once) == [0]
 
 
 def test_a_figure_that_the_pictures_leave_undefined_is_left_out() -> None:
     one_class = both(np.linspace(0, 1, 20, dtype=np.float32), np.ones(20, bool), "binary")
-    assert [metric.name for metric in judge(one_class, one_class)] == ["accuracy"]
+    assert [metric.name for metric in compare_metrics(one_class, one_class)] == ["accuracy"]
     nothing = both(np.full((20, 3), 0.2, np.float32), np.zeros((20, 3), bool), "multilabel")
-    assert [(metric.name, metric.value) for metric in judge(nothing, nothing)] == [("micro_f1", 0.0)]
+    assert [(metric.name, metric.value) for metric in compare_metrics(nothing, nothing)] == [("micro_f1", 0.0)]
     half = both(np.full((20, 2), 0.2, np.float32), np.eye(2, dtype=bool)[[0] * 20], "multilabel")
-    precision, _ = judge(half, half)
+    precision, _ = compare_metrics(half, half)
     assert (precision.value, precision.interval) == (1.0, (1.0, 1.0))
 
 
 def test_resamples_draw_as_many_as_there_are_and_are_always_the_same() -> None:
-    blocks = list(resampled(3_000, 2_000))
+    blocks = list(resample_weights(3_000, 2_000))
     assert len(blocks) > 1
     weights = np.concatenate(blocks)
     assert weights.shape == (2_000, 3_000)
     assert (weights.sum(axis=1) == 3_000).all()
-    np.testing.assert_array_equal(np.concatenate(list(resampled(3_000, 2_000))), weights)
+    np.testing.assert_array_equal(np.concatenate(list(resample_weights(3_000, 2_000))), weights)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
     covered = 0
-    truth = roc_auc(*drawn(200_000, 999), np.ones((1, 200_000)))[0]
+    truth = weighted_roc_auc(*drawn(200_000, 999), np.ones((1, 200_000)))[0]
     for seed in range(200):
         scores, positives = drawn(150, seed)
-        low, high = percentile_interval(np.concatenate([roc_auc(scores, positives, w) for w in resampled(150, 200)]))
+        low, high = percentile_interval(
+            np.concatenate([weighted_roc_auc(scores, positives, w) for w in resample_weights(150, 200)])
+        )
         covered += low <= truth <= high
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def both(scores: npt.NDArray[Any], truth: npt.NDArray[Any], task: str) -> Scored:
-    columns = np.stack([1 - scores, scores], axis=1) if task == "binary" else scores
-    return Scored(columns, truth.astype(np.int64), {"median": 1.0, "p95": 1.0}, "none 0", columns, task=task)
+def both(scores: npt.NDArray[Any], truth: npt.NDArray[Any], task: str) -> Predictions:
+    return Predictions(scores_of_both(scores) if task == "binary" else scores, truth.astype(np.int64), task)
 
 
 def test_a_binary_model_beside_the_reference() -> None:
@@ -119,4 +129,4 @@ def test_a_multilabel_model_beside_the_reference() -> None:
     assert found.accuracy == pytest.approx(((worse >= 0.5) == truth).all(axis=1).mean())
     assert found.confusion.shape == (3, 2, 2)
     assert found.recall == pytest.approx([((worse >= 0.5) & truth)[:, i].sum() / truth[:, i].sum() for i in range(3)])
-    assert judge(reference, reference)[0].drop == 0
+    assert compare_metrics(reference, reference)[0].drop == 0

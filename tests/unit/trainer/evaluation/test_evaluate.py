@@ -20,12 +20,13 @@ from runtime.postprocessing import rank
 from tests.conftest import Exported
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
+from trainer.data.dataset import ArraySource, FileSource
 from trainer.data.run_folder import read_run
-from trainer.data.sources import ArraySource, FileSource, read_source
+from trainer.data.sources import read_source, sample
 from trainer.data.splits import make_splits
 from trainer.errors import DatasetError, RunError
-from trainer.evaluation.eval_set import Material, from_dataset, from_run
-from trainer.evaluation.predictions import judge
+from trainer.evaluation.eval_set import EvaluationSet, from_dataset, from_run
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.scoring import score_file
 from trainer.plots.predictions import save_probabilities
 
@@ -165,13 +166,13 @@ def colours(labels: tuple[str, ...], targets: npt.NDArray[Any], task: str = "mul
 def test_labels_in_another_order_are_the_same_labels() -> None:
     data = colours(("a", "b", "c"), np.array([0, 1, 2, 1], np.int32))
     contract = Contract(("c", "a", "b"), ImageInput(4, 4, "grey"))
-    material = from_dataset(data, contract, "all", 0, "model")
-    assert [material.truth(index) for index in range(4)] == ["a", "b", "c", "b"]
-    assert material.targets.tolist() == [1, 2, 0, 2]
+    evaluation_set = from_dataset(data, contract, "all", 0, "model")
+    assert [evaluation_set.true_label(index) for index in range(4)] == ["a", "b", "c", "b"]
+    assert evaluation_set.targets.tolist() == [1, 2, 0, 2]
 
     several = colours(("a", "b", "c"), np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]], np.uint8), "multilabel")
-    material = from_dataset(several, replace(contract, task="multilabel"), "all", 0, "model")
-    assert [material.truth(index) for index in range(3)] == ["a", "c, b", "(none)"]
+    evaluation_set = from_dataset(several, replace(contract, task="multilabel"), "all", 0, "model")
+    assert [evaluation_set.true_label(index) for index in range(3)] == ["a", "c, b", "(none)"]
     with pytest.raises(DatasetError, match="multilabel"):
         from_dataset(data, replace(contract, task="multilabel"), "all", 0, "model")
 
@@ -179,14 +180,14 @@ def test_labels_in_another_order_are_the_same_labels() -> None:
 def test_answers_of_several_labels_are_right_as_a_whole() -> None:
     targets = np.array([[1, 0], [1, 1], [0, 0]], np.uint8)
     source = ArraySource(np.zeros((3, 4, 4), np.uint8))
-    material = Material("made", "all", ("cat", "dog"), source, targets, np.arange(3))
-    found = judge(material, np.array([[0.9, 0.2], [0.8, 0.3], [0.6, 0.1]], np.float32), "multilabel")
-    assert found.right.tolist() == [True, False, False]
-    assert [found.told(place) for place in range(3)] == ["cat", "cat", "cat"]
+    evaluation_set = EvaluationSet("made", "all", ("cat", "dog"), source, targets, np.arange(3))
+    found = Predictions(np.array([[0.9, 0.2], [0.8, 0.3], [0.6, 0.1]], np.float32), targets, "multilabel")
+    assert found.correct.tolist() == [True, False, False]
+    assert [evaluation_set.describe(found, place)["answer"] for place in range(3)] == ["cat", "cat", "cat"]
     assert found.mistakes().tolist() == [1, 2]
-    assert found.as_dict(2)["truth"] == "(none)"
-    assert found.as_dict(2)["score"] == pytest.approx(0.6)
-    assert found.as_dict(0)["score"] == pytest.approx(0.8)
+    assert evaluation_set.describe(found, 2)["truth"] == "(none)"
+    assert evaluation_set.describe(found, 2)["score"] == pytest.approx(0.6)
+    assert evaluation_set.describe(found, 0)["score"] == pytest.approx(0.8)
 
 
 def test_what_a_device_leaves_unanswered_is_counted(digits_export: Exported, tmp_path: Path) -> None:
@@ -212,15 +213,12 @@ def test_what_a_device_leaves_unanswered_is_counted(digits_export: Exported, tmp
 
 def test_a_score_is_held_against_the_threshold_as_the_runtime_does() -> None:
     scores = np.array([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]], np.float32)
-    material = Material(
-        "made", "all", ("a", "b"), ArraySource(np.zeros((3, 4, 4), np.uint8)), np.array([1, 1, 1]), np.arange(3)
-    )
-    found = judge(material, scores, "multiclass")
-    assert found.unknown(0.0) is None
+    found = Predictions(scores, np.array([1, 1, 1]))
+    assert found.below_threshold(0.0) is None
     for threshold in (0.6, 0.7, 0.75, 0.8, 1.0):
         below = [rank(row, ("a", "b"), 1, threshold=threshold)[0].label == "unknown" for row in scores]
         wrong = [missed and place == 0 for place, missed in enumerate(below)]
-        assert found.unknown(threshold) == {"threshold": threshold, "samples": sum(below), "wrong": sum(wrong)}
+        assert found.below_threshold(threshold) == {"threshold": threshold, "samples": sum(below), "wrong": sum(wrong)}
 
 
 @pytest.mark.parametrize(("task", "labels"), [("binary", 2), ("multilabel", 3)])
@@ -244,9 +242,9 @@ def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     source = FileSource(tmp_path, ("a.png", "b.png"), ("0" * 64, "0" * 64))
     with pytest.raises(DatasetError, match=r"a\.png: changed"):
-        source.sample(0)
+        sample(source, 0)
     with pytest.raises(DatasetError, match=r"b\.png: cannot be opened"):
-        source.sample(1)
+        sample(source, 1)
 
 
 def test_splits_that_were_tampered_with_are_refused(small_run: Path, tmp_path: Path) -> None:
@@ -273,7 +271,7 @@ def test_splits_that_were_tampered_with_are_refused(small_run: Path, tmp_path: P
 def test_a_source_is_read_as_it_was_written(tmp_path: Path) -> None:
     data = load_dataset("digits", Geometry())
     source = read_source(tmp_path, data.source.write(tmp_path))
-    np.testing.assert_array_equal(source.sample(5), data.source.images[5])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(sample(source, 5), data.source.images[5])  # type: ignore[union-attr]
 
 
 def test_any_label_and_many_of_them_have_bars(tmp_path: Path) -> None:

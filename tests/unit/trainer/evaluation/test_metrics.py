@@ -7,19 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.metrics import compute_metrics
 
 
 def test_multiclass_tells_how_often_the_truth_is_among_three() -> None:
     scores = np.array([[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)
-    found = evaluate(scores, np.array([0, 3, 2], np.int32), ("a", "b", "c", "d"))
+    found = compute_metrics(scores, np.array([0, 3, 2], np.int32), ("a", "b", "c", "d"))
     assert found.accuracy == pytest.approx(1 / 3)
     assert found.figures == {"top_3_accuracy": pytest.approx(2 / 3)}
     assert found.headline() == {"accuracy": found.accuracy}
 
 
 def test_of_three_classes_the_truth_is_always_among_three() -> None:
-    found = evaluate(np.eye(3, dtype=np.float32), np.array([0, 1, 1], np.int32), ("a", "b", "c"))
+    found = compute_metrics(np.eye(3, dtype=np.float32), np.array([0, 1, 1], np.int32), ("a", "b", "c"))
     assert found.figures == {}
 
 
@@ -29,7 +29,7 @@ def test_binary_figures(shape: str) -> None:
     second = np.array([0.9, 0.4, 0.6, 0.2, 0.1], np.float32)
     targets = np.array([1, 1, 0, 0, 0], np.int32)
     scores = {"one": second, "column": second[:, None], "both": np.stack([1 - second, second], axis=1)}[shape]
-    found = evaluate(scores, targets, ("no", "yes"), "binary")
+    found = compute_metrics(scores, targets, ("no", "yes"), "binary")
     assert found.accuracy == pytest.approx(3 / 5)
     assert found.figures["roc_auc"] == pytest.approx(5 / 6)
     assert found.figures["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
@@ -40,7 +40,7 @@ def test_binary_figures(shape: str) -> None:
 
 def test_binary_curves_run_from_nothing_to_everything_accepted() -> None:
     scores, targets = np.linspace(0, 1, 50, dtype=np.float32), np.tile([0, 1], 25)
-    curves = evaluate(scores, targets, ("no", "yes"), "binary").as_dict()["curves"]
+    curves = compute_metrics(scores, targets, ("no", "yes"), "binary").as_dict()["curves"]
     assert json.loads(json.dumps(curves, allow_nan=False)) == curves
     for name, first, last in (
         ("roc", {"false_positive_rate": 0, "true_positive_rate": 0}, {"false_positive_rate": 1}),
@@ -55,7 +55,7 @@ def test_binary_curves_run_from_nothing_to_everything_accepted() -> None:
 
 
 def test_binary_of_one_class_alone_has_no_curve() -> None:
-    found = evaluate(np.array([0.9, 0.2], np.float32), np.array([1, 1]), ("no", "yes"), "binary")
+    found = compute_metrics(np.array([0.9, 0.2], np.float32), np.array([1, 1]), ("no", "yes"), "binary")
     assert (found.figures, found.curves) == ({}, {})
     assert found.headline() == {"accuracy": 0.5}
     json.dumps(found.as_dict(), allow_nan=False)
@@ -64,7 +64,7 @@ def test_binary_of_one_class_alone_has_no_curve() -> None:
 def test_half_is_the_first_label_as_on_the_device() -> None:
     from runtime.postprocessing import rank
 
-    found = evaluate(np.array([0.5], np.float32), np.array([0]), ("no", "yes"), "binary")
+    found = compute_metrics(np.array([0.5], np.float32), np.array([0]), ("no", "yes"), "binary")
     assert found.accuracy == 1
     assert rank(np.array([0.5, 0.5], np.float32), ("no", "yes"), top=1)[0].label == "no"
 
@@ -72,7 +72,7 @@ def test_half_is_the_first_label_as_on_the_device() -> None:
 def test_multilabel_figures() -> None:
     scores = np.array([[0.9, 0.6, 0.1], [0.8, 0.4, 0.1], [0.2, 0.5, 0.1], [0.3, 0.1, 0.1]], np.float32)
     targets = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], np.uint8)
-    found = evaluate(scores, targets, ("a", "b", "rare"), "multilabel")
+    found = compute_metrics(scores, targets, ("a", "b", "rare"), "multilabel")
     assert found.accuracy == pytest.approx(2 / 4)
     # a: positives at ranks 1, 2, 4; b: at 1, 3.
     assert found.per_class["a"]["average_precision"] == pytest.approx((1 + 1 + 3 / 4) / 3)

@@ -13,9 +13,8 @@ import pytest
 from runtime import Preprocessor
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
-from trainer.data.dataset import Dataset
-from trainer.data.sources import ArraySource
-from trainer.evaluation.metrics import evaluate
+from trainer.data.dataset import ArraySource, Dataset
+from trainer.evaluation.metrics import compute_metrics
 from trainer.fitting.class_weights import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
 from trainer.train import train
 
@@ -76,7 +75,7 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
         run = train(spec, data)
         chosen = run.splits.validation
         scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
-        figures = evaluate(scores, targets[chosen], data.labels, "multiclass")
+        figures = compute_metrics(scores, targets[chosen], data.labels, "multiclass")
         kept = run.history[run.best_epoch - 1]
         recall = np.mean([row["recall"] for row in figures.per_class.values()])
         assert kept["val_balanced_accuracy"] == pytest.approx(recall, abs=1e-5)

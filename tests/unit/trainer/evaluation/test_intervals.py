@@ -8,14 +8,9 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.evaluation.statistics import (
-    confusion_matrix,
-    mcnemar,
-    paired_interval,
-    recalls,
-    reliability,
-    wilson_interval,
-)
+from trainer.evaluation.calibration_error import reliability
+from trainer.evaluation.intervals import mcnemar_p_value, paired_interval, wilson_interval
+from trainer.evaluation.metrics import confusion_of, recalls
 
 
 @pytest.mark.parametrize(
@@ -57,20 +52,20 @@ def test_the_paired_interval_turns_with_the_models_and_stays_within_bounds() -> 
     ],
 )
 def test_mcnemar_is_exact(lost: int, won: int, p_value: float) -> None:
-    assert mcnemar(lost, won) == pytest.approx(p_value, rel=1e-9)
+    assert mcnemar_p_value(lost, won) == pytest.approx(p_value, rel=1e-9)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(3, 9), (20, 31), (700, 800)])
 def test_mcnemar_is_the_tail_of_the_binomial_distribution(lost: int, won: int) -> None:
     total = lost + won
     tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
-    assert mcnemar(lost, won) == float(Fraction(2 * tail, 2**total))
+    assert mcnemar_p_value(lost, won) == float(Fraction(2 * tail, 2**total))
 
 
 def test_confusion_and_recall() -> None:
     targets = np.array([0, 0, 0, 1, 1, 3])
-    answers = np.array([0, 1, 0, 1, 1, 2])
-    confusion = confusion_matrix(targets, answers, 4)
+    predicted = np.array([0, 1, 0, 1, 1, 2])
+    confusion = confusion_of(predicted, targets, 4)
     assert confusion.tolist() == [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
     assert recalls(confusion) == [pytest.approx(2 / 3), 1.0, None, 0.0]
 

@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from exporter.accuracy import Scored
-from exporter.confidence import fit_confidence, fit_temperature, fit_threshold, least_argument
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.recipe import Recipe
+from exporter.run import read_run
 from runtime import Classifier, Confidence, read_model
 from runtime.postprocessing import score_floor, temper
 from tests.conftest import call_pocketlens, succeed
-from trainer.data.run_folder import read_run
-from trainer.evaluation.statistics import rejection, reliability
+from trainer.evaluation.calibration_error import rejection, reliability
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.score_calibration import fit_confidence, fit_temperature, fit_threshold, minimize
 
 
 def draw(count: int, sharpness: float, seed: int = 0) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -31,10 +31,6 @@ def draw(count: int, sharpness: float, seed: int = 0) -> tuple[npt.NDArray[Any],
     targets = (honest.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     powers = np.maximum(honest, 1e-12) ** sharpness
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), targets
-
-
-def scored(scores: npt.NDArray[Any], targets: npt.NDArray[Any], step: float = 0.0) -> Scored:
-    return Scored(scores, targets, {"median": 1.0, "p95": 1.0}, "none 0", scores, step)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 1.6, 3.0])
@@ -73,8 +69,8 @@ def test_pictures_that_are_all_answered_right_are_no_proof() -> None:
 
 
 def test_the_search_finds_the_bottom_of_a_valley() -> None:
-    assert least_argument(lambda x: (x - 0.37) ** 2, -5, 5) == pytest.approx(0.37, abs=1e-6)
-    assert least_argument(lambda x: x, -1, 2) == pytest.approx(-1, abs=1e-6)
+    assert minimize(lambda x: (x - 0.37) ** 2, -5, 5) == pytest.approx(0.37, abs=1e-6)
+    assert minimize(lambda x: x, -1, 2) == pytest.approx(-1, abs=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
@@ -112,10 +108,10 @@ def test_thresholds_at_the_ends() -> None:
 
 def test_what_has_no_temperature_says_why() -> None:
     logits = np.array([[5.0, -3.0], [2.0, 1.0]], np.float32)
-    fitted = fit_confidence(scored(logits, np.array([0, 0])), "int8", "multiclass")
+    fitted = fit_confidence(Predictions(logits, np.array([0, 0])), "int8")
     assert fitted.confidence == Confidence()
     assert "no probabilities" in fitted.notes[0]
-    fitted = fit_confidence(scored(logits, np.eye(2, dtype=np.int64)), "int8", "multilabel")
+    fitted = fit_confidence(Predictions(logits, np.eye(2, dtype=np.int64), "multilabel"), "int8")
     assert fitted.confidence == Confidence(threshold=0.5)
     assert "end with sigmoids" in fitted.notes[0]
 
@@ -127,12 +123,12 @@ def test_binary_and_several_labels_have_a_temperature(sharpness: float) -> None:
     targets = (rng.random(honest.shape) < honest).astype(np.int64)
     odds = (honest / (1 - honest)) ** sharpness
     scores = (odds / (1 + odds)).astype(np.float32)
-    fitted = fit_confidence(scored(scores, targets), "int8", "multilabel")
+    fitted = fit_confidence(Predictions(scores, targets, "multilabel"), "int8")
     assert fitted.confidence.temperature == pytest.approx(sharpness, rel=0.05)
     assert fitted.confidence.threshold == 0.5
     assert fitted.notes == ()
     both = np.stack([1 - scores[:, 0], scores[:, 0]], axis=1)
-    fitted = fit_confidence(scored(both, targets[:, 0]), "int8", "binary")
+    fitted = fit_confidence(Predictions(both, targets[:, 0], "binary"), "int8")
     assert fitted.confidence.temperature == pytest.approx(sharpness, rel=0.08)
     assert fitted.confidence.threshold == 0
     tempered = temper(scores, sharpness, 1e-12, independent=True)
@@ -145,14 +141,14 @@ def test_of_absent_labels_only_the_share_asked_for_is_given() -> None:
     rng = np.random.default_rng(0)
     targets = (rng.random((5_000, 3)) < 0.4).astype(np.int64)
     scores = np.clip(rng.normal(0.3 + 0.4 * targets, 0.2), 0.01, 0.99).astype(np.float32)
-    confidence, notes = fit_confidence(scored(scores[:2_500], targets[:2_500]), "int8", "multilabel", 0.05)
+    confidence, notes = fit_confidence(Predictions(scores[:2_500], targets[:2_500], "multilabel"), "int8", 0.05)
     assert notes == ()
     tempered = temper(scores[2_500:], confidence.temperature, 1e-12, independent=True)
     found = rejection(tempered, targets[2_500:], confidence.threshold)
     assert found.false_accept_rate == pytest.approx(0.05, abs=0.012)
     assert found.accuracy == pytest.approx(targets[2_500:][tempered >= confidence.threshold].mean())
     assert found.answered == pytest.approx((tempered >= confidence.threshold).any(axis=1).mean())
-    sure = fit_confidence(scored(scores, np.ones_like(targets)), "int8", "multilabel", 0.05)
+    sure = fit_confidence(Predictions(scores, np.ones_like(targets), "multilabel"), "int8", 0.05)
     assert sure.confidence.threshold == 0
     assert "every validation image has every label" in sure.notes[0]
 
@@ -171,13 +167,13 @@ def test_an_export_with_a_threshold(digits_run: Path, tmp_path: Path) -> None:
         assert contract.confidence == Confidence(model["temperature"], model["threshold"])
         assert model["temperature"] != 1
         classifier = Classifier(path)
-        scores = np.stack([classifier.scores(run.source.sample(int(i))) for i in test])
+        scores = np.stack([classifier.scores(run.images[int(i)]) for i in test])
         assert model["calibration_error"] == pytest.approx(reliability(scores, run.targets[test]).error, abs=1e-6)
-        labels = [classifier.classify(run.source.sample(int(i)))[0].label for i in test]
+        labels = [classifier.classify(run.images[int(i)])[0].label for i in test]
         assert model["rejection"]["answered"] == pytest.approx(1 - labels.count("unknown") / len(labels))
     html = (tmp_path / "report.html").read_text()
-    assert "Score calibration" in html
-    assert "fitted so that this share is 0.5" in html
+    assert "How far scores can be trusted" in html
+    assert "fitted to give 0.5 of them" in html
 
 
 def test_without_validation_images_scores_stay_as_they_are(digits_run: Path, tmp_path: Path) -> None:
