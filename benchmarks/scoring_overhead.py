@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from exporter.run import FileImages, read_material
 from exporter.scoring import score
 from runtime import Classifier
 from runtime.interpreter import build
+from trainer.data.run_folder import read_run
+from trainer.data.sources import ArraySource
 
 BOUND = 1.2
 _ROUNDS = 5
@@ -33,10 +33,10 @@ def measure(run_folder: Path, model: Path) -> tuple[float, float]:
         run_folder: of a run whose images are an array of the input's size.
         model: float32, or int8 that takes raw pixels.
     """
-    run = read_material(run_folder)
-    if isinstance(run.images, FileImages):
+    run = read_run(run_folder)
+    if not isinstance(run.source, ArraySource):
         sys.exit("the loop takes a run whose images are an array, such as Fashion-MNIST's")
-    images: npt.NDArray[np.uint8] = run.images  # type: ignore[assignment]
+    images = run.source.images
     classifier, interpreter = Classifier(model), build(model.read_bytes())
     given, answer = classifier.input, classifier.output
     mean, std = np.float32(run.contract.input.mean[0]), np.float32(run.contract.input.std[0])

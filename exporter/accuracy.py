@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.predictions import Predictions
 
 from .errors import ExportError
-from .run import Run
 from .scoring import REASON_SUFFIX
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
 
-def score_model(model: Path, run: Run, split: str = "test", library: str = "auto") -> Predictions:
+def score_model(model: Path, run: RunFolder, split: str = "test", library: str = "auto") -> Predictions:
     """Score a model file on a whole split, in a process without TensorFlow.
 
     Args:

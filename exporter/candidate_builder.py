@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy.typing as npt
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.score_calibration import fit_confidence
 
 from .accuracy import score_model
 from .candidate import Candidate, Converter, make
 from .recipe import Recipe
-from .run import Run
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CandidateBuilder:
         golden: images for the files' self-test, as for `making.make`; None for none.
     """
 
-    run: Run
+    run: RunFolder
     staged: Path
     library: str
     target: str

@@ -18,9 +18,9 @@ from runtime import Classifier, Preprocessor
 from runtime.errors import describe
 from runtime.features import FeaturesInput, Vector
 from runtime.native_output import held_stderr
+from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
-from .run import Run
 
 BOUNDARY = "boundary.png"
 #: Points a side.
@@ -30,7 +30,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 Scores = npt.NDArray[np.float32]
 
 
-def draw_boundary(run: Run, files: Sequence[Path], library: str) -> bytes | None:
+def draw_boundary(run: RunFolder, files: Sequence[Path], library: str) -> bytes | None:
     """Keras's answers over the plane and each file's, side by side, with the test vectors; None but for two features.
 
     Args:
@@ -45,7 +45,7 @@ def draw_boundary(run: Run, files: Sequence[Path], library: str) -> bytes | None
         return None
     from .report.plots_boundary import Plane, boundaries
 
-    vectors: Vector = np.asarray(run.images)
+    vectors: Vector = np.stack([*map(run.source.sample, range(len(run.source)))])
     across, up = plane(vectors)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     found = {"Keras": _keras(run, spec, grid)}
@@ -63,7 +63,7 @@ def plane(vectors: Vector) -> tuple[Vector, Vector]:
     return across, up
 
 
-def _keras(run: Run, spec: FeaturesInput, grid: Vector) -> Scores:
+def _keras(run: RunFolder, spec: FeaturesInput, grid: Vector) -> Scores:
     from .keras_loading import read_model
 
     scores = np.asarray(read_model(run.model_path, spec.kind).predict(Preprocessor(spec).scale(grid), verbose=0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import read_model
+from trainer.data.run_folder import RunFolder
 
 from .accuracy import score_model
 from .artifacts.c_source import C_FILES, write_c_source
@@ -29,7 +30,6 @@ from .report.report import Settings, make_report, make_timings
 from .report.write import DOCUMENTS, write_documents
 from .representative_dataset import Calibration, prepare_calibration
 from .rgb_input import black_and_white, grey_inside, taking_rgb
-from .run import Run
 
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
 DEFAULT_LIMITS = Limits()
@@ -59,7 +59,7 @@ class Exported:
 
 
 def export(
-    run: Run,
+    run: RunFolder,
     out: Path,
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
     *,
@@ -102,7 +102,7 @@ def export(
         say: called with a line for each step.
 
     Raises:
-        RunFolderError, ExportError: the run cannot be converted or measured, its images have changed, they do not
+        RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not
             suit calibration, or the target lacks an operator.
         OSError: `out` cannot be written.
     """
@@ -151,7 +151,7 @@ def export(
         return Exported(report, timings, failures, files)
 
 
-def _prepare(run: Run, rgb_input: bool, samples: int, seed: int) -> tuple[Run, Calibration, Any]:
+def _prepare(run: RunFolder, rgb_input: bool, samples: int, seed: int) -> tuple[RunFolder, Calibration, Any]:
     """The run as it is exported, its calibration, and its Keras model."""
     taken = taking_rgb(run) if rgb_input else run
     calibration = prepare_calibration(taken, samples, seed)
@@ -166,7 +166,7 @@ def _for_microcontrollers(measured: Sequence[EvaluatedModel], recipes: Sequence[
     return next(model for model in measured if model.recipe == wanted)
 
 
-def _without_validation(run: Run, false_accept_rate: float | None, repair: bool) -> str:
+def _without_validation(run: RunFolder, false_accept_rate: float | None, repair: bool) -> str:
     """A warning where there is nothing to fit a temperature on."""
     if len(run.splits["validation"]):
         return ""

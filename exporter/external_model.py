@@ -25,10 +25,11 @@ from runtime.external.labels import read_labels
 from runtime.files import is_hidden, read_regular_file, shown
 from runtime.images import MAX_FILE_BYTES, SUFFIXES
 from runtime.progress import progress
+from trainer.data.run_folder import RUN_MARKER, SPLITS_VERSION, RunFolder, read_run
+from trainer.data.sources import FileSource
 
 from .errors import ExportError
 from .keras_loading import read_model
-from .run import SPLITS_VERSION, Run, read_material
 
 _NO_CLASS = -1
 
@@ -97,7 +98,7 @@ def _spread(value: Any, channels: int) -> tuple[float, ...]:
 @contextmanager
 def gather(
     model: Path, folders: Folders, contract: ExternalOptions | Contract, given: Sequence[str] = ("MODEL",)
-) -> Iterator[Run]:
+) -> Iterator[RunFolder]:
     """A model of one's own as a run, for as long as the block lasts.
 
     Args:
@@ -126,23 +127,20 @@ def gather(
             "validation": _read(folders.validation, contract, "val") if folders.validation else [],
             "test": _read(folders.test, contract, "test"),
         }
-        (folder / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+        (folder / RUN_MARKER).write_text(contract.to_json(), encoding="utf-8")
         (folder / "splits.json").write_text(json.dumps(_describe(splits)), encoding="utf-8")
-        yield replace(read_material(folder), model=model, given=tuple(given))
+        yield replace(read_run(folder, needs_model=False), model=model, external_arguments=tuple(given))
 
 
 def _describe(splits: Mapping[str, list[_Picture]]) -> dict[str, Any]:
     pictures = [picture for split in splits.values() for picture in split]
-    root = os.path.commonpath([picture.path.parent for picture in pictures])
+    root = Path(os.path.commonpath([picture.path.parent for picture in pictures]))
+    paths = [picture.path.relative_to(root).as_posix() for picture in pictures]
+    source = FileSource(root, paths, [picture.sha256 for picture in pictures])
     starts = np.cumsum([0, *map(len, splits.values())]).tolist()
     return {
         "version": SPLITS_VERSION,
-        "images": {
-            "kind": "files",
-            "root": root,
-            "paths": [picture.path.relative_to(root).as_posix() for picture in pictures],
-            "sha256": [picture.sha256 for picture in pictures],
-        },
+        "images": source.write(root),
         "targets": [picture.target for picture in pictures],
         **{name: list(range(a, b)) for name, a, b in zip(splits, starts, starts[1:], strict=False)},
     }

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from runtime import Preprocessor, load_pixels
 from runtime.contract import InputSpec
+from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
 from .representative_dataset_checks import lint
 from .representative_features import calibration_vectors
-from .run import Run
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Calibration:
     warnings: tuple[str, ...]
 
 
-def prepare_calibration(run: Run, count: int, seed: int) -> Calibration:
+def prepare_calibration(run: RunFolder, count: int, seed: int) -> Calibration:
     """Choose calibration images, check them, and decode them.
 
     Raises:
@@ -51,7 +51,7 @@ def prepare_calibration(run: Run, count: int, seed: int) -> Calibration:
     return Calibration(calibration_pixels(run, found.kept), figures, found.warnings)
 
 
-def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
+def choose_images(run: RunFolder, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Indices of `count` training images, the classes as even as they can be; all of them where there are fewer.
 
     An image of several labels stands for each of them.
@@ -71,7 +71,7 @@ def choose_images(run: Run, count: int, seed: int) -> npt.NDArray[np.int64]:
     return shuffled[np.argsort(place, kind="stable")][:count]
 
 
-def _classes(run: Run, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.bool_]]:
+def _classes(run: RunFolder, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.bool_]]:
     """Which of the images are of each class, those of none first."""
     targets = run.targets[indices]
     if targets.ndim == 2:
@@ -82,7 +82,7 @@ def _classes(run: Run, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[n
         yield targets == target
 
 
-def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def calibration_pixels(run: RunFolder, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """The chosen images as the contract says, uint8, shape (n, height, width, channels), spanning 0 to 255.
 
     The converter takes the input's scale and zero point from the least and the greatest pixel that it sees.
@@ -91,7 +91,7 @@ def calibration_pixels(run: Run, indices: npt.NDArray[np.int64]) -> npt.NDArray[
     values in all, which leaves the ranges of the layers behind as they are.
     """
     spec = run.contract.image_input
-    pixels = np.stack([load_pixels(run.images[int(i)], spec) for i in indices])
+    pixels = np.stack([load_pixels(run.source.sample(int(i)), spec) for i in indices])
     if pixels.min() > 0:
         pixels[0].flat[pixels[0].argmin()] = 0
     if pixels.max() < 255:

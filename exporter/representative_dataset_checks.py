@@ -13,9 +13,9 @@ from PIL import Image
 
 from runtime import load_pixels
 from runtime.progress import progress
+from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
-from .run import Run
 
 #: Below it the ranges of layers are found by chance.
 FEW = 100
@@ -54,7 +54,7 @@ class _Looks(NamedTuple):
     thumbnails: npt.NDArray[np.float32]
 
 
-def lint(run: Run, chosen: npt.NDArray[np.int64]) -> Lint:
+def lint(run: RunFolder, chosen: npt.NDArray[np.int64]) -> Lint:
     """Look at calibration images beside each other, the training pixels and the test split.
 
     All are compared as the model sees them, so that the same picture saved twice is one. A training image that is
@@ -71,7 +71,7 @@ def lint(run: Run, chosen: npt.NDArray[np.int64]) -> Lint:
         ours, theirs = _look(run, chosen, bar), _look(run, test, bar)
     tested = set(theirs.digests)
     shared = np.array([digest in tested for digest in ours.digests])
-    if shared.any() and run.given:
+    if shared.any() and run.is_external:
         raise ExportError(
             f"calibration: {shared.sum()} of {len(chosen)} images are test images too, so that the figures would "
             "flatter; take them out of one of the folders"
@@ -86,10 +86,10 @@ def lint(run: Run, chosen: npt.NDArray[np.int64]) -> Lint:
     return Lint(kept, figures, tuple(_warnings(run, figures, len(kept))))
 
 
-def _look(run: Run, indices: npt.NDArray[np.int64], bar: Any) -> _Looks:
+def _look(run: RunFolder, indices: npt.NDArray[np.int64], bar: Any) -> _Looks:
     digests, thumbnails = [], np.empty((len(indices), _THUMBNAIL[1], _THUMBNAIL[0]), np.float32)
     for row, index in enumerate(indices):
-        pixels = load_pixels(run.images[int(index)], run.contract.image_input)
+        pixels = load_pixels(run.source.sample(int(index)), run.contract.image_input)
         digests.append(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
         grey = Image.fromarray(np.rint(pixels.mean(axis=2)).astype(np.uint8))
         thumbnails[row] = np.asarray(grey.resize(_THUMBNAIL, Image.Resampling.BOX))
@@ -123,8 +123,8 @@ def _near(looks: _Looks, others: _Looks | None = None) -> int:
     return count
 
 
-def _figures(run: Run, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, Any]:
-    pixels = np.stack([load_pixels(run.images[int(i)], run.contract.image_input) for i in kept])
+def _figures(run: RunFolder, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, Any]:
+    pixels = np.stack([load_pixels(run.source.sample(int(i)), run.contract.image_input) for i in kept])
     targets = run.targets[kept]
     seen = np.flatnonzero(targets.any(axis=0)) if targets.ndim == 2 else np.unique(targets[targets >= 0])
     return {
@@ -140,7 +140,7 @@ def _figures(run: Run, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, 
     }
 
 
-def _warnings(run: Run, figures: dict[str, Any], count: int) -> Iterator[str]:
+def _warnings(run: RunFolder, figures: dict[str, Any], count: int) -> Iterator[str]:
     classes = len(run.contract.labels)
     if count < FEW:
         yield f"calibration: {count} images; below {FEW} the ranges of layers are found by chance, give more"
@@ -157,8 +157,8 @@ def _warnings(run: Run, figures: dict[str, Any], count: int) -> Iterator[str]:
     yield from _range_warnings(run, figures["pixels"])
 
 
-def _range_warnings(run: Run, pixels: dict[str, float]) -> Iterator[str]:
-    if run.given:  # what it was trained on is not known: only that a pixel can be 0 to 255
+def _range_warnings(run: RunFolder, pixels: dict[str, float]) -> Iterator[str]:
+    if run.is_external:  # what it was trained on is not known: only that a pixel can be 0 to 255
         if pixels["max"] - pixels["min"] < 128:
             yield f"calibration: the pixels are {pixels['min']} to {pixels['max']}, less than half of what there can be"
         return

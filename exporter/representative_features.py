@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.features import FeaturesInput, Vector, load_vector
+from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
 from .representative_dataset_checks import FEW
-from .run import Run
 
 #: Standard deviations beyond which a calibration value counts as this many. The input tensor has 256 steps for all that
 #: calibration shows: one spike of 60 deviations would leave ten steps to everything else.
@@ -35,7 +35,7 @@ class Readings(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def calibration_vectors(run: Run, spec: FeaturesInput, chosen: npt.NDArray[np.int64]) -> Readings:
+def calibration_vectors(run: RunFolder, spec: FeaturesInput, chosen: npt.NDArray[np.int64]) -> Readings:
     """The chosen training vectors, and the two that reach furthest down and up, spikes cut.
 
     The converter takes the tensor's scale and zero point from the least and the greatest value that it sees, and what
@@ -73,14 +73,14 @@ def calibration_vectors(run: Run, spec: FeaturesInput, chosen: npt.NDArray[np.in
     return Readings(seen, figures, tuple(_warnings(run, spec, vectors, figures, far)))
 
 
-def _load(run: Run, spec: FeaturesInput, indices: npt.NDArray[np.int64]) -> Vector:
+def _load(run: RunFolder, spec: FeaturesInput, indices: npt.NDArray[np.int64]) -> Vector:
     if not len(indices):
         return np.empty((0, *spec.shape))
-    return np.stack([load_vector(run.images[int(i)], spec, f"{run.folder}: row {i}") for i in indices])
+    return np.stack([load_vector(run.source.sample(int(i)), spec, f"{run.folder}: row {i}") for i in indices])
 
 
 def _warnings(
-    run: Run, spec: FeaturesInput, vectors: Vector, figures: dict[str, Any], far: npt.NDArray[np.int64]
+    run: RunFolder, spec: FeaturesInput, vectors: Vector, figures: dict[str, Any], far: npt.NDArray[np.int64]
 ) -> Iterator[str]:
     count, classes = len(vectors), len(run.contract.labels)
     if count < FEW:

@@ -13,16 +13,16 @@ import keras
 import numpy as np
 
 from runtime.files import shown
+from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
 from .representative_dataset import Calibration
-from .run import Run
 
 _WEIGHTS = (0.299, 0.587, 0.114)
 LAYER = "rgb_to_grey"
 
 
-def taking_rgb(run: Run) -> Run:
+def taking_rgb(run: RunFolder) -> RunFolder:
     """The run with a contract that asks for RGB pictures, scaled as the grey ones were.
 
     Raises:

@@ -18,8 +18,7 @@ from runtime.errors import describe
 from runtime.interpreter import LIBRARIES, choose
 from runtime.native_output import held_stderr
 from runtime.progress import progress
-
-from .run import read_material
+from trainer.data.run_folder import read_run
 
 _WARM_UP = 10
 #: Of the file beside the scores that says why there are none.
@@ -35,17 +34,17 @@ def score(model: str, run_folder: str, out: str, split: str, library: str) -> No
         split: "train", "validation" or "test".
         library: the interpreter's, as `Classifier` takes it.
     """
-    run = read_material(Path(run_folder))
+    run = read_run(Path(run_folder), needs_model=False)
     with held_stderr():  # the interpreter announces its delegates
         classifier = Classifier(model, interpreter=library)
     chosen = run.splits[split]
     scores = np.empty((len(chosen), len(run.contract.labels)), np.float32)
     plain, seconds = np.empty_like(scores), np.empty(len(chosen))
     for index in chosen[:_WARM_UP]:
-        classifier.scores(run.images[int(index)])
+        classifier.scores(run.source.sample(int(index)))
     with progress(len(chosen), f"scoring {Path(model).name}") as bar:
         for row, index in enumerate(chosen):
-            image = run.images[int(index)]
+            image = run.source.sample(int(index))
             started = time.perf_counter()
             stored = classifier.run(image)  # this and the next line are what `scores` does
             scores[row] = classifier.interpret(stored)

@@ -10,9 +10,9 @@ from runtime import Contract, FeaturesInput, Provenance, __version__
 from runtime.contract import InputSpec
 
 from .data import Dataset
-from .data.dataset import Indices
 from .data.feature_scaling import standardised
 from .data.normalization import measure_scaling
+from .data.sources import Indices
 from .errors import TrainingError
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")

@@ -9,8 +9,8 @@ class DatasetError(PocketlensError, ValueError):
     """A data set that is missing, damaged, or too small to train and test on."""
 
 
-class RunError(PocketlensError, OSError):
-    """A run folder that exists already, or cannot be written."""
+class RunError(PocketlensError, OSError, ValueError):
+    """A run folder that exists already, cannot be read or written, is half there, or is damaged."""
 
 
 class TrainingError(PocketlensError, ValueError):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .data.run_folder import RUN_MARKER, SPLITS_VERSION
 from .errors import RunError
 from .fitting.checkpoint import path_of
 from .plots.boundary_of_run import write_boundary
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from .data import Dataset
     from .train import TrainedRun
 
-#: The file by which a folder is known to be a run.
-MARKER = "contract.json"
-SPLITS_VERSION = 1
 _NO_PLACE = "which no run can take the place of; name a folder in it with --out"
 
 
@@ -58,7 +56,7 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
     if target.exists() and not target.is_dir():
         raise RunError(f"{target}: not a folder; name another with --out")
     if target.is_dir() and any(target.iterdir()):
-        if not (target / MARKER).is_file():
+        if not (target / RUN_MARKER).is_file():
             raise RunError(f"{target}: holds files and is not a run; name another folder with --out")
         if not (force or (resume and was_interrupted(target))):
             raise RunError(f"{target}: holds a run already; --force replaces it, --out names another place")
@@ -108,7 +106,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
 
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
-        (folder / MARKER).write_text(run.contract.to_json(), encoding="utf-8")
+        (folder / RUN_MARKER).write_text(run.contract.to_json(), encoding="utf-8")
         _write_splits(run, folder)
         with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, run.history[0])

@@ -12,15 +12,15 @@ import click
 
 from runtime.cli.app import Command
 from runtime.native_output import quiet_tensorflow
+from trainer.errors import RunError
 
-from ..errors import RunFolderError
 from ..gates import OF_ANSWERS, Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
 from ..recipe import IO_TYPES, MODES, Recipe
 from .model_options import model_options, parse
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from trainer.data.run_folder import RunFolder
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
@@ -28,7 +28,7 @@ _SHARE = click.FloatRange(0, 1)
 
 @click.command(
     cls=Command,
-    requires=("tensorflow", "sklearn", "matplotlib"),
+    requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
     "pocketlens export runs/digits --out models/digits --mode int8 --mode dynamic --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ --test test/ --mean 0 --std 255 --out models",
@@ -159,9 +159,9 @@ def _is_mendable(report: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def _material(path: Path, options: dict[str, Any]) -> Iterator[Run]:
+def _material(path: Path, options: dict[str, Any]) -> Iterator[RunFolder]:
     """What is to be exported. TensorFlow takes seconds to import: only once all else that can be refused is."""
-    from ..run import read_run
+    from trainer.data.run_folder import read_run
 
     given = parse(path, options)
     if given is None and not path.is_file() and not (path / "saved_model.pb").is_file():
@@ -172,7 +172,7 @@ def _material(path: Path, options: dict[str, Any]) -> Iterator[Run]:
     if given is None:
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():
-        raise RunFolderError(f"{path}: no such model; name a .keras file or a SavedModel folder")
+        raise RunError(f"{path}: no such model; name a .keras file or a SavedModel folder")
     quiet_tensorflow()
     from ..external_model import Folders, gather
 
@@ -181,12 +181,12 @@ def _material(path: Path, options: dict[str, Any]) -> Iterator[Run]:
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
-    from ..report.report import table
+    from ..report.report import summary_table
 
     if as_json:
         click.echo(json.dumps({**report, "timings": timings}))
         return
-    for line in table(report, timings):
+    for line in summary_table(report, timings):
         click.echo(line)
     for line in report["warnings"]:
         click.echo(f"warning: {line}", err=True)

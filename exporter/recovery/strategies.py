@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Preprocessor
+from trainer.data.run_folder import RunFolder
 
 from ..candidate import Converter
 from ..converter import calibrate, convert, quantize
 from ..keras_loading import load_model
 from ..operators import layer_names, layer_of
 from ..recipe import Recipe
-from ..run import Run
 from .equalization import equalize
 from .sensitivity import layer_costs
 
@@ -45,7 +45,7 @@ class Way:
     recipe: Recipe
 
 
-def ways(run: Run, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe, wide: bool) -> Iterator[Way]:
+def ways(run: RunFolder, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe, wide: bool) -> Iterator[Way]:
     """The ways, each worked out only when it is asked for.
 
     Args:
@@ -70,7 +70,7 @@ def ways(run: Run, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe, wi
         yield Way("int16x8 in its place: activations of 16 bits", converter, model, Recipe.int16x8())
 
 
-def _equalised(run: Run, pixels: npt.NDArray[np.uint8]) -> tuple[Any, int] | None:
+def _equalised(run: RunFolder, pixels: npt.NDArray[np.uint8]) -> tuple[Any, int] | None:
     """A model of its own, equalised, and how many activations that changed; None where nothing can be."""
     model = load_model(run.model_path, run.contract)
     try:
@@ -80,7 +80,7 @@ def _equalised(run: Run, pixels: npt.NDArray[np.uint8]) -> tuple[Any, int] | Non
     return (model, count) if count else None
 
 
-def _partly_float(run: Run, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe) -> Iterator[Way]:
+def _partly_float(run: RunFolder, model: Any, pixels: npt.NDArray[np.uint8], recipe: Recipe) -> Iterator[Way]:
     calibrated = calibrate(model, run.contract, pixels)
     costs = layer_costs(calibrated, pixels[:_COST_IMAGES], run.contract.input)
     for count in _FLOAT_COUNTS:

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from runtime import load_pixels
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import FileSource
 from trainer.evaluation.predictions import Predictions, label_text
 
-from ..run import FileImages, Run
 from .plots import png, shorten
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Tile:
     lines: tuple[str, ...]
 
 
-def make_tiles(run: Run, places: npt.NDArray[np.int64], models: Mapping[str, Predictions]) -> list[Tile]:
+def make_tiles(run: RunFolder, places: npt.NDArray[np.int64], models: Mapping[str, Predictions]) -> list[Tile]:
     """The first `MAX_TILES` places of the test split, with the truth and each model's answer and score."""
     labels, tiles = run.contract.labels, []
     for place in places[:MAX_TILES].tolist():
@@ -72,16 +73,16 @@ def contact_sheet(tiles: Sequence[Tile]) -> bytes:
     return png(figure)
 
 
-def _name(run: Run, index: int) -> str:
-    if isinstance(run.images, FileImages):
-        return shorten(run.images.paths[index].rpartition("/")[2], 22)
+def _name(run: RunFolder, index: int) -> str:
+    if isinstance(run.source, FileSource):
+        return shorten(run.source.paths[index].rpartition("/")[2], 22)
     return f"image {index}"
 
 
-def _thumbnail(run: Run, index: int) -> npt.NDArray[np.uint8]:
+def _thumbnail(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
     """What the model sees, on a grey square."""
     spec = run.contract.image_input
-    pixels = load_pixels(run.images[index], spec)
+    pixels = load_pixels(run.source.sample(index), spec)
     if spec.colour == "bgr":
         pixels = pixels[:, :, ::-1]
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))

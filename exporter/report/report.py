@@ -11,14 +11,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 
 from ..evaluated_model import EvaluatedModel
 from ..gates import Limits
 from ..recipe import Recipe
-from ..run import Run
 
 VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
@@ -48,7 +48,7 @@ class Settings:
     false_accept_rate: float | None = None
     repair: bool = False
 
-    def command(self, run: Run) -> str:
+    def command(self, run: RunFolder) -> str:
         """The command that makes the same files again; `OUT` stands for the folder."""
         words = ["pocketlens", "export", *run.arguments, "--out", "OUT"]
         for recipe in self.recipes:
@@ -65,7 +65,7 @@ class Settings:
         return shlex.join(words)
 
 
-def make_report(run: Run, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
+def make_report(run: RunFolder, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
     """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
     made = run.contract.provenance
     return {
@@ -100,8 +100,39 @@ def write_json(document: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
-    """The report's models as lines of a table."""
+def split_sizes(report: Mapping[str, Any]) -> str:
+    """The sizes of the splits, as in "1,295 train, 143 validation, 359 test"."""
+    return ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
+
+
+def scores_subject(report: Mapping[str, Any]) -> str:
+    """What calibrated scores are the share of."""
+    return "of images that have the label" if report["task"] == "multilabel" else "of right answers"
+
+
+class MetricTexts(NamedTuple):
+    """One metric of a model, as people read it; `drop_interval` is "" for the reference."""
+
+    value: str
+    interval: str
+    drop: str
+    drop_interval: str
+
+
+def metric_texts(model: Mapping[str, Any], between: str = " to ") -> Iterator[MetricTexts]:
+    """The task's metrics of one model of the report; `between` joins the ends of an interval."""
+    for metric in model["metrics"]:
+        (low, high), drop = metric["interval"], metric["drop_interval"]
+        yield MetricTexts(
+            f"{metric['value']:.4f}",
+            f"{low:.4f}{between}{high:.4f}",
+            f"{100 * metric['drop']:.2f}",
+            f"{100 * drop[0]:.2f}{between}{100 * drop[1]:.2f}" if drop else "",
+        )
+
+
+def summary_table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
+    """The report's models as the lines of a table, for a terminal."""
     rows = [list(_columns(report["models"])), *(_row(model, timings[model["file"]]) for model in report["models"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -115,31 +146,18 @@ def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from ("file", "bytes")
     first, *others = (metric_title(metric["name"]) for metric in models[0]["metrics"])
     yield from (f"test {first}", "95 % interval", "drop (points)", "95 % interval")
-    for name in others:  # their intervals stand in report.html
+    for name in others:  # their intervals are in report.html
         yield from (name, "drop (points)")
-    yield from ("agreement", "ECE", "tempered", "ms/image", "gate")
-
-
-def metric_cells(model: Mapping[str, Any], between: str, nothing: str) -> Iterator[str]:
-    """Value, interval, drop and its interval of each of the task's metrics, as text.
-
-    Args:
-        between: the ends of an interval.
-        nothing: where there is no interval of a drop.
-    """
-    for metric in model["metrics"]:
-        (low, high), drop = metric["interval"], metric["drop_interval"]
-        yield f"{metric['value']:.4f}"
-        yield f"{low:.4f}{between}{high:.4f}"
-        yield f"{100 * metric['drop']:.2f}"
-        yield f"{100 * drop[0]:.2f}{between}{100 * drop[1]:.2f}" if drop else nothing
+    yield from ("agreement", "ECE", "calibrated", "ms/image", "gate")
 
 
 def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
+    first, *others = metric_texts(model, "..")
     return [
         model["file"],
         f"{model['bytes']:,}",
-        *(cell for place, cell in enumerate(metric_cells(model, "..", "-")) if place < 4 or place % 2 == 0),
+        *(text or "-" for text in first),
+        *(text for metric in others for text in (metric.value, metric.drop)),
         f"{model['agreement']:.4f}",
         f"{model['calibration_error_untempered']:.4f}",
         f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",

@@ -1,4 +1,4 @@
-"""What is written beside the models for people: pictures, `report.html`, `MODEL_CARD.md`, and the JSON for scripts."""
+"""What is written beside the models for people: figures, `report.html`, `MODEL_CARD.md`, and the JSON for scripts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.predictions import disagreements
 
 from ..decision_boundary import BOUNDARY
 from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
-from ..run import Run
-from . import html as html_report
-from . import model_card, plots
+from . import plots
 from .contact_sheet import MAX_TILES, contact_sheet, make_tiles
-from .html import Picture
+from .html import ReportFigure, html_page
+from .model_card import model_card
 from .report import write_json
 
 #: In the order of publishing: `report.json` last, since by it an export is known to be done.
@@ -25,7 +25,7 @@ DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
 
 def write_documents(
     staged: Path,
-    run: Run,
+    run: RunFolder,
     measured: Sequence[EvaluatedModel],
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
@@ -39,8 +39,8 @@ def write_documents(
     """
     reference, *others = measured
     metric = metric_title(report["metric"])
-    pictures = [
-        Picture(
+    figures = [
+        ReportFigure(
             f"Size against {metric}",
             f"{metric[0].upper()}{metric[1:]} over the size of each file",
             plots.size_accuracy(report["models"]),
@@ -49,22 +49,21 @@ def write_documents(
     if boundary is not None:
         (staged / BOUNDARY).write_bytes(boundary)
         caption = "Answers over the plane of both features, with the test vectors; paler where less sure"
-        pictures.append(Picture("Decision boundary", caption, boundary))
+        figures.append(ReportFigure("Decision boundary", caption, boundary))
     (staged / DISAGREEMENTS).mkdir()
     with_sheets = run.contract.input.kind == "image"
     for model in others:
-        pictures += _figures(run, reference, model)
+        figures += _figures(run, reference, model)
         places = disagreements(reference.scored, model.scored)
         if len(places) and with_sheets:
             models = {"float32": reference.scored, model.recipe.name: model.scored}
             sheet = contact_sheet(make_tiles(run, places, models))
             (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
             caption = f"{model.recipe.name} and float32 differ on {_of(len(places))}"
-            pictures.append(Picture(_section(model), caption, sheet))
-    pictures += _mistakes(run, measured[-1]) if with_sheets else ()
-    html = html_report.render(report, run.contract.to_json(), pictures)
-    (staged / "report.html").write_text(html, encoding="utf-8")
-    (staged / "MODEL_CARD.md").write_text(model_card.render(report, run.contract), encoding="utf-8")
+            figures.append(ReportFigure(_section(model), caption, sheet))
+    figures += _mistakes(run, measured[-1]) if with_sheets else ()
+    (staged / "report.html").write_text(html_page(report, run.contract.to_json(), figures), encoding="utf-8")
+    (staged / "MODEL_CARD.md").write_text(model_card(report, run.contract), encoding="utf-8")
     write_json(timings, staged / "timings.json")
     write_json(report, staged / "report.json")
 
@@ -79,24 +78,24 @@ def _of(count: int) -> str:
     )
 
 
-def _figures(run: Run, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[Picture]:
+def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[ReportFigure]:
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
     of_labels = run.contract.task == "multilabel"
     figure = "average precision" if of_labels else "recall"
     if not of_labels:
-        yield Picture(
+        yield ReportFigure(
             section,
             "Confusion of the classes, before and after quantization",
             plots.confusion(before.confusion, after.confusion, labels, mode),
         )
-    yield Picture(
+    yield ReportFigure(
         section,
         f"What each class's {figure} gained or lost",
         plots.class_change(before.by_class(), after.by_class(), labels, mode, figure),
     )
     subject = "a label with a given score is there" if of_labels else "an answer with a given score is right"
-    yield Picture(
+    yield ReportFigure(
         section,
         f"Reliability: how often {subject}; below the dotted line scores are too {'high' if of_labels else 'sure'}",
         plots.reliability_diagram(
@@ -110,8 +109,8 @@ def _figures(run: Run, reference: EvaluatedModel, model: EvaluatedModel) -> Iter
     )
 
 
-def _mistakes(run: Run, model: EvaluatedModel) -> Iterator[Picture]:
+def _mistakes(run: RunFolder, model: EvaluatedModel) -> Iterator[ReportFigure]:
     places = model.scored.mistakes()
     if len(places):
         sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
-        yield Picture("Worst confident mistakes", f"{model.recipe.name} is wrong on {_of(len(places))}", sheet)
+        yield ReportFigure("Worst confident mistakes", f"{model.recipe.name} is wrong on {_of(len(places))}", sheet)

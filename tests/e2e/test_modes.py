@@ -21,9 +21,9 @@ from exporter.keras_loading import load_model
 from exporter.operator_support import DEFAULT_TARGET, runnable_library
 from exporter.recipe import MODES, Recipe
 from exporter.representative_dataset import calibration_pixels
-from exporter.run import Run, read_run
 from runtime import Contract, ImageInput
 from trainer.config import TrainingConfig
+from trainer.data.run_folder import RunFolder, read_run
 from trainer.models.factory import build_model
 from trainer.models.weight_standardization import fold
 
@@ -50,7 +50,7 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], Callable[[tuple[int, int, int]],
 }
 
 
-def _write_run(folder: Path, name: str) -> Run:
+def _write_run(folder: Path, name: str) -> RunFolder:
     shape, build = NETWORKS[name]
     keras.utils.set_random_seed(0)
     build(shape).save(folder / "model.keras")

@@ -15,8 +15,6 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from exporter.errors import RunFolderError
-from exporter.run import Run, read_run
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.watch.journal import DEFAULT_NAME, Journal
@@ -24,15 +22,17 @@ from runtime.watch.scanner import Folder
 from runtime.watch.sorter import Sorter
 from runtime.watch.watcher import Answer, Watch
 from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketlens, succeed
+from trainer.data.run_folder import RunFolder, read_run
+from trainer.errors import RunError
 
 pytestmark = pytest.mark.workstation
 
 
-def scores_of(path: Path, run: Run) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def scores_of(path: Path, run: RunFolder) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """What a file answers to the test split, and the truth."""
     classifier = Classifier(path)
     test = run.splits["test"]
-    return np.stack([classifier.scores(run.images[int(i)]) for i in test]), run.targets[test]
+    return np.stack([classifier.scores(run.source.sample(int(i))) for i in test]), run.targets[test]
 
 
 def report_of(trip: Trip) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_binary_on_the_command_line(binary_trip: Trip, tmp_path: Path) -> None:
     chosen = [int(test[run.targets[test] == target][0]) for target in (1, 0)]
     files = [tmp_path / "eight.png", tmp_path / "other.png"]
     for file, index in zip(files, chosen, strict=True):
-        Image.fromarray(np.asarray(run.images[index])).save(file)
+        Image.fromarray(np.asarray(run.source.sample(index))).save(file)
     model = binary_trip.folder / "int8.tflite"
     classifier = Classifier(model)
     printed = succeed(run_pocketlens("classify", "--model", model, "--json", *files)).stdout
@@ -145,7 +145,7 @@ def test_targets_that_are_none_are_refused(row: object, multilabel_trip: Trip, t
     document = json.loads((folder / "splits.json").read_text())
     document["targets"][7] = row
     (folder / "splits.json").write_text(json.dumps(document))
-    with pytest.raises(RunFolderError, match="not as the trainer writes them"):
+    with pytest.raises(RunError, match="not as the trainer writes them"):
         read_run(folder)
 
 

@@ -30,7 +30,7 @@ def with_nan_weights(run_folder: Path) -> bytes:
     from exporter.converter import convert
     from exporter.keras_loading import load_model
     from exporter.recipe import Recipe
-    from exporter.run import read_run
+    from trainer.data.run_folder import read_run
 
     run = read_run(run_folder)
     model = load_model(run.model_path, run.contract)

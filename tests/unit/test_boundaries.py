@@ -19,7 +19,10 @@ STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "runtime": {"runtime", "numpy", "PIL", "click"},
     "trainer": {"runtime", "numpy", "PIL", "click", "tensorflow", "keras", "sklearn", "matplotlib"},
-    "exporter": {"runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"},
+    "exporter": {
+        *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"),
+        *("jinja2", "markupsafe"),
+    },
 }
 
 

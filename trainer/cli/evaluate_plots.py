@@ -10,7 +10,6 @@ import numpy.typing as npt
 from runtime import Contract, load_pixels
 
 from ..data.items import chosen_samples
-from ..data.sources import sample
 from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
 from ..evaluation.predictions import Predictions
@@ -26,7 +25,7 @@ _NAMES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes
 def pixels_of(contract: Contract, evaluation_set: EvaluationSet, index: int) -> npt.NDArray[np.uint8]:
     """What the network sees of a picture, in red, green, blue."""
     spec = contract.image_input
-    pixels = load_pixels(sample(evaluation_set.source, index), spec)
+    pixels = load_pixels(evaluation_set.source.sample(index), spec)
     return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
 
 

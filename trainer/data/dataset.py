@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +15,7 @@ from runtime.contract import InputSpec
 from runtime.progress import progress
 
 from .pixels import Pixels, ResizedPixels
-
-if TYPE_CHECKING:
-    from .loaders.features import VectorSource
-
-Indices: TypeAlias = npt.NDArray[np.int64]
+from .sources import Indices, Source
 
 #: Bytes of pixels that are made ahead and held in memory.
 _MOST_AHEAD = 2**28
@@ -51,49 +45,6 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class ArraySource:
-    """Pictures that came as one array.
-
-    Attributes:
-        images: uint8, of shape (n, height, width) or (n, height, width, 3), as the publisher has them.
-    """
-
-    images: npt.NDArray[np.uint8]
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Copy the pictures into a run folder; returns how `splits.json` describes them."""
-        np.save(folder / "images.npy", self.images)
-        return {"kind": "array", "file": "images.npy"}
-
-    def digest(self) -> str:
-        """SHA-256 of the pictures, in hex."""
-        return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """Pictures that lie in a folder.
-
-    Attributes:
-        root: the folder, absolute.
-        paths: relative to it, one for each picture.
-        sha256: of each file, in hex, so that a later change is seen.
-    """
-
-    root: Path
-    paths: tuple[str, ...]
-    sha256: tuple[str, ...]
-
-    def write(self, _folder: Path) -> dict[str, Any]:
-        """How `splits.json` describes the pictures; nothing is copied."""
-        return {"kind": "files", "root": str(self.root), "paths": list(self.paths), "sha256": list(self.sha256)}
-
-    def digest(self) -> str:
-        """SHA-256 of the pictures' own, in hex."""
-        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class Dataset:
     """A data set.
 
@@ -120,7 +71,7 @@ class Dataset:
     input: InputSpec
     pixels: Pixels
     targets: npt.NDArray[Any]
-    source: ArraySource | FileSource | VectorSource
+    source: Source
     given: Mapping[str, Indices] = field(default_factory=dict)
     date: str = ""
     left_out: tuple[str, ...] = ()

@@ -12,8 +12,8 @@ from runtime.images import read_header
 
 from ..errors import DatasetError
 from . import Dataset
-from .dataset import ArraySource, FileSource
 from .items import file_of, label_of
+from .sources import ArraySource, FileSource
 from .splits import make_splits
 
 

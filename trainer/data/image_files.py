@@ -18,9 +18,10 @@ from runtime.progress import progress
 from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
-from .dataset import FileSource, Geometry
+from .dataset import Geometry
 from .image_cache import CachePlace, PixelCache, open_cache
 from .pixels import FilePixels, decode_file
+from .sources import FileSource
 
 #: Threads that read and decode: one for each processor that this process may use.
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

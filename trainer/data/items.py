@@ -10,7 +10,7 @@ import numpy.typing as npt
 from runtime.files import shown
 
 from . import Dataset
-from .dataset import FileSource, Indices
+from .sources import FileSource, Indices
 
 
 def label_of(dataset: Dataset, index: int) -> str:

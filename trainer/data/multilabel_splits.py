@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import Indices
+from .sources import Indices
 
 _STAYS, _TAKEN = 0, 1
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from runtime import ImageInput
 from runtime.thread_map import ordered_map
 
-from .dataset import Indices
 from .image_files import WORKERS
 from .pixels import Pixels
+from .sources import Indices
 
 #: Pictures, and bytes of pixels, that are measured at most.
 _MOST_PICTURES = 10_000

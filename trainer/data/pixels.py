@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageError, ImageInput, load_pixels
-from runtime.files import read_regular_file
-from runtime.images import MAX_FILE_BYTES
 
 from ..errors import DatasetError
 from .image_cache import PixelCache
+from .sources import read_unchanged
 
 
 class Pixels(Protocol):
@@ -126,9 +124,7 @@ def decode_file(path: Path, digest: bytes, spec: ImageInput) -> npt.NDArray[np.u
     Raises:
         ImageError: it cannot be read or decoded, or has changed.
     """
-    content, name = read_regular_file(path, MAX_FILE_BYTES, ImageError)
-    if hashlib.sha256(content).digest() != digest:
-        raise ImageError(f"{name}: changed since it was first read")
+    content, name = read_unchanged(path, digest.hex())
     try:
         return load_pixels(content, spec)
     except ImageError as error:

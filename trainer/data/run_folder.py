@@ -1,86 +1,194 @@
-"""A run folder, read back for a person to look at."""
+"""The one reader of a run folder, the hand-off of a training. Without TensorFlow.
+
+`trainer.run_writer` lists the files of the folder.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runtime import Contract
+import numpy as np
+import numpy.typing as npt
+
+from runtime import Contract, PocketlensError
 from runtime.files import shown
 
 from ..errors import RunError
+from .sources import Indices, Source, VectorSource, read_source
 
-#: The file by which a folder is known to be a run. Not from `run`, which needs TensorFlow.
-MARKER = "contract.json"
-#: Columns of `history.csv` that are words.
-_WORDS = ("phase",)
+#: The file by which a folder is known to be a run.
+RUN_MARKER = "contract.json"
+SPLITS_VERSION = 1
+SPLIT_NAMES = ("train", "validation", "test")
+#: Columns of `history.csv` that hold text.
+_TEXT_COLUMNS = ("phase",)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a training left, without its images and its model.
+    """A run folder, or a model of one's own beside images of one's own.
 
     Attributes:
         folder: where it lies.
         contract: of the model.
-        metrics: `metrics.json`.
-        history: the numbers in `history.csv`, one row an epoch.
+        source: all samples, of every split.
+        targets: int64 (n,), the class of each sample; -1 for a training sample of no known class, which a run of the
+            trainer never has. For the task multilabel 0 or 1, shape (n, labels).
+        splits: indices by name: "train", "validation", "test". No sample is in two of them.
+        model: the model, where it does not lie in the folder.
+        external_arguments: the words of `pocketlens export` that name the model and the images; empty for a run of
+            the trainer.
     """
 
     folder: Path
     contract: Contract
-    metrics: dict[str, Any]
-    history: list[dict[str, float]]
+    source: Source
+    targets: npt.NDArray[np.int64]
+    splits: Mapping[str, Indices]
+    model: Path | None = None
+    external_arguments: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The folder as it was named, for people."""
+        """The folder's path in printable form."""
         return shown(self.folder)
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the model was trained elsewhere."""
+        return bool(self.external_arguments)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The words of `pocketlens export` that name what is exported."""
+        return self.external_arguments or (str(self.folder),)
 
     @property
     def model_path(self) -> Path:
         """The Keras model."""
-        return self.folder / "model.keras"
+        return self.model or self.folder / "model.keras"
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`.
+
+        Raises:
+            RunError: it is missing, or not as the trainer writes it.
+        """
+        with _explained(self.folder, "figures"):
+            metrics = json.loads((self.folder / "metrics.json").read_bytes())
+            if not (isinstance(metrics, dict) and isinstance(metrics.get("settings"), dict)):
+                raise ValueError("no settings")
+            return metrics
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The numbers in `history.csv`, one row an epoch, at least one.
+
+        Raises:
+            RunError: it is missing, or not as the trainer writes it.
+        """
+        with _explained(self.folder, "figures"):
+            text = (self.folder / "history.csv").read_bytes().decode()
+            history = [
+                {name: float(value) for name, value in row.items() if name not in _TEXT_COLUMNS}
+                for row in csv.DictReader(io.StringIO(text, newline=""))
+            ]
+            if not history:
+                raise ValueError("no epochs")
+            return history
 
     @property
     def seconds(self) -> float:
-        """How long its epochs took."""
+        """How long the epochs took."""
         return sum(row.get("seconds", 0.0) for row in self.history)
 
 
-def read_run(folder: Path) -> RunFolder:
-    """Read a run folder.
+def read_run(folder: Path, *, needs_model: bool = True) -> RunFolder:
+    """Read a run folder; its images are opened, not loaded.
+
+    Args:
+        needs_model: refuse a folder without its Keras model.
 
     Raises:
-        RunError: it is none, or a part of it is missing or not as the trainer writes it.
-        ContractError: its contract is one that this version cannot obey.
+        RunError: a part of the folder is missing, or not as the trainer writes it.
+        ContractError: this version cannot obey the contract.
     """
-    if not (folder / MARKER).is_file():
-        raise RunError(f"{shown(folder)}: no run folder: it has no {MARKER}; make one with `pocketlens train`")
+    for name in (RUN_MARKER, "model.keras") if needs_model else (RUN_MARKER,):
+        if not (folder / name).is_file():
+            raise RunError(f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`")
+    with _explained(folder, "splits or images"):
+        contract = Contract.from_json((folder / RUN_MARKER).read_bytes())
+        document = json.loads((folder / "splits.json").read_bytes())
+        if document.get("version") != SPLITS_VERSION:
+            raise RunError(
+                f"{shown(folder / 'splits.json')}: version {document.get('version')}, expected {SPLITS_VERSION}; "
+                "train again"
+            )
+        source = read_source(folder, document["images"])
+        _check_kind(source, contract)
+        targets = _read_targets(document["targets"], contract)
+        if len(targets) != len(source):
+            raise ValueError(f"{len(source)} images and {len(targets)} targets")
+        splits = {name: _read_indices(document[name], len(source)) for name in SPLIT_NAMES}
+        _check_splits(splits, targets)
+    return RunFolder(folder, contract, source, targets, splits)
+
+
+@contextmanager
+def _explained(folder: Path, what: str) -> Iterator[None]:
+    """Turn errors of reading and parsing into a RunError."""
     try:
-        contract = Contract.from_json((folder / MARKER).read_bytes())
-        metrics = json.loads((folder / "metrics.json").read_bytes())
-        with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            history = [_numbers(row) for row in csv.DictReader(file)]
-        if not (isinstance(metrics, dict) and isinstance(metrics.get("settings"), dict) and history):
-            raise ValueError("no settings, or no epochs")
-    except FileNotFoundError as error:
-        raise RunError(f"{shown(error.filename)}: missing; the run is half there, train again") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, csv.Error) as error:
-        raise _damaged(folder, error) from error
-    except ValueError as error:
-        if type(error) is not ValueError:  # a ContractError tells enough itself
-            raise
-        raise _damaged(folder, error) from error
-    return RunFolder(folder, contract, metrics, history)
+        yield
+    except PocketlensError:
+        raise
+    except OSError as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise RunError(f"{shown(error.filename)}: {reason}; the run is half there, train again") from error
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, EOFError, csv.Error) as error:
+        reason = str(error) if type(error) is ValueError else repr(error)
+        raise RunError(
+            f"{shown(folder)}: its {what} are not as the trainer writes them ({reason}); train again"
+        ) from error
 
 
-def _numbers(row: dict[str, str]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items() if name not in _WORDS}
+def _check_kind(source: Source, contract: Contract) -> None:
+    is_vectors = isinstance(source, VectorSource)
+    if is_vectors != (contract.input.kind == "features"):
+        raise ValueError(f"{type(source).__name__} for a model that takes {contract.input.kind}")
+    if isinstance(source, VectorSource) and source.vectors.shape[1:] != contract.input.shape:
+        raise ValueError(f"vectors of shape {source.vectors.shape}, expected (n, {contract.input.shape[0]})")
 
 
-def _damaged(folder: Path, error: Exception) -> RunError:
-    return RunError(f"{shown(folder)}: its figures are not as the trainer writes them ({error}); train again")
+def _read_targets(values: list[Any], contract: Contract) -> npt.NDArray[np.int64]:
+    """The targets; for the task multilabel the document has the places of each sample's labels."""
+    count = len(contract.labels)
+    if contract.task != "multilabel":
+        return _read_indices(values, count, least=-1)
+    targets = np.zeros((len(values), count), np.int64)
+    for row, places in zip(targets, values, strict=True):
+        row[_read_indices(places, count)] = 1
+    return targets
+
+
+def _read_indices(values: list[int], limit: int, least: int = 0) -> Indices:
+    array = np.asarray(values, np.int64)
+    if array.ndim != 1 or (array.size and not least <= array.min() <= array.max() < limit):
+        raise ValueError(f"an index is not in {least}..{limit - 1}")
+    return array
+
+
+def _check_splits(splits: Mapping[str, Indices], targets: npt.NDArray[np.int64]) -> None:
+    if any((targets[splits[name]] < 0).any() for name in ("validation", "test")):
+        raise ValueError("a sample to measure with has no class")
+    members = np.concatenate([*splits.values()])
+    if len(np.unique(members)) != len(members):
+        raise ValueError("a sample is in two splits, or twice in one")

@@ -1,10 +1,12 @@
-"""Pictures and vectors as they came, one by one: what a device would be given. Without TensorFlow."""
+"""The samples of a data set as a device gets them: images or vectors, before any resizing. Without TensorFlow."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,87 +18,208 @@ from runtime.files import read_regular_file
 from runtime.images import MAX_FILE_BYTES
 from runtime.thread_map import ordered_map
 
-from ..errors import DatasetError, RunError
-from .dataset import ArraySource, FileSource, Indices
-from .loaders.features import VectorSource
+from ..errors import DatasetError
 
-Source: TypeAlias = ArraySource | FileSource | VectorSource
+Indices: TypeAlias = npt.NDArray[np.int64]
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def size_of(source: Source) -> int:
-    """How many there are."""
-    if isinstance(source, FileSource):
-        return len(source.paths)
-    return len(source.images if isinstance(source, ArraySource) else source.vectors)
+class Source(ABC):
+    """The samples of a data set, by index."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    @abstractmethod
+    def sample(self, index: int) -> npt.NDArray[Any] | bytes:
+        """One sample, as `Classifier` takes it: an array, or the bytes of a file.
+
+        Raises:
+            DatasetError: the file cannot be read, or its SHA-256 is no longer the one that was recorded.
+        """
+
+    @abstractmethod
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the samples into a folder where they do not lie in files; returns what `read_source` needs."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of all samples, in hex."""
+
+    @abstractmethod
+    def select(self, indices: Indices) -> Source:
+        """Some of the samples, in the order of the indices."""
+
+    def digests(self, indices: Indices) -> list[str]:
+        """SHA-256 in hex of some samples, in that order: of an array's values, or of a file's bytes."""
+        return [hashlib.sha256(np.asarray(self.sample(index)).tobytes()).hexdigest() for index in indices.tolist()]
+
+    def map(self, indices: Iterable[int], prepare: Callable[[Any], Result]) -> Iterator[Result]:
+        """What a function makes of each sample, lazily and in order; files are decoded ahead, on threads.
+
+        Raises:
+            DatasetError: as `sample`. Errors of the function pass through.
+        """
+        workers = os.cpu_count() or 1 if isinstance(self, FileSource) else 1
+        return ordered_map(lambda index: prepare(self.sample(index)), indices, workers)
 
 
-def sample(source: Source, index: int) -> npt.NDArray[Any] | bytes:
-    """One of them, as `Classifier` takes it: an array, or the bytes of a file.
+@dataclass(frozen=True)
+class ArraySource(Source):
+    """Images in one array.
+
+    Attributes:
+        images: uint8, of shape (n, height, width) or (n, height, width, 3), as the publisher has them.
+    """
+
+    images: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def sample(self, index: int) -> npt.NDArray[np.uint8]:
+        """One image, of shape (height, width) or (height, width, 3)."""
+        image: npt.NDArray[np.uint8] = self.images[index]
+        return image
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write `images.npy`."""
+        np.save(folder / "images.npy", self.images)
+        return {"kind": "array", "file": "images.npy"}
+
+    def digest(self) -> str:
+        """SHA-256 of the array's values."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
+
+    def select(self, indices: Indices) -> ArraySource:
+        """A copy of these images."""
+        return ArraySource(self.images[indices])
+
+
+@dataclass(frozen=True)
+class VectorSource(Source):
+    """Vectors of features in one array.
+
+    Attributes:
+        vectors: float64, shape (n, features).
+    """
+
+    vectors: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def sample(self, index: int) -> npt.NDArray[np.float64]:
+        """One vector, of shape (features,)."""
+        vector: npt.NDArray[np.float64] = self.vectors[index]
+        return vector
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write `vectors.npy`."""
+        np.save(folder / "vectors.npy", self.vectors)
+        return {"kind": "vectors", "file": "vectors.npy"}
+
+    def digest(self) -> str:
+        """SHA-256 of the array's values."""
+        return hashlib.sha256(np.ascontiguousarray(self.vectors).data).hexdigest()
+
+    def select(self, indices: Indices) -> VectorSource:
+        """A copy of these vectors."""
+        return VectorSource(self.vectors[indices])
+
+
+@dataclass(frozen=True)
+class FileSource(Source):
+    """Images in files below one folder. Each is read, and compared with its recorded digest, when it is needed.
+
+    Attributes:
+        root: the folder, absolute.
+        paths: relative to it, one for each image.
+        sha256: of each file, in hex.
+    """
+
+    root: Path
+    paths: Sequence[str]
+    sha256: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sample(self, index: int) -> bytes:
+        """The bytes of one file."""
+        try:
+            return read_unchanged(self.root / self.paths[index], self.sha256[index])[0]
+        except ImageError as error:
+            raise DatasetError(f"{error}; train again, or name the data set to take it as it is now") from error
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """The paths and digests alone; the images stay where they are."""
+        del folder
+        return {"kind": "files", "root": str(self.root), "paths": list(self.paths), "sha256": list(self.sha256)}
+
+    def digest(self) -> str:
+        """SHA-256 of the files' digests."""
+        return hashlib.sha256("".join(self.sha256).encode()).hexdigest()
+
+    def digests(self, indices: Indices) -> list[str]:
+        """The recorded digests; no file is read."""
+        return [self.sha256[index] for index in indices.tolist()]
+
+    def select(self, indices: Indices) -> FileSource:
+        """These files; none is read."""
+        chosen = indices.tolist()
+        return FileSource(self.root, tuple(self.paths[i] for i in chosen), tuple(self.sha256[i] for i in chosen))
+
+
+def read_unchanged(path: Path, sha256: str) -> tuple[bytes, str]:
+    """The content of an image file whose digest was recorded, and its printable name.
+
+    Args:
+        sha256: the digest that the content must have, in hex.
 
     Raises:
-        DatasetError: the file cannot be read any more, or is not the one that it was.
+        ImageError: the file cannot be read, or has changed.
     """
-    if not isinstance(source, FileSource):
-        row: npt.NDArray[Any] = (source.images if isinstance(source, ArraySource) else source.vectors)[index]
-        return row
-    try:
-        content, name = read_regular_file(source.root / source.paths[index], MAX_FILE_BYTES, ImageError)
-    except ImageError as error:
-        raise DatasetError(f"{error}; what is measured needs the images as they were") from error
-    if hashlib.sha256(content).hexdigest() != source.sha256[index]:
-        raise DatasetError(f"{name}: changed since the data set was read; name it with --dataset to take it as it is")
-    return content
+    content, name = read_regular_file(path, MAX_FILE_BYTES, ImageError)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ImageError(f"{name}: changed since training or since the data set was read")
+    return content, name
 
 
-def each(source: Source, indices: Iterable[int], prepare: Callable[[Any], Answer]) -> Iterator[Answer]:
-    """What a function makes of each sample, lazily and in order; files are decoded on threads, a few ahead.
+def read_source(folder: Path, description: dict[str, Any]) -> Source:
+    """The source that `Source.write` put into a folder.
+
+    Args:
+        description: what `write` returned.
 
     Raises:
-        DatasetError: as `sample`; and what the function raises.
+        KeyError, TypeError, ValueError, EOFError: the description is malformed, or an array is not what it says.
+        OSError: an array's file is missing.
     """
-    workers = os.cpu_count() or 1 if isinstance(source, FileSource) else 1
-    return ordered_map(lambda index: prepare(sample(source, index)), indices, workers)
+    if description["kind"] == "array":
+        # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
+        # As a plain array, since numpy's memmap costs microseconds at each access.
+        images = np.asarray(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False))
+        if images.dtype != np.uint8 or images.ndim not in (3, 4):
+            raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
+        return ArraySource(images)
+    if description["kind"] == "vectors":
+        vectors = np.load(folder / "vectors.npy", allow_pickle=False)
+        if vectors.dtype != np.float64 or vectors.ndim != 2:
+            raise ValueError(f"vectors of type {vectors.dtype} and shape {vectors.shape}")
+        return VectorSource(vectors)
+    if description["kind"] != "files":
+        raise ValueError(f"images of kind {description['kind']!r}")
+    return _read_files(description)
 
 
-def digests(source: Source, indices: Indices) -> list[str]:
-    """What tells the samples apart, in that order: SHA-256 in hex, of a file's bytes, or of an array's values."""
-    if isinstance(source, FileSource):
-        return [source.sha256[index] for index in indices.tolist()]
-    return [hashlib.sha256(np.asarray(sample(source, index)).tobytes()).hexdigest() for index in indices.tolist()]
-
-
-def part_of(source: Source, indices: Indices) -> Source:
-    """Some of them, in that order."""
-    if isinstance(source, ArraySource):
-        return ArraySource(source.images[indices])
-    if isinstance(source, VectorSource):
-        return VectorSource(source.vectors[indices])
-    chosen = indices.tolist()
-    return FileSource(source.root, tuple(source.paths[i] for i in chosen), tuple(source.sha256[i] for i in chosen))
-
-
-def read_source(folder: Path, described: dict[str, Any]) -> Source:
-    """What `write` of a source put into a folder, from its description.
-
-    Raises:
-        RunError: the description, or what it describes, is not as the trainer writes it.
-        OSError: a file of the folder is missing.
-    """
-    try:
-        if described["kind"] == "array":
-            images = np.asarray(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False))
-            if images.dtype == np.uint8 and images.ndim in (3, 4):
-                return ArraySource(images)
-        elif described["kind"] == "vectors":
-            vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-            if vectors.dtype == np.float64 and vectors.ndim == 2:
-                return VectorSource(vectors)
-        elif described["kind"] == "files" and len(described["paths"]) == len(described["sha256"]):
-            paths = [PurePosixPath(path) for path in described["paths"]]
-            if not any(path.is_absolute() or ".." in path.parts for path in paths):
-                return FileSource(Path(described["root"]), tuple(map(str, paths)), tuple(described["sha256"]))
-    except (KeyError, TypeError, ValueError, EOFError) as error:
-        raise RunError(f"{folder}: its images are not as the trainer writes them ({error!r}); train again") from error
-    raise RunError(f"{folder}: its images are not as the trainer writes them; train again")
+def _read_files(description: dict[str, Any]) -> FileSource:
+    paths, digests = description["paths"], description["sha256"]
+    if len(paths) != len(digests):
+        raise ValueError(f"{len(paths)} paths and {len(digests)} digests")
+    for path in map(PurePosixPath, paths):
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"path {str(path)!r} leads out of the folder")
+    return FileSource(Path(description["root"]), tuple(paths), tuple(digests))

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DatasetError
-from .dataset import Indices
 from .multilabel_splits import take_share
+from .sources import Indices
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2

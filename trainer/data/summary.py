@@ -20,10 +20,9 @@ from runtime.progress import progress
 
 from ..errors import DatasetError
 from . import Dataset
-from .dataset import ArraySource, FileSource, Indices
 from .duplicates import Fingerprints, NearPair
 from .items import file_of, label_of, split_names
-from .loaders.features import VectorSource
+from .sources import ArraySource, FileSource, Indices, VectorSource
 from .splits import make_splits
 
 #: Bytes of pixels that are looked at at once; counting them takes eight times as many.
@@ -198,11 +197,11 @@ def _parts(dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
 def _headers(dataset: Dataset) -> tuple[list[tuple[int, int, int]], int]:
     """(height, width, pictures) of all sizes, and how many pictures are grey."""
     source = dataset.source
-    if isinstance(source, VectorSource):
-        return [], 0
     if isinstance(source, ArraySource):
         count, height, width = source.images.shape[:3]
         return [(height, width, count)], count if source.images.ndim == 3 else 0
+    if not isinstance(source, FileSource):
+        return [], 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         headers = list(pool.map(lambda path: read_header(source.root / path), source.paths))
     sizes = Counter((header.height, header.width) for header in headers)

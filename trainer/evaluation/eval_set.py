@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,8 @@ from runtime import Contract, Provenance
 from runtime.files import shown
 
 from ..data import Dataset
-from ..data.dataset import ArraySource, FileSource, Indices
 from ..data.run_folder import RunFolder
-from ..data.sources import Source, digests, read_source, size_of
+from ..data.sources import ArraySource, FileSource, Indices, Source
 from ..data.splits import make_splits
 from ..data.task_choice import choose_task
 from ..errors import DatasetError, RunError
@@ -88,47 +86,15 @@ def from_run(run: RunFolder, split: str) -> EvaluationSet:
     """A split of the data that a run was trained on.
 
     Raises:
-        RunError: the run has none, or it is not as the trainer writes it.
+        RunError: the split is empty, or a sample in it has no class.
     """
-    source, targets, splits = _read_splits(run)
-    chosen = np.sort(np.concatenate([*splits.values()] if split == "all" else [splits[split]]))
+    chosen = np.sort(np.concatenate([*run.splits.values()] if split == "all" else [run.splits[split]]))
     if not len(chosen):
         raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
+    if (run.targets[chosen] < 0).any():
+        raise RunError(f"{run.name}: a sample of its {split} split has no class; train again")
     name, labels = run.contract.provenance.dataset, run.contract.labels
-    return EvaluationSet(name, split, labels, source, targets, chosen, _CAUTIONS[split])
-
-
-def _read_splits(run: RunFolder) -> tuple[Source, npt.NDArray[Any], dict[str, Indices]]:
-    """What a run was trained on: all samples, their targets, and the indices of each split."""
-    try:
-        document = json.loads((run.folder / "splits.json").read_bytes())
-        source = read_source(run.folder, document["images"])
-        targets = _targets(document["targets"], run.contract)
-        splits = {name: np.asarray(document[name], np.int64) for name in ("train", "validation", "test")}
-        every, count = np.concatenate([*splits.values()]), size_of(source)
-        if len(targets) != count or every.min(initial=0) < 0 or every.max(initial=0) >= count:
-            raise ValueError("numbers that do not fit")
-    except FileNotFoundError as error:
-        raise RunError(f"{shown(error.filename)}: missing; the run is half there, train again") from error
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"{run.name}: its splits are not as the trainer writes them ({error!r}); train again") from error
-    return source, targets, splits
-
-
-def _targets(values: list[Any], contract: Contract) -> npt.NDArray[Any]:
-    """As a data set has them; of multilabel the file has the places of each sample's labels."""
-    labels = len(contract.labels)
-    if contract.task == "multilabel":
-        targets = np.zeros((len(values), labels), np.uint8)
-        for row, places in zip(targets, values, strict=True):
-            row[np.asarray(places, np.int64)] = 1
-        return targets
-    classes = np.asarray(values, np.int32)
-    if classes.ndim != 1 or classes.min(initial=0) < 0 or classes.max(initial=0) >= labels:
-        raise ValueError("a target is no class")
-    return classes
+    return EvaluationSet(name, split, labels, run.source, run.targets, chosen, _CAUTIONS[split])
 
 
 def from_dataset(
@@ -143,7 +109,6 @@ def from_dataset(
 
     Raises:
         DatasetError: the data set has other labels, another kind of input, or cannot be split.
-        RunError: the run's splits are not as the trainer writes them.
     """
     dataset = as_asked(dataset, contract)
     if set(dataset.labels) != set(contract.labels):
@@ -167,9 +132,8 @@ def from_dataset(
 
 def _of_run(run: RunFolder, source: Source, chosen: Indices) -> str:
     """A caution where the run knows some of the samples: a data set that has changed is split otherwise than it was."""
-    own, _, splits = _read_splits(run)
-    known = {*digests(own, np.concatenate([splits["train"], splits["validation"]]))}
-    count = sum(digest in known for digest in digests(source, chosen))
+    known = {*run.source.digests(np.concatenate([run.splits["train"], run.splits["validation"]]))}
+    count = sum(digest in known for digest in source.digests(chosen))
     told = f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
     return f"{told}; measure the run without --dataset" if count else ""
 

@@ -16,9 +16,8 @@ from runtime import Contract, Preprocessor
 from runtime.files import shown
 from runtime.progress import progress
 
-from ..data.dataset import Indices
 from ..data.run_folder import RunFolder
-from ..data.sources import Source, each, part_of
+from ..data.sources import Indices, Source
 from ..errors import RunError
 from .worker import ANSWERS, DESCRIPTION, REASON
 
@@ -41,7 +40,7 @@ def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
     from ..keras_inspection.layers import load_network
 
     model, prepare = load_network(run.model_path), Preprocessor(run.contract.input)
-    parts, prepared = [], each(source, chosen.tolist(), prepare)
+    parts, prepared = [], source.map(chosen.tolist(), prepare)
     with progress(len(chosen), "scoring model.keras") as bar:
         while batch := list(itertools.islice(prepared, _BATCH)):
             parts.append(np.asarray(model(np.concatenate(batch), training=False)))
@@ -68,7 +67,7 @@ def score_file(model: Path, source: Source, chosen: Indices) -> tuple[Scores, st
     """
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
         job = Path(folder)
-        (job / DESCRIPTION).write_text(json.dumps(part_of(source, chosen).write(job)), encoding="utf-8")
+        (job / DESCRIPTION).write_text(json.dumps(source.select(chosen).write(job)), encoding="utf-8")
         # Run from where the package lies, so that no file of the user's folder can be imported in its place.
         command = [sys.executable, "-m", "trainer.evaluation.worker", str(model.resolve()), str(job)]
         status = subprocess.run(command, cwd=_PACKAGE_ROOT, check=False).returncode

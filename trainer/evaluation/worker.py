@@ -19,7 +19,7 @@ from runtime.interpreter import LIBRARIES, choose
 from runtime.native_output import held_stderr
 from runtime.progress import progress
 
-from ..data.sources import each, read_source, size_of
+from ..data.sources import read_source
 
 #: What a job's folder holds beside its samples: how they are described, the answers, and why there are none.
 DESCRIPTION, ANSWERS, REASON = "source.json", "answers.npz", "reason"
@@ -30,10 +30,10 @@ def score(model: str, job: Path) -> None:
     source = read_source(job, json.loads((job / DESCRIPTION).read_bytes()))
     with held_stderr():  # the interpreter announces its delegates
         classifier = Classifier(model)
-    count = size_of(source)
+    count = len(source)
     scores = np.empty((count, len(classifier.contract.labels)), np.float32)
     with progress(count, f"scoring {Path(model).name}") as bar:
-        for index, found in enumerate(each(source, range(count), classifier.scores)):
+        for index, found in enumerate(source.map(range(count), classifier.scores)):
             scores[index] = found
             bar.update(1)
     if "tensorflow" in sys.modules:

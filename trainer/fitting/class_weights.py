@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from ..data.dataset import Indices
+from ..data.sources import Indices
 
 
 def picture_weights(targets: npt.NDArray[Any], split: Indices) -> npt.NDArray[np.float32]:

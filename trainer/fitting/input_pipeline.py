@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from runtime import Preprocessor
 
-from ..data.dataset import Indices
 from ..data.image_files import WORKERS
 from ..data.pixels import Pixels
+from ..data.sources import Indices
 from ..errors import DatasetError
 from .augmentation import augment
 

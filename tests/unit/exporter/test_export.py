@@ -20,10 +20,10 @@ from exporter.errors import ExportError
 from exporter.export import export
 from exporter.gates import Limits
 from exporter.recipe import Recipe
-from exporter.run import read_run
 from runtime import Classifier, read_model
 from runtime.interpreter import build
 from tests.conftest import Exported, call_pocketlens, succeed
+from trainer.data.run_folder import read_run
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_the_device(digits_run: Path, digits_export: Ex
     answers = {}
     for model in report["models"]:
         classifier = Classifier(digits_export.folder / model["file"])
-        answers[model["mode"]] = np.array([classifier.classify(run.images[int(i)], 1)[0].index for i in test])
+        answers[model["mode"]] = np.array([classifier.classify(run.source.sample(int(i)), 1)[0].index for i in test])
         assert model["accuracy"] == pytest.approx((answers[model["mode"]] == run.targets[test]).mean())
     int8 = report["models"][1]
     assert int8["agreement"] == pytest.approx((answers["float32"] == answers["int8"]).mean())
@@ -142,7 +142,7 @@ def ruined_run(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     run = read_run(folder)
     train = run.splits["train"]
     mean, std = run.contract.input.mean[0], run.contract.input.std[0]
-    pixels = (np.stack([run.images[int(i)] for i in train]).reshape(len(train), 64) - mean) / std
+    pixels = (np.stack([run.source.sample(int(i)) for i in train]).reshape(len(train), 64) - mean) / std
     fitted = LogisticRegression(max_iter=1000).fit(pixels, run.targets[train])
     inputs = keras.Input((8, 8, 1))
     hidden = layers.Dense(65)(layers.Flatten()(inputs))

@@ -11,22 +11,29 @@ import numpy as np
 import pytest
 
 from exporter.decision_boundary import plane
-from exporter.errors import ExportError, RunFolderError
+from exporter.errors import ExportError
 from exporter.representative_dataset import prepare_calibration, representative_dataset
 from exporter.representative_features import FAR
 from exporter.rgb_input import taking_rgb
-from exporter.run import Run, read_material
 from runtime import Contract, FeaturesInput, ImageInput
+from trainer.data.run_folder import RunFolder, read_run
+from trainer.data.sources import VectorSource
+from trainer.errors import RunError
 
 SPEC = FeaturesInput(("temperature", "pressure"), (20.0, 101_325.0), (5.0, 800.0))
 
 
-def run_of(vectors: np.ndarray[Any, Any], spec: FeaturesInput = SPEC) -> Run:
+def source_vectors(run: RunFolder) -> np.ndarray[Any, Any]:
+    assert isinstance(run.source, VectorSource)
+    return run.source.vectors
+
+
+def run_of(vectors: np.ndarray[Any, Any], spec: FeaturesInput = SPEC) -> RunFolder:
     """Four fifths to train on, the rest to test with, two classes in turn."""
     count = len(vectors)
     train, test = np.arange(count * 4 // 5), np.arange(count * 4 // 5, count)
     splits = {"train": train, "validation": np.array([], np.int64), "test": test}
-    return Run(Path("run"), Contract(("a", "b"), spec), vectors, np.arange(count) % 2, splits)
+    return RunFolder(Path("run"), Contract(("a", "b"), spec), VectorSource(vectors), np.arange(count) % 2, splits)
 
 
 def normal(count: int) -> np.ndarray[Any, Any]:
@@ -38,7 +45,7 @@ def test_calibration_spans_the_whole_training_split() -> None:
     found = prepare_calibration(run, 100, seed=0)
     assert found.pixels.shape == (102, 2)
     assert found.figures["samples"] == 100  # so that the report's command chooses the same again
-    standard = (run.images[:][:800] - np.array(SPEC.mean)) / SPEC.std
+    standard = (source_vectors(run)[:800] - np.array(SPEC.mean)) / SPEC.std
     seen = np.concatenate([batch for (batch,) in representative_dataset(found.pixels, SPEC)])
     assert seen.dtype == np.float32
     assert seen.min() == pytest.approx(standard.min(), rel=1e-6)
@@ -104,8 +111,8 @@ def written(folder: Path, vectors: np.ndarray[Any, Any], kind: str = "vectors", 
 
 def test_a_run_of_vectors_is_read(tmp_path: Path) -> None:
     vectors = normal(10)
-    run = read_material(written(tmp_path, vectors))
-    np.testing.assert_array_equal(np.asarray(run.images), vectors)
+    run = read_run(written(tmp_path, vectors), needs_model=False)
+    np.testing.assert_array_equal(source_vectors(run), vectors)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +129,11 @@ def test_a_run_of_vectors_is_read(tmp_path: Path) -> None:
 def test_vectors_that_are_not_the_contracts_are_refused(
     vectors: np.ndarray[Any, Any], changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(RunFolderError, match="train again"):
-        read_material(written(tmp_path, vectors, **changes))
+    with pytest.raises(RunError, match="train again"):
+        read_run(written(tmp_path, vectors, **changes), needs_model=False)
 
 
 def test_vectors_that_are_missing(tmp_path: Path) -> None:
     (written(tmp_path, normal(10)) / "vectors.npy").unlink()
-    with pytest.raises(RunFolderError, match="half there"):
-        read_material(tmp_path)
+    with pytest.raises(RunError, match="half there"):
+        read_run(tmp_path, needs_model=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,26 +18,30 @@ from exporter.candidate import Candidate
 from exporter.evaluated_model import EvaluatedModel, measure
 from exporter.gates import Limits
 from exporter.recipe import Recipe
-from exporter.report import model_card, plots
+from exporter.report import plots
 from exporter.report.contact_sheet import MAX_TILES, contact_sheet, make_tiles
-from exporter.report.report import Settings, make_report, make_timings, table
+from exporter.report.html import ReportFigure, html_page
+from exporter.report.model_card import model_card
+from exporter.report.report import Settings, make_report, make_timings, summary_table
+from exporter.report.templating import escape_markdown, render
 from exporter.report.write import DOCUMENTS, write_documents
-from exporter.run import Run
 from runtime import Contract, ImageInput, Provenance
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import ArraySource
 from trainer.evaluation.predictions import Predictions, disagreements
 
-HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "a|b*c_d", "猫" * 40)
+HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "a|b*c_d`e`", "猫" * 40)
 
 
-def hostile_run(count: int = 60) -> Run:
+def hostile_run(count: int = 60) -> RunFolder:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 9, 12, 3), dtype=np.uint8)
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"), provenance=Provenance("</title><b>set", 3))
     splits = {"train": np.arange(0), "validation": np.arange(0), "test": np.arange(count)}
-    return Run(Path("a run; rm -rf"), contract, images, np.arange(count) % len(HOSTILE), splits)
+    return RunFolder(Path("a run; rm -rf"), contract, ArraySource(images), np.arange(count) % len(HOSTILE), splits)
 
 
-def measured_models(run: Run, limits: Limits) -> list[EvaluatedModel]:
+def measured_models(run: RunFolder, limits: Limits) -> list[EvaluatedModel]:
     rng = np.random.default_rng(1)
     reference = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
     worse = reference + rng.random(reference.shape) * 3
@@ -98,7 +104,7 @@ def test_the_page_is_one_file_and_shows_what_comes_from_outside_as_text(written:
     assert "&lt;script&gt;alert(1)" in html
     assert "&lt;i&gt;look" in html
     assert "a &lt;note&gt;" in html
-    assert "'a run; rm -rf'" in html.replace("&#x27;", "'")
+    assert "'a run; rm -rf'" in unescape(html)
 
 
 def test_the_pictures_carry_no_date_and_no_version(written: Path) -> None:
@@ -119,7 +125,7 @@ def test_the_card_shows_labels_as_text(written: Path) -> None:
     card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "\\<script\\>" in card
     assert "- a \\<note\\>" in card
-    assert "a\\|b\\*c\\_d" in card
+    assert "a\\|b\\*c\\_d\\`e\\`" in card
     rows = [line for line in card.splitlines() if line.startswith("| a")]
     assert len(rows) == 1
     assert len(re.findall(r"(?<!\\)\|", rows[0])) == 4
@@ -136,7 +142,7 @@ def test_the_report_holds_the_figures_of_each_class(written: Path) -> None:
     assert int8["drop_interval"][0] < int8["drop"] < int8["drop_interval"][1]
     assert sum(map(sum, int8["confusion"])) == 60
     assert int8["gate"] == "failed: drop"
-    lines = list(table(report, {m["file"]: {"median": 1.0} for m in report["models"]}))
+    lines = list(summary_table(report, {m["file"]: {"median": 1.0} for m in report["models"]}))
     assert lines[2].endswith("failed: drop")
 
 
@@ -153,7 +159,7 @@ def test_disagreements_and_mistakes_are_bounded_and_the_surest_come_first() -> N
     tiles = make_tiles(run, np.arange(60), {"float32": reference})
     assert len(tiles) == MAX_TILES
     # What is shown of a bgr contract has its colours in their places.
-    assert tiles[0].pixels[64, 64].tolist() == run.images[0][4, 6].tolist()  # type: ignore[union-attr, index]
+    assert tiles[0].pixels[64, 64].tolist() == np.asarray(run.source.sample(0))[4, 6].tolist()
     with Image.open(io.BytesIO(contact_sheet(tiles[:7]))) as sheet:
         assert sheet.size == (6 * (128 + 24), 2 * (128 + 70))
 
@@ -174,4 +180,37 @@ def test_the_card_of_a_model_without_name() -> None:
     models = {model.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
     report = make_report(run, Settings([], Limits(), "litert", (), {"samples": 1, "seed": 0}), models)
-    assert model_card.render(report, contract).startswith("# Model card: image classifier\n")
+    assert model_card(report, contract).startswith("# Model card: image classifier\n")
+
+
+def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> None:
+    hostile = '<script>x</script> | `code` \n# heading\r\n[a](b) & "q" \''
+    run = hostile_run()
+    models = {model.file_name: model for model in measured_models(run, Limits())}
+    settings = Settings([Recipe.int8()], Limits(), "litert", (), {"samples": 5, "seed": 3, "note": hostile})
+    report = make_report(run, settings, models)
+    report |= {"dataset": hostile, "warnings": [hostile], "command": hostile, "labels": [hostile, *HOSTILE[1:]]}
+    report |= {"versions": {hostile: hostile}, "trained_with": {hostile: hostile}}
+    for model in report["models"]:
+        model |= {"file": hostile, "notes": [hostile], "gate": hostile, "worst_class": hostile, "interpreter": hostile}
+        model |= {"edgetpu": [{"operator": hostile, "layer": hostile, "mapped": False, "reason": hostile}]}
+        model |= {"repair": [{"way": hostile, "accuracy": 0.5, "drop": 0.1, "bytes": 1, "passed": True}]}
+        model["recall"][hostile] = 0.5
+    html = html_page(report, hostile, [ReportFigure(hostile, hostile, b"png")])
+    page = Page()
+    page.feed(html)
+    assert page.open == []
+    assert not page.tags & {"script", "a"}
+    assert html.count("&lt;script&gt;x") == html.count("script&gt;x") > 20
+    card = model_card(report, run.contract)
+    assert not re.search(r"(?<!\\)[<`](script|code)", card)
+    assert not [line for line in card.splitlines() if line.startswith("# heading")]
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    cells = [len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows]
+    assert cells == [8] * 4 + [3] * (2 + len(HOSTILE))
+    assert escape_markdown("a\n\n- b") == "a - b"
+
+
+def test_a_value_that_a_template_names_must_be_there() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="undefined"):
+        render("model_card.md.j2")

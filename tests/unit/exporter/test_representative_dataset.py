@@ -8,44 +8,45 @@ import pytest
 
 from exporter.errors import ExportError
 from exporter.representative_dataset import calibration_pixels, choose_images, representative_dataset
-from exporter.run import Run, read_run
 from runtime import Contract, ImageInput
+from trainer.data.run_folder import RunFolder, read_run
+from trainer.data.sources import ArraySource
 
 
 @pytest.fixture(scope="module")
-def run(digits_run: Path) -> Run:
+def run(digits_run: Path) -> RunFolder:
     return read_run(digits_run)
 
 
-def test_images_come_from_training_and_the_classes_are_even(run: Run) -> None:
+def test_images_come_from_training_and_the_classes_are_even(run: RunFolder) -> None:
     chosen = choose_images(run, 95, seed=0)
     assert len(set(chosen.tolist())) == 95
     assert set(chosen) <= set(run.splits["train"])
     assert sorted(np.bincount(run.targets[chosen]).tolist()) == [9] * 5 + [10] * 5
 
 
-def test_the_seed_decides(run: Run) -> None:
+def test_the_seed_decides(run: RunFolder) -> None:
     assert choose_images(run, 50, 1).tolist() == choose_images(run, 50, 1).tolist()
     assert choose_images(run, 50, 1).tolist() != choose_images(run, 50, 2).tolist()
 
 
-def test_all_are_taken_where_there_are_fewer(run: Run) -> None:
+def test_all_are_taken_where_there_are_fewer(run: RunFolder) -> None:
     chosen = choose_images(run, 10**6, 0)
     assert sorted(chosen) == sorted(run.splits["train"])
 
 
-def test_no_training_images_is_an_error(run: Run) -> None:
+def test_no_training_images_is_an_error(run: RunFolder) -> None:
     empty = replace(run, splits={**run.splits, "train": np.array([], np.int64)})
     with pytest.raises(ExportError, match="empty"):
         choose_images(empty, 5, 0)
 
 
-def pale_run(least: int, greatest: int) -> Run:
+def pale_run(least: int, greatest: int) -> RunFolder:
     images = np.full((4, 6, 6), 128, np.uint8)
     images[:, 0, 0], images[:, 5, 5] = least, greatest
     contract = Contract(("a", "b"), ImageInput(6, 6, "grey", mean=(100.0,), std=(40.0,)))
     splits = {"train": np.arange(4), "validation": np.array([], int), "test": np.array([], int)}
-    return Run(Path(), contract, images, np.array([0, 0, 1, 1]), splits)
+    return RunFolder(Path(), contract, ArraySource(images), np.array([0, 0, 1, 1]), splits)
 
 
 @pytest.mark.parametrize(("least", "greatest", "altered"), [(0, 255, 0), (3, 255, 1), (0, 250, 1), (20, 220, 2)])
@@ -55,7 +56,7 @@ def test_pixels_span_the_whole_range_with_as_little_change_as_that_takes(
     run = pale_run(least, greatest)
     pixels = calibration_pixels(run, np.arange(4))
     assert (pixels.min(), pixels.max()) == (0, 255)
-    assert (pixels[..., 0] != np.stack([run.images[i] for i in range(4)])).sum() == altered
+    assert (pixels[..., 0] != np.stack([run.source.sample(i) for i in range(4)])).sum() == altered
 
 
 def test_the_converter_sees_scaled_pixels_one_by_one() -> None:

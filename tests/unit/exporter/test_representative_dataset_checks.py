@@ -13,8 +13,9 @@ from PIL import Image
 from exporter.errors import ExportError
 from exporter.representative_dataset import prepare_calibration
 from exporter.representative_dataset_checks import FEW, difference_hashes
-from exporter.run import Run
 from runtime import Contract, ImageInput
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import ArraySource
 
 CLASSES = ("a", "b", "c")
 
@@ -26,7 +27,7 @@ def scene(seed: int, side: int = 24) -> npt.NDArray[np.uint8]:
     return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
 
 
-def make_run(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8]], **contract: object) -> Run:
+def make_run(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8]], **contract: object) -> RunFolder:
     images = np.stack([*train, *test])
     pixels = np.stack(train).astype(float)
     options = {"mean": (float(pixels.mean()),), "std": (max(1.0, float(pixels.std())),), **contract}
@@ -36,14 +37,14 @@ def make_run(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8
         "validation": np.array([], int),
         "test": np.arange(len(train), len(images)),
     }
-    return Run(Path("run"), Contract(CLASSES, spec), images, np.arange(len(images)) % 3, splits)
+    return RunFolder(Path("run"), Contract(CLASSES, spec), ArraySource(images), np.arange(len(images)) % 3, splits)
 
 
 TEST = [scene(seed) for seed in range(5000, 5020)]
 GOOD = [scene(seed) for seed in range(FEW)]
 
 
-def warnings(run: Run) -> str:
+def warnings(run: RunFolder) -> str:
     return "\n".join(prepare_calibration(run, 10**6, 0).warnings)
 
 
@@ -104,13 +105,13 @@ def test_test_images_are_left_out_of_a_run_and_an_error_in_a_folder() -> None:
     assert len(calibration.pixels) == FEW - 2
     assert "2 training images are in the test split too" in "\n".join(calibration.warnings)
     with pytest.raises(ExportError, match="2 of 100 images are test images too"):
-        prepare_calibration(replace(run, given=("model.keras",)), 10**6, 0)
+        prepare_calibration(replace(run, external_arguments=("model.keras",)), 10**6, 0)
 
 
 def test_pixels_unlike_those_of_training_are_told() -> None:
     dark = [(image // 4).astype(np.uint8) for image in GOOD]
     assert "training's are 128 and 60" in warnings(make_run(dark, TEST, mean=(128.0,), std=(60.0,)))
-    given = replace(make_run(dark, TEST), given=("model.keras",))
+    given = replace(make_run(dark, TEST), external_arguments=("model.keras",))
     assert "less than half of what there can be" in warnings(given)
 
 

@@ -15,12 +15,12 @@ from exporter.gates import Limits
 from exporter.recipe import Recipe
 from exporter.representative_dataset import Calibration
 from exporter.rgb_input import black_and_white, taking_rgb
-from exporter.run import read_run
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.tflite.metadata import read_metadata
 from runtime.tflite.model import check_structure
 from tests.conftest import Exported, call_pocketlens, succeed
+from trainer.data.run_folder import read_run
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_grey_model_takes_rgb_and_answers_as_before(
     assert rgb.contract.labels == grey.contract.labels
     assert rgb.preprocessor.feeds_raw_pixels == (name == "int8")
     run = read_run(digits_run)
-    images = [run.images[int(index)] for index in run.splits["test"]]
+    images = [run.source.sample(int(index)) for index in run.splits["test"]]
     before, after = (np.stack([c.scores(image) for image in images]) for c in (grey, rgb))
     far = np.abs(before - after).max()
     same = (before.argmax(axis=1) == after.argmax(axis=1)).mean()

@@ -10,12 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from exporter.errors import RunFolderError
-from exporter.run import read_run
 from tests.conftest import call_pocketlens, succeed
 from trainer import run_writer as run_folder
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
+from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.fitting.callbacks import BestEpoch, DivergedError
 from trainer.train import train
@@ -73,7 +72,7 @@ def test_the_exporter_refuses_a_run_that_is_half_there(missing: str, small_run: 
     for path in small_run.iterdir():
         if path.name != missing:
             (half / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(RunFolderError) as error:
+    with pytest.raises(RunError) as error:
         read_run(half)
     assert missing in str(error.value)
     assert "train" in str(error.value)
@@ -92,7 +91,7 @@ def test_a_cut_model_is_refused_and_the_run_is_replaced(small_run: Path, tmp_pat
 
     (half / "splits.json").unlink()
     succeed(call_pocketlens(*QUICK, "--out", half, "--force"))
-    assert len(read_run(half).images) == 1797
+    assert len(read_run(half).source) == 1797
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dataset import ArraySource, Dataset, Geometry, array_pixels
+from ..dataset import Dataset, Geometry, array_pixels
+from ..sources import ArraySource
 
 _FULL_INK = 16.0  # the scans count ink in 0..16
 

@@ -16,8 +16,9 @@ import click
 import numpy as np
 
 from ...errors import DatasetError
-from ..dataset import ArraySource, Dataset, Geometry, array_pixels
+from ..dataset import Dataset, Geometry, array_pixels
 from ..download import download
+from ..sources import ArraySource
 from .idx import read_idx
 
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"

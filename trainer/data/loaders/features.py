@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from runtime.images import SUFFIXES
 from ...errors import DatasetError
 from ..dataset import Dataset
 from ..label_names import check_label_count, dataset_name
+from ..sources import VectorSource
 
 _CIRCLES, _NOISE = 1000, 0.03
 #: One in each split.
@@ -32,26 +31,6 @@ _FEW_CLASSES = 10
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _IMAGES = "path"
 _FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
-
-
-@dataclass(frozen=True)
-class VectorSource:
-    """Vectors that came as one array.
-
-    Attributes:
-        vectors: float64, shape (n, features).
-    """
-
-    vectors: npt.NDArray[np.float64]
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Copy the vectors into a run folder; returns how `splits.json` describes them."""
-        np.save(folder / "vectors.npy", self.vectors)
-        return {"kind": "vectors", "file": "vectors.npy"}
-
-    def digest(self) -> str:
-        """SHA-256 of the vectors, in hex."""
-        return hashlib.sha256(np.ascontiguousarray(self.vectors).data).hexdigest()
 
 
 def load_circles() -> Dataset:

@@ -20,10 +20,10 @@ from exporter.recipe import Recipe
 from exporter.recovery.equalization import equalize
 from exporter.recovery.sensitivity import layer_costs
 from exporter.representative_dataset import prepare_calibration
-from exporter.run import read_run
 from runtime import Classifier, Contract, ImageInput, Preprocessor, seal
 from runtime.interpreter import build
 from tests.conftest import call_pocketlens, succeed
+from trainer.data.run_folder import read_run
 
 pytestmark = pytest.mark.workstation
 #: One channel of an activation is so many times as large as its neighbours.

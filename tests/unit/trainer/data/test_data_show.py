@@ -19,9 +19,9 @@ from runtime.contract import ImageInput
 from tests.conftest import draw_colour_image, fill_class
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.dataset import ArraySource
 from trainer.data.items import chosen_samples, label_of
 from trainer.data.pixels import ResizedPixels
+from trainer.data.sources import ArraySource
 from trainer.data.splits import make_splits
 from trainer.data.summary import survey
 from trainer.plots.image_grid import Tile, save_picture, save_tiles

@@ -20,8 +20,8 @@ from tests.conftest import draw_colour_image
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data import image_cache as cache_module
 from trainer.data import pixels as pixels_module
-from trainer.data.dataset import FileSource
 from trainer.data.image_cache import CachePlace, PixelCache, open_cache
+from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 
 GEOMETRY = Geometry((16, 20), "rgb")

@@ -11,7 +11,8 @@ from PIL import Image
 from runtime import load_pixels
 from tests.conftest import SHADES, draw_colour_image, fill_class
 from trainer.data import Geometry, load_dataset
-from trainer.data.dataset import Dataset, FileSource
+from trainer.data.dataset import Dataset
+from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 
 

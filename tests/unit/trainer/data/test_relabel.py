@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from runtime import ImageInput
-from trainer.data.dataset import ArraySource, Dataset
+from trainer.data.dataset import Dataset
 from trainer.data.relabel import merge_classes
+from trainer.data.sources import ArraySource
 from trainer.errors import DatasetError
 
 IMAGES = np.zeros((6, 8, 8), np.uint8)

@@ -11,8 +11,8 @@ import pytest
 from runtime import ImageInput
 from trainer.config import TrainingConfig
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.dataset import ArraySource
 from trainer.data.relabel import merge_classes
+from trainer.data.sources import ArraySource
 from trainer.data.task_choice import choose_task
 from trainer.errors import DatasetError, TrainingError
 from trainer.models.factory import build_model

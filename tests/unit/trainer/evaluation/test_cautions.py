@@ -15,9 +15,8 @@ from runtime import Contract, ImageInput, Provenance
 from tests.conftest import draw_colour_image
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.dataset import FileSource
-from trainer.data.loaders.features import VectorSource
 from trainer.data.run_folder import read_run
+from trainer.data.sources import FileSource, VectorSource
 from trainer.data.splits import make_splits
 from trainer.errors import RunError
 from trainer.evaluation.eval_set import from_dataset
@@ -72,9 +71,8 @@ def test_vectors_are_counted_too(circles_run: Path) -> None:
 def test_a_run_without_its_splits_is_refused(small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, tmp_path / "run")
     (tmp_path / "run" / "splits.json").unlink()
-    run = read_run(tmp_path / "run")
     with pytest.raises(RunError, match=r"splits\.json: missing"):
-        from_dataset(load_dataset("digits", Geometry()), run.contract, "test", 0, "run", run)
+        read_run(tmp_path / "run")
 
 
 def of_digits(data: Dataset, made: Provenance, split: str, seed: int = 4) -> str:

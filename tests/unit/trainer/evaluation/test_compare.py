@@ -14,7 +14,6 @@ from exporter.converter import convert
 from exporter.keras_loading import load_model
 from exporter.recipe import Recipe
 from exporter.representative_dataset import calibration_pixels
-from exporter.run import read_run as read_exported
 from runtime import Classifier, Contract, seal
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data.run_folder import read_run
@@ -106,7 +105,7 @@ def test_raw_pixels_reach_the_network_and_the_device(dense_run: Path) -> None:
     splits = json.loads((dense_run / "splits.json").read_text())
     images = np.load(dense_run / "images.npy")
     metrics = json.loads((dense_run / "metrics.json").read_text())
-    run = read_exported(dense_run)
+    run = read_run(dense_run)
     model = load_model(run.model_path, run.contract)
     pixels = calibration_pixels(run, run.splits["train"][:100])
     for recipe in (Recipe.float32(), Recipe.int8()):

@@ -20,9 +20,8 @@ from runtime.postprocessing import rank
 from tests.conftest import Exported
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.dataset import ArraySource, FileSource
 from trainer.data.run_folder import read_run
-from trainer.data.sources import read_source, sample
+from trainer.data.sources import ArraySource, FileSource, read_source
 from trainer.data.splits import make_splits
 from trainer.errors import DatasetError, RunError
 from trainer.evaluation.eval_set import EvaluationSet, from_dataset, from_run
@@ -242,9 +241,9 @@ def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     source = FileSource(tmp_path, ("a.png", "b.png"), ("0" * 64, "0" * 64))
     with pytest.raises(DatasetError, match=r"a\.png: changed"):
-        sample(source, 0)
+        source.sample(0)
     with pytest.raises(DatasetError, match=r"b\.png: cannot be opened"):
-        sample(source, 1)
+        source.sample(1)
 
 
 def test_splits_that_were_tampered_with_are_refused(small_run: Path, tmp_path: Path) -> None:
@@ -271,7 +270,7 @@ def test_splits_that_were_tampered_with_are_refused(small_run: Path, tmp_path: P
 def test_a_source_is_read_as_it_was_written(tmp_path: Path) -> None:
     data = load_dataset("digits", Geometry())
     source = read_source(tmp_path, data.source.write(tmp_path))
-    np.testing.assert_array_equal(sample(source, 5), data.source.images[5])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(source.sample(5), data.source.images[5])  # type: ignore[union-attr]
 
 
 def test_any_label_and_many_of_them_have_bars(tmp_path: Path) -> None:

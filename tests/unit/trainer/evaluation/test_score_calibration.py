@@ -15,10 +15,10 @@ import pytest
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.recipe import Recipe
-from exporter.run import read_run
 from runtime import Classifier, Confidence, read_model
 from runtime.postprocessing import score_floor, temper
 from tests.conftest import call_pocketlens, succeed
+from trainer.data.run_folder import read_run
 from trainer.evaluation.calibration_error import rejection, reliability
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.score_calibration import fit_confidence, fit_temperature, fit_threshold, minimize
@@ -167,13 +167,13 @@ def test_an_export_with_a_threshold(digits_run: Path, tmp_path: Path) -> None:
         assert contract.confidence == Confidence(model["temperature"], model["threshold"])
         assert model["temperature"] != 1
         classifier = Classifier(path)
-        scores = np.stack([classifier.scores(run.images[int(i)]) for i in test])
+        scores = np.stack([classifier.scores(run.source.sample(int(i))) for i in test])
         assert model["calibration_error"] == pytest.approx(reliability(scores, run.targets[test]).error, abs=1e-6)
-        labels = [classifier.classify(run.images[int(i)])[0].label for i in test]
+        labels = [classifier.classify(run.source.sample(int(i)))[0].label for i in test]
         assert model["rejection"]["answered"] == pytest.approx(1 - labels.count("unknown") / len(labels))
     html = (tmp_path / "report.html").read_text()
-    assert "How far scores can be trusted" in html
-    assert "fitted to give 0.5 of them" in html
+    assert "Score calibration" in html
+    assert "fitted so that this share is 0.5" in html
 
 
 def test_without_validation_images_scores_stay_as_they_are(digits_run: Path, tmp_path: Path) -> None:

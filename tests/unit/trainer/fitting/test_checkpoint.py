@@ -21,7 +21,7 @@ from tests.conftest import run_pocketlens, succeed
 from trainer.config import TrainingConfig
 from trainer.contract import versions
 from trainer.data import Geometry, load_dataset
-from trainer.data.dataset import ArraySource
+from trainer.data.sources import ArraySource
 from trainer.errors import RunError
 from trainer.fitting import checkpoint
 from trainer.fitting.checkpoint import Checkpoint

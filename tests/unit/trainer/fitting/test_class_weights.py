@@ -13,7 +13,8 @@ import pytest
 from runtime import Preprocessor
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
-from trainer.data.dataset import ArraySource, Dataset
+from trainer.data.dataset import Dataset
+from trainer.data.sources import ArraySource
 from trainer.evaluation.metrics import compute_metrics
 from trainer.fitting.class_weights import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
 from trainer.train import train

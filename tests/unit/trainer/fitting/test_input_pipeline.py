@@ -17,9 +17,10 @@ from tests.conftest import draw_colour_image
 from trainer.config import AUGMENTATIONS
 from trainer.data import Geometry, load_dataset
 from trainer.data import dataset as dataset_module
-from trainer.data.dataset import FileSource, array_pixels
+from trainer.data.dataset import array_pixels
 from trainer.data.normalization import measure_scaling
 from trainer.data.pixels import Pixels, ResizedPixels
+from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 from trainer.fitting import input_pipeline as pipeline_module
 from trainer.fitting.input_pipeline import Passes, Pipeline

@@ -14,7 +14,7 @@ from keras import layers
 from runtime import ImageInput
 from trainer.config import TrainingConfig
 from trainer.data import Dataset
-from trainer.data.dataset import ArraySource
+from trainer.data.sources import ArraySource
 from trainer.fitting import phases
 from trainer.fitting.callbacks import AfterEpoch, BestEpoch
 from trainer.models.factory import build_model
