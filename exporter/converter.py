@@ -33,7 +33,7 @@ def convert(
     """The model as a TensorFlow Lite FlatBuffer.
 
     Args:
-        model: from `loading.load_model`.
+        model: from `keras_loading.load_model`.
         calibration: from `calibration_pixels`; used where the recipe needs it.
         per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator
             (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.

@@ -64,9 +64,9 @@ def plane(vectors: Vector) -> tuple[Vector, Vector]:
 
 
 def _keras(run: RunFolder, spec: FeaturesInput, grid: Vector) -> Scores:
-    from .keras_loading import read_model
+    from .keras_loading import load_classifier
 
-    scores = np.asarray(read_model(run.model_path, spec.kind).predict(Preprocessor(spec).scale(grid), verbose=0))
+    scores = np.asarray(load_classifier(run.model_path, spec.kind).predict(Preprocessor(spec).scale(grid), verbose=0))
     return np.concatenate([1 - scores, scores], axis=1) if run.contract.task == "binary" else scores
 
 

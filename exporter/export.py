@@ -73,6 +73,7 @@ def export(
     calibration_seed: int | None = None,
     false_accept_rate: float | None = None,
     repair: bool = False,
+    command: str = "",
     say: Callable[[str], None] = lambda _line: None,
 ) -> Exported:
     """Convert a trained run, measure every file on its test split, and publish what passes.
@@ -99,6 +100,7 @@ def export(
             it is fitted on validation images. Without it a device always answers.
         repair: where int8 fails a gate on validation images, try the known ways to mend it, and take the first that
             passes them there.
+        command: the command that makes the same files again, for the report; empty where there is none.
         say: called with a line for each step.
 
     Raises:
@@ -132,11 +134,7 @@ def export(
         say("writing the report")
         models = final_names(measured)
         warnings = (*calibration.warnings, *filter(None, (unproved, unfitted)))
-        asked_for = {"edgetpu": edgetpu, "rgb-input": rgb_input, "c-array": c_array, "no-selftest": not selftest}
-        flags = [f"--{name}" for name, given in asked_for.items() if given]
-        settings = Settings(
-            tuple(recipes), limits, target, flags, calibration.figures, warnings, false_accept_rate, repair
-        )
+        settings = Settings(limits, target, calibration.figures, warnings, false_accept_rate, command)
         report, timings = make_report(run, settings, models), make_timings(models)
         boundary = draw_boundary(run, [staged / model.file_name for model in measured], library)
         write_documents(staged, run, measured, report, timings, boundary)

@@ -1,4 +1,4 @@
-"""Keras models and SavedModels from outside: loaded without running their code, checked before they are converted."""
+"""Keras models and SavedModels: loaded without running code from their files, and checked before conversion."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from runtime.files import shown
 from trainer.keras_inspection.archive import check_archive
 
 from .errors import ExportError
-from .saved_model import read_saved_model
+from .saved_model import load_saved_model
 
 
 def load_model(path: Path, contract: Contract) -> Any:
-    """The Keras model, with a fixed batch of one picture or vector.
+    """The Keras model of a contract, rebuilt with a fixed batch of one image or vector.
 
-    A dynamic batch makes graphs that some interpreters resize wrongly, without a word.
+    A dynamic batch gives a graph that some interpreters resize wrongly without an error.
 
     Raises:
-        ExportError: it cannot be loaded, is no classifier, or its shapes are not what the contract says.
+        ExportError: the model cannot be loaded, is no classifier, or its shapes differ from the contract's.
     """
     spec = contract.input
-    model = read_model(path, spec.kind)
+    model = load_classifier(path, spec.kind)
     shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
-    wanted = (contract.input.shape, (contract.outputs,))
+    wanted = (spec.shape, (contract.outputs,))
     if shapes != wanted:
         raise ExportError(
             f"{shown(path)}: input and output of shape {shapes}, its contract says {wanted} "
             f"({len(contract.labels)} labels)"
         )
-    # Names of our own: Keras would count them, and the second export of a process would have other bytes.
+    # Fixed names: Keras would number them, and the second export of a process would give other bytes.
     inputs = keras.Input(batch_shape=(1, *spec.shape), name=spec.kind)
     return keras.Model(inputs, model(inputs), name="classifier")
 
 
-def read_model(path: Path, kind: str = "image") -> Any:
-    """A `.keras` file or a SavedModel folder as a Keras model: one picture in, one vector of scores out.
+def load_classifier(path: Path, kind: str = "image") -> Any:
+    """A `.keras` file or a SavedModel folder as a Keras model with one input and one vector of scores as output.
 
     Args:
         kind: of its input: "image", or "features" for a vector.
 
     Raises:
-        ExportError: it cannot be loaded, carries code, or is not such a model.
+        ExportError: the model cannot be loaded, carries code, or is not such a model.
     """
-    model = read_saved_model(path) if path.is_dir() else _read_keras(path)
+    model = load_saved_model(path) if path.is_dir() else _load_keras(path)
     _check(model, kind, shown(path))
     return model
 
 
-def _read_keras(path: Path) -> Any:
+def _load_keras(path: Path) -> Any:
     instead = "use a layer of Keras, or a SavedModel"
     check_archive(path, ExportError, cure="save it with model.save('model.keras')", instead=instead)
     try:

@@ -41,7 +41,7 @@ def grey_inside(model: Any) -> Any:
     """A Keras model of one channel as one that takes three.
 
     Args:
-        model: from `loading.load_model`.
+        model: from `keras_loading.load_model`.
     """
     inputs = keras.Input(batch_shape=(*model.input_shape[:3], 3), name="image")
     to_grey = keras.layers.Conv2D(1, 1, use_bias=False, name=LAYER)

@@ -32,7 +32,7 @@ _HARMLESS = frozenset(
 _SAVING = frozenset({"SaveV2", "MergeV2Checkpoints", "ShardedFilename"})
 
 
-def read_saved_model(path: Path) -> Any:
+def load_saved_model(path: Path) -> Any:
     """The signature `serving_default` of a SavedModel as a Keras model.
 
     Raises:

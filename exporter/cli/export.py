@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +19,23 @@ from trainer.errors import RunError
 from ..gates import OF_ANSWERS, Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
 from ..recipe import IO_TYPES, MODES, Recipe
-from .model_options import model_options, parse
+from .model_options import model_options, parse_model_options
 
 if TYPE_CHECKING:
     from trainer.data.run_folder import RunFolder
 
+logger = logging.getLogger(__name__)
+
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
+_GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms")
+_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest")
 
 
 @click.command(
     cls=Command,
     requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
+    option_names={"validation": "--val", "selftest=False": "--no-selftest", "recipes": "--mode"},
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
     "pocketlens export runs/digits --out models/digits --mode int8 --mode dynamic --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ --test test/ --mean 0 --std 255 --out models",
@@ -42,142 +49,171 @@ _SHARE = click.FloatRange(0, 1)
     multiple=True,
     default=("float32", "int8"),
     show_default=True,
-    help="What to make, repeatable; float32 is always made, to compare with.",
+    help="A file to make; repeatable. float32 is always made, as the reference.",
 )
-@click.option("--io", type=click.Choice(IO_TYPES), default="uint8", show_default=True, help="Tensors of the int8 file.")
+@click.option(
+    "--io",
+    type=click.Choice(IO_TYPES),
+    default="uint8",
+    show_default=True,
+    help="Type of the int8 file's input and output tensors.",
+)
 @click.option(
     "--max-drop",
     type=_SHARE,
     default=0.01,
     show_default=True,
-    help="Gate: accuracy that a file may lose against float32, 0 to 1: 0.01 is one percentage point. Of binary ROC AUC "
-    "too; of several labels mean average precision, and F1.",
+    help="Gate: the accuracy that a file may lose against float32, from 0 to 1; 0.01 is one percentage point. For the "
+    "task binary it also applies to ROC AUC; for multilabel it applies to mean average precision and F1.",
 )
-@click.option("--max-class-drop", type=_SHARE, help="Gate: recall that any one class may lose, 0 to 1.")
-@click.option("--min-agreement", type=_SHARE, help="Gate: share of test images answered as by float32, 0 to 1.")
-@click.option("--max-bytes", type=click.IntRange(min=1), help="Gate: size of a file.")
-@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), help="Gate: median of a call, here.")
+@click.option("--max-class-drop", type=_SHARE, help="Gate: the recall that any one class may lose, from 0 to 1.")
+@click.option(
+    "--min-agreement",
+    type=_SHARE,
+    help="Gate: the share of test images on which a file must agree with float32, from 0 to 1.",
+)
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Gate: the size of a file.")
+@click.option(
+    "--max-latency-ms",
+    type=click.FloatRange(0, min_open=True),
+    help="Gate: the median time of a call on this machine.",
+)
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
     default=DEFAULT_TARGET,
     show_default=True,
-    help="The interpreter of the device: an operator that it lacks is an error.",
+    help="The interpreter of the device. An operator that it lacks is an error.",
 )
-@click.option("--edgetpu", is_flag=True, help="Also tell which operators a Coral would run.")
-@click.option("--rgb-input", is_flag=True, help="Let a grey model take RGB: it converts the picture itself.")
-@click.option("--c-array", is_flag=True, help="Also write the int8 file (or first --mode) as model_data.h and .cc.")
+@click.option("--edgetpu", is_flag=True, help="Also report which operators a Coral would run.")
+@click.option("--rgb-input", is_flag=True, help="Let a grey model take RGB images: it converts them itself.")
 @click.option(
-    "--no-selftest", is_flag=True, help="Carry no training images in the files, and so nothing for `selftest`."
+    "--c-array",
+    is_flag=True,
+    help="Also write the first file that is not float32 as C++ source: model_data.h and model_data.cc.",
 )
+@click.option("--no-selftest", is_flag=True, help="Leave out the self-test, which holds a few small training images.")
 @click.option(
     "--calibration-samples",
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
-    help="Training images that the quantizer sees, the classes evenly.",
+    help="How many training images the quantizer uses, spread evenly over the classes.",
 )
 @click.option(
     "--calibration-seed",
     "--seed",
     "calibration_seed",
     type=click.IntRange(0, 2**31 - 1),
-    help="Of the choice of these images. [default: the run's]",
+    help="Seed for the choice of these images. [default: the run's]",
 )
 @click.option(
     "--false-accept-rate",
     type=_SHARE,
     metavar="R",
-    help='Of the wrong answers, at most this share is given; a less sure one is "unknown". [default: always answer]',
+    help='The largest share of wrong answers that may be given; a less certain answer becomes "unknown". '
+    "[default: always answer]",
 )
-@click.option("--repair", is_flag=True, help="Where int8 fails a gate, try the known ways to mend it.")
+@click.option("--repair", is_flag=True, help="If int8 fails a gate, try the known strategies to recover it.")
 @model_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report and the timings as one JSON object.")
-def export(
-    run: Path,
-    out: Path,
-    modes: tuple[str, ...],
-    io: str,
-    max_drop: float,
-    max_class_drop: float | None,
-    min_agreement: float | None,
-    max_bytes: int | None,
-    max_latency_ms: float | None,
-    target: str,
-    edgetpu: bool,
-    rgb_input: bool,
-    c_array: bool,
-    no_selftest: bool,
-    calibration_samples: int,
-    calibration_seed: int | None,
-    false_accept_rate: float | None,
-    repair: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool, **options: Any) -> None:
     """Convert RUN, or a MODEL of your own, to TensorFlow Lite files, and check what that cost.
 
     RUN is a folder that `pocketlens train` wrote. MODEL is a .keras file or a SavedModel folder; it needs --labels,
     --calibration, --test, --mean and --std.
 
-    All are scored on the whole test split through the classifier and the interpreter that a device uses. Where one
-    fails a gate, nothing is published: the exit status is 3, and what was made stays as *.rejected.tflite beside
+    Every file is scored on the whole test split, through the classifier and the interpreter that a device uses. If a
+    file fails a gate, nothing is published: the exit status is 3, and the files stay as *.rejected.tflite beside
     report.html and report.json.
     """
-    with _material(run, options) as found:
+    with _opened(run, options) as (material, words):
         from ..export import export as export_run
 
+        seed = options["calibration_seed"]
+        options["calibration_seed"] = material.contract.provenance.seed if seed is None else seed
         exported = export_run(
-            found,
+            material,
             out,
             [Recipe.of(mode, io) for mode in modes],
-            limits=Limits(max_drop, max_class_drop, min_agreement, max_bytes, max_latency_ms),
-            target=target,
-            edgetpu=edgetpu,
-            rgb_input=rgb_input,
-            c_array=c_array,
-            selftest=not no_selftest,
-            calibration_samples=calibration_samples,
-            calibration_seed=calibration_seed,
-            false_accept_rate=false_accept_rate,
-            repair=repair,
+            limits=Limits(*(options[name] for name in _GATES)),
+            target=options["target"],
+            edgetpu=options["edgetpu"],
+            rgb_input=options["rgb_input"],
+            c_array=options["c_array"],
+            selftest=not options["no_selftest"],
+            calibration_samples=options["calibration_samples"],
+            calibration_seed=options["calibration_seed"],
+            false_accept_rate=options["false_accept_rate"],
+            repair=options["repair"],
+            command=reproduce_command(words, modes, io, options),
             say=lambda line: click.echo(line, err=True),
         )
     _show(exported.report, exported.timings, out, as_json)
     for line in exported.failures:
-        click.echo(f"gate failed: {line}", err=True)
-    if not repair and _is_mendable(exported.report):
-        click.echo("with --repair, ways to mend int8 are tried", err=True)
+        logger.info("gate failed: %s", line)
+    if not options["repair"] and _is_recoverable(exported.report):
+        logger.info("with --repair, strategies to recover int8 are tried")
     if not exported.passed:
         click.get_current_context().exit(STATUS_GATE_FAILED)
 
 
-def _is_mendable(report: dict[str, Any]) -> bool:
-    """Whether int8 answers worse than a gate allows."""
+def reproduce_command(words: Sequence[str], modes: Sequence[str], io: str, options: Mapping[str, Any]) -> str:
+    """The command that makes the same files again; `OUT` stands for the folder.
+
+    Args:
+        words: the run, or the model and the options that describe it.
+        options: the values of the other options, by parameter.
+    """
+    command = ["pocketlens", "export", *words, "--out", "OUT"]
+    for mode in modes:
+        command += ["--mode", mode]
+    command += ["--io", io] if "int8" in modes else []
+    for name in (*_GATES, "target"):
+        command += [] if options[name] is None else [_flag(name), str(options[name])]
+    command += [_flag(name) for name in _FLAGS if options[name]]
+    for name in ("calibration_samples", "calibration_seed"):
+        command += [_flag(name), str(options[name])]
+    rate = options["false_accept_rate"]
+    command += [] if rate is None else ["--false-accept-rate", f"{rate:g}"]
+    command += ["--repair"] if options["repair"] else []
+    return shlex.join(command)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _is_recoverable(report: dict[str, Any]) -> bool:
+    """Whether int8 fails a gate that recovery can make it pass."""
     gates = [gate for model in report["models"] if model["mode"] == "int8" for gate in model["gates"]]
     return any(gate["name"] in OF_ANSWERS and not gate["passed"] for gate in gates)
 
 
 @contextmanager
-def _material(path: Path, options: dict[str, Any]) -> Iterator[RunFolder]:
-    """What is to be exported. TensorFlow takes seconds to import: only once all else that can be refused is."""
+def _opened(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[RunFolder, tuple[str, ...]]]:
+    """What to export, and the words of the command that name it.
+
+    TensorFlow takes seconds to import, so that everything else that can be refused is refused first.
+    """
     from trainer.data.run_folder import read_run
 
-    given = parse(path, options)
-    if given is None and not path.is_file() and not (path / "saved_model.pb").is_file():
-        found = read_run(path)
+    external = parse_model_options(path, options)
+    if external is None and not path.is_file() and not (path / "saved_model.pb").is_file():
+        run = read_run(path)
         quiet_tensorflow()
-        yield found
+        yield run, (str(path),)
         return
-    if given is None:
+    if external is None:
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():
         raise RunError(f"{path}: no such model; name a .keras file or a SavedModel folder")
     quiet_tensorflow()
-    from ..external_model import Folders, gather
+    from ..external_model import ImageFolders, external_run
 
-    with gather(path, Folders(given.calibration, given.test, given.val), given.contract, given.words) as made:
-        yield made
+    folders = ImageFolders(external.calibration, external.test, external.val)
+    with external_run(path, folders, external.contract) as run:
+        yield run, external.words
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:

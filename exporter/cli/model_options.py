@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _PREPROCESSING = ("labels", "colour", "resize", "filter", "background", "mean", "std")
+_NAMES = ("calibration", "test", "val", "contract", *_PREPROCESSING)
 
 
 class _Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -36,17 +37,27 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
-    click.option("--labels", type=_PATH, metavar="FILE", help="MODEL's labels, one a line, by the outputs."),
+    click.option(
+        "--labels", type=_PATH, metavar="FILE", help="MODEL's labels, one a line, in the order of its outputs."
+    ),
     click.option("--calibration", type=_PATH, metavar="DIR", help="Images like those that MODEL was trained on."),
-    click.option("--test", type=_PATH, metavar="DIR", help="Images that MODEL has never seen, one subfolder a label."),
-    click.option("--val", type=_PATH, metavar="DIR", help="Further ones, arranged in the same way."),
-    click.option("--contract", type=_PATH, metavar="FILE", help="MODEL's contract.json, in place of what follows."),
-    click.option("--mean", type=_Numbers(), help="MODEL is fed (pixel - mean) / std, in pixel units: 0 to 255."),
-    click.option("--std", type=_Numbers(), help="One number, or one a channel."),
-    click.option("--colour", type=click.Choice(tuple(COLOURS)), help="[default: by MODEL's channels, grey or rgb]"),
+    click.option(
+        "--test", type=_PATH, metavar="DIR", help="Images that MODEL was not trained on, with one subfolder a label."
+    ),
+    click.option("--val", type=_PATH, metavar="DIR", help="Validation images, with one subfolder a label."),
+    click.option(
+        "--contract", type=_PATH, metavar="FILE", help="MODEL's contract.json, instead of --labels and what follows."
+    ),
+    click.option("--mean", type=_Numbers(), help="MODEL takes (pixel - mean) / std, with pixels from 0 to 255."),
+    click.option("--std", type=_Numbers(), help="The std of this formula: one number, or one a channel."),
+    click.option(
+        "--colour", type=click.Choice(tuple(COLOURS)), help="MODEL's colours. [default: grey or rgb, by its channels]"
+    ),
     click.option("--resize", type=click.Choice(RESIZES), help="How an image gets MODEL's size. [default: stretch]"),
     click.option("--filter", type=click.Choice(FILTERS), help="The resampling filter. [default: hamming]"),
-    click.option("--background", type=_Numbers(), help="Red, green, blue under transparency. [default: 255,255,255]"),
+    click.option(
+        "--background", type=_Numbers(), help="Red, green and blue under transparency. [default: 255,255,255]"
+    ),
 )
 
 
@@ -58,7 +69,7 @@ def model_options(function: _Function) -> _Function:
 
 
 class ModelOptions(NamedTuple):
-    """What a person said of a model: its folders of images, its contract or what one is assembled from."""
+    """An external model: its folders of images, its contract or the parts of one, and the words of the command."""
 
     calibration: Path
     test: Path
@@ -67,14 +78,17 @@ class ModelOptions(NamedTuple):
     words: tuple[str, ...]
 
 
-def parse(model: Path, options: dict[str, Any]) -> ModelOptions | None:
-    """The options in order; None where there are none, as for a run.
+def parse_model_options(model: Path, options: Mapping[str, Any]) -> ModelOptions | None:
+    """The options that describe an external model; None where there are none, as for a run.
+
+    Args:
+        options: the values of all options, by parameter.
 
     Raises:
         ContractError: the contract file cannot be read.
-        click.UsageError: options that exclude each other, or folders that are missing.
+        click.UsageError: options exclude each other, or folders are missing.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if name in _NAMES and value is not None}
     if not given:
         return None
     both = [f"--{name}" for name in _PREPROCESSING if name in given]
@@ -86,17 +100,17 @@ def parse(model: Path, options: dict[str, Any]) -> ModelOptions | None:
     words = [str(model)]
     for name, value in given.items():
         words += [f"--{name}", ",".join(f"{n:g}" for n in value) if isinstance(value, tuple) else str(value)]
-    contract = _read_contract(given["contract"]) if "contract" in given else _foreign_options(given)
+    contract = _read_contract(given["contract"]) if "contract" in given else _contract_parts(given)
     return ModelOptions(given["calibration"], given["test"], given.get("val"), contract, tuple(words))
 
 
-def _foreign_options(given: dict[str, Any]) -> ExternalOptions:
+def _contract_parts(given: dict[str, Any]) -> ExternalOptions:
     from runtime.external.adopt import ExternalOptions  # brings numpy, which help does not need
 
-    found = {name: given[name] for name in _PREPROCESSING if name in given}
-    if "background" in found:
-        found["background"] = tuple(int(n) if n == int(n) else n for n in found["background"])
-    return ExternalOptions(**found)
+    parts = {name: given[name] for name in _PREPROCESSING if name in given}
+    if "background" in parts:
+        parts["background"] = tuple(int(n) if n == int(n) else n for n in parts["background"])
+    return ExternalOptions(**parts)
 
 
 def _read_contract(path: Path) -> Contract:

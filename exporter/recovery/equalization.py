@@ -60,7 +60,7 @@ def equalize(model: Any, images: Values) -> int:
     """Equalise a model in place.
 
     Args:
-        model: from `loading.load_model`.
+        model: from `keras_loading.load_model`.
         images: as the model takes them, shape (n, height, width, channels).
 
     Returns:

@@ -50,7 +50,7 @@ def ways(run: RunFolder, model: Any, pixels: npt.NDArray[np.uint8], recipe: Reci
 
     Args:
         run: the model's.
-        model: from `loading.load_model`.
+        model: from `keras_loading.load_model`.
         pixels: the calibration images that the ordinary int8 model was made with.
         recipe: of that.
         wide: whether int16x8 may stand in for it.

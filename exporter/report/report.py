@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,6 @@ from trainer.evaluation.comparison import metric_title
 
 from ..evaluated_model import EvaluatedModel
 from ..gates import Limits
-from ..recipe import Recipe
 
 VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
@@ -26,43 +24,23 @@ _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib
 
 @dataclass(frozen=True)
 class Settings:
-    """What an export was asked for.
+    """What the report says of the settings of an export.
 
     Attributes:
-        recipes: what was asked for, in order.
         limits: the gates.
         target: the interpreter that the files are for.
-        flags: options without a value that were given.
-        calibration: samples, seed and split, and what the lint measured.
+        calibration: the representative dataset: samples, seed and split, and what the checks of it measured.
         warnings: lines that people should read.
-        false_accept_rate: what a threshold was fitted for; None where none was.
-        repair: whether int8 was to be repaired.
+        false_accept_rate: the share that a threshold was fitted for; None where none was.
+        command: the command that makes the same files again; "" where there is none.
     """
 
-    recipes: Sequence[Recipe]
     limits: Limits
     target: str
-    flags: Sequence[str]
     calibration: Mapping[str, Any]
     warnings: Sequence[str] = field(default_factory=tuple)
     false_accept_rate: float | None = None
-    repair: bool = False
-
-    def command(self, run: RunFolder) -> str:
-        """The command that makes the same files again; `OUT` stands for the folder."""
-        words = ["pocketlens", "export", *run.arguments, "--out", "OUT"]
-        for recipe in self.recipes:
-            words += ["--mode", recipe.mode]
-        for io in {recipe.io: None for recipe in self.recipes if recipe.mode == "int8"}:
-            words += ["--io", io]
-        for name, value in self.limits.as_dict().items():
-            words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
-        words += ["--target", self.target, *self.flags]
-        words += ["--calibration-samples", str(self.calibration["samples"])]
-        words += ["--calibration-seed", str(self.calibration["seed"])]
-        words += [] if self.false_accept_rate is None else ["--false-accept-rate", f"{self.false_accept_rate:g}"]
-        words += ["--repair"] * self.repair
-        return shlex.join(words)
+    command: str = ""
 
 
 def make_report(run: RunFolder, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
@@ -84,7 +62,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "trained_with": dict(made.packages),
-        "command": settings.command(run),
+        "command": settings.command,
         "passed": not any(model.failed for model in models.values()),
         "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
     }

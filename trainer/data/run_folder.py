@@ -43,9 +43,7 @@ class RunFolder:
         targets: int64 (n,), the class of each sample; -1 for a training sample of no known class, which a run of the
             trainer never has. For the task multilabel 0 or 1, shape (n, labels).
         splits: indices by name: "train", "validation", "test". No sample is in two of them.
-        model: the model, where it does not lie in the folder.
-        external_arguments: the words of `pocketlens export` that name the model and the images; empty for a run of
-            the trainer.
+        model: the model, where it was trained elsewhere and does not lie in the folder.
     """
 
     folder: Path
@@ -54,7 +52,6 @@ class RunFolder:
     targets: npt.NDArray[np.int64]
     splits: Mapping[str, Indices]
     model: Path | None = None
-    external_arguments: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,12 +61,7 @@ class RunFolder:
     @property
     def is_external(self) -> bool:
         """Whether the model was trained elsewhere."""
-        return bool(self.external_arguments)
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The words of `pocketlens export` that name what is exported."""
-        return self.external_arguments or (str(self.folder),)
+        return self.model is not None
 
     @property
     def model_path(self) -> Path:

@@ -328,7 +328,7 @@ def test_every_mode_in_one_report(digits_run: Path, tmp_path: Path) -> None:
     types = {name: build((tmp_path / f"{name}.tflite").read_bytes()).get_input_details()[0]["dtype"] for name in wanted}
     assert types["int8-int8"] is np.int8
     assert {types[name] for name in wanted if name != "int8-int8"} == {np.float32}
-    assert "--mode int16x8 --io int8 --max-drop 0.02" in exported.report["command"]
+    assert exported.report["command"] == ""  # only the command line has one
 
 
 def test_every_gate_that_fails_is_named(digits_run: Path, tmp_path: Path) -> None:

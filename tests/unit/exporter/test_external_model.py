@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras import layers
 
 from exporter.errors import ExportError
-from exporter.external_model import Folders, assemble_contract, gather
-from exporter.keras_loading import read_model
+from exporter.external_model import ImageFolders, assemble_contract, external_run
+from exporter.keras_loading import load_classifier
 from runtime import Classifier, Contract, ContractError, ImageInput
 from runtime.external.adopt import ExternalOptions
 from tests.conftest import SHADES, call_pocketlens, fill_class, succeed
@@ -115,34 +115,34 @@ def test_a_model_without_options_says_which(material: Path, tmp_path: Path) -> N
         assert "is a model: it needs --labels" in result.stderr
 
 
-def gathered(material: Path, folders: Folders, contract: Any = OPTIONS) -> None:
-    with gather(material / "model.keras", folders, contract):
+def gathered(material: Path, folders: ImageFolders, contract: Any = OPTIONS) -> None:
+    with external_run(material / "model.keras", folders, contract):
         pytest.fail("it was accepted")
 
 
 def test_folders_that_do_not_fit(material: Path, tmp_path: Path) -> None:
     good = material / "calibration"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ExportError, match=r"--calibration .*empty: no images"):
-        gathered(material, Folders(tmp_path / "empty", material / "test"))
+    with pytest.raises(ExportError, match=r"`calibration` .*empty: no images"):
+        gathered(material, ImageFolders(tmp_path / "empty", material / "test"))
     fill_class(tmp_path / "strange" / "purple", "red", range(3))
     with pytest.raises(ExportError, match=r"purple.* is in no folder of a label's name; .*: blue, green, red"):
-        gathered(material, Folders(good, tmp_path / "strange"))
+        gathered(material, ImageFolders(good, tmp_path / "strange"))
     fill_class(tmp_path / "broken" / "red", "red", range(3))
     (tmp_path / "broken/red/9.jpg").write_bytes(b"no image")
     with pytest.raises(ExportError, match=r"9\.jpg: .*take it out of the folder"):
-        gathered(material, Folders(good, tmp_path / "broken"))
+        gathered(material, ImageFolders(good, tmp_path / "broken"))
     with pytest.raises(ContractError, match="3 outputs and 2 labels"):
-        gathered(material, Folders(good, material / "test"), OPTIONS._replace(labels=("a", "b")))
+        gathered(material, ImageFolders(good, material / "test"), OPTIONS._replace(labels=("a", "b")))
     with pytest.raises(ContractError, match="multilabel"):
-        gathered(material, Folders(good, material / "test"), Contract(LABELS, ImageInput(24, 24), "multilabel"))
+        gathered(material, ImageFolders(good, material / "test"), Contract(LABELS, ImageInput(24, 24), "multilabel"))
 
 
 def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> None:
     fill_class(tmp_path / "flat", "green", range(5))
     fill_class(tmp_path / "flat" / ".thumbnails", "green", range(5, 9))
-    with gather(
-        material / "model.keras", Folders(tmp_path / "flat", material / "test", material / "test"), OPTIONS
+    with external_run(
+        material / "model.keras", ImageFolders(tmp_path / "flat", material / "test", material / "test"), OPTIONS
     ) as run:
         assert run.targets[run.splits["train"]].tolist() == [-1] * 5
         assert len(run.splits["validation"]) == 60
@@ -201,7 +201,7 @@ def _picture_out() -> Any:
 def test_what_is_no_classifier_of_one_picture(build: Callable[[], Any], reason: str, tmp_path: Path) -> None:
     build().save(tmp_path / "model.keras")
     with pytest.raises(ExportError, match=reason):
-        read_model(tmp_path / "model.keras")
+        load_classifier(tmp_path / "model.keras")
 
 
 def test_a_lambda_is_refused_by_its_layers_name_and_does_not_run(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_lambda_is_refused_by_its_layers_name_and_does_not_run(tmp_path: Path)
     keras.Model(inputs, layers.Dense(2)(layers.Flatten()(code(inputs)))).save(tmp_path / "model.keras")
     marker.unlink(missing_ok=True)
     with pytest.raises(ExportError, match="cannot be loaded: layer 'trick' is a Lambda, which carries code"):
-        read_model(tmp_path / "model.keras")
+        load_classifier(tmp_path / "model.keras")
     assert not marker.exists()
 
 
@@ -231,14 +231,14 @@ def test_code_that_is_not_of_layers_is_refused_by_name(material: Path, tmp_path:
     with pytest.raises(
         ExportError, match=f"layer 'evil' is get_file of {module}, code that is not part of Keras; .*, or a SavedModel"
     ):
-        read_model(path)
+        load_classifier(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x89HDF\r\n\x1a\n"])
 def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(ExportError, match=r"cannot be loaded: no \.keras archive"):
-        read_model(tmp_path / "model.keras")
+        load_classifier(tmp_path / "model.keras")
 
 
 class _Writer(tf.Module):  # type: ignore[misc]
@@ -255,8 +255,8 @@ def test_a_saved_model_that_does_more_than_compute(tmp_path: Path) -> None:
     module = _Writer(str(tmp_path / "executed"))
     tf.saved_model.save(module, tmp_path / "saved", signatures=module.__call__)
     with pytest.raises(ExportError, match=r"its operation WriteFile \(\w+\) does more than compute"):
-        read_model(tmp_path / "saved")
+        load_classifier(tmp_path / "saved")
     assert not (tmp_path / "executed").exists()
     (tmp_path / "saved/saved_model.pb").write_bytes(b"\xff\xff garbage")
     with pytest.raises(ExportError, match="damaged"):
-        read_model(tmp_path / "saved")
+        load_classifier(tmp_path / "saved")

@@ -61,7 +61,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measured = measured_models(run, Limits())
     models = {model.file_name: model for model in measured}
     calibration = {"samples": 5, "seed": 3, "split": "train"}
-    settings = Settings([Recipe.int8()], Limits(), "litert", ("--edgetpu",), calibration, ("<i>look</i>",))
+    settings = Settings(Limits(), "litert", calibration, ("<i>look</i>",), command="export 'a run; rm -rf'")
     report = make_report(run, settings, models)
     folders = [tmp_path_factory.mktemp("report") for _ in range(2)]
     for folder in folders:
@@ -179,7 +179,7 @@ def test_the_card_of_a_model_without_name() -> None:
     measured = measured_models(run, Limits(max_drop=1.0))
     models = {model.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
-    report = make_report(run, Settings([], Limits(), "litert", (), {"samples": 1, "seed": 0}), models)
+    report = make_report(run, Settings(Limits(), "litert", {"samples": 1, "seed": 0}), models)
     assert model_card(report, contract).startswith("# Model card: image classifier\n")
 
 
@@ -187,7 +187,7 @@ def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> N
     hostile = '<script>x</script> | `code` \n# heading\r\n[a](b) & "q" \''
     run = hostile_run()
     models = {model.file_name: model for model in measured_models(run, Limits())}
-    settings = Settings([Recipe.int8()], Limits(), "litert", (), {"samples": 5, "seed": 3, "note": hostile})
+    settings = Settings(Limits(), "litert", {"samples": 5, "seed": 3, "note": hostile})
     report = make_report(run, settings, models)
     report |= {"dataset": hostile, "warnings": [hostile], "command": hostile, "labels": [hostile, *HOSTILE[1:]]}
     report |= {"versions": {hostile: hostile}, "trained_with": {hostile: hostile}}

@@ -105,13 +105,13 @@ def test_test_images_are_left_out_of_a_run_and_an_error_in_a_folder() -> None:
     assert len(calibration.pixels) == FEW - 2
     assert "2 training images are in the test split too" in "\n".join(calibration.warnings)
     with pytest.raises(ExportError, match="2 of 100 images are test images too"):
-        prepare_calibration(replace(run, external_arguments=("model.keras",)), 10**6, 0)
+        prepare_calibration(replace(run, model=Path("model.keras")), 10**6, 0)
 
 
 def test_pixels_unlike_those_of_training_are_told() -> None:
     dark = [(image // 4).astype(np.uint8) for image in GOOD]
     assert "training's are 128 and 60" in warnings(make_run(dark, TEST, mean=(128.0,), std=(60.0,)))
-    given = replace(make_run(dark, TEST), external_arguments=("model.keras",))
+    given = replace(make_run(dark, TEST), model=Path("model.keras"))
     assert "less than half of what there can be" in warnings(given)
 
 

@@ -1,0 +1,61 @@
+"""The command that an export's report gives for making the same files again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.cli.export import export, reproduce_command
+from tests.conftest import call_pocketlens, succeed
+
+DEFAULTS: dict[str, Any] = {
+    "max_drop": 0.01,
+    "max_class_drop": None,
+    "min_agreement": None,
+    "max_bytes": None,
+    "max_latency_ms": None,
+    "target": "tflite-runtime-2.14",
+    "edgetpu": False,
+    "rgb_input": False,
+    "c_array": False,
+    "no_selftest": False,
+    "calibration_samples": 500,
+    "calibration_seed": 3,
+    "false_accept_rate": None,
+    "repair": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("modes", "io", "changes"),
+    [
+        (("float32", "int8"), "uint8", {}),
+        (("float16", "int16x8"), "uint8", {"max_class_drop": 0.5, "max_bytes": 10, "repair": True}),
+        (("int8",), "int8", {"max_latency_ms": 2.5, "min_agreement": 0.9, "edgetpu": True, "no_selftest": True}),
+        (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
+    ],
+)
+def test_the_command_line_is_read_back_as_the_same_options(
+    modes: tuple[str, ...], io: str, changes: dict[str, Any]
+) -> None:
+    options = DEFAULTS | changes
+    command = shlex.split(reproduce_command(("a run; rm -rf",), modes, io, options))
+    assert command[:2] == ["pocketlens", "export"]
+    found = export.make_context("export", command[2:]).params
+    assert (found["run"], found["out"], found["modes"], found["io"]) == (Path("a run; rm -rf"), Path("OUT"), modes, io)
+    assert {name: found[name] for name in DEFAULTS} == options
+
+
+def test_the_command_gives_the_same_files(digits_run: Path, tmp_path: Path) -> None:
+    succeed(call_pocketlens("export", digits_run, "--out", tmp_path / "first", "--mode", "int8", "--max-drop", 0.5))
+    command = json.loads((tmp_path / "first/report.json").read_text())["command"]
+    assert "--mode int8 --io uint8 --max-drop 0.5 --target" in command
+    words = shlex.split(command)[1:]
+    succeed(call_pocketlens(*(str(tmp_path / "second") if word == "OUT" else word for word in words)))
+    for path in (tmp_path / "first").iterdir():
+        if path.is_file() and path.name != "timings.json":
+            assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
