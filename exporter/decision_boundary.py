@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Classifier, Preprocessor
+from runtime import Classifier, make_preprocessor
 from runtime.errors import describe
-from runtime.features import FeaturesInput, Vector
+from runtime.features import Vector
+from runtime.input_spec import FeaturesInput
 from runtime.native_output import held_stderr
 from trainer.data.run_folder import RunFolder
 
@@ -66,7 +67,9 @@ def plane(vectors: Vector) -> tuple[Vector, Vector]:
 def _keras(run: RunFolder, spec: FeaturesInput, grid: Vector) -> Scores:
     from .keras_loading import load_classifier
 
-    scores = np.asarray(load_classifier(run.model_path, spec.kind).predict(Preprocessor(spec).scale(grid), verbose=0))
+    scores = np.asarray(
+        load_classifier(run.model_path, spec.kind).predict(make_preprocessor(spec).scale(grid), verbose=0)
+    )
     return np.concatenate([1 - scores, scores], axis=1) if run.contract.task == "binary" else scores
 
 

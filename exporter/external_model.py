@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
-from runtime.contract import COLOURS
 from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
 from runtime.files import is_hidden, read_regular_file, shown
-from runtime.images import MAX_FILE_BYTES, SUFFIXES
+from runtime.image_limits import MAX_IMAGE_BYTES
+from runtime.images import SUFFIXES
+from runtime.input_spec import COLOURS
 from runtime.progress import progress
 from trainer.data.run_folder import RUN_MARKER, SPLITS_VERSION, RunFolder, read_run
 from trainer.data.sources import FileSource
@@ -177,7 +178,7 @@ def _read_images(
 
 def _digest(path: Path, contract: Contract) -> str:
     """SHA-256 of an image's file, in hex."""
-    content, name = read_regular_file(path, MAX_FILE_BYTES, ImageError)
+    content, name = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     try:
         load_pixels(content, contract.image_input)
     except ImageError as error:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from runtime.tflite.graph import TYPES, OperatorUse, operator_use
+from runtime.tflite._schema import TENSOR_TYPES
+from runtime.tflite.graph import OperatorUse, operator_use
 from runtime.tflite.model import check_structure
-from runtime.tflite.verifier import Table
+from runtime.tflite.reader import Table
 
 
 class Tensor(NamedTuple):
@@ -77,4 +78,4 @@ def placed_operators(content: bytes, layers: Collection[str]) -> Iterator[Placed
 
 
 def _tensor(table: Table) -> Tensor:
-    return Tensor(TYPES[table.number(1, "b")], tuple(table.numbers(7, "i") or table.numbers(0, "i")))
+    return Tensor(TENSOR_TYPES[table.number(1, "b")], tuple(table.numbers(7, "i") or table.numbers(0, "i")))

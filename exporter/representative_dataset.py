@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Preprocessor, load_pixels
-from runtime.contract import InputSpec
+from runtime import load_pixels, make_preprocessor
+from runtime.input_spec import InputSpec
 from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
@@ -101,6 +101,6 @@ def calibration_pixels(run: RunFolder, indices: npt.NDArray[np.int64]) -> npt.ND
 
 def representative_dataset(pixels: npt.NDArray[Any], spec: InputSpec) -> Iterator[list[npt.NDArray[np.float32]]]:
     """The images or vectors one by one, scaled as on the device, in the form that TFLiteConverter wants."""
-    prepare = Preprocessor(spec)
+    prepare = make_preprocessor(spec)
     for image in pixels:
         yield [prepare.scale(image[np.newaxis])]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.features import FeaturesInput, Vector, load_vector
+from runtime.features import Vector, load_vector
+from runtime.input_spec import FeaturesInput
 from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError

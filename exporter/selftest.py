@@ -22,7 +22,7 @@ from runtime.interpreter import LIBRARIES, choose
 from runtime.model_file import ModelFile, read_model
 from runtime.native_output import held_stderr
 from runtime.preprocessing import TensorSpec
-from runtime.selftest.format import MEMBER, Answers, SelfTest, shrink
+from runtime.selftest.format import MEMBER, GoldenOutputs, SelfTest, shrink
 from runtime.selftest.runner import raw_outputs, version_of
 
 from .errors import ExportError
@@ -68,7 +68,7 @@ def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfT
     Raises:
         InterpreterError: none does.
     """
-    found: list[Answers] = []
+    found: list[GoldenOutputs] = []
     kept = np.arange(len(images))
     refused = InterpreterError("no TensorFlow Lite interpreter is installed")
     for library in LIBRARIES:
@@ -80,7 +80,7 @@ def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfT
         if not found:
             kept = _telling(outputs, tensor)
             outputs = outputs[kept]
-        found.append(Answers(library, version_of(library), platform.machine(), outputs))
+        found.append(GoldenOutputs(library, version_of(library), platform.machine(), outputs))
     if not found:
         raise refused
     return SelfTest(images[kept], tuple(found), *_TOLERANCES[mode])

@@ -16,7 +16,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .classifier import Classifier
-    from .contract import Confidence, Contract, ImageInput, Provenance
+    from .contract import Confidence, Contract, Provenance
     from .errors import (
         ContractError,
         FeaturesError,
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
         ModelFileError,
         PocketlensError,
     )
-    from .features import FeaturesInput
     from .images import load_pixels
+    from .input_spec import FeaturesInput, ImageInput
     from .model_file import ModelFile, read_model, seal
     from .postprocessing import Prediction, rank
-    from .preprocessing import Preprocessor, TensorSpec
+    from .preprocessing import FeaturePreprocessor, Preprocessor, TensorSpec, make_preprocessor
 
 __all__ = [
     "Classifier",
     "Confidence",
     "Contract",
     "ContractError",
+    "FeaturePreprocessor",
     "FeaturesError",
     "FeaturesInput",
     "ImageError",
@@ -52,6 +53,7 @@ __all__ = [
     "TensorSpec",
     "__version__",
     "load_pixels",
+    "make_preprocessor",
     "rank",
     "read_model",
     "seal",
@@ -59,7 +61,7 @@ __all__ = [
 
 _MODULES = {
     "classifier": ("Classifier",),
-    "contract": ("Confidence", "Contract", "ImageInput", "Provenance"),
+    "contract": ("Confidence", "Contract", "Provenance"),
     "errors": (
         "ContractError",
         "FeaturesError",
@@ -69,11 +71,11 @@ _MODULES = {
         "ModelFileError",
         "PocketlensError",
     ),
-    "features": ("FeaturesInput",),
     "images": ("load_pixels",),
+    "input_spec": ("FeaturesInput", "ImageInput"),
     "model_file": ("ModelFile", "read_model", "seal"),
     "postprocessing": ("Prediction", "rank"),
-    "preprocessing": ("Preprocessor", "TensorSpec"),
+    "preprocessing": ("FeaturePreprocessor", "Preprocessor", "TensorSpec", "make_preprocessor"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

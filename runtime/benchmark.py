@@ -1,6 +1,6 @@
-"""How fast a model answers on this machine, for each interpreter and number of threads.
+"""Measures how fast a model answers on this machine, for each interpreter and number of threads.
 
-Every combination runs in a process of its own, so that its first call is a first call, and its peak memory its own.
+Each combination runs in a process of its own: its first call is then really the first, and its peak memory its own.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,23 +16,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .child_process import ChildError, call_in_child
 from .classifier import Classifier
-from .errors import PocketlensError
-from .external.adopt import adopting
+from .external.adopt import ExternalOptions, adopting
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
 from .model_file import read_model
-from .native_output import held_stderr
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _WARM_UP = 5
 _TIMEOUT_S = 600
-#: A second thread must save this share of the time to be worth the trouble it makes under load.
-_WORTHWHILE = 0.15
+#: More threads must save this share of the time: they cost more under load.
+_MIN_SAVING = 0.15
 
 
 def combinations(max_threads: int) -> Iterator[tuple[str, int]]:
-    """(library, threads) of everything to measure: each library installed, 1, 2, 4... threads."""
+    """The combinations to measure as (library, threads): each installed library with 1, 2, 4... threads."""
     for library in installed():
         threads = 1
         while threads <= max_threads:
@@ -45,37 +41,31 @@ def combinations(max_threads: int) -> Iterator[tuple[str, int]]:
 def measure(
     model: Path, sample: bytes, library: str, threads: int, rounds: int, known: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One combination, measured in a process of its own.
+    """Measure one combination in a process of its own.
 
     Args:
-        sample: what to classify: an encoded picture, such as `example_picture()`; or a vector as a list in JSON.
-        known: what is known of a model of someone else's, as for `Classifier`.
+        model: the model file.
+        sample: the input to classify: an encoded image, such as `example_picture()`; or a vector as a list in JSON.
+        library, threads: the interpreter library, and the threads of one invocation.
+        rounds: how many calls of each kind are timed.
+        known: what is known of a model of someone else's, by the names of `Classifier`'s parameters.
 
     Returns:
-        interpreter, threads, load_ms, first_call_ms; preprocessing_ms, invoke_ms and call_ms, each with median,
-        p95 and p99; images_per_second; peak_memory_mb. Or interpreter, threads and error.
+        interpreter, distribution, threads, load_ms, first_call_ms; preprocessing_ms, invoke_ms and call_ms, each with
+        median, p95 and p99; images_per_second; peak_memory_mb. Or interpreter, threads and error.
     """
-    known = dict(known or {})
-    if isinstance(known.get("labels"), str):  # the child works in another folder
-        known["labels"] = str(Path(known["labels"]).resolve())
-    arguments = [str(model.resolve()), library, str(threads), str(rounds), json.dumps(known)]
-    command = [sys.executable, "-c", "from runtime.benchmark import _child; _child()", *arguments]
+    arguments = (str(model), library, threads, rounds, known or {})
     try:
-        done = subprocess.run(
-            command, cwd=_PACKAGE_ROOT, input=sample, capture_output=True, timeout=_TIMEOUT_S, check=False
+        figures: dict[str, Any] = call_in_child(
+            f"{__name__}:measure_here", *arguments, content=sample, timeout=_TIMEOUT_S
         )
-    except subprocess.TimeoutExpired:
-        return {"interpreter": library, "threads": threads, "error": f"no answer in {_TIMEOUT_S} s"}
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()
-        text = reason[-1] if reason else f"its process ended with status {done.returncode}"
-        return {"interpreter": library, "threads": threads, "error": text}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    except ChildError as error:
+        return {"interpreter": library, "threads": threads, "error": str(error)}
+    return figures
 
 
 def example_picture() -> bytes:
-    """A JPEG as a camera gives it: 640x480, smooth with some grain."""
+    """A JPEG like a camera's: 640x480, smooth with some grain."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC)).astype(np.int16)
@@ -86,14 +76,14 @@ def example_picture() -> bytes:
 
 
 def recommend(rows: Sequence[dict[str, Any]]) -> str:
-    """One line that says what to choose; more threads only where they save 15 % or more."""
+    """Recommend an interpreter and a number of threads in one line; more threads only where they save 15 % or more."""
     good = [row for row in rows if "error" not in row]
     if not good:
         return "no interpreter runs this model here; see `pocketlens doctor`"
     best = min(good, key=lambda row: row["call_ms"]["median"])
     for row in sorted(good, key=lambda row: row["threads"]):
         if row["interpreter"] == best["interpreter"] and (
-            best["call_ms"]["median"] > (1 - _WORTHWHILE) * row["call_ms"]["median"]
+            best["call_ms"]["median"] > (1 - _MIN_SAVING) * row["call_ms"]["median"]
         ):
             best = row
             break
@@ -101,42 +91,36 @@ def recommend(rows: Sequence[dict[str, Any]]) -> str:
     return f"choose --interpreter {name} --threads {threads}: {best['call_ms']['median']:.3f} ms a call on this machine"
 
 
-def _child() -> None:
-    """Measure one combination and print it as JSON; the sample comes on standard input."""
-    path, library, threads, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    known = json.loads(sys.argv[5])
-    sample: Any = sys.stdin.buffer.read()
-    try:
-        read_model(path, adopting(known, library=library))  # a trial of the model is no part of its load
-        with held_stderr():
-            started = time.perf_counter()
-            classifier = Classifier(path, num_threads=threads, interpreter=library, **known)
-            load = time.perf_counter() - started
-    except PocketlensError as error:
-        sys.exit(str(error))
-    spec = classifier.contract.input
-    if spec.kind == "features":
-        sample = json.loads(sample)
+def measure_here(
+    model: str, library: str, threads: int, rounds: int, known: dict[str, Any], sample: bytes
+) -> dict[str, Any]:
+    """Measure one combination in this process, which must be a fresh one; arguments and result as for `measure`."""
+    # Before the clock starts: the trial of a model of someone else's is no part of its loading time.
+    read_model(model, adopting(ExternalOptions(**known), library))
     started = time.perf_counter()
-    classifier.classify(sample)
+    classifier = Classifier(model, num_threads=threads, interpreter=library, **known)
+    load = time.perf_counter() - started
+    spec = classifier.contract.input
+    source: Any = json.loads(sample) if spec.kind == "features" else sample
+    started = time.perf_counter()
+    classifier.classify(source)
     first = time.perf_counter() - started
     prepare = classifier.preprocessor
-    ready = np.array(sample) if spec.kind == "features" else load_pixels(sample, spec)
-    calls = _times(lambda: classifier.classify(sample), rounds)
-    found = {
+    # An array of the right shape needs no decoding, so that only the invocation remains.
+    ready = np.array(source) if spec.kind == "features" else load_pixels(source, spec)
+    calls = _times(lambda: classifier.classify(source), rounds)
+    return {
         "interpreter": library,
         "distribution": LIBRARIES[library],
         "threads": threads,
         "load_ms": round(load * 1000, 3),
         "first_call_ms": round(first * 1000, 3),
-        "preprocessing_ms": _quantiles(_times(lambda: prepare(sample), rounds)),
-        # An array of the right shape needs no decoding: what is left is the invocation.
+        "preprocessing_ms": _quantiles(_times(lambda: prepare(source), rounds)),
         "invoke_ms": _quantiles(_times(lambda: classifier.scores(ready), rounds)),
         "call_ms": _quantiles(calls),
         "images_per_second": round(len(calls) / sum(calls), 1),
         "peak_memory_mb": _peak_memory_mb(),
     }
-    print(json.dumps(found))
 
 
 def _times(call: Callable[[], object], rounds: int) -> list[float]:
@@ -156,9 +140,9 @@ def _quantiles(seconds: list[float]) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float | None:
-    """The most memory this process had; None where the system does not tell.
+    """The peak of this process's memory; None where the system does not report it.
 
-    getrusage would not do: on Linux its figure survives exec, and is then the parent's.
+    Not from getrusage: on Linux its figure survives exec, and is then the parent's.
     """
     try:
         status = Path("/proc/self/status").read_text()

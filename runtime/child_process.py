@@ -1,7 +1,7 @@
-"""One function called in a process of its own: for what must not share memory or imports with its caller.
+"""Calls one function in a process of its own, for work that must not share memory or imports with its caller.
 
 A TensorFlow Lite interpreter can take its process down with it, and tflite-runtime 2.14 does not work where TensorFlow
-was imported before it. So models are tried, scored and measured in a child.
+was imported before it. So models are tried, scored and measured in a child process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,15 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _STATUS_INTERRUPTED = 130
 _MAX_REASON = 1000
 _SILENT = f"{Silent.__module__}:{Silent.__qualname__}"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from runtime.child_process import _child; _child()"
 
 
 class ChildError(PocketlensError, RuntimeError):
     """A child process gave no result.
 
     Attributes:
-        status: its exit status; negative the number of the signal that ended it; None where its time was up.
+        status: its exit status; the negative number of the signal that ended it; None where its time was up or it
+            could not be started.
     """
 
     def __init__(self, reason: str, status: int | None) -> None:
@@ -42,88 +43,108 @@ class ChildError(PocketlensError, RuntimeError):
 def call_in_child(
     function: str,
     *arguments: Any,
+    content: bytes | None = None,
     shows_progress: bool = False,
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Any:
-    """Call a function of ours in a new Python process and give what it returned.
+    """Call one of our functions in a new Python process and return its result.
+
+    The child imports from the same folders as this process, except the working folder of an interactive Python, and
+    ignores Python's environment variables (`python -I`). It ends as soon as the function has returned, without
+    tidying up.
 
     Args:
-        function: as `"package.module:function"`.
-        arguments: values that JSON can hold; files are handed over by absolute path.
-        shows_progress: let the child write to this process's standard error, and draw its progress there; else what
-            it writes is held back.
-        timeout: seconds until it is killed; without one it may take as long as it wants.
+        function: the function, as `"package.module:function"`.
+        arguments: values that JSON can hold.
+        content: bytes that the function gets after the other arguments; they need no room on a disk.
+        shows_progress: let the child write to this process's standard error and report its progress there; by
+            default its output is held back.
+        timeout: seconds until it is killed; no limit by default.
         variables: added to its environment.
 
     Returns:
-        What the function returned, as JSON gives it back.
+        The result of the function, as JSON gives it back.
 
     Raises:
-        ChildError: it raised an error (the text is that error's own line), died of a signal, or its time was
-            up.
+        ChildError: the function raised an error (the text is that error's own line), or the process died of a signal,
+            ran out of time or could not be started.
         KeyboardInterrupt: Ctrl-C ended the child.
     """
-    with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
-        job = Path(folder)
-        (job / "call.json").write_text(json.dumps({"function": function, "arguments": arguments}), encoding="utf-8")
-        # -P (3.11) and -I would do; run from where the packages lie, so that no file of the user's folder can be
-        # imported in their place.
-        command = [
-            sys.executable,
-            "-m",
-            "runtime.child_process",
-            folder,
-            reporter_name() if shows_progress else _SILENT,
-        ]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=PACKAGE_ROOT,
-                env={**os.environ, **(variables or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if shows_progress else subprocess.PIPE,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ChildError(f"gave no answer in {timeout:g} s", None) from error
-        if done.returncode == _STATUS_INTERRUPTED:
-            raise KeyboardInterrupt
-        result, reason = job / "result.json", job / "reason"
-        if done.returncode == 0 and result.is_file():
-            return json.loads(result.read_bytes())
-        if reason.is_file():
-            raise ChildError(reason.read_text(encoding="utf-8")[:_MAX_REASON], done.returncode)
-        raise ChildError(_end_of(done.returncode, done.stderr), done.returncode)
+    call = {
+        "function": function,
+        "arguments": arguments,
+        "has_content": content is not None,
+        "reporter": reporter_name() if shows_progress else _SILENT,
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _PROGRAM.format(path=_import_path())],
+            env={**os.environ, **(variables or {})},
+            input=json.dumps(call).encode() + b"\n" + (content or b""),
+            stdout=subprocess.PIPE,
+            stderr=None if shows_progress else subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ChildError(f"it gave no answer within {timeout:g} s; is this machine busy?", None) from error
+    except (OSError, ValueError) as error:
+        raise ChildError(f"{sys.executable or 'no Python'} cannot be started: {error}", None) from error
+    if done.returncode == _STATUS_INTERRUPTED:
+        raise KeyboardInterrupt
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError as error:
+        raise ChildError(_reason(done.returncode, done.stderr), done.returncode) from error
+    if "reason" in answer:
+        raise ChildError(answer["reason"][:_MAX_REASON], done.returncode)
+    return answer["result"]
 
 
-def _end_of(status: int, stderr: bytes | None) -> str:
+def _import_path() -> list[str]:
+    """The folders that this process imports from, as absolute paths."""
+    path = [str(Path(folder).absolute()) for folder in sys.path if folder]
+    return path if str(PACKAGE_ROOT) in path else [str(PACKAGE_ROOT), *path]
+
+
+def _reason(status: int, stderr: bytes | None) -> str:
+    """Why a child gave no answer."""
     if status < 0:
-        try:
-            return f"its process died of {signal.Signals(-status).name}"
-        except ValueError:
-            return f"its process died of signal {-status}"
+        return f"its process died of {signal_name(-status)}"
     lines = (stderr or b"").decode(errors="replace").strip().splitlines()
     return lines[-1][:_MAX_REASON] if lines else f"its process ended with status {status}"
 
 
-def _child(folder: str, reporter: str) -> int:
-    job = Path(folder)
+def signal_name(number: int) -> str:
+    """A signal's name, such as `SIGSEGV`."""
     try:
-        report_to_named(reporter)
-        call = json.loads((job / "call.json").read_bytes())
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _child() -> None:
+    """Answer the call on standard input, and end the process."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what the function or native code prints must not mix with the answer
+    status, answer = 0, b""
+    try:
+        call = json.loads(sys.stdin.buffer.readline())
+        arguments = call["arguments"]
+        if call["has_content"]:
+            arguments.append(sys.stdin.buffer.read())
+        report_to_named(call["reporter"])
         module, _, name = call["function"].partition(":")
-        result = getattr(importlib.import_module(module), name)(*call["arguments"])
-        (job / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        result = getattr(importlib.import_module(module), name)(*arguments)
+        answer = json.dumps({"result": result}).encode()
     except KeyboardInterrupt:
-        return _STATUS_INTERRUPTED
-    except Exception as error:  # whatever it is, the caller tells it in its own error
-        (job / "reason").write_text(describe(error), encoding="utf-8")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_child(sys.argv[1], sys.argv[2]))
+        status = _STATUS_INTERRUPTED
+    except Exception as error:  # the caller raises its text again
+        status, answer = 1, json.dumps({"reason": describe(error)}).encode()
+    with open(answers, "wb") as file:  # noqa: PTH123 - a file descriptor
+        file.write(answer)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: an interpreter that is taken down by Python's end could still die or wait, and takes time to destroy.
+    os._exit(status)

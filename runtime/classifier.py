@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from . import interpreter as interpreters
-from .contract import Contract
-from .defaults import DEFAULT_TOP
+from .contract import DEFAULT_TOP, Contract
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
 from .model_file import ModelSource, is_sealed, read_model
 from .postprocessing import Prediction, choose_labels, dequantizer, rank, tempered_reader
-from .preprocessing import Preprocessor, TensorSpec
+from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 
 if TYPE_CHECKING:
     from .features import FeaturesSource
+    from .files import PathLike
 
 
 class Classifier:
@@ -65,21 +65,41 @@ class Classifier:
         interpreter: str = interpreters.AUTO,
         delegate: str | None = None,
         contract: Contract | None = None,
-        **foreign: Any,
+        labels: PathLike | Sequence[str] | None = None,
+        colour: str | None = None,
+        resize: str | None = None,
+        filter: str | None = None,
+        background: Sequence[int] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        task: str | None = None,
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
+        options: dict[str, Any] = {
+            "labels": labels,
+            "colour": colour,
+            "resize": resize,
+            "filter": filter,
+            "background": background,
+            "mean": mean,
+            "std": std,
+            "task": task,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        if contract and given:
+            raise TypeError(f"contract says all that the options say; leave out {', '.join(given)}")
 
         def adopt(content: bytes, name: str) -> Contract:
-            from .external.adopt import adopting  # a sealed model needs none of it
+            from .external.adopt import ExternalOptions, adopt  # here: a sealed model needs none of it
 
-            return adopting(foreign, contract, interpreter, delegate)(content, name)
+            return adopt(content, name, contract or ExternalOptions(**given), interpreter, delegate)
 
         file = read_model(model, adopt)
         sealed = is_sealed(file.content)
-        if sealed and (contract or foreign):
-            given = ", ".join(foreign) or "contract"
-            raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {given}")
+        if sealed and (contract or given):
+            superfluous = ", ".join(given) or "contract"
+            raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {superfluous}")
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content
@@ -109,7 +129,7 @@ class Classifier:
         self._input = _only_tensor(first.get_input_details(), "input", name)
         self._output = _only_tensor(first.get_output_details(), "output", name)
         _check_shapes(contract, self._input, self._output, name)
-        self._preprocess = Preprocessor(contract.input, self._input)
+        self._preprocess = make_preprocessor(contract.input, self._input)
         self._real = dequantizer(self._output)
         self._tempered = tempered_reader(self._output, contract, self._real)
         self._engines: InterpreterPool | None = InterpreterPool(build, self._input.index, self._output.index)
@@ -146,7 +166,7 @@ class Classifier:
         return self._output
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> InputPreprocessor:
         """What turns a picture, or a vector, into the model's input tensor."""
         return self._preprocess
 
@@ -213,48 +233,65 @@ class Classifier:
         Raises:
             ValueError: `top` below 1, or a name in `allow` or `deny` that is no label.
         """
+        return self._answer(image, self._choice(top, min_score, allow, deny))
+
+    def _choice(
+        self, top: int | None, min_score: float | None, allow: Collection[str] | None, deny: Collection[str]
+    ) -> tuple[int, float, npt.NDArray[np.int64] | None, float]:
+        """What `rank` takes after scores and labels."""
         if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
+        multilabel = self._contract.task == "multilabel"
         threshold = 0.0
         if min_score is None:
-            min_score, threshold = 0.0, self._contract.confidence.threshold
-            if self._contract.task == "multilabel":
-                min_score = threshold
-        if top is None:  # of several labels none that is there is left out
-            top = len(self._contract.labels) if self._contract.task == "multilabel" and min_score else DEFAULT_TOP
-        return rank(self.scores(image), self._contract.labels, top, min_score, chosen, threshold)
+            threshold = self._contract.confidence.threshold
+            min_score = threshold if multilabel else 0.0
+        if top is None:  # of several labels none that reaches the threshold is left out
+            top = len(self._contract.labels) if multilabel and min_score else DEFAULT_TOP
+        return top, min_score, chosen, threshold
+
+    def _answer(
+        self,
+        image: ImageSource | FeaturesSource,
+        choice: tuple[int, float, npt.NDArray[np.int64] | None, float],
+    ) -> list[Prediction]:
+        return rank(self.scores(image), self._contract.labels, *choice)
 
     def classify_batch(
         self,
         images: Iterable[ImageSource | FeaturesSource],
         top: int | None = None,
         *,
+        min_score: float | None = None,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] = (),
         workers: int | None = None,
         return_errors: bool = False,
-        **options: Any,
     ) -> Iterator[list[Prediction] | InputError]:
-        """Classify many pictures or vectors, lazily and in order: what `classify` gives for each.
+        """Classify many images or vectors, lazily and in order: for each the predictions that `classify` gives.
 
-        Worker threads decode and run the model, an interpreter each, a few pictures ahead of the caller.
+        Worker threads decode and run the model, each with its own interpreter, a few images ahead of the caller.
 
         Args:
-            images: taken one by one, as far ahead as there are workers to keep busy.
-            top, options: as for `classify`.
-            workers: threads; without it one for each processor.
-            return_errors: give the InputError of what cannot be read in its place, and go on.
+            images: taken one by one, only as far ahead as the workers need.
+            top, min_score, allow, deny: as for `classify`; they are checked at once.
+            workers: threads; by default one for each processor.
+            return_errors: yield the InputError of an image that cannot be read in its place, and continue.
 
         Raises:
-            ImageError, FeaturesError: one cannot be read, unless `return_errors`.
-            InterpreterError, ValueError: as `classify` does.
+            ValueError: `top` or `workers` below 1, or a name in `allow` or `deny` that is no label.
+            ImageError, FeaturesError: an input cannot be read, unless `return_errors`.
+            InterpreterError: as `scores` does.
         """
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
+        choice = self._choice(top, min_score, allow, deny)
 
         def answer(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:
             try:
-                return self.classify(image, top, **options)
+                return self._answer(image, choice)
             except InputError as error:
                 if not return_errors:
                     raise

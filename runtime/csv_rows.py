@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-from .cli.inputs import STANDARD_INPUT
 from .errors import FeaturesError
-from .features import FeaturesInput, Vector, load_vector
-from .files import read_regular_file, shown
+from .features import Vector, load_vector
+from .files import STANDARD_INPUT, read_regular_file, shown
+from .input_spec import FeaturesInput
 
 #: Of a file; standard input has no end.
-MAX_FILE_BYTES = 512 * 2**20
+MAX_TABLE_BYTES = 512 * 2**20
 MAX_LINE_BYTES = 2**20
 #: The column of the truth, as a training has it: passed over.
 LABEL = "label"
@@ -57,7 +57,7 @@ def read_rows(names: Sequence[str], spec: FeaturesInput) -> Iterator[Reading]:
             if name == STANDARD_INPUT:
                 yield from _rows(sys.stdin.buffer, "standard input", spec)
             else:
-                content, told = read_regular_file(name, MAX_FILE_BYTES, FeaturesError)
+                content, told = read_regular_file(name, MAX_TABLE_BYTES, FeaturesError)
                 yield from _rows(io.BytesIO(content), told, spec)
         except FeaturesError as error:
             yield Reading(name, problem=str(error))
@@ -79,17 +79,17 @@ def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
         raise FeaturesError(f"{name}:{reader.line_num}: no CSV: {error}; correct its quotes") from error
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A cell's number; raises ValueError. Python's underscores between digits are none."""
     if "_" in text:
         raise ValueError(text)
     return float(text)
 
 
-def is_number(text: str) -> bool:
+def _holds_number(text: str) -> bool:
     """Whether a cell holds a number, NaN and infinities among them."""
     try:
-        number(text)
+        parse_number(text)
     except ValueError:
         return False
     return True
@@ -119,7 +119,7 @@ def _rows(stream: BinaryIO, name: str, spec: FeaturesInput) -> Iterator[Reading]
 
 def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
     # Names may look like numbers, as wavelengths do.
-    return set(spec.names) <= set(cells) or not all(map(is_number, cells))
+    return set(spec.names) <= set(cells) or not all(map(_holds_number, cells))
 
 
 def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
@@ -139,7 +139,7 @@ def _reading(cells: list[str], name: str, spec: FeaturesInput, columns: list[int
     values = []
     for feature, column in zip(spec.names, columns, strict=True):
         try:
-            values.append(number(cells[column]))
+            values.append(parse_number(cells[column]))
         except ValueError:
             found = shown(cells[column][:80])
             return Reading(name, problem=f"{name}: {feature} is {found!r}, expected a number")

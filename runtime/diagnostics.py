@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelFileError, PocketlensError
+from .child_process import ChildError, call_in_child
+from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
 from .files import read_regular_file
 from .interpreter import LIBRARIES, installed
@@ -25,7 +26,6 @@ from .tflite.model import check_structure
 OK, WARNING, ERROR = "ok", "warning", "error"
 TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _TIMEOUT_S = 60
 _BOARD = Path("/proc/device-tree/model")
 _CAMERA_PROGRAMS = ("rpicam-still", "libcamera-still")
@@ -128,39 +128,35 @@ def _version(library: str) -> str:
 
 def _run(subject: str, library: str, model: Path, cure: str) -> Finding:
     """Build the interpreter and run it once, in a process of its own."""
-    arguments = [library, str(model.resolve())]
-    command = [sys.executable, "-c", "from runtime.diagnostics import _child; _child()", *arguments]
     try:
-        done = subprocess.run(
-            command, cwd=_PACKAGE_ROOT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(subject, ERROR, f"gave no answer in {_TIMEOUT_S} s", cure)
-    if done.returncode == 0:
-        return Finding(subject, OK, done.stdout.strip())
-    if done.returncode < 0:
-        return Finding(subject, ERROR, f"died of signal {-done.returncode}", cure or "install it again")
-    lines = done.stderr.strip().splitlines()
-    return Finding(subject, ERROR, lines[-1] if lines else f"ended with status {done.returncode}", cure)
+        text = call_in_child(f"{__name__}:run_once", library, str(model), timeout=_TIMEOUT_S)
+    except ChildError as error:
+        died = error.status is not None and error.status < 0
+        return Finding(subject, ERROR, str(error), cure or ("install it again" if died else ""))
+    return Finding(subject, OK, text)
 
 
-def _child() -> None:
-    """Run a model once on zeros and say what happened."""
+def run_once(library: str, model: str) -> str:
+    """Run a model once on zeros in this process and describe the result.
+
+    Raises:
+        InterpreterError: it cannot be built or run, or its output is not a number.
+    """
     import numpy as np
 
     from . import interpreter
 
     try:
-        engine = interpreter.build(Path(sys.argv[2]).read_bytes(), library=sys.argv[1])
+        engine = interpreter.build(Path(model).read_bytes(), library=library)
         given, answer = engine.get_input_details()[0], engine.get_output_details()[0]
         engine.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
         engine.invoke()
-    except (PocketlensError, RuntimeError, ValueError, OSError) as error:
-        sys.exit(" ".join(str(error).split()))
+    except (RuntimeError, ValueError) as error:
+        raise InterpreterError(" ".join(str(error).split())) from error
     values = engine.get_tensor(answer["index"])
     if not np.isfinite(values).all():
-        sys.exit("the model's answer is not a number")
-    print(f"built and ran a model, {values.size} outputs")
+        raise InterpreterError("the model's answer is not a number")
+    return f"built and ran a model, {values.size} outputs"
 
 
 def _board() -> list[Finding]:
@@ -215,11 +211,11 @@ def _model(path: str) -> list[Finding]:
 
 
 def _operators(content: bytes, name: str) -> list[Finding]:
-    from .model_info import lacking  # numpy is not needed to look at the rest
+    from .model_info import lacking_operators  # here: nothing else needs numpy
 
     try:
         structure = check_structure(content, name)
     except PocketlensError as error:
         return [Finding("structure", ERROR, str(error), "copy it again, or export it again")]
     cure = "export it for that interpreter, or install ai-edge-litert in its newest version"
-    return [Finding("operators", WARNING, text, cure) for text in lacking(structure)]
+    return [Finding("operators", WARNING, text, cure) for text in lacking_operators(structure)]

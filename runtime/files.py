@@ -12,6 +12,9 @@ from .errors import PocketlensError
 if TYPE_CHECKING:
     from pathlib import PurePath
 
+#: The file name that stands for standard input.
+STANDARD_INPUT = "-"
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 

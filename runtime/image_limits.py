@@ -17,11 +17,11 @@ from PIL import Image
 
 from .errors import ImageError
 
-MAX_FILE_BYTES = 64 * 2**20
+MAX_IMAGE_BYTES = 64 * 2**20
 #: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
 MAX_PIXELS = 32 * 10**6
 #: Rows or columns at most: a single row of millions of pixels costs far more to resize than the same in a square.
-MAX_SIDE = 65_535
+MAX_IMAGE_SIDE = 65_535
 #: The encoded image and its pixels, in every form that exists at once. With an interpreter, numpy and Pillow beside
 #: it, a process stays below 300 MB.
 MAX_MEMORY_BYTES = 208 * 10**6
@@ -61,7 +61,7 @@ _ORDINARY = _FRAMES | {0xC4, 0xDA, 0xDB, 0xDD, 0xFE} | frozenset(range(0xE0, 0xF
 _MANY_SEGMENTS = 1000
 
 
-class Reader(io.BytesIO):
+class LimitedReader(io.BytesIO):
     """An encoded image in memory, which gives no more once it was read from too often.
 
     Pillow's parsers ask for each chunk, block and run by itself: this bounds their time, whatever the format.
@@ -93,7 +93,7 @@ def checked(data: bytes) -> io.BytesIO:
         return io.BytesIO(data)
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         _check_tiff(data)
-    return Reader(data)
+    return LimitedReader(data)
 
 
 def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> int:
@@ -109,8 +109,8 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
         ImageError: a limit is exceeded.
     """
     width, height = image.size
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{width} x {height} pixels, a side of more than {MAX_SIDE:,}, the limit")
+    if max(width, height) > MAX_IMAGE_SIDE:
+        raise ImageError(f"{width} x {height} pixels, a side of more than {MAX_IMAGE_SIDE:,}, the limit")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
     needed = size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
@@ -124,7 +124,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
         if width * height > MAX_RLE_PIXELS:
             raise ImageError(f"{width} x {height} pixels in run lengths, more than {MAX_RLE_PIXELS:,}, the limit")
         reader = getattr(image, "fp", None)
-        if isinstance(reader, Reader):
+        if isinstance(reader, LimitedReader):
             reader.allow(MAX_RLE_READS)
     return needed
 

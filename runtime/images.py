@@ -14,17 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .contract import ImageInput
 from .errors import ImageError
 from .files import PathLike, read_regular_file, read_stream
-from .image_limits import MAX_FILE_BYTES as MAX_FILE_BYTES
 from .image_limits import (
+    MAX_IMAGE_BYTES,
     MAX_PIXELS,
     check_decoding,
     checked,
     decoding_room,
     exif_is_too_large,
 )
+from .input_spec import ImageInput
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
@@ -134,14 +134,14 @@ def read_header(image: PathLike | bytes) -> ImageHeader:
 
 def _read(image: Any) -> tuple[bytes, str]:
     if isinstance(image, bytes | bytearray | memoryview):
-        if len(image) > MAX_FILE_BYTES:
-            raise ImageError(f"image (bytes): larger than {MAX_FILE_BYTES // 2**20} MiB, the limit")
+        if len(image) > MAX_IMAGE_BYTES:
+            raise ImageError(f"image (bytes): larger than {MAX_IMAGE_BYTES // 2**20} MiB, the limit")
         return bytes(image), "image (bytes)"
     if hasattr(image, "read"):
         name = "image (file object)"
-        return read_stream(image, MAX_FILE_BYTES, ImageError, name), name
+        return read_stream(image, MAX_IMAGE_BYTES, ImageError, name), name
     if isinstance(image, str | os.PathLike):
-        return read_regular_file(image, MAX_FILE_BYTES, ImageError)
+        return read_regular_file(image, MAX_IMAGE_BYTES, ImageError)
     raise ImageError(
         f"image is a {type(image).__name__}, expected a path, bytes, a binary file object, a PIL image or an array"
     )

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from .contract import MAX_JSON_BYTES, Contract
-from .digest import sha256
 from .errors import ContractError, ModelFileError
 from .files import PathLike, read_regular_file, read_stream
 
@@ -37,8 +37,34 @@ MAX_MODEL_BYTES = 512 * 2**20
 
 _IDENTIFIER = b"TFL3"
 _DIGEST_LENGTH = 64
+#: From this size on OpenSSL's speed is worth its import.
+_OPENSSL_BYTES = 2 * 2**20
 #: Zip's earliest date: an archive's dates would make two equal models differ.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """The SHA-256 of some bytes, in lower-case hex.
+
+    Without OpenSSL where there is little to do: it takes longer to load than a small model takes to check.
+    """
+    if len(data) < _OPENSSL_BYTES and "hashlib" not in sys.modules:
+        builtin = _builtin_sha256()
+        if builtin is not None:
+            return str(builtin(data).hexdigest())
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _builtin_sha256() -> Any:
+    """CPython's own implementation, which hashlib falls back on; it has had two names, and need not exist."""
+    for name in ("_sha2", "_sha256"):
+        try:
+            return __import__(name).sha256
+        except ImportError:
+            continue
+    return None
 
 
 class ModelFile(NamedTuple):
@@ -165,7 +191,7 @@ def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | No
     content, name = _read(source)
     if adopt is not None and is_flatbuffer(content) and not is_sealed(content):
         return ModelFile(content, adopt(content, name), name)
-    verify(content, name)
+    verify_seal(content, name)
     return ModelFile(content, _read_contract(content, name), name)
 
 
@@ -180,7 +206,7 @@ def has_seal(path: PathLike) -> bool:
         return False
 
 
-def verify(content: bytes, name: str) -> None:
+def verify_seal(content: bytes, name: str) -> None:
     """Check identifier, seal and digest.
 
     Raises:

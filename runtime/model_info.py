@@ -13,7 +13,7 @@ from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
 from .files import PathLike, read_regular_file
 from .interpreter import LIBRARIES, installed
-from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify
+from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify_seal
 from .preprocessing import TensorSpec
 from .tflite._operator_versions import MEASURED, unknown_to
 from .tflite.metadata import read_metadata
@@ -40,7 +40,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
     content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
     sealed = is_sealed(content)
     if sealed or not is_flatbuffer(content):
-        verify(content, name)
+        verify_seal(content, name)
     else:
         refuse_ours(content, name)
     structure = check_structure(content, name)
@@ -52,7 +52,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
         "sha256": hashlib.sha256(content).hexdigest(),
         "sealed": sealed,
         "operators": [str(use) for use in structure.operators],
-        "lacking": lacking(structure),
+        "lacking": lacking_operators(structure),
         "missing": missing,
         "files": _files(content, structure.end),
     }
@@ -69,7 +69,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
     }
 
 
-def lacking(structure: Structure) -> list[str]:
+def lacking_operators(structure: Structure) -> list[str]:
     """Operators that the interpreters installed here lack, in words with the version that they know."""
     return [
         f"{use}: {LIBRARIES[library]} {MEASURED[library]} knows {f'it up to {highest}' if highest else 'none of it'}"

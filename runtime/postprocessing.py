@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .preprocessing import TensorSpec
 
 #: From an output as it is stored, of any shape, to a vector of real values.
-Reader: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
+OutputReader: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
 
 #: The label of an answer that no score was high enough for.
 UNKNOWN = "unknown"
@@ -110,7 +110,7 @@ def temper(
     return tempered
 
 
-def dequantizer(output: TensorSpec) -> Reader:
+def dequantizer(output: TensorSpec) -> OutputReader:
     """What makes a vector of real values of the stored output; for 8 bits a look into a table of all there are."""
     if not output.is_quantized:
         return lambda stored: stored.reshape(-1)  # float32: _check_shapes saw to it
@@ -118,7 +118,7 @@ def dequantizer(output: TensorSpec) -> Reader:
     return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
-def tempered_reader(output: TensorSpec, contract: Contract, real: Reader) -> Reader:
+def tempered_reader(output: TensorSpec, contract: Contract, real: OutputReader) -> OutputReader:
     """What makes scores under the contract's temperature of the stored output; `real` itself where that is 1."""
     temperature = contract.confidence.temperature
     if temperature == 1:
@@ -145,14 +145,14 @@ def tempered_reader(output: TensorSpec, contract: Contract, real: Reader) -> Rea
     return shared
 
 
-def _table(output: TensorSpec, real: Reader, temperature: float, floor: float) -> Reader:
+def _table(output: TensorSpec, real: OutputReader, temperature: float, floor: float) -> OutputReader:
     """The powers of all 256 values beforehand; in double precision, so that every machine has the same."""
     values = real(np.arange(256, dtype=np.uint8).view(output.dtype)).astype(np.float64)
     table = (np.maximum(values, floor) ** (1 / temperature)).astype(np.float32)
     return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
-def _power(real: Reader, temperature: float, floor: float) -> Reader:
+def _power(real: OutputReader, temperature: float, floor: float) -> OutputReader:
     # Arrays: of a plain number numpy makes one at each call, which takes longer than the power.
     least, exponent = np.array(floor, np.float32), np.array(1 / temperature, np.float32)
     return lambda stored: np.power(np.maximum(real(stored), least), exponent)

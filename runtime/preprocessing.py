@@ -1,23 +1,23 @@
-"""From pixels to a tensor: the contract's scaling, joined to the tensor's own quantization.
+"""From pixels or features to a tensor: the contract's scaling, joined to the tensor's own quantization.
 
 One object serves training, evaluation and the device. A float tensor gets `(pixel - mean) / std`. A quantized
-one gets `round((pixel - mean) / std / scale) + zero_point`, which for 256 possible pixels is a table made once;
-where the exporter arranged scale and zero point well, the table is the identity and the raw pixels go in.
+one gets `round((pixel - mean) / std / scale) + zero_point`. For 256 possible pixels that is a table, made once. The
+exporter chooses scale and zero point so that this table is usually the identity: then the raw pixels go in.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from .contract import ImageInput, InputSpec
 from .errors import ModelFileError
 from .images import Pixels, load_pixels
+from .input_spec import FeaturesInput, ImageInput, InputSpec
 
-#: Up to so many values, a look into a table is faster than arithmetic.
+#: Up to this number of pixels, a look into a table is faster than arithmetic.
 _FEW = 4096
 
 
@@ -25,10 +25,11 @@ class TensorSpec(NamedTuple):
     """An input or output tensor as the interpreter describes it.
 
     Attributes:
+        shape: the shape, with the batch axis first.
+        dtype: numpy's type of the stored values.
+        scale, zero_point: real = scale * (stored - zero_point); the scale of a tensor that is not quantized is 0.
         index: the interpreter's number for it.
-        shape: with the batch axis first.
-        dtype: numpy's.
-        scale, zero_point: real = scale * (stored - zero_point); scale 0 where not quantized.
+        name: its name in the model.
 
     Example:
         >>> output = TensorSpec((1, 3), np.dtype(np.uint8), scale=1 / 256)
@@ -62,21 +63,21 @@ class TensorSpec(NamedTuple):
         return self.dtype in (np.dtype(np.uint8), np.dtype(np.int8))
 
     def dequantize(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Real values (float32) of what the tensor stores, by its own scale and zero point."""
+        """Stored values as real ones (float32), by the tensor's scale and zero point."""
         if not self.is_quantized:
             return stored.astype(np.float32, copy=False)
         return (stored.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
 class Preprocessor:
-    """Turns a picture into an input tensor as a contract says; of features it makes a `features.FeaturePreprocessor`.
+    """Turns images into the input tensor of a model, as its contract says.
 
     Args:
         spec: the contract's input.
-        tensor: the tensor to fill; without one, float32.
+        tensor: the tensor to fill; float32 by default.
 
     Raises:
-        ModelFileError: the tensor has a type that no picture can be put into.
+        ModelFileError: images cannot be put into a tensor of this type.
 
     Example:
         >>> prepare = Preprocessor(ImageInput(2, 2, "grey"))
@@ -85,16 +86,7 @@ class Preprocessor:
         ((1, 2, 2, 1), [[1.0], [1.0]])
     """
 
-    def __new__(cls, spec: InputSpec, _tensor: TensorSpec | None = None) -> Preprocessor:
-        """The class that suits the kind of input, which is then what `__init__` is called of."""
-        if cls is Preprocessor and spec.kind == "features":
-            from .features import FeaturePreprocessor  # here: pictures need none of it
-
-            return super().__new__(FeaturePreprocessor)
-        return super().__new__(cls)
-
-    def __init__(self, spec: InputSpec, tensor: TensorSpec | None = None) -> None:
-        spec = cast(ImageInput, spec)  # __new__ saw to it
+    def __init__(self, spec: ImageInput, tensor: TensorSpec | None = None) -> None:
         self._spec = spec
         # Scalars where the channels share them: over an axis of three, numpy takes ten times as long.
         shared = len(set(spec.mean)) == len(set(spec.std)) == 1
@@ -102,26 +94,25 @@ class Preprocessor:
         self._inverse_std = (1.0 / np.asarray(spec.std[0] if shared else spec.std, np.float64)).astype(np.float32)
         self._table: npt.NDArray[Any] | None = None
         self._raw = False
-        # What each pixel becomes, where the channels share it; up to `_most` values a look into it is fastest.
+        # The tensor's value for each pixel value, where the channels share it, and up to how many pixels a look into
+        # this column is faster than arithmetic.
         self._column: npt.NDArray[Any] | None = None
         self._most = _FEW
-        if tensor is not None and tensor.is_quantized:
+        if _is_quantized(tensor):
             self._table = self._quantization_table(tensor)
             self._raw = bool((self._table == np.arange(256)[:, np.newaxis]).all())
             self._column = self._table[:, 0].copy() if self._table.shape[1] == 1 else None
             self._most = sys.maxsize
         elif shared:
             self._column = self._arithmetic(np.arange(256, dtype=np.uint8))
-        if tensor is not None and not tensor.is_quantized and tensor.dtype != np.float32:
-            raise ModelFileError(f"model: input of type {tensor.dtype}, expected float32, uint8 or int8")
 
     @property
     def feeds_raw_pixels(self) -> bool:
-        """Whether the pixels go in as they are, with no arithmetic."""
+        """Whether the tensor takes the pixels as they are, without arithmetic."""
         return self._raw
 
     def __call__(self, source: Any) -> npt.NDArray[Any]:
-        """The input tensor for one picture, of shape (1, height, width, channels); raises ImageError."""
+        """The input tensor for one image, shape (1, height, width, channels); raises ImageError."""
         return self.scale(load_pixels(source, self._spec)[np.newaxis])
 
     def scale(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -141,14 +132,91 @@ class Preprocessor:
         return scaled
 
     def _quantization_table(self, tensor: TensorSpec) -> npt.NDArray[Any]:
-        """What each of the 256 pixels becomes: shape (256, 1), or (256, channels) where these are scaled apart."""
-        if tensor.scale <= 0:
-            raise ModelFileError(f"model: {tensor.dtype} input without a quantization scale; export it again")
+        """The tensor's value for each of the 256 pixel values.
+
+        Shape (256, 1), or (256, channels) where the channels differ in mean or std.
+        """
         same = len(set(self._spec.mean)) == len(set(self._spec.std)) == 1
         columns = 1 if same else self._spec.channels
         mean, std = np.asarray(self._spec.mean[:columns]), np.asarray(self._spec.std[:columns])
-        real = (np.arange(256.0)[:, np.newaxis] - mean) / std
-        limits = np.iinfo(tensor.dtype)
-        stored = np.rint(real / tensor.scale) + tensor.zero_point
-        table: npt.NDArray[Any] = np.clip(stored, limits.min, limits.max).astype(tensor.dtype)
-        return table
+        return _quantize((np.arange(256.0)[:, np.newaxis] - mean) / std, tensor)
+
+
+class FeaturePreprocessor:
+    """Turns vectors of features into the input tensor of a model, as its contract says.
+
+    A float tensor gets `(value - mean) / std`. A quantized one gets `round((value - mean) / std / scale) +
+    zero_point`; a value beyond its range becomes its least or its greatest value.
+
+    Args:
+        spec: the contract's input.
+        tensor: the tensor to fill; float32 by default.
+
+    Raises:
+        ModelFileError: vectors cannot be put into a tensor of this type.
+
+    Example:
+        >>> prepare = FeaturePreprocessor(FeaturesInput(("x", "y"), mean=(0, 100), std=(1, 50)))
+        >>> prepare([2, 50]).tolist()
+        [[2.0, -1.0]]
+    """
+
+    def __init__(self, spec: FeaturesInput, tensor: TensorSpec | None = None) -> None:
+        self._spec = spec
+        self._mean, self._std = np.asarray(spec.mean), np.asarray(spec.std)
+        self._tensor = tensor if _is_quantized(tensor) else None
+
+    @property
+    def feeds_raw_pixels(self) -> bool:
+        """False: there are no pixels."""
+        return False
+
+    def __call__(self, source: Any) -> npt.NDArray[Any]:
+        """The input tensor for one vector, shape (1, features); raises FeaturesError."""
+        from .features import load_vector  # here: a model that takes images does not need it
+
+        return self.scale(load_vector(source, self._spec)[np.newaxis])
+
+    def scale(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Scale vectors of shape (n, features) to the tensor's type, in the same shape."""
+        standard: npt.NDArray[np.float64] = (samples - self._mean) / self._std
+        return standard.astype(np.float32) if self._tensor is None else _quantize(standard, self._tensor)
+
+
+#: What `make_preprocessor` gives.
+InputPreprocessor: TypeAlias = Preprocessor | FeaturePreprocessor
+
+
+def make_preprocessor(spec: InputSpec, tensor: TensorSpec | None = None) -> InputPreprocessor:
+    """The preprocessor for a contract's input, whichever kind it is.
+
+    Args:
+        spec: the contract's input.
+        tensor: the tensor to fill; float32 by default.
+
+    Raises:
+        ModelFileError: the input cannot be put into a tensor of this type.
+
+    Example:
+        >>> make_preprocessor(FeaturesInput(("x", "y")))([2, 50]).tolist()
+        [[2.0, 50.0]]
+    """
+    return FeaturePreprocessor(spec, tensor) if spec.kind == "features" else Preprocessor(spec, tensor)
+
+
+def _is_quantized(tensor: TensorSpec | None) -> TypeGuard[TensorSpec]:
+    """Whether a tensor holds 8-bit integers; raises ModelFileError where no input can be put into it."""
+    if tensor is None:
+        return False
+    if not tensor.is_quantized and tensor.dtype != np.float32:
+        raise ModelFileError(f"model: input of type {tensor.dtype}, expected float32, uint8 or int8")
+    if tensor.is_quantized and tensor.scale <= 0:
+        raise ModelFileError(f"model: {tensor.dtype} input without a quantization scale; export it again")
+    return tensor.is_quantized
+
+
+def _quantize(real: npt.NDArray[np.float64], tensor: TensorSpec) -> npt.NDArray[Any]:
+    """Real values as a quantized tensor stores them, clipped to its range."""
+    limits = np.iinfo(tensor.dtype)
+    stored: npt.NDArray[np.float64] = np.rint(real / tensor.scale) + tensor.zero_point
+    return stored.clip(limits.min, limits.max).astype(tensor.dtype)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .classifier import Classifier
-from .contract import Contract, ImageInput
-from .features import FeaturesInput
+from .contract import Contract
+from .input_spec import FeaturesInput, ImageInput
 
 
 class FakeInterpreter:

@@ -16,8 +16,7 @@ import flatbuffers
 
 from runtime.interpreter import LIBRARIES
 from runtime.native_output import held_stderr
-from runtime.tflite._schema import IDENTIFIER
-from runtime.tflite.graph import OPERATORS
+from runtime.tflite._schema import IDENTIFIER, OPERATORS
 
 #: None had more than 13 when this was written; far enough above that to see more.
 _HIGHEST_TRIED = 40

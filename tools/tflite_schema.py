@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-HEADER = '''"""The TensorFlow Lite schema, as `flatbuffer.verify` wants it; written by tools/tflite_schema.py.
+HEADER = '''"""The TensorFlow Lite schema, as `verifier.verify_flatbuffer` takes it; written by tools/tflite_schema.py.
 
 A table is a line of fields, one a slot: a digit is a scalar of so many bytes, `s` a string, `tName` a table, `uName` a
 union (its type is the slot before), `v` before any of these a vector of it. Tables without fields are left out.
@@ -48,9 +48,12 @@ def main() -> None:
         print(f'    "{name}": {_names(classes[name])},')
     print(
         "}\n\n#: Names of the built-in operators, in the order of their numbers.\nOPERATORS =",
-        _names(classes["BuiltinOperator"]),
+        _names(classes["BuiltinOperator"]) + ".split()",
     )
-    print("\n#: Names of the types of tensors, in the order of their numbers.\nTYPES =", _names(classes["TensorType"]))
+    print(
+        "\n#: Names of the types of tensors, in the order of their numbers.\nTENSOR_TYPES =",
+        _names(classes["TensorType"]) + ".split()",
+    )
 
 
 def _is_table(body: str) -> bool:

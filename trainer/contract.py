@@ -7,7 +7,7 @@ import os
 from datetime import datetime, timezone
 
 from runtime import Contract, FeaturesInput, Provenance, __version__
-from runtime.contract import InputSpec
+from runtime.input_spec import InputSpec
 
 from .data import Dataset
 from .data.feature_scaling import standardised

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runtime import Contract, Preprocessor
+from runtime import Contract, make_preprocessor
 
 from . import qat as quantization_aware
 from .config import TrainingConfig
@@ -80,7 +80,7 @@ def prepare(spec: TrainingConfig, dataset: Dataset) -> TrainingSession:
         validation_weights = picture_weights(dataset.targets, splits.validation)
         told_by = worth(dataset.targets, splits.validation)
         judged["weighted_metrics"] = [balanced_accuracy(task, one_hot=targets.ndim == 2)]
-    pipeline = Pipeline(dataset.pixels, targets, Preprocessor(contract.input), spec.batch_size)
+    pipeline = Pipeline(dataset.pixels, targets, make_preprocessor(contract.input), spec.batch_size)
     passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
     if spec.steps_per_epoch:
         passes.batches = passes.batches.take(spec.steps_per_epoch)

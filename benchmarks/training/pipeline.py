@@ -59,7 +59,7 @@ def rows(rounds: int) -> Iterator[Row]:
 
 
 def _passes(side: int, cache: Any) -> Any:
-    from runtime import Preprocessor
+    from runtime import make_preprocessor
     from trainer.config import AUGMENTATIONS
     from trainer.data import Geometry, load_dataset
     from trainer.data.normalization import measure_scaling
@@ -67,7 +67,7 @@ def _passes(side: int, cache: Any) -> Any:
 
     data = load_dataset(str(photo_folder()), Geometry((side, side), "rgb"), cache=cache)
     chosen = np.random.default_rng(0).permutation(len(data.targets))[: _BATCHES * BATCH]
-    preprocessor = Preprocessor(measure_scaling(data.input, data.pixels, chosen))
+    preprocessor = make_preprocessor(measure_scaling(data.input, data.pixels, chosen))
     pipeline = Pipeline(data.pixels, data.targets, preprocessor, BATCH)
     return pipeline.passes(chosen, 0, AUGMENTATIONS, np.ones(len(data.targets), np.float32))
 

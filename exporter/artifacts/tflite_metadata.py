@@ -14,9 +14,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from runtime import Contract
 from runtime.model_file import LABELS_NAME, ORIGIN, ORIGIN_NAME
-from runtime.tflite.metadata import AXIS_LABELS, COLOURS, ENTRY, IMAGE, NORMALIZATION
-from runtime.tflite.metadata import SCHEMA as METADATA_SCHEMA
-from runtime.tflite.model import SCHEMA as MODEL_SCHEMA
+from runtime.tflite.metadata import AXIS_LABELS, COLOUR_SPACES, ENTRY, IMAGE, METADATA_SCHEMA, NORMALIZATION
+from runtime.tflite.model import MODEL_SCHEMA
 
 #: Everything written here is in the schema since this version of it.
 _MIN_PARSER_VERSION = "1.0.0"
@@ -99,7 +98,7 @@ def _tensor(
 
 
 def _picture(builder: flatbuffers.Builder, contract: Contract) -> int:
-    numbers = {name: number for number, name in COLOURS.items()}
+    numbers = {name: number for number, name in COLOUR_SPACES.items()}
     content = _content(builder, IMAGE, {0: numbers.get(contract.image_input.colour, 0)})
     return _tensor(builder, "image", "The picture", content, 4, [_normalization(builder, contract)])
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from runtime.contract import COLOURS, FILTERS, MAX_JSON_BYTES, RESIZES, Contract
+from runtime.contract import MAX_JSON_BYTES, Contract
 from runtime.errors import ContractError
 from runtime.files import read_regular_file
+from runtime.input_spec import COLOURS, FILTERS, RESIZES
 
 if TYPE_CHECKING:
     from runtime.external.adopt import ExternalOptions

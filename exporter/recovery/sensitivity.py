@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime.contract import InputSpec
+from runtime.input_spec import InputSpec
 from runtime.native_output import held_stderr
 
 from ..converter import instrument

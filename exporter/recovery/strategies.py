@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Preprocessor
+from runtime import make_preprocessor
 from trainer.data.run_folder import RunFolder
 
 from ..candidate import Converter
@@ -74,7 +74,7 @@ def _equalised(run: RunFolder, pixels: npt.NDArray[np.uint8]) -> tuple[Any, int]
     """A model of its own, equalised, and how many activations that changed; None where nothing can be."""
     model = load_model(run.model_path, run.contract)
     try:
-        count = equalize(model, Preprocessor(run.contract.input).scale(pixels))
+        count = equalize(model, make_preprocessor(run.contract.input).scale(pixels))
     except ValueError:
         return None
     return (model, count) if count else None

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..defaults import MODEL_VARIABLE
 from ..errors import ModelFileError, UsageError
 from ..files import shown
 from .external_options import given
+from .model_options import MODEL_VARIABLE
 
 if TYPE_CHECKING:
-    from ..features import FeaturesInput
+    from ..input_spec import FeaturesInput
     from ..postprocessing import Prediction
 
 

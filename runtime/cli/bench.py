@@ -12,10 +12,11 @@ import click
 from ..benchmark import combinations, example_picture, measure, recommend
 from ..contract import Contract
 from ..errors import ImageError, UsageError
-from ..external.adopt import adopting
+from ..external.adopt import ExternalOptions, adopting
 from ..features import load_vector
 from ..files import read_regular_file
-from ..images import MAX_FILE_BYTES, load_pixels
+from ..image_limits import MAX_IMAGE_BYTES
+from ..images import load_pixels
 from ..model_file import read_model
 from ..progress import progress
 from .app import Command, with_options
@@ -57,7 +58,7 @@ def bench(
     """
     known = given(known)
     # Refused here, in one line, rather than once for every combination.
-    sample = _sample(read_model(model, adopting(known)).contract, image, features)
+    sample = _sample(read_model(model, adopting(ExternalOptions(**known))).contract, image, features)
     rows = []
     todo = list(combinations(max_threads))
     with progress(len(todo), "measuring") as bar:
@@ -81,7 +82,7 @@ def _sample(contract: Contract, image: str | None, features: tuple[float, ...] |
         return json.dumps(load_vector(spec.mean if features is None else features, spec).tolist()).encode()
     if features is not None:
         raise UsageError("--features is for models that take features, and this one takes images.")
-    picture = example_picture() if image is None else read_regular_file(image, MAX_FILE_BYTES, ImageError)[0]
+    picture = example_picture() if image is None else read_regular_file(image, MAX_IMAGE_BYTES, ImageError)[0]
     load_pixels(picture, spec)
     return picture
 

@@ -17,7 +17,7 @@ from .options import DeclaredCommand, Option
 
 if TYPE_CHECKING:
     from ..csv_rows import Reading
-    from ..features import FeaturesInput
+    from ..input_spec import FeaturesInput
     from ..postprocessing import Prediction
     from .inputs import Input
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..contract import COLOURS, FILTERS, RESIZES, TASKS
+from ..contract import TASKS
+from ..input_spec import COLOURS, FILTERS, RESIZES
 from .options import Option
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ImageError
-from ..files import read_regular_file, read_stream, shown
-from ..images import MAX_FILE_BYTES, SUFFIXES, ImageSource
+from ..files import STANDARD_INPUT, read_regular_file, read_stream, shown
+from ..image_limits import MAX_IMAGE_BYTES
+from ..images import SUFFIXES, ImageSource
 
-STANDARD_INPUT = "-"
 _MAX_LIST_BYTES = 64 * 2**20
 
 
@@ -37,7 +37,7 @@ class Input(NamedTuple):
         if self.problem:
             raise ImageError(self.problem)
         if self.name == STANDARD_INPUT:
-            return read_stream(sys.stdin.buffer, MAX_FILE_BYTES, ImageError, "standard input")
+            return read_stream(sys.stdin.buffer, MAX_IMAGE_BYTES, ImageError, "standard input")
         return self.name
 
 

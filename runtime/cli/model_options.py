@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..defaults import DEFAULT_TOP, MODEL_VARIABLE
+from ..contract import DEFAULT_TOP
 from ..interpreter import AUTO, LIBRARIES
 from .options import Option
+
+#: The environment variable that names the model where no option does.
+MODEL_VARIABLE = "POCKETLENS_MODEL"
 
 
 def vector(text: str) -> tuple[float, ...]:

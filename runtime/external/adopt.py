@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ..contract import COLOURS, Contract, ImageInput
+from ..contract import Contract
 from ..errors import ContractError, ModelFileError
 from ..files import PathLike
+from ..input_spec import COLOURS, ImageInput
 from ..interpreter import AUTO
 from ..model_file import CONTRACT_NAME, ORIGIN, SEAL
 from ..tflite.graph import TensorInfo
@@ -79,23 +80,9 @@ def adopt(
 
 
 def adopting(
-    known: dict[str, Any], contract: Contract | None = None, library: str = AUTO, delegate: str | None = None
+    options: ExternalOptions, library: str = AUTO, delegate: str | None = None
 ) -> Callable[[bytes, str], Contract]:
-    """What `read_model` takes to read a model of someone else's too; see `adopt`.
-
-    Args:
-        known: options by their names in `ExternalOptions`.
-        contract: or all of it.
-
-    Raises:
-        TypeError: an unknown name, or both.
-    """
-    if contract and known:
-        raise TypeError(f"contract says all of it; leave out {', '.join(known)}")
-    unknown = sorted(set(known) - set(ExternalOptions._fields))
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}, expected one of {', '.join(ExternalOptions._fields)}")
-    options = contract or ExternalOptions(**known)
+    """The function that `read_model` calls for a model of someone else's; arguments as for `adopt`."""
     return lambda content, name: adopt(content, name, options, library, delegate)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contract import MAX_LABELS
+from ..contract import MAX_LABELS, MAX_LABELS_BYTES
 from ..errors import ContractError
 from ..files import PathLike, read_regular_file
-
-MAX_LABELS_BYTES = 4 * 2**20
 
 
 def read_labels(source: PathLike | Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,11 @@
 """Tries a model in a child process before this one trusts it, and remembers the verdict.
 
-An interpreter that is given a bad file can end its process, or never answer. The child builds it, runs it on zeros and
-on noise, and looks whether the answers are numbers; its memory and time are limited. The verdict is of one file and one
-interpreter, so it is kept by the file's SHA-256, the library, its version and the delegate.
+A bad file can make an interpreter end its process, or never answer. The child builds the interpreter, runs it on zeros
+and on noise, and checks that its outputs are numbers; memory and time of the child are limited. The verdict holds for
+one file and one interpreter, so it is kept under the file's SHA-256, the library, its version and the delegate.
+
+A child process with limits of the standard library, and no sandbox library: those need privileges or packages that a
+device lacks, and the aim is that a bad file kills nothing else, not to hold an attacker.
 """
 
 from __future__ import annotations
@@ -11,35 +14,34 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import interpreter
+from ..child_process import ChildError, call_in_child, signal_name
 from ..errors import InterpreterError, ModelFileError, PocketlensError
 
 CACHE_VARIABLE = "POCKETLENS_CACHE"
 VERDICT_FORMAT = 1
-#: Of the wall, for a machine under load; a hang is ended by the limit on processor time, whatever the load.
+#: Wall time, long enough for a machine under load; a hang ends earlier, by the limit on processor time.
 TIMEOUT_S = 120
 _CPU_SECONDS = 30
 #: Address space: what Python, numpy and an interpreter reserve, and what the model may.
 _MEMORY_BYTES = 4 * 2**30
 _SEED = 0
 
-_CHILD = "import sys; sys.path[:] = {path!r}; from runtime.external.sandbox import _child; _child()"
+_TRIAL = f"{__name__}:run_trial"
 _NOT_TRIED = "the model could not be tried in a process of its own"
 
 
 class Verdict(NamedTuple):
-    """What became of a trial.
+    """The outcome of a trial.
 
     Attributes:
-        good: whether the model ran and answered with numbers.
-        reason: why not; "" for a good one.
+        good: whether the model ran and its outputs were numbers.
+        reason: why the model is not good; "" for a good one.
         cached_at: the file that the verdict was read from; None for a fresh one.
     """
 
@@ -48,30 +50,30 @@ class Verdict(NamedTuple):
     cached_at: Path | None = None
 
 
-#: Verdicts of this process: where the cache cannot be written, a model is tried once a process all the same.
+#: The verdicts of this process: even where the cache cannot be written, a process tries a model only once.
 _known: dict[str, Verdict] = {}
 
 
 def trust(content: bytes, name: str, library: str = interpreter.AUTO, delegate: str | None = None) -> None:
-    """Return if the model is known to run, trying it where it is not known.
+    """Return if the model runs, trying it where there is no verdict on it yet.
 
     Args:
         content: the model file.
-        name: of the file, for messages.
+        name: the file's name, for messages.
         library, delegate: as for `interpreter.build`.
 
     Raises:
         ModelFileError: it does not run; the message says how to have it tried again.
-        InterpreterError: no interpreter is installed, or the trial could not be held.
+        InterpreterError: no interpreter is installed, or the trial could not be made.
     """
-    verdict = judge(content, library, delegate)
+    verdict = try_model(content, library, delegate)
     if not verdict.good:
         again = f"; to have it tried again, remove {verdict.cached_at}" if verdict.cached_at else ""
         raise ModelFileError(f"{name}: tried in a process of its own, and {verdict.reason}; copy it again{again}")
 
 
-def judge(content: bytes, library: str = interpreter.AUTO, delegate: str | None = None) -> Verdict:
-    """The verdict on a model, from the cache where it is there; the arguments and errors are `trust`'s."""
+def try_model(content: bytes, library: str = interpreter.AUTO, delegate: str | None = None) -> Verdict:
+    """The verdict on a model, from the cache if it is there; arguments and errors as for `trust`."""
     library = interpreter.choose(library)
     key = _key(content, library, delegate)
     if key in _known:
@@ -88,7 +90,7 @@ def judge(content: bytes, library: str = interpreter.AUTO, delegate: str | None 
 
 
 def cache_folder() -> Path | None:
-    """Where verdicts are kept: $POCKETLENS_CACHE, else pocketlens/ in $XDG_CACHE_HOME or ~/.cache; None for nowhere."""
+    """The folder of our cache: $POCKETLENS_CACHE, else pocketlens/ in $XDG_CACHE_HOME or ~/.cache; else None."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -113,7 +115,7 @@ def _key(content: bytes, library: str, delegate: str | None) -> str:
 
 
 def _read(place: Path) -> Verdict | None:
-    """A verdict that was kept; None where there is none, or none that can be read."""
+    """The verdict that a file holds; None where there is none that can be read."""
     try:
         found = json.loads(place.read_bytes()[:4096])
     except (OSError, ValueError, RecursionError):
@@ -127,7 +129,7 @@ def _read(place: Path) -> Verdict | None:
 
 
 def _write(place: Path, verdict: Verdict) -> None:
-    """Keep a verdict, written beside its place and renamed; where that cannot be, it is not kept."""
+    """Keep a verdict: written beside its place, then renamed. An error is ignored: the cache only saves time."""
     text = json.dumps({"format": VERDICT_FORMAT, "good": verdict.good, "reason": verdict.reason}) + "\n"
     beside = None
     try:
@@ -142,54 +144,34 @@ def _write(place: Path, verdict: Verdict) -> None:
 
 
 def _try(content: bytes, library: str, delegate: str | None) -> Verdict:
-    """Hold the trial; raises InterpreterError where its end says nothing about the model."""
-    # Isolated, so that no variable and no file of the working folder decides what it imports; our path is given.
-    path = [str(Path(entry).resolve()) for entry in [str(Path(__file__).parents[2]), *sys.path] if entry]
-    command = [sys.executable, "-I", "-c", _CHILD.format(path=path), library, delegate or ""]
-    # A thread a processor, which numpy's algebra starts, takes the memory that is meant for the model.
-    variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    """Try a model in a child process; raises InterpreterError where the outcome says nothing about the model."""
     try:
-        done = subprocess.run(
-            command,
-            input=content,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=variables,
+        found = call_in_child(
+            _TRIAL,
+            library,
+            delegate,
+            _CPU_SECONDS,
+            content=content,
             timeout=TIMEOUT_S,
-            check=False,
+            # numpy's algebra starts a thread for each processor, which would take the memory meant for the model.
+            variables={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
-    except subprocess.TimeoutExpired as error:
-        raise InterpreterError(f"{_NOT_TRIED}: no answer within {TIMEOUT_S} s; is this machine busy?") from error
-    except (OSError, ValueError) as error:
-        raise InterpreterError(f"{_NOT_TRIED}: {sys.executable or 'no Python'} cannot be started: {error}") from error
-    if done.returncode < 0:
-        return _died(-done.returncode)
-    try:
-        found = json.loads(done.stdout)
-        reason, models_fault = _line(str(found["reason"])), bool(found["models_fault"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise InterpreterError(f"{_NOT_TRIED}: its process ended with status {done.returncode}") from error
-    if reason and not models_fault:
-        raise InterpreterError(f"{_NOT_TRIED}: {reason}")
-    return Verdict(not reason, reason)
+    except ChildError as error:
+        if error.status is not None and error.status < 0:
+            return _died(-error.status)
+        raise InterpreterError(f"{_NOT_TRIED}: {error}") from error
+    if found["reason"] and not found["models_fault"]:
+        raise InterpreterError(f"{_NOT_TRIED}: {found['reason']}")
+    return Verdict(not found["reason"], found["reason"])
 
 
 def _died(number: int) -> Verdict:
-    if number == getattr(signal, "SIGXCPU", None):
+    name = signal_name(number)
+    if name == "SIGXCPU":
         return Verdict(False, f"it gave no answer within {_CPU_SECONDS} s of processor time")
-    # What others do to a process; the model may be innocent.
-    if number in {signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", None)}:
-        raise InterpreterError(
-            f"{_NOT_TRIED}: its process was ended from outside by {_signal_name(number)}; is memory short?"
-        )
-    return Verdict(False, f"it ended that process with {_signal_name(number)}")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    if name in ("SIGTERM", "SIGINT", "SIGKILL"):  # sent by others; the model may be innocent
+        raise InterpreterError(f"{_NOT_TRIED}: its process was ended from outside by {name}; is memory short?")
+    return Verdict(False, f"it ended that process with {name}")
 
 
 def _line(text: str) -> str:
@@ -197,27 +179,29 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:300]
 
 
-def _child() -> None:
-    """Try the model on standard input and print the verdict as JSON; runs in the child."""
-    answer_to = os.dup(1)
-    os.dup2(2, 1)  # native code may print; only the verdict may go where the parent reads
-    _limit()
-    library, delegate = sys.argv[1], sys.argv[2] or None
+def run_trial(library: str, delegate: str | None, cpu_seconds: int, content: bytes) -> dict[str, object]:
+    """Run a model and return the verdict on it; for the child process, which it limits.
+
+    Returns:
+        `reason`, why the model is bad, or ""; and `models_fault`, False where the installation or the delegate failed.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # a bad model may make native code print without end
+    os.dup2(nowhere, 2)
+    limit_process(cpu_seconds)
     models_fault = True
     try:
-        reason = _run(sys.stdin.buffer.read(), library, delegate)
+        reason = _run(content, library, delegate)
     except PocketlensError as error:
         reason = str(error)
         models_fault = "refuses the model" in reason  # else the installation's, or the delegate's
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = f"it failed to run: {error or type(error).__name__}"
-    verdict = {"reason": _line(reason), "models_fault": models_fault}
-    os.write(answer_to, json.dumps(verdict).encode())
-    os._exit(0)  # the verdict is out: what an interpreter does at its end is of no interest
+    return {"reason": _line(reason), "models_fault": models_fault}
 
 
-def _limit() -> None:
-    """No core dump, so much memory, so much processor time."""
+def limit_process(cpu_seconds: int) -> None:
+    """Limit this process's processor time and memory, and let it write no core dump."""
     try:
         import resource
     except ImportError:  # not a Unix: the timeout alone must do
@@ -225,7 +209,7 @@ def _limit() -> None:
     for what, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, min(_MEMORY_BYTES, sys.maxsize)),
-        (resource.RLIMIT_CPU, _CPU_SECONDS),
+        (resource.RLIMIT_CPU, cpu_seconds),
     ):
         _, hard = resource.getrlimit(what)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)

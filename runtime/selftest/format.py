@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..contract import Contract, InputSpec
+from ..contract import Contract
 from ..errors import ModelFileError
 from ..features import check_vectors
+from ..input_spec import InputSpec
 from ..interpreter import LIBRARIES
 from ..model_file import ModelFile
 
@@ -26,7 +27,7 @@ MEMBER = "selftest.json"
 MAX_BYTES = 4 * 2**20
 MAX_IMAGES = 8
 #: Sides of the stored pixels, at most.
-MAX_SIDE = 32
+MAX_STORED_SIDE = 32
 
 _FORMAT, _VERSION = "pocketlens-selftest", 1
 _FIELDS = {"format", "version", "shape", "images", "same_tolerance", "other_tolerance", "answers"}
@@ -35,7 +36,7 @@ _TYPES = ("float32", "uint8", "int8")
 _MAX_TEXT = 100
 
 
-class Answers(NamedTuple):
+class GoldenOutputs(NamedTuple):
     """What one interpreter answered on the workstation.
 
     Attributes:
@@ -63,7 +64,7 @@ class SelfTest(NamedTuple):
     """
 
     images: npt.NDArray[Any]
-    answers: tuple[Answers, ...]
+    answers: tuple[GoldenOutputs, ...]
     same_tolerance: float
     other_tolerance: float
 
@@ -105,7 +106,7 @@ def enlarge(image: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
 
 
 def _sides(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [(long, min(long, MAX_SIDE)) for long in shape[:2]]
+    return [(long, min(long, MAX_STORED_SIDE)) for long in shape[:2]]
 
 
 def read_selftest(file: ModelFile) -> SelfTest:
@@ -149,7 +150,7 @@ def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
     return images
 
 
-def _parse_answers(found: Any, shape: tuple[int, int]) -> Answers:
+def _parse_answers(found: Any, shape: tuple[int, int]) -> GoldenOutputs:
     _demand(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
     texts: Mapping[str, Any] = {name: found[name] for name in ("library", "version", "machine", "dtype")}
     for name, text in texts.items():
@@ -158,7 +159,7 @@ def _parse_answers(found: Any, shape: tuple[int, int]) -> Answers:
     _demand(texts["dtype"] in _TYPES, "dtype")
     outputs = _decode(found["outputs"], texts["dtype"], shape)
     _demand(bool(np.isfinite(outputs).all()), "outputs are not numbers")
-    return Answers(texts["library"], texts["version"], texts["machine"], outputs)
+    return GoldenOutputs(texts["library"], texts["version"], texts["machine"], outputs)
 
 
 def _demand(holds: bool, what: str) -> None:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from .. import interpreter as interpreters
 from ..errors import InterpreterError, ModelFileError
 from ..model_file import ModelFile, ModelSource, read_model
-from ..preprocessing import Preprocessor, TensorSpec
-from .format import Answers, SelfTest, enlarge, read_selftest
+from ..preprocessing import TensorSpec, make_preprocessor
+from .format import GoldenOutputs, SelfTest, enlarge, read_selftest
 
 #: Its float results stay within the tolerance of one library on every kind of processor. Its integer results are the
 #: same bits on one kind alone: of 6,000 scores of a residual network 56 were 1 of 255 apart on arm64 and on x86-64.
@@ -96,7 +96,7 @@ def run_selftest(
     )
 
 
-def _standard(test: SelfTest, library: str, machine: str, delegate: str | None) -> tuple[Answers, float]:
+def _standard(test: SelfTest, library: str, machine: str, delegate: str | None) -> tuple[GoldenOutputs, float]:
     """Which answers to compare with, and how far from them a score may be."""
     same = [answers for answers in test.answers if answers.library == library]
     wanted = same[0] if same else test.answers[0]
@@ -131,7 +131,7 @@ def raw_outputs(
     output = TensorSpec.from_details(engine.get_output_details()[0])
     if given.shape != (1, *file.contract.input.shape):
         raise ModelFileError(f"{file.name}: input of shape {given.shape}, its contract says another; export it again")
-    prepare = Preprocessor(file.contract.input, given)
+    prepare = make_preprocessor(file.contract.input, given)
     rows = []
     for image in images:
         tensor = prepare.scale(enlarge(image, file.contract.input)[np.newaxis])

@@ -1,4 +1,4 @@
-"""The TensorFlow Lite schema, as `flatbuffer.verify` wants it; written by tools/tflite_schema.py.
+"""The TensorFlow Lite schema, as `verifier.verify_flatbuffer` takes it; written by tools/tflite_schema.py.
 
 A table is a line of fields, one a slot: a digit is a scalar of so many bytes, `s` a string, `tName` a table, `uName` a
 union (its type is the slot before), `v` before any of these a vector of it. Tables without fields are left out.
@@ -180,10 +180,10 @@ STABLEHLO_SCATTER STABLEHLO_COMPARE STABLEHLO_CONVERT STABLEHLO_DYNAMIC_SLICE ST
 STABLEHLO_PAD STABLEHLO_IOTA STABLEHLO_DOT_GENERAL STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT STABLEHLO_WHILE
 STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE STABLEHLO_RNG_BIT_GENERATOR REDUCE_WINDOW STABLEHLO_COMPOSITE
 STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
-"""
+""".split()
 
 #: Names of the types of tensors, in the order of their numbers.
-TYPES = """
+TENSOR_TYPES = """
 FLOAT32 FLOAT16 INT32 UINT8 INT64 STRING BOOL INT16 COMPLEX64 INT8 FLOAT64 COMPLEX128 UINT64 RESOURCE VARIANT UINT32
 UINT16 INT4 BFLOAT16 INT2 UINT4
-"""
+""".split()

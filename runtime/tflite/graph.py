@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..files import shown
-from . import _schema as schema
-from .verifier import FlatBufferError, Table
+from ._schema import OPERATORS, TENSOR_TYPES
+from .reader import Table
+from .verifier import FlatBufferError
 
-OPERATORS = schema.OPERATORS.split()
-TYPES = schema.TYPES.split()
 CUSTOM = OPERATORS.index("CUSTOM")
 
 #: Bits of an element; types that are not here have no fixed size.
@@ -96,7 +95,7 @@ def demand(condition: bool, what: str) -> None:
         raise FlatBufferError(what)
 
 
-class Tensor(NamedTuple):
+class GraphTensor(NamedTuple):
     """A tensor, whether its values lie in the file, and whether it keeps them between calls."""
 
     info: TensorInfo
@@ -138,11 +137,11 @@ def _maker(use: OperatorUse, table: Table, written: dict[int, str]) -> str:
     return use.custom or use.name
 
 
-def read_tensor(table: Table, sizes: Sequence[int]) -> Tensor:
+def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
     """A tensor, its shape and constant checked; `sizes` are the buffers' bytes."""
     name, shape = table.text(3)[:_SHOWN], table.numbers(0, "i")
     kind, buffer = table.number(1, "b"), table.number(2, "I")
-    demand(0 <= kind < len(TYPES), f"tensor {name!r} has the unknown type {kind}")
+    demand(0 <= kind < len(TENSOR_TYPES), f"tensor {name!r} has the unknown type {kind}")
     demand(buffer < len(sizes), f"tensor {name!r} is in buffer {buffer} of {len(sizes)}")
     demand(len(shape) <= _MAX_RANK, f"tensor {name!r} has {len(shape)} dimensions, expected at most {_MAX_RANK}")
     demand(all(n >= 0 for n in shape), f"tensor {name!r} has the shape {list(shape)}")
@@ -152,7 +151,7 @@ def read_tensor(table: Table, sizes: Sequence[int]) -> Tensor:
         f"tensor {name!r} has the shape {list(shape)} and the signature {list(signature)}",
     )
     size = sizes[buffer] if buffer else 0
-    bits = _BITS.get(TYPES[kind])
+    bits = _BITS.get(TENSOR_TYPES[kind])
     if bits is not None:
         needed = (math.prod(shape) * bits + 7) // 8
         demand(needed <= MAX_TENSOR_BYTES, f"tensor {name!r} of shape {list(shape)} needs {needed:,} bytes")
@@ -162,11 +161,11 @@ def read_tensor(table: Table, sizes: Sequence[int]) -> Tensor:
             f"tensor {name!r} of shape {list(shape)} needs {needed:,} bytes, its buffer has {size:,}",
         )
     scale, zero_point = _quantization(table.table(4), shape, name)
-    info = TensorInfo(name, shape, signature, TYPES[kind], scale, zero_point)
-    return Tensor(info, constant=size > 0 or 0 in shape, variable=bool(table.number(5, "b")))
+    info = TensorInfo(name, shape, signature, TENSOR_TYPES[kind], scale, zero_point)
+    return GraphTensor(info, constant=size > 0 or 0 in shape, variable=bool(table.number(5, "b")))
 
 
-def check_graph(graph: Table, tensors: Sequence[Tensor], codes: Sequence[OperatorUse], graphs: int) -> str:
+def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[OperatorUse], graphs: int) -> str:
     """Check that each operator reads what exists by then, and writes what nothing else did.
 
     Args:

@@ -11,17 +11,18 @@ import io
 import zipfile
 from typing import NamedTuple
 
+from ..contract import MAX_LABELS_BYTES
 from ..errors import ModelFileError
-from ..external.labels import MAX_LABELS_BYTES
 from ..files import shown
 from .model import Structure
-from .verifier import FlatBufferError, Schema, Table, verify
+from .reader import Table
+from .verifier import FlatBufferError, Schema, verify_flatbuffer
 
 ENTRY = "TFLITE_METADATA"
 MAX_ARCHIVE_BYTES = 8 * 2**20
 
 #: What is not read is `0`, so that it can neither hurt nor be refused.
-SCHEMA = Schema(
+METADATA_SCHEMA = Schema(
     b"M001",
     "ModelMetadata",
     {
@@ -41,7 +42,7 @@ SCHEMA = Schema(
     },
 )
 IMAGE, NORMALIZATION, AXIS_LABELS = 2, 1, 2
-COLOURS = {1: "rgb", 2: "grey"}
+COLOUR_SPACES = {1: "rgb", 2: "grey"}
 _ZIP_START = b"PK\3\4"
 #: An archive begins after the FlatBuffer's padding.
 _MAX_PADDING = 64
@@ -76,7 +77,7 @@ def read_metadata(content: bytes, structure: Structure, name: str) -> Metadata |
     begin, end = structure.metadata[ENTRY]
     data = content[begin:end]
     try:
-        verify(data, SCHEMA)
+        verify_flatbuffer(data, METADATA_SCHEMA)
     except FlatBufferError as error:
         raise ModelFileError(f"{name}: its TFLite metadata is damaged: {error}; copy it again") from error
     graphs = Table.root(data).tables(3)
@@ -110,7 +111,7 @@ def _input(table: Table) -> Metadata:
     about = table.table(3)
     properties = about.table(1) if about and about.number(0, "B") == IMAGE else None
     if properties:
-        colour = COLOURS.get(properties.number(0, "b"), "")
+        colour = COLOUR_SPACES.get(properties.number(0, "b"), "")
     for unit in table.tables(4):
         options = unit.table(1) if unit.number(0, "B") == NORMALIZATION else None
         if options:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from ..errors import ModelFileError
 from . import _schema as schema
-from .graph import OperatorUse, Tensor, TensorInfo, check_graph, demand, operator_use, read_tensor
-from .verifier import FlatBufferError, Schema, Table, verify
+from .graph import GraphTensor, OperatorUse, TensorInfo, check_graph, demand, operator_use, read_tensor
+from .reader import Table
+from .verifier import FlatBufferError, Schema, verify_flatbuffer
 
-SCHEMA = Schema(schema.IDENTIFIER, schema.ROOT, schema.TABLES, schema.UNIONS)
+MODEL_SCHEMA = Schema(schema.IDENTIFIER, schema.ROOT, schema.TABLES, schema.UNIONS)
 
 
 class Structure(NamedTuple):
@@ -53,7 +54,7 @@ def check_structure(content: bytes, name: str = "model") -> Structure:
         ModelFileError: not a TensorFlow Lite model, or one that is damaged.
     """
     try:
-        return _Checker(content, verify(content, SCHEMA)).structure()
+        return _Checker(content, verify_flatbuffer(content, MODEL_SCHEMA)).structure()
     except FlatBufferError as error:
         raise ModelFileError(f"{name}: damaged, or no TensorFlow Lite model: {error}; copy it again") from error
 
@@ -113,7 +114,7 @@ class _Checker:
         )
         self._end = max(self._end, offset + size)
 
-    def _signatures(self, tensors: list[list[Tensor]]) -> None:
+    def _signatures(self, tensors: list[list[GraphTensor]]) -> None:
         for table in self._model.tables(7):
             graph = table.number(4, "I")
             demand(graph < len(tensors), f"a signature is of subgraph {graph} of {len(tensors)}")

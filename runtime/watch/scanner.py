@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from ..errors import ImageError, WatchError
 from ..files import read_stream, shown
-from ..images import MAX_FILE_BYTES, SUFFIXES
+from ..image_limits import MAX_IMAGE_BYTES
+from ..images import SUFFIXES
 from .entries import Identity
 
 #: File systems that number their files anew each time they are mounted, or oftener.
@@ -107,7 +108,7 @@ class Folder:
         with os.fdopen(handle, "rb") as file:
             if self.identity(os.fstat(handle)) != identity:
                 return None
-            data = read_stream(file, MAX_FILE_BYTES, ImageError, shown(full))
+            data = read_stream(file, MAX_IMAGE_BYTES, ImageError, shown(full))
             return data if self.identity(os.fstat(handle)) == identity else None
 
 

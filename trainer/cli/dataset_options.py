@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.contract import RESIZES, TASKS
+from runtime.contract import TASKS
+from runtime.input_spec import RESIZES
 
 from .training_options import _image_size
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from runtime.contract import RESIZES, TASKS
+from runtime.contract import TASKS
 from runtime.files import shown
+from runtime.input_spec import RESIZES
 from runtime.native_output import quiet_tensorflow
 
 from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingConfig

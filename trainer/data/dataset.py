@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
-from runtime.contract import InputSpec
+from runtime.input_spec import InputSpec
 from runtime.progress import progress
 
 from .pixels import Pixels, ResizedPixels

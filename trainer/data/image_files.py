@@ -13,7 +13,8 @@ import numpy as np
 
 from runtime import ContractError, ImageError, ImageInput
 from runtime.files import read_regular_file, shown
-from runtime.images import MAX_FILE_BYTES, read_header
+from runtime.image_limits import MAX_IMAGE_BYTES
+from runtime.images import read_header
 from runtime.progress import progress
 from runtime.thread_map import ordered_map
 
@@ -134,7 +135,7 @@ def read_pictures(root: Path, paths: Sequence[str], geometry: Geometry, place: C
 def _look(path: Path) -> _Look | str:
     """What a file is, or why it cannot be read."""
     try:
-        content, _ = read_regular_file(path, MAX_FILE_BYTES, ImageError)
+        content, _ = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     except ImageError as error:
         return str(error)
     digest = hashlib.sha256(content).digest()

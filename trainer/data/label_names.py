@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.contract import MAX_LABEL_LENGTH, MAX_LABELS, is_printable
+from runtime.contract import MAX_LABELS
 from runtime.files import shown
+from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ..errors import DatasetError
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from runtime import ImageError
 from runtime.files import read_regular_file
-from runtime.images import MAX_FILE_BYTES
+from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
@@ -182,7 +182,7 @@ def read_unchanged(path: Path, sha256: str) -> tuple[bytes, str]:
     Raises:
         ImageError: the file cannot be read, or has changed.
     """
-    content, name = read_regular_file(path, MAX_FILE_BYTES, ImageError)
+    content, name = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ImageError(f"{name}: changed since training or since the data set was read")
     return content, name

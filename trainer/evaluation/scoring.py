@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, Preprocessor
+from runtime import Contract, make_preprocessor
 from runtime.files import shown
 from runtime.progress import progress
 
@@ -39,7 +39,7 @@ def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
     """
     from ..keras_inspection.layers import load_network
 
-    model, prepare = load_network(run.model_path), Preprocessor(run.contract.input)
+    model, prepare = load_network(run.model_path), make_preprocessor(run.contract.input)
     parts, prepared = [], source.map(chosen.tolist(), prepare)
     with progress(len(chosen), "scoring model.keras") as bar:
         while batch := list(itertools.islice(prepared, _BATCH)):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from runtime import Preprocessor
+from runtime.preprocessing import InputPreprocessor
 
 from ..data.image_files import WORKERS
 from ..data.pixels import Pixels
@@ -41,7 +41,7 @@ class Pipeline:
 
     pixels: Pixels
     targets: npt.NDArray[Any]
-    preprocessor: Preprocessor
+    preprocessor: InputPreprocessor
     batch_size: int
     _failures: list[DatasetError] = field(default_factory=list, init=False, repr=False)
 

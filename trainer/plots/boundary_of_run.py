@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime import Preprocessor
+from runtime import make_preprocessor
 
 if TYPE_CHECKING:
     from ..train import TrainedRun
@@ -29,7 +29,7 @@ def write_boundary(run: TrainedRun, folder: Path) -> None:
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
     across, up = np.linspace(low - margin, high + margin, _SIDE).T
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    scores = np.asarray(run.model.predict(Preprocessor(spec).scale(grid), batch_size=4096, verbose=0))
+    scores = np.asarray(run.model.predict(make_preprocessor(spec).scale(grid), batch_size=4096, verbose=0))
     if run.contract.task == "binary":
         scores = np.concatenate([1 - scores, scores], axis=1)
     test = run.splits.test

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from runtime import FeaturesInput
-from runtime.contract import InputSpec
+from runtime.input_spec import InputSpec
 
 from ..config import TrainingConfig
 from ..fitting import phases

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,16 @@ def _refuse() -> None:
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _length(unit: str, content: bytes) -> str:
+    return f"{len(content)} {unit}"
+
+
+def _print() -> str:
+    print("printed")
+    os.write(1, b"written")
+    return "returned"
 
 
 def _wait() -> None:
@@ -63,7 +74,7 @@ def test_a_signal_is_named() -> None:
 
 
 def test_time_is_limited() -> None:
-    with pytest.raises(ChildError, match=r"no answer in 0\.5 s") as caught:
+    with pytest.raises(ChildError, match=r"no answer within 0\.5 s") as caught:
         call_in_child(f"{__name__}:_wait", timeout=0.5)
     assert caught.value.status is None
 
@@ -71,6 +82,28 @@ def test_time_is_limited() -> None:
 def test_an_interrupted_child_interrupts_its_parent() -> None:
     with pytest.raises(KeyboardInterrupt):
         call_in_child(f"{__name__}:_interrupt")
+
+
+def test_content_comes_after_the_arguments() -> None:
+    assert call_in_child(f"{__name__}:_length", "bytes", content=bytes(100_000)) == "100000 bytes"
+
+
+def test_what_the_function_prints_is_no_part_of_the_result() -> None:
+    assert call_in_child(f"{__name__}:_print") == "returned"
+
+
+def test_a_python_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    # Under qemu Python 3.13 learns of it from the status of the child that it has started.
+    with pytest.raises(ChildError, match=r"/no/python cannot be started|its process ended with status 127"):
+        call_in_child(f"{__name__}:_print")
+
+
+def test_no_file_of_the_working_folder_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert call_in_child(f"{__name__}:_print") == "returned"
 
 
 def test_variables_reach_the_child() -> None:

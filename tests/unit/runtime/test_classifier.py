@@ -149,8 +149,18 @@ def test_a_batch_raises_or_gives_what_cannot_be_read(digits_export: Exported, di
     first, error, last = classifier.classify_batch(images, return_errors=True, workers=1)
     assert isinstance(error, ImageError)
     assert (first, last) == (classifier.classify(images[0]), classifier.classify(images[2]))
+
+
+def test_a_batch_checks_its_arguments_at_the_call(digits_export: Exported) -> None:
+    classifier = Classifier(digits_export.int8)
     with pytest.raises(ValueError, match="workers"):
-        classifier.classify_batch(images, workers=0)
+        classifier.classify_batch([], workers=0)
+    with pytest.raises(ValueError, match="top"):
+        classifier.classify_batch([], top=0)
+    with pytest.raises(ValueError, match="no label 'ten'"):
+        classifier.classify_batch([], deny=["ten"])
+    with pytest.raises(TypeError, match="'topp'"):
+        classifier.classify_batch([], topp=1)  # type: ignore[call-arg]
 
 
 def test_a_batch_takes_only_a_few_images_ahead(digits_export: Exported, digits_samples: Samples) -> None:

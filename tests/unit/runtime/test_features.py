@@ -18,12 +18,13 @@ from runtime import (
     ImageInput,
     InputError,
     ModelFileError,
-    Preprocessor,
     TensorSpec,
+    make_preprocessor,
 )
-from runtime.features import FARTHEST, FeaturePreprocessor, load_vector
+from runtime.features import MAX_DEVIATIONS, load_vector
 from runtime.model_file import ModelFile
-from runtime.selftest.format import Answers, SelfTest, read_selftest
+from runtime.preprocessing import FeaturePreprocessor
+from runtime.selftest.format import GoldenOutputs, SelfTest, read_selftest
 from runtime.testing import FakeInterpreter
 
 SPEC = FeaturesInput(("temperature", "pressure"), mean=(20.5, 101_325.0), std=(5.0, 800.0))
@@ -94,7 +95,7 @@ def test_fields_of_the_other_kind_are_unknown() -> None:
 
 def test_float_is_standardised_and_double_until_the_end() -> None:
     spec = FeaturesInput(("time",), mean=(1.7e9,), std=(0.5,))
-    prepare = Preprocessor(spec)
+    prepare = make_preprocessor(spec)
     assert isinstance(prepare, FeaturePreprocessor)
     assert not prepare.feeds_raw_pixels
     found = prepare([1.7e9 + 0.25])
@@ -108,20 +109,20 @@ def test_one_scale_serves_features_of_any_unit(dtype: type) -> None:
     vectors = np.random.default_rng(0).normal(SPEC.mean, SPEC.std, (500, 2))
     standard = (vectors - SPEC.mean) / SPEC.std
     inside = np.abs(standard).max(axis=1) < 3
-    stored = Preprocessor(SPEC, target).scale(vectors)
+    stored = make_preprocessor(SPEC, target).scale(vectors)
     assert stored.dtype == dtype
     assert np.abs(target.dequantize(stored) - standard)[inside].max() <= 0.0126
 
 
 def test_what_lies_beyond_the_tensors_range_is_clipped() -> None:
-    prepare = Preprocessor(SPEC, tensor(np.int8, 0.02, 10))
+    prepare = make_preprocessor(SPEC, tensor(np.int8, 0.02, 10))
     assert prepare([200.0, 0.0]).tolist() == [[127, -128]]
 
 
 @pytest.mark.parametrize("spec", [tensor(np.int32), tensor(np.float64), tensor(np.uint8, 0.0)])
 def test_tensors_that_no_vector_fits_are_refused(spec: TensorSpec) -> None:
     with pytest.raises(ModelFileError):
-        Preprocessor(SPEC, spec)
+        make_preprocessor(SPEC, spec)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_vector_in_every_form(values: Any) -> None:
         ({"temperature": "1", "pressure": 2}, "'1' is no number"),
         ([1, float("nan")], "pressure is nan, expected a number"),
         ([float("-inf"), 1], "temperature is -inf"),
-        ([1e300, 1], f"temperature is 1e+300, more than {FARTHEST:,.0f} standard deviations"),
+        ([1e300, 1], f"temperature is 1e+300, more than {MAX_DEVIATIONS:,.0f} standard deviations"),
     ],
 )
 def test_what_is_no_vector_is_refused_and_told(values: Any, words: str) -> None:
@@ -200,7 +201,7 @@ def test_a_model_of_pictures_refuses_vectors() -> None:
 
 
 def stored(images: np.ndarray[Any, Any]) -> bytes:
-    answers = Answers("tflite_runtime", "2.14.0", "x86_64", np.zeros((len(images), 2), np.uint8))
+    answers = GoldenOutputs("tflite_runtime", "2.14.0", "x86_64", np.zeros((len(images), 2), np.uint8))
     return SelfTest(images, (answers,), 0.0, 0.1).to_json()
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ContractError, FeaturesError, FeaturesInput
-from runtime.contract import MAX_LABEL_LENGTH, is_printable
-from runtime.csv_rows import LABEL, MAX_FILE_BYTES, number, read_table
+from runtime.csv_rows import LABEL, MAX_TABLE_BYTES, parse_number, read_table
 from runtime.files import read_regular_file, shown
 from runtime.images import SUFFIXES
+from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ...errors import DatasetError
 from ..dataset import Dataset
@@ -112,7 +112,7 @@ def _dataset(
 
 def _table(file: Path) -> Any:
     """`read_table` of the file, its errors those of a data set."""
-    content, name = read_regular_file(file, MAX_FILE_BYTES, DatasetError)
+    content, name = read_regular_file(file, MAX_TABLE_BYTES, DatasetError)
     try:
         yield from read_table(io.BytesIO(content), name)
     except FeaturesError as error:
@@ -152,7 +152,7 @@ def _numbers(cells: Sequence[str], spec: FeaturesInput) -> list[float]:
     values = []
     for feature, cell in zip(spec.names, cells, strict=False):
         try:
-            value = number(cell)
+            value = parse_number(cell)
         except ValueError:
             value = float("nan")
         if not abs(value) < float("inf"):  # NaN is not

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
-from runtime.contract import MAX_LABEL_LENGTH, is_printable
 from runtime.files import read_regular_file, shown
+from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ...errors import DatasetError
 

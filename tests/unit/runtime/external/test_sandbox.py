@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from runtime import Classifier, InterpreterError, ModelFileError
 from runtime.external import sandbox as trial
-from runtime.external.sandbox import cache_folder, judge, trust
+from runtime.external.sandbox import cache_folder, trust, try_model
 from runtime.interpreter import choose, installed
 from tests.support.external_models import LABELS, changed, converted
 
@@ -39,6 +40,16 @@ def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", refuse)
 
 
+def _spin(_library: str, _delegate: str | None, cpu_seconds: int, _content: bytes) -> None:
+    trial.limit_process(cpu_seconds)
+    while True:
+        pass
+
+
+def _wait(*_arguments: object) -> None:
+    time.sleep(60)
+
+
 def kept(cache: Path) -> list[Path]:
     return sorted((cache / "trials").iterdir())
 
@@ -47,17 +58,17 @@ def kept(cache: Path) -> list[Path]:
 def test_a_good_model_is_tried_once_for_each_interpreter(
     library: str, cache: Path, request: pytest.FixtureRequest
 ) -> None:
-    assert judge(converted(), library) == (True, "", None)
+    assert try_model(converted(), library) == (True, "", None)
     (place,) = kept(cache)
     assert library in place.name
     assert json.loads(place.read_text()) == {"format": trial.VERDICT_FORMAT, "good": True, "reason": ""}
     request.getfixturevalue("no_child")
-    assert judge(converted(), library) == (True, "", place)
+    assert try_model(converted(), library) == (True, "", place)
 
 
 @pytest.mark.parametrize("library", installed())
 def test_a_killer_ends_the_child_only(library: str, cache: Path) -> None:
-    verdict = judge(KILLER, library)
+    verdict = try_model(KILLER, library)
     assert not verdict.good
     with pytest.raises(ModelFileError, match=r"bad.tflite: tried in a process of its own.*copy it again"):
         trust(KILLER, "bad.tflite", library)
@@ -81,39 +92,39 @@ def test_weights_that_are_no_numbers_are_found() -> None:
         sizes = [len(b.data) if b.data is not None else 0 for b in model.buffers]
         model.buffers[int(np.argmax(sizes))].data = np.full(max(sizes) // 4, np.nan, np.float32).view(np.uint8)
 
-    assert judge(changed(converted(), damage)).reason == "its answer is not a number"
+    assert try_model(changed(converted(), damage)).reason == "its answer is not a number"
 
 
 def test_an_operator_that_is_lacking_is_found() -> None:
     def newer(model: Any) -> None:
         model.operatorCodes[0].version = 35
 
-    assert "lacks an operator" in judge(changed(converted(), newer)).reason
+    assert "lacks an operator" in try_model(changed(converted(), newer)).reason
 
 
 def test_a_model_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    spin = "import runtime.external.sandbox as t; t._CPU_SECONDS = 1; t._limit()\nwhile True: pass"
-    monkeypatch.setattr(trial, "_CHILD", f"import sys; sys.path[:] = {{path!r}}; exec({spin!r})")
-    verdict = judge(converted())
+    monkeypatch.setattr(trial, "_TRIAL", f"{__name__}:_spin")
+    monkeypatch.setattr(trial, "_CPU_SECONDS", 1)
+    verdict = try_model(converted())
     assert (verdict.good, "processor time" in verdict.reason) == (False, True)
     assert len(kept(cache)) == 1
 
 
 def test_a_machine_too_busy_is_no_verdict(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(trial, "_CHILD", "{path!r}; import time; time.sleep(60)")
+    monkeypatch.setattr(trial, "_TRIAL", f"{__name__}:_wait")
     monkeypatch.setattr(trial, "TIMEOUT_S", 0.2)
-    with pytest.raises(InterpreterError, match=r"no answer within 0\.2 s"):
-        judge(converted())
+    with pytest.raises(InterpreterError, match=r"no answer within 0\.2 s; is this machine busy"):
+        try_model(converted())
     assert not cache.exists()
 
 
 def test_what_is_not_the_models_fault_is_no_verdict(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with pytest.raises(InterpreterError, match=r"delegate nothing\.so: cannot be loaded"):
-        judge(converted(), delegate="nothing.so")
+        try_model(converted(), delegate="nothing.so")
     monkeypatch.setattr(sys, "executable", "/no/python")
     # Under qemu Python 3.13 learns of it from the status of the child that it has started.
     with pytest.raises(InterpreterError, match=r"/no/python cannot be started|its process ended with status 127"):
-        judge(converted())
+        try_model(converted())
     assert not cache.exists()
 
 
@@ -135,9 +146,9 @@ def test_a_damaged_entry_counts_as_none(damage: bytes, cache: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_costs_a_trial_a_process(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write_text("a file where the folder should be")
-    assert judge(converted()).good
+    assert try_model(converted()).good
     monkeypatch.setattr(subprocess, "run", None)  # a second child would fail
-    assert judge(converted()).good
+    assert try_model(converted()).good
 
 
 def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

@@ -14,9 +14,10 @@ from runtime.diagnostics import TINY_MODEL
 from runtime.interpreter import installed
 from runtime.tflite import _schema as schema
 from runtime.tflite._operator_versions import known, unknown_to
-from runtime.tflite.graph import OPERATORS, TYPES, OperatorUse
+from runtime.tflite._schema import OPERATORS, TENSOR_TYPES
+from runtime.tflite.graph import OperatorUse
 from runtime.tflite.model import check_structure, operators
-from runtime.tflite.verifier import FlatBufferError, Schema, verify
+from runtime.tflite.verifier import FlatBufferError, Schema, verify_flatbuffer
 from tests.support.external_models import changed, converted
 
 TINY = TINY_MODEL.read_bytes()
@@ -150,7 +151,7 @@ def test_parts_that_are_shared_without_end_are_refused() -> None:
         content += b"".join(struct.pack("<I", end - (len(content) + 4 * i)) for i in range(200))
     content += struct.pack("<iI", len(content) - 8, 4) + struct.pack("<I", 0)
     with pytest.raises(FlatBufferError, match="too often"):
-        verify(bytes(content), schema)
+        verify_flatbuffer(bytes(content), schema)
 
 
 def test_random_bytes_are_refused() -> None:
@@ -165,7 +166,7 @@ def test_types_and_operators_have_tensorflows_numbers() -> None:
     from tensorflow.lite.python import schema_py_generated as schema
 
     assert all(getattr(schema.BuiltinOperator, name) == number for number, name in enumerate(OPERATORS))
-    assert all(getattr(schema.TensorType, name) == number for number, name in enumerate(TYPES))
+    assert all(getattr(schema.TensorType, name) == number for number, name in enumerate(TENSOR_TYPES))
 
 
 def test_operators_of_a_custom_kind_have_their_name() -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from runtime.contract import ImageInput
+from runtime.input_spec import ImageInput
 from tests.conftest import draw_colour_image, fill_class
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
