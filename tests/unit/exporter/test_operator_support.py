@@ -25,7 +25,7 @@ from runtime import Contract, ImageInput
 from runtime.interpreter import installed
 from runtime.model_file import read_model
 from runtime.tflite.graph import OperatorUse, operator_use
-from runtime.tflite.verifier import Table
+from runtime.tflite.reader import Table
 
 CONTRACT = Contract(("a", "b", "c"), ImageInput(12, 12, "grey"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1), dtype=np.uint8)

@@ -15,7 +15,7 @@ from runtime.interpreter import build, installed
 from runtime.model_file import ORIGIN
 from runtime.tflite.metadata import Metadata, read_metadata
 from runtime.tflite.model import check_structure
-from runtime.tflite.verifier import Table
+from runtime.tflite.reader import Table
 from tests.conftest import Exported
 from tests.support.external_models import LABELS, converted
 
