@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import importlib
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("workstation"):
                 item.add_marker(pytest.mark.skip(reason="needs TensorFlow, and models are given ready-made"))
+
+
+@pytest.fixture
+def messages() -> Iterator[list[str]]:
+    """What our packages log, from level INFO on, whether or not a command shows it."""
+    lines: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    collector, loggers = Collector(), [logging.getLogger(name) for name in ("runtime", "trainer", "exporter")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(collector)
+        logger.setLevel(logging.INFO)
+    yield lines
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeHandler(collector)
+        logger.setLevel(level)
 
 
 def run_pocketlens(

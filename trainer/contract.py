@@ -10,8 +10,7 @@ from runtime import Contract, FeaturesInput, Provenance, __version__
 from runtime.input_spec import InputSpec
 
 from .data import Dataset
-from .data.feature_scaling import standardised
-from .data.normalization import measure_scaling
+from .data.normalization import measure_feature_scaling, measure_scaling
 from .data.sources import Indices
 from .errors import TrainingError
 
@@ -32,7 +31,7 @@ def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
     """The data set's input with the scaling that its training split asks for."""
     spec = dataset.input
     if isinstance(spec, FeaturesInput):
-        return standardised(spec, dataset.pixels[train_indices])
+        return measure_feature_scaling(spec, dataset.pixels[train_indices])
     return measure_scaling(spec, dataset.pixels, train_indices)
 
 

@@ -15,7 +15,7 @@ from . import qat as quantization_aware
 from .config import TrainingConfig
 from .contract import make_contract
 from .data import Dataset
-from .data.raw_input import with_raw_input
+from .data.normalization import without_scaling
 from .data.splits import Splits, make_splits
 from .distributed.distribution import Distribution
 from .fitting import phases
@@ -60,7 +60,7 @@ def prepare(spec: TrainingConfig, dataset: Dataset) -> TrainingSession:
     contract = make_contract(dataset, splits.train, spec.seed)
     contract = replace(contract, input=scaled_for(spec, contract.input))
     if not spec.normalise:
-        contract = with_raw_input(contract)
+        contract = without_scaling(contract)
     labels, task = len(dataset.labels), dataset.task
     model = build_model(spec, contract.input.shape, labels, task)
     if spec.quantization_aware:

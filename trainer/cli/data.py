@@ -68,9 +68,9 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
     if index is not None:
         _show_image(found, index, seed, plot, as_json)
         return
-    from ..data.summary import survey
+    from ..data.summary import summarize
 
-    seen = survey(found, seed)
+    seen = summarize(found, seed)
     if plot:
         _plot_samples(found, seed, plot)
     if as_json:
@@ -88,14 +88,14 @@ data.add_command(show, "show")
 def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     import numpy as np
 
-    from ..data.items import chosen_samples, label_of
+    from ..data.samples import choose_samples, label_of
     from ..plots.image_grid import MAX_TILES, Tile, save_tiles
     from ..plots.scatter import save_scatter
 
     if found.input.kind == "features":
         save_scatter(plot, found.pixels[np.arange(len(found.targets))], found.targets, found.labels, found.input.names)
         return
-    chosen = chosen_samples(found.targets, MAX_TILES, seed)
+    chosen = choose_samples(found.targets, MAX_TILES, seed)
     tiles = [Tile(found.pixels[chosen[[i]]][0], (label_of(found, n), f"#{n}")) for i, n in enumerate(chosen.tolist())]
     save_tiles(plot, tiles, f"{found.name}: {len(tiles)} of {len(found.targets):,} images")
 
@@ -197,12 +197,12 @@ def _left_out_lines(seen: DatasetSummary) -> list[str]:
 
 
 def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
-    from ..data.image_details import look_at
+    from ..data.samples import describe_sample
     from ..plots.image_grid import save_picture
 
     if not 0 <= index < len(found.targets):
         raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")
-    seen, pixels = look_at(found, index, seed)
+    seen, pixels = describe_sample(found, index, seed)
     if found.input.kind == "features":
         if plot:
             raise UsageError(f"--plot with --index draws an image; {found.name} has vectors: leave --index out")

@@ -63,8 +63,7 @@ def load(
         DatasetError: it is missing, damaged or too small, or the options do not fit it.
     """
     from ..data import Geometry, load_dataset
-    from ..data.relabel import merge_classes
-    from ..data.task_choice import choose_task
+    from ..data.relabel import choose_task, merge_classes
 
     # A command without these options has them from its model.
     asked = "image_size" in click.get_current_context().params

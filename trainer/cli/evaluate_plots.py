@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime import Contract, load_pixels
 
-from ..data.items import chosen_samples
+from ..data.samples import choose_samples
 from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
 from ..evaluation.predictions import Predictions
@@ -66,7 +66,7 @@ def _draw_predictions(
     out: Path, contract: Contract, evaluation_set: EvaluationSet, predictions: Predictions, title: str
 ) -> list[Path]:
     mistakes = predictions.mistakes()
-    some = chosen_samples(evaluation_set.chosen_targets, MAX_TILES, seed=0)
+    some = choose_samples(evaluation_set.chosen_targets, MAX_TILES, seed=0)
     sheets = {
         "predictions.png": (some, title),
         "mistakes.png": (mistakes, f"{len(mistakes):,} mistakes, the most confident first: {title}"),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..config import OWN, TrainingConfig
+from ..data.splits import TRAINING_SHARE
 from ..errors import TrainingError
 from ..presets import default_epochs
 from .typed_options import typed_options
@@ -22,7 +23,6 @@ _ARCHITECTURE = "dense"
 _LEARNING_RATE = 0.01
 #: Steps that a training takes at least, whatever few rows there are, unless that were more epochs than the second.
 _LEAST_STEPS, _MOST_EPOCHS = 500, 200
-_TRAINING_SHARE = 0.72
 
 
 def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: FeaturesInput) -> dict[str, Any]:
@@ -57,5 +57,5 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
 
 
 def _epochs(rows: int, batch_size: int, preset: str) -> int:
-    steps = math.ceil(_TRAINING_SHARE * rows / batch_size)
+    steps = math.ceil(TRAINING_SHARE * rows / batch_size)
     return max(default_epochs(rows, _ARCHITECTURE, preset), min(_MOST_EPOCHS, math.ceil(_LEAST_STEPS / steps)))

@@ -195,8 +195,7 @@ def settle(options: dict[str, Any]) -> Settled:
         DatasetError, TrainingError: what is refused, before anything heavy is imported.
     """
     from ..data import Geometry, load_dataset
-    from ..data.relabel import merge_classes
-    from ..data.task_choice import choose_task
+    from ..data.relabel import choose_task, merge_classes
 
     geometry = Geometry(options.pop("image_size"), options.pop("colour"), options.pop("resize"))
     name, data_dir, merges = options.pop("dataset"), options.pop("data_dir"), options.pop("merge")

@@ -1,46 +1,69 @@
-"""A data set as training needs it: pixels as the contract says, targets, and where the pictures came from."""
+"""The value that every data set becomes: targets, labels, and pixels that are read by index."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import ImageInput, load_pixels
+from runtime import ImageError, ImageInput, load_pixels
 from runtime.input_spec import InputSpec
 from runtime.progress import progress
 
-from .pixels import Pixels, ResizedPixels
-from .sources import Indices, Source
+from ..errors import DatasetError
+from .image_cache import PixelCache
+from .sources import FileSource, Indices, Source, read_unchanged
 
-#: Bytes of pixels that are made ahead and held in memory.
-_MOST_AHEAD = 2**28
+#: Pixels up to this many bytes are resized at once and held in memory.
+_MAX_RESIZED_BYTES = 2**28
+
+
+class PixelStore(Protocol):
+    """Samples in the contract's geometry: an array, or an object that reads arrays piece by piece.
+
+    `store[i]` is one sample, `store[indices]` an array of samples that nothing else changes. Several threads may read
+    at once.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, height, width, channels), or (n, features)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 for images, float64 for features."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a user may say about the input; `None` leaves it to the data set.
+    """The input that a user wants; `None` leaves it to the data set.
 
     Attributes:
-        size: (height, width) of the input tensor.
+        image_size: (height, width) of the input tensor.
         colour: `"grey"` or `"rgb"`.
         resize: `"stretch"`, `"pad"` or `"crop"`.
-        asked: whether a user asks for it. A data set of features refuses what it would have to pass over; the geometry
-            of a model that is to be measured is held against the data set by others, who can name the model.
+        from_user: False for the geometry of a model that is to be measured. A data set of features refuses a geometry
+            that the user gave; of a model's, the evaluation reports the mismatch, since it can name the model.
     """
 
-    size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | None = None
     colour: str | None = None
     resize: str = "stretch"
-    asked: bool = True
+    from_user: bool = True
 
     def resolve(self, size: tuple[int, int], colour: str) -> ImageInput:
         """The contract's input, with the data set's own size and colour where the user gave none."""
-        height, width = self.size or size
+        height, width = self.image_size or size
         return ImageInput(height, width, self.colour or colour, self.resize)
 
 
@@ -51,25 +74,24 @@ class Dataset:
     Attributes:
         name: for people and for the provenance.
         labels: class names, in the order of the targets.
-        input: the geometry that `pixels` has, or the names of the features; its scaling is not yet decided.
-        pixels: uint8, shape (n, height, width, channels); by index, for they may lie on disk. Of features float64,
-            shape (n, features).
-        targets: int32, shape (n,): the class of each picture; of the task multilabel uint8, shape (n, labels): 1 for
-            each label that it has.
-        source: the pictures as they were before any resizing.
+        input: the geometry of `pixels`, or the names of the features; its scaling is not yet decided.
+        pixels: uint8, shape (n, height, width, channels), maybe on disk; for features float64, shape (n, features).
+        targets: int32, shape (n,): the class of each sample; for the task multilabel uint8, shape (n, labels), 1 for
+            each label that the sample has.
+        source: the samples before any resizing.
         given: indices of the splits that the data set brings itself ("train", "validation", "test").
         date: ISO 8601, of the data.
         left_out: one line for each file, or row of a file, that is not used.
-        copied: how many of these are but copies of others.
-        augmentation: what may be done to a training picture of it without touching its label (`spec.AUGMENTATIONS`).
-        merged: the merges of classes that made it, as they were asked for.
+        copied: how many of these are copies of others.
+        augmentation: changes to a training image that keep its label (`config.AUGMENTATIONS`).
+        merged: the merges of classes that were applied, in the form that `merge_classes` takes.
         task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
     """
 
     name: str
     labels: tuple[str, ...]
     input: InputSpec
-    pixels: Pixels
+    pixels: PixelStore
     targets: npt.NDArray[Any]
     source: Source
     given: Mapping[str, Indices] = field(default_factory=dict)
@@ -81,12 +103,103 @@ class Dataset:
     task: str = "multiclass"
 
 
-def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> Pixels:
-    """Pictures of one array, each as the contract says: uint8, shape (n, height, width, channels).
+class _LazyPixels(ABC):
+    """Images that are read when they are needed."""
 
-    Resized ahead where the result is small beside memory.
+    def __init__(self, count: int, spec: ImageInput) -> None:
+        self._input = spec
+        self._numbers = np.arange(count)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, height, width, channels)."""
+        return (len(self), *self._input.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
+        chosen = np.atleast_1d(self._numbers[key])
+        batch = np.empty((len(chosen), *self._input.shape), np.uint8)
+        for row, index in zip(batch, chosen.tolist(), strict=True):
+            self._read(index, row)
+        return batch if np.ndim(self._numbers[key]) else batch[0]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        for index in range(len(self)):
+            yield self[index]
+
+    @abstractmethod
+    def _read(self, index: int, row: npt.NDArray[np.uint8]) -> None:
+        """Put one image into a row of a batch."""
+
+
+class ResizedPixels(_LazyPixels):
+    """Images of an array in another size or colour, resized when they are needed.
+
+    Args:
+        images: uint8, of shape (n, height, width) or (n, height, width, 3).
     """
-    if images.shape[1:] != (spec.height, spec.width) and len(images) * math.prod(spec.shape) > _MOST_AHEAD:
+
+    def __init__(self, images: npt.NDArray[np.uint8], spec: ImageInput) -> None:
+        super().__init__(len(images), spec)
+        self._images = images
+
+    def _read(self, index: int, row: npt.NDArray[np.uint8]) -> None:
+        row[:] = load_pixels(self._images[index], self._input)
+
+
+class FilePixels(_LazyPixels):
+    """Images in files: from the cache, or decoded again where the cache lacks them.
+
+    Args:
+        root: the source's folder as the user named it, for messages.
+        cache: None to decode each time.
+    """
+
+    def __init__(self, source: FileSource, root: Path, spec: ImageInput, cache: PixelCache | None) -> None:
+        super().__init__(len(source), spec)
+        self._source, self._root, self._cache = source, root, cache
+
+    def _read(self, index: int, row: npt.NDArray[np.uint8]) -> None:
+        digest = bytes.fromhex(self._source.sha256[index])
+        if self._cache and self._cache.read(digest, row):
+            return
+        try:
+            row[:] = decode_file(self._root / self._source.paths[index], digest, self._input)
+        except ImageError as error:
+            raise DatasetError(f"{error}; it could be read when the training began; put it back as it was") from error
+        if self._cache:
+            self._cache.write(digest, row)
+
+
+def decode_file(path: Path, digest: bytes, spec: ImageInput) -> npt.NDArray[np.uint8]:
+    """An image file as the device would see it: uint8, shape (height, width, channels).
+
+    Args:
+        digest: the SHA-256 that the file must have.
+
+    Raises:
+        ImageError: the file cannot be read or decoded, or has changed.
+    """
+    content, name = read_unchanged(path, digest.hex())
+    try:
+        return load_pixels(content, spec)
+    except ImageError as error:
+        raise ImageError(f"{name}: {str(error).partition(': ')[2]}") from error
+
+
+def array_pixels(images: npt.NDArray[np.uint8], spec: ImageInput) -> PixelStore:
+    """Images of one array in the contract's geometry: uint8, shape (n, height, width, channels).
+
+    They are resized at once where the result is small, and otherwise when they are needed.
+    """
+    if images.shape[1:] != (spec.height, spec.width) and len(images) * math.prod(spec.shape) > _MAX_RESIZED_BYTES:
         return ResizedPixels(images, spec)
     pixels = np.empty((len(images), *spec.shape), np.uint8)
     with progress(len(images), "reading images") as bar:

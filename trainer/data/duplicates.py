@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime.progress import progress
 
-from . import Dataset
+from .dataset import Dataset
 
 #: Pairs of near copies that are told at most.
 MOST_PAIRS = 1000

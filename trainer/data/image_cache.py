@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -21,7 +22,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import click
 import numpy as np
 import numpy.typing as npt
 import PIL
@@ -29,6 +29,8 @@ import PIL
 from runtime import ImageInput, __version__
 
 from ..errors import DatasetError
+
+_logger = logging.getLogger(__name__)
 
 #: Where decoded pictures are kept: a folder that outlives the training, a file that does not, or nowhere.
 CachePlace: TypeAlias = Path | Literal["temporary", "none"]
@@ -114,7 +116,7 @@ class PixelCache:
         """Take no more pictures, and say why, once."""
         if not self._is_closed:
             self._is_closed = True
-            click.echo(f"cache: {reason}; images that it lacks are decoded anew in each epoch", err=True)
+            _logger.warning("cache: %s; images that it lacks are decoded anew in each epoch", reason)
 
 
 def open_cache(place: CachePlace, spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None:
@@ -136,7 +138,7 @@ def open_cache(place: CachePlace, spec: ImageInput, wanted: Collection[bytes]) -
         records, index = (_open(base.with_suffix(suffix)) for suffix in (".pixels", ".index"))
     except OSError as error:
         raise DatasetError(
-            f"{place}: cannot hold decoded images: {error.strerror or error}; name another folder with --cache"
+            f"{place}: cannot hold decoded images: {error.strerror or error}; name another folder with `cache`"
         ) from error
     cache = PixelCache(records, index, spec, wanted)
     missing = sum(digest not in cache for digest in wanted)
@@ -164,10 +166,9 @@ def _temporary(spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None
             for file in files:
                 file.close()
             return PixelCache(records, index, spec, wanted)
-    click.echo(
-        f"cache: {'; '.join(problems) or 'no temporary folder'}; images are decoded anew in each epoch, unless --cache "
-        "names a folder with room",
-        err=True,
+    _logger.warning(
+        "cache: %s; images are decoded anew in each epoch, unless `cache` names a folder with room",
+        "; ".join(problems) or "no temporary folder",
     )
     return None
 

@@ -19,9 +19,8 @@ from runtime.progress import progress
 from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
-from .dataset import Geometry
+from .dataset import FilePixels, Geometry, decode_file
 from .image_cache import CachePlace, PixelCache, open_cache
-from .pixels import FilePixels, decode_file
 from .sources import FileSource
 
 #: Threads that read and decode: one for each processor that this process may use.
@@ -100,8 +99,7 @@ class Pictures:
 
     def pixels(self) -> FilePixels:
         """The kept pictures."""
-        source = self.source()
-        return FilePixels(self.root, source.paths, source.sha256, self.input, self.cache)
+        return FilePixels(self.source(), self.root, self.input, self.cache)
 
 
 def read_pictures(root: Path, paths: Sequence[str], geometry: Geometry, place: CachePlace) -> Pictures:

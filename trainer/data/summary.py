@@ -18,12 +18,12 @@ from runtime.files import shown
 from runtime.images import read_header
 from runtime.progress import progress
 
-from ..errors import DatasetError
-from . import Dataset
+from .dataset import Dataset
 from .duplicates import Fingerprints, NearPair
-from .items import file_of, label_of, split_names
-from .sources import ArraySource, FileSource, Indices, VectorSource
-from .splits import make_splits
+from .normalization import count_pixel_values, mean_and_deviation
+from .samples import file_of, label_of, split_names, splits_or_reason
+from .sources import ArraySource, FileSource, VectorSource
+from .splits import count_labels
 
 #: Bytes of pixels that are looked at at once; counting them takes eight times as many.
 _PART_BYTES = 2**22
@@ -127,7 +127,7 @@ class DatasetSummary:
         }
 
 
-def survey(dataset: Dataset, seed: int) -> DatasetSummary:
+def summarize(dataset: Dataset, seed: int) -> DatasetSummary:
     """Look at every picture once.
 
     Args:
@@ -136,28 +136,19 @@ def survey(dataset: Dataset, seed: int) -> DatasetSummary:
     Raises:
         ImageError: a file was there when the data set was read, and cannot be read any more.
     """
-    splits, refusal = _splits(dataset, seed)
+    splits, refusal = splits_or_reason(dataset, seed)
     fingerprints = Fingerprints()
     values = _scan(dataset, fingerprints)
     sizes, grey = _headers(dataset)
     names = split_names(len(dataset.targets), splits)
     everything = np.arange(len(dataset.targets))
-    counts = {name: _counts(dataset, indices) for name, indices in (*splits, ("all", everything))}
+    labels = len(dataset.labels)
+    counts = {
+        name: count_labels(dataset.targets, indices, labels).tolist()
+        for name, indices in (*splits, ("all", everything))
+    }
     near, complete = fingerprints.near(dataset)
     return DatasetSummary(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
-
-
-def _splits(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indices], ...], str]:
-    try:
-        return make_splits(dataset.targets, dataset.labels, dataset.given, seed).items(), ""
-    except DatasetError as error:  # what a training would refuse is just what a person looks for here
-        return (), str(error)
-
-
-def _counts(dataset: Dataset, indices: Indices) -> list[int]:
-    chosen = dataset.targets[indices]
-    counts = np.bincount(chosen, minlength=len(dataset.labels)) if chosen.ndim == 1 else chosen.sum(axis=0, dtype=int)
-    return [int(count) for count in counts]
 
 
 def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
@@ -166,18 +157,13 @@ def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
         vectors = dataset.pixels[np.arange(len(dataset.targets))]
         fingerprints.add(vectors)
         return _rounded(vectors.min(axis=0), vectors.max(axis=0), vectors.mean(axis=0), vectors.std(axis=0))
-    # How often there is each of the 256 values, in each channel, says all that is asked.
-    channels, values = dataset.pixels.shape[-1], np.arange(256)
-    counts = np.zeros((channels, 256), np.int64)
+    counts = np.zeros((dataset.pixels.shape[-1], 256), np.int64)
     with progress(len(dataset.targets), "looking at images") as bar:
         for part in _parts(dataset):
-            for channel in range(channels):
-                counts[channel] += np.bincount(part[..., channel].reshape(-1), minlength=256)
+            counts += count_pixel_values(part)
             fingerprints.add(part)
             bar.update(len(part))
-    total = counts.sum(axis=1)
-    mean = counts @ values / total
-    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / total)
+    mean, std = mean_and_deviation(counts)
     return _rounded((counts > 0).argmax(axis=1), 255 - (counts[:, ::-1] > 0).argmax(axis=1), mean, std)
 
 

@@ -12,10 +12,10 @@ from runtime import Contract, Provenance
 from runtime.files import shown
 
 from ..data import Dataset
+from ..data.relabel import choose_task
 from ..data.run_folder import RunFolder
 from ..data.sources import ArraySource, FileSource, Indices, Source
 from ..data.splits import make_splits
-from ..data.task_choice import choose_task
 from ..errors import DatasetError, RunError
 from .predictions import Predictions, Targets, label_text
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from runtime.preprocessing import InputPreprocessor
 
+from ..data.dataset import PixelStore
 from ..data.image_files import WORKERS
-from ..data.pixels import Pixels
 from ..data.sources import Indices
 from ..errors import DatasetError
 from .augmentation import augment
@@ -39,7 +39,7 @@ class Pipeline:
         batch_size: pictures a batch; the last one of a split may be smaller.
     """
 
-    pixels: Pixels
+    pixels: PixelStore
     targets: npt.NDArray[Any]
     preprocessor: InputPreprocessor
     batch_size: int

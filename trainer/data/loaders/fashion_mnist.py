@@ -6,25 +6,33 @@ Algorithms, arXiv:1708.07747, 2017.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import logging
+import math
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import click
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, array_pixels
 from ..download import download
 from ..sources import ArraySource
-from .idx import read_idx
+
+_logger = logging.getLogger(__name__)
 
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"
 #: Set it to fetch from a mirror; the content is checked either way.
 URL_VARIABLE = "FASHION_MNIST_URL"
 #: Where Keras downloads the same files from.
+#: The IDX type of unsigned bytes.
+_UNSIGNED_BYTE = 0x08
 _URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 LABELS = (
@@ -65,7 +73,7 @@ _TEST_LABELS = _File(
 FILES = (_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS)
 
 
-def load(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
+def load_fashion_mnist(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
     """The data set, grey 28x28 unless the geometry says otherwise; downloaded into Keras's cache if need be.
 
     Args:
@@ -74,8 +82,8 @@ def load(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
     Raises:
         DatasetError: a file is damaged, or nowhere to be had.
     """
-    folder = find(data_dir)
-    click.echo(f"fashion-mnist: reading from {folder}", err=True)
+    folder = find_fashion_mnist(data_dir)
+    _logger.info("fashion-mnist: reading from %s", folder)
     arrays = {file: read_idx(folder / file.name, file.sha256, file.size) for file in FILES}
     images = np.concatenate([arrays[_TRAIN_IMAGES], arrays[_TEST_IMAGES]])
     targets = np.concatenate([arrays[_TRAIN_LABELS], arrays[_TEST_LABELS]]).astype(np.int32)
@@ -94,7 +102,7 @@ def load(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
     )
 
 
-def find(data_dir: Path | None) -> Path:
+def find_fashion_mnist(data_dir: Path | None) -> Path:
     """The first folder that has all four files; without one, the cache, after a download.
 
     Raises:
@@ -119,7 +127,7 @@ def find(data_dir: Path | None) -> Path:
         except DatasetError as error:
             raise DatasetError(
                 f"{error}. Fashion-MNIST can be had in three ways: put its files ({', '.join(f.name for f in FILES)}) "
-                f"into a folder and name it with --data-dir (make: DATA_DIR=) or ${DIRECTORY_VARIABLE}; put them into "
+                f"into a folder and name it with `data_dir` (make: DATA_DIR=) or ${DIRECTORY_VARIABLE}; put them into "
                 f"Keras's cache, {cache}; or try again with a network (${URL_VARIABLE} names a mirror)"
             ) from error
     return cache
@@ -136,3 +144,40 @@ def _places(data_dir: Path | None) -> Iterator[Path]:
 def _cache() -> Path:
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "datasets" / "fashion-mnist"
+
+
+def read_idx(path: Path, sha256: str, limit: int) -> npt.NDArray[np.uint8]:
+    """The array in a gzipped IDX file whose *decompressed* content has the given SHA-256.
+
+    The compressed bytes may be anybody's: only the content is checked.
+
+    Args:
+        limit: decompressed bytes read at most, so that a small hostile file cannot fill the memory.
+
+    Raises:
+        DatasetError: missing, not gzip, cut off, or another content.
+    """
+    try:
+        with gzip.open(path) as file:
+            content = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path}: cannot be decompressed ({error}); delete it and fetch it again") from error
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise DatasetError(
+            f"{path}: its decompressed content has SHA-256 {actual[:12]}..., expected {sha256[:12]}...; "
+            "it is damaged or another file: delete it and fetch it again"
+        )
+    return parse_idx(content, str(path))
+
+
+def parse_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """The array in decompressed IDX content; raises DatasetError where it is not one of unsigned bytes."""
+    axes = content[3] if len(content) >= 4 else 0
+    start = 4 + 4 * axes
+    if content[:2] != b"\0\0" or not axes or content[2] != _UNSIGNED_BYTE or len(content) < start:
+        raise DatasetError(f"{name}: not an IDX file of unsigned bytes")
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
+    if math.prod(shape) != len(content) - start:
+        raise DatasetError(f"{name}: its header says shape {shape}, it holds {len(content) - start} bytes")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime import ContractError, FeaturesError, FeaturesInput
 from runtime.csv_rows import LABEL, MAX_TABLE_BYTES, parse_number, read_table
@@ -22,7 +21,6 @@ from ..dataset import Dataset
 from ..label_names import check_label_count, dataset_name
 from ..sources import VectorSource
 
-_CIRCLES, _NOISE = 1000, 0.03
 #: One in each split.
 _FEWEST = 3
 #: More labels than these, most of them in one row alone, are measurements. Of fewer that cannot be told.
@@ -33,15 +31,7 @@ _IMAGES = "path"
 _FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
 
 
-def load_circles() -> Dataset:
-    """1,000 points on two circles, one inside the other, with a little noise; always the same ones."""
-    from sklearn.datasets import make_circles
-
-    vectors, targets = make_circles(_CIRCLES, noise=_NOISE, random_state=0)
-    return _dataset("circles", FeaturesInput(("x", "y")), vectors, targets, ("outer", "inner"), task="binary")
-
-
-def holds_readings(file: Path) -> bool:
+def holds_features(file: Path) -> bool:
     """Whether a CSV file holds readings, told by its first row: a header with `label` last. One of images has `path`
     first, or, without a header, an image's name.
 
@@ -63,7 +53,7 @@ def holds_readings(file: Path) -> bool:
     )
 
 
-def load(file: Path) -> Dataset:
+def load_features(file: Path) -> Dataset:
     """The data set of a CSV file: one class for each row.
 
     A row with an empty cell, with one that is no finite number, or with no label is left out and listed. Rows that
@@ -95,19 +85,18 @@ def load(file: Path) -> Dataset:
     classes = _classes(labels, name)
     targets = np.array([classes.index(label) for label in labels])
     date = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc).date().isoformat()
-    return _dataset(called, spec, np.array(rows), targets, classes, date=date, left_out=tuple(left_out))
-
-
-def _dataset(
-    name: str,
-    spec: FeaturesInput,
-    vectors: npt.NDArray[np.float64],
-    targets: npt.NDArray[np.int64],
-    labels: tuple[str, ...],
-    **more: Any,
-) -> Dataset:
-    source = VectorSource(vectors)
-    return Dataset(name, labels, spec, vectors, targets.astype(np.int32), source, augmentation=(), **more)
+    vectors = np.array(rows)
+    return Dataset(
+        name=called,
+        labels=classes,
+        input=spec,
+        pixels=vectors,
+        targets=targets.astype(np.int32),
+        source=VectorSource(vectors),
+        date=date,
+        left_out=tuple(left_out),
+        augmentation=(),
+    )
 
 
 def _table(file: Path) -> Any:

@@ -17,7 +17,7 @@ from ..dataset import Dataset, Geometry
 from ..image_cache import CachePlace
 from ..image_files import Pictures, read_pictures
 from ..label_names import check_class_folders, dataset_name
-from .label_file import SPLITS
+from .label_file import SPLIT_SYNONYMS
 
 #: Names of pictures that are not decoded: they are listed as left out, rather than passed over without a word.
 _FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".svg", ".dng", ".cr2", ".nef")
@@ -32,7 +32,7 @@ class _Entry:
     split: str
 
 
-def load(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
+def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
     """The data set in a folder.
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median
@@ -83,7 +83,7 @@ def _parents(root: Path) -> dict[Path, str]:
         raise DatasetError(
             f"{shown(root)}: no such folder, and no data set of that name; expected one subfolder a class"
         )
-    tops = {top: SPLITS.get(top.name.lower(), "") for top in _subfolders(root)}
+    tops = {top: SPLIT_SYNONYMS.get(top.name.lower(), "") for top in _subfolders(root)}
     if not any(split == "train" and _subfolders(top) for top, split in tops.items()):
         return {root: ""}
     for top, split in tops.items():

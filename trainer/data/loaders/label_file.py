@@ -14,9 +14,9 @@ from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 from ...errors import DatasetError
 
 #: Names of splits as people write them, in lower case.
-SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-SPLITS |= {"validation": "validation", "test": "test"}
-MAX_BYTES = 256 * 2**20
+SPLIT_SYNONYMS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+SPLIT_SYNONYMS |= {"validation": "validation", "test": "test"}
+_MAX_FILE_BYTES = 256 * 2**20
 _HEADERS = (("path",), ("label", "labels"), ("split",))
 _FORM = "expected path,label;label (and train, val or test in a third column, where there are splits)"
 
@@ -46,7 +46,7 @@ def read_label_file(file: Path) -> tuple[list[Row], list[str]]:
     Raises:
         DatasetError: no such file, no text in UTF-8, or a row that cannot be taken; it names the line.
     """
-    content, name = read_regular_file(file, MAX_BYTES, DatasetError)
+    content, name = read_regular_file(file, _MAX_FILE_BYTES, DatasetError)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,7 +109,7 @@ def _row(cells: Sequence[str], name: str, line: int) -> Row:
             _refuse(name, line, f"label {label[:40]!r}, expected printable text of up to {MAX_LABEL_LENGTH} characters")
     split = ""
     if len(cells) == len(_HEADERS):
-        split = SPLITS.get(cells[2].strip().lower(), "")
+        split = SPLIT_SYNONYMS.get(cells[2].strip().lower(), "")
         if not split:
-            _refuse(name, line, f"split {shown(cells[2])!r}, expected {', '.join(SPLITS)}")
+            _refuse(name, line, f"split {shown(cells[2])!r}, expected {', '.join(SPLIT_SYNONYMS)}")
     return Row(line, path.as_posix(), tuple(labels), split)

@@ -20,7 +20,7 @@ from ..label_names import check_label_count, dataset_name
 from .label_file import Row, read_label_file
 
 
-def load(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
+def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
     """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
 
     The input is as of a folder of images. Files that are missing or cannot be decoded, and files whose bytes another

@@ -19,18 +19,18 @@ from runtime.input_spec import ImageInput
 from tests.conftest import draw_colour_image, fill_class
 from tests.unit.trainer.evaluation.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.items import chosen_samples, label_of
-from trainer.data.pixels import ResizedPixels
+from trainer.data.dataset import ResizedPixels
+from trainer.data.samples import choose_samples, label_of
 from trainer.data.sources import ArraySource
 from trainer.data.splits import make_splits
-from trainer.data.summary import survey
+from trainer.data.summary import summarize
 from trainer.plots.image_grid import Tile, save_picture, save_tiles
 from trainer.plots.scatter import save_scatter
 
 
 def test_digits_are_counted_as_training_will_split_them() -> None:
     data = load_dataset("digits", Geometry())
-    seen = survey(data, seed=5)
+    seen = summarize(data, seed=5)
     splits = make_splits(data.targets, data.labels, data.given, 5)
     for name, indices in splits.items():
         assert seen.counts[name] == np.bincount(data.targets[indices]).tolist()
@@ -138,7 +138,7 @@ def test_near_copies_stop_at_a_number_and_say_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("trainer.data.duplicates.MOST_PAIRS", 5)
     rng = np.random.default_rng(0)
     images = (100 + rng.integers(0, 3, (30, 12, 12))).astype(np.uint8)
-    seen = survey(array_dataset(images, np.arange(30, dtype=np.int32) % 3, ("a", "b", "c")), 0)
+    seen = summarize(array_dataset(images, np.arange(30, dtype=np.int32) % 3, ("a", "b", "c")), 0)
     assert len(seen.near) == 5
     assert not seen.all_pairs_told
     assert seen.as_dict()["near_copies_complete"] is False
@@ -163,7 +163,7 @@ def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.Mon
     images[150] = np.clip(images[20].astype(int) + rng.integers(-3, 4, (96, 96)), 0, 255)
     made = array_dataset(images, np.arange(200, dtype=np.int32) % 2, ("a", "b"))
     pixels = CountedPixels(images[..., None])
-    seen = survey(replace(made, pixels=pixels), 0)  # type: ignore[arg-type]
+    seen = summarize(replace(made, pixels=pixels), 0)  # type: ignore[arg-type]
     assert [(pair.first, pair.second) for pair in seen.near] == [(20, 150)]
     assert not seen.all_pairs_told
     assert pixels.asked == 200 + 2 * 40
@@ -173,7 +173,7 @@ def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.Mon
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(path)
     assert "near copies: none among the likeliest pairs" in answer("data", "show", tmp_path)
-    few = survey(array_dataset(images[:3], np.arange(3, dtype=np.int32) % 2, ("a", "b")), 0)
+    few = summarize(array_dataset(images[:3], np.arange(3, dtype=np.int32) % 2, ("a", "b")), 0)
     assert few.near == []
     assert few.all_pairs_told
 
@@ -183,7 +183,7 @@ def test_pictures_with_the_same_thumbnail_end_the_search(monkeypatch: pytest.Mon
     monkeypatch.setattr("trainer.data.duplicates._NEIGHBOURS_AT_ONCE", 600)
     images = np.full((300, 24, 24), 90, np.uint8)
     images[np.arange(300), np.arange(300) % 24, np.arange(300) // 24] += 1  # one pixel, each time another
-    seen = survey(array_dataset(images, np.arange(300, dtype=np.int32) % 2, ("a", "b")), 0)
+    seen = summarize(array_dataset(images, np.arange(300, dtype=np.int32) % 2, ("a", "b")), 0)
     assert len(seen.near) == 100
     assert not seen.all_pairs_told
 
@@ -196,7 +196,7 @@ def test_large_pictures_are_looked_at_a_few_at_a_time() -> None:
     data = Dataset("made", ("a", "b"), spec, ResizedPixels(images, spec), targets, ArraySource(images))
     tracemalloc.start()
     try:
-        values = survey(data, 0).values
+        values = summarize(data, 0).values
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -238,17 +238,17 @@ def test_a_labels_list_is_counted_label_by_label() -> None:
     targets = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], np.uint8)
     data = array_dataset(images, targets, ("cat", "dog"))
     assert [label_of(data, index) for index in range(4)] == ["cat", "cat, dog", "(none)", "dog"]
-    assert chosen_samples(targets, 3, 0).shape == (3,)
+    assert choose_samples(targets, 3, 0).shape == (3,)
 
 
 def test_samples_are_of_all_classes_as_evenly_as_can_be() -> None:
     targets = np.array([0] * 100 + [1] * 2 + [2] * 50, np.int32)
-    chosen = chosen_samples(targets, 12, seed=1)
+    chosen = choose_samples(targets, 12, seed=1)
     assert np.bincount(targets[chosen]).tolist() == [5, 2, 5]
     assert len(set(chosen.tolist())) == 12
-    np.testing.assert_array_equal(chosen, chosen_samples(targets, 12, seed=1))
+    np.testing.assert_array_equal(chosen, choose_samples(targets, 12, seed=1))
     many = np.arange(500, dtype=np.int32)
-    assert len(chosen_samples(many, 60, 0)) == 60
+    assert len(choose_samples(many, 60, 0)) == 60
 
 
 def test_any_label_can_be_drawn(tmp_path: Path) -> None:

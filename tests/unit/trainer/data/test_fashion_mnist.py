@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import run_pocketlens
 from trainer.data import Geometry, load_dataset
 from trainer.data.loaders import fashion_mnist
-from trainer.data.loaders.idx import parse_idx, read_idx
+from trainer.data.loaders.fashion_mnist import parse_idx, read_idx
 from trainer.errors import DatasetError
 
 REAL = os.environ.get(fashion_mnist.DIRECTORY_VARIABLE)
@@ -114,20 +114,20 @@ def test_where_it_looks_and_in_what_order(
     little: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = put(tmp_path / "keras/datasets/fashion-mnist", little)
-    assert fashion_mnist.find(None) == cache
+    assert fashion_mnist.find_fashion_mnist(None) == cache
     named = put(tmp_path / "named", little)
     monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(named))
-    assert fashion_mnist.find(None) == named
+    assert fashion_mnist.find_fashion_mnist(None) == named
     given = put(tmp_path / "given", little)
-    assert fashion_mnist.find(given) == given
-    assert fashion_mnist.find(tmp_path / "empty") == named
+    assert fashion_mnist.find_fashion_mnist(given) == given
+    assert fashion_mnist.find_fashion_mnist(tmp_path / "empty") == named
 
 
 def test_files_compressed_anew_pass_and_damaged_ones_do_not(little: dict[str, bytes], tmp_path: Path) -> None:
     name = fashion_mnist.FILES[0].name
     anew = {**little, name: gzip.compress(gzip.decompress(little[name]), compresslevel=1, mtime=5)}
     assert anew[name] != little[name]
-    fashion_mnist.load(Geometry(), put(tmp_path / "anew", anew))
+    fashion_mnist.load_fashion_mnist(Geometry(), put(tmp_path / "anew", anew))
     content = bytearray(gzip.decompress(little[name]))
     content[500] ^= 1
     for damage, reason in (
@@ -137,25 +137,25 @@ def test_files_compressed_anew_pass_and_damaged_ones_do_not(little: dict[str, by
         (gzip.compress(bytes(10**8)), "SHA-256"),
     ):
         with pytest.raises(DatasetError, match=reason) as caught:
-            fashion_mnist.load(Geometry(), put(tmp_path / "damaged", {**little, name: damage}))
+            fashion_mnist.load_fashion_mnist(Geometry(), put(tmp_path / "damaged", {**little, name: damage}))
         assert name in str(caught.value)
 
 
 def test_download_whole(server: Server, tmp_path: Path) -> None:
-    folder = fashion_mnist.find(None)
+    folder = fashion_mnist.find_fashion_mnist(None)
     assert cached(tmp_path) == sorted(server.files)
     assert all((folder / name).read_bytes() == content for name, content in server.files.items())
-    assert fashion_mnist.find(None) == folder
+    assert fashion_mnist.find_fashion_mnist(None) == folder
     assert server.requests == 4
 
 
 def test_download_cut_off(server: Server, tmp_path: Path) -> None:
     server.cut = True
     with pytest.raises(DatasetError, match=r"cut off|cannot be downloaded"):
-        fashion_mnist.find(None)
+        fashion_mnist.find_fashion_mnist(None)
     assert cached(tmp_path) == []
     server.cut = False
-    fashion_mnist.find(None)
+    fashion_mnist.find_fashion_mnist(None)
     assert len(cached(tmp_path)) == 4
 
 
@@ -163,7 +163,7 @@ def test_download_of_another_content(server: Server, tmp_path: Path) -> None:
     name = fashion_mnist.FILES[1].name
     server.files[name] = gzip.compress(b"something else")
     with pytest.raises(DatasetError, match="SHA-256") as caught:
-        fashion_mnist.find(None)
+        fashion_mnist.find_fashion_mnist(None)
     assert server.url in str(caught.value)
     assert cached(tmp_path) == [fashion_mnist.FILES[0].name]
 
@@ -171,15 +171,15 @@ def test_download_of_another_content(server: Server, tmp_path: Path) -> None:
 def test_download_of_too_much(server: Server, tmp_path: Path) -> None:
     server.files[fashion_mnist.FILES[0].name] = bytes(10**6)
     with pytest.raises(DatasetError, match="expected at most"):
-        fashion_mnist.find(None)
+        fashion_mnist.find_fashion_mnist(None)
     assert cached(tmp_path) == []
 
 
 def test_download_404_says_which_ways_there_are(server: Server, tmp_path: Path) -> None:
     server.files.clear()
     with pytest.raises(DatasetError, match="404") as caught:
-        fashion_mnist.find(None)
-    for way in ("--data-dir", fashion_mnist.DIRECTORY_VARIABLE, "Keras's cache", fashion_mnist.URL_VARIABLE):
+        fashion_mnist.find_fashion_mnist(None)
+    for way in ("`data_dir`", fashion_mnist.DIRECTORY_VARIABLE, "Keras's cache", fashion_mnist.URL_VARIABLE):
         assert way in str(caught.value)
     assert cached(tmp_path) == []
 
@@ -200,7 +200,7 @@ def test_no_network_says_which_ways_there_are(tmp_path: Path) -> None:
 def test_only_http_is_fetched(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fashion_mnist.URL_VARIABLE, "file:///etc")
     with pytest.raises(DatasetError, match="http"):
-        fashion_mnist.find(None)
+        fashion_mnist.find_fashion_mnist(None)
 
 
 @pytest.mark.skipif(not REAL, reason=f"{fashion_mnist.DIRECTORY_VARIABLE} is not set")

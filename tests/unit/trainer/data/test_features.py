@@ -12,7 +12,7 @@ from runtime import Contract, FeaturesInput
 from tests.conftest import run_pocketlens
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
-from trainer.data.feature_scaling import standardised
+from trainer.data.normalization import measure_feature_scaling
 from trainer.errors import DatasetError, TrainingError
 from trainer.evaluation.eval_set import from_dataset
 from trainer.session import prepare
@@ -150,12 +150,12 @@ def test_circles_are_always_the_same() -> None:
 
 def test_each_feature_has_a_scaling_of_its_own() -> None:
     vectors = np.random.default_rng(0).normal((20, 101_325, 7), (5, 800, 0), (1000, 3))
-    spec = standardised(FeaturesInput(("temperature", "pressure", "constant")), vectors)
+    spec = measure_feature_scaling(FeaturesInput(("temperature", "pressure", "constant")), vectors)
     standard = (vectors - spec.mean) / spec.std
     np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(standard.std(axis=0), (1, 1, 0), atol=1e-9)
     assert spec.std[2] == 1
-    huge = standardised(FeaturesInput(("time",)), np.full((10, 1), 1.7e9 + 0.1))
+    huge = measure_feature_scaling(FeaturesInput(("time",)), np.full((10, 1), 1.7e9 + 0.1))
     assert huge.std == (1.0,)
 
 

@@ -18,8 +18,8 @@ from PIL.PngImagePlugin import PngImageFile
 from runtime import ImageInput, load_pixels
 from tests.conftest import draw_colour_image
 from trainer.data import Dataset, Geometry, load_dataset
+from trainer.data import dataset as dataset_module
 from trainer.data import image_cache as cache_module
-from trainer.data import pixels as pixels_module
 from trainer.data.image_cache import CachePlace, PixelCache, open_cache
 from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
@@ -47,7 +47,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(image))
         return load_pixels(image, spec)
 
-    monkeypatch.setattr(pixels_module, "load_pixels", counting)
+    monkeypatch.setattr(dataset_module, "load_pixels", counting)
     return calls
 
 
@@ -190,26 +190,26 @@ def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_room")
 @pytest.mark.parametrize("named", [True, False])
 def test_without_room_pictures_are_decoded_each_time(
-    named: bool, colour_folder: Path, tmp_path: Path, decoded: list[int], capsys: pytest.CaptureFixture[str]
+    named: bool, colour_folder: Path, tmp_path: Path, decoded: list[int], messages: list[str]
 ) -> None:
     data = load(colour_folder, tmp_path / "cache" if named else "temporary")
     decoded.clear()
     for _ in range(2):
         np.testing.assert_array_equal(data.pixels[:], plain(data))
     assert len(decoded) == 180
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cache: ")]
+    told = [line for line in messages if line.startswith("cache: ")]
     assert len(told) == 1
     assert "has room for" in told[0]
     if named:
         assert all(path.stat().st_size == 0 for path in (tmp_path / "cache").iterdir())
 
 
-def test_none_keeps_nothing(colour_folder: Path, decoded: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_none_keeps_nothing(colour_folder: Path, decoded: list[int], messages: list[str]) -> None:
     data = load(colour_folder, "none")
     assert len(decoded) == 90  # to see that each can be
     np.testing.assert_array_equal(data.pixels[3:7], plain(data)[3:7])
     assert len(decoded) == 94
-    assert "cache" not in capsys.readouterr().err
+    assert not messages
 
 
 def test_a_temporary_cache_leaves_nothing_behind(
@@ -244,9 +244,7 @@ def test_a_folder_in_memory_is_known() -> None:
 
 
 @pytest.mark.skipif(not os.access("/var/tmp", os.W_OK), reason="no second temporary folder")
-def test_large_caches_stay_out_of_memory(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_large_caches_stay_out_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, messages: list[str]) -> None:
     monkeypatch.setattr(cache_module.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(cache_module, "_is_memory", lambda folder: folder == tmp_path)
     spec = ImageInput(224, 224)
@@ -259,12 +257,12 @@ def test_large_caches_stay_out_of_memory(
     assert str(Path(f"/proc/self/fd/{elsewhere._records}").readlink()).startswith("/var/tmp")
     monkeypatch.setattr(cache_module, "_is_memory", lambda _folder: True)
     assert open_cache("temporary", spec, many) is None
-    assert f"{tmp_path} lies in memory" in capsys.readouterr().err
+    assert f"{tmp_path} lies in memory" in messages[-1]
 
 
 def test_a_place_that_is_no_folder(colour_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DatasetError, match=r"file: cannot hold decoded images: .*--cache"):
+    with pytest.raises(DatasetError, match=r"file: cannot hold decoded images: .*`cache`"):
         load(colour_folder, tmp_path / "file")
 
 
@@ -292,5 +290,5 @@ def test_a_picture_under_anothers_name_is_not_believed(tmp_path: Path) -> None:
 def test_what_has_no_image_files_needs_no_cache(tmp_path: Path) -> None:
     (tmp_path / "readings.csv").write_text("a,b,label\n" + "".join(f"{n},{n / 2},{'xy'[n % 2]}\n" for n in range(20)))
     for name in ("digits", "circles", str(tmp_path / "readings.csv")):
-        with pytest.raises(DatasetError, match="--cache"):
+        with pytest.raises(DatasetError, match="`cache`"):
             load_dataset(name, Geometry(), cache=tmp_path)

@@ -225,5 +225,5 @@ def test_an_impossible_size_is_one_plain_error(colour_folder: Path) -> None:
 
 
 def test_data_dir_is_for_fashion_mnist_only(colour_folder: Path) -> None:
-    with pytest.raises(DatasetError, match="--data-dir"):
+    with pytest.raises(DatasetError, match="`data_dir`"):
         load_dataset(str(colour_folder), Geometry(), colour_folder)

@@ -12,10 +12,9 @@ from runtime import Contract
 from tests.conftest import MARKS, draw_marks, write_marks
 from trainer.config import TrainingConfig
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.relabel import merge_classes
+from trainer.data.relabel import choose_task, merge_classes
 from trainer.data.splits import make_splits
-from trainer.data.summary import survey
-from trainer.data.task_choice import choose_task
+from trainer.data.summary import summarize
 from trainer.errors import DatasetError
 from trainer.evaluation.eval_set import from_dataset
 from trainer.session import prepare
@@ -120,7 +119,7 @@ def test_what_is_only_measured_needs_no_train_split(small: Path) -> None:
     small.write_text("\n".join([f"{rows[0]},split", *(f"{row},test" for row in rows[1:])]) + "\n")
     data = load(small)
     assert len(from_dataset(data, contract_for(data), "all", 0, "model").chosen) == 30
-    with pytest.raises(DatasetError, match=r"only in test; a training needs .* --split all"):
+    with pytest.raises(DatasetError, match=r"only in test; a training needs .*`split=all`"):
         from_dataset(data, contract_for(data), "test", 0, "model")
     with pytest.raises(DatasetError, match="only in test; a training needs some there"):
         prepare(TrainingConfig("dense", units=(4,), epochs=1), data)
@@ -135,7 +134,7 @@ def test_a_rare_label_is_refused_by_a_training_alone(usable: int, small: Path) -
     assert data.targets[:, 2].sum() == usable
     assert len(from_dataset(data, contract_for(data), "all", 0, "model").chosen) == 30 + usable
     with pytest.raises(
-        DatasetError, match=rf"label 'fox' has no usable image in the \w+ split, and {usable} in all; .*--merge"
+        DatasetError, match=rf"label 'fox' has no usable image in the \w+ split, and {usable} in all; .*`merge`"
     ):
         prepare(TrainingConfig("dense", units=(4,), epochs=1), data)
     merged = merge_classes(data, ["fox,bar=beast"])
@@ -151,7 +150,7 @@ def test_copies_are_counted_whatever_the_labels_become(small: Path) -> None:
     data = load(added(small, "copy.png," + line.partition(",")[2], line, "broken.png,bar"))
     assert len(data.left_out) == 3
     assert data.copied == 2
-    assert survey(data, 0).copied_files == 2
+    assert summarize(data, 0).copied_files == 2
     assert merge_classes(data, ["dot,bar=mark"]).copied == choose_task(data, None, "bar").copied == 2
 
 
@@ -168,7 +167,7 @@ def test_no_labels_and_one_label(small: Path) -> None:
         load(small)
     small.write_text("\n".join(line.partition(",")[0] + "," + "bar" * ("bar" in line) for line in lines[1:]) + "\n")
     data = load(small)
-    with pytest.raises(DatasetError, match="'bar' is the only label; tell it from its absence with --positive bar"):
+    with pytest.raises(DatasetError, match="'bar' is the only label; tell it from its absence with `positive=bar`"):
         choose_task(data)
     chosen = choose_task(data, None, "bar")
     assert (chosen.task, chosen.labels) == ("binary", ("not bar", "bar"))

@@ -1,4 +1,4 @@
-"""`--merge`: classes joined into one."""
+"""Classes that are joined into one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_merge_changes_nothing() -> None:
         (["cat,cat=pet"], "'cat' is named twice"),
         (["cat,dog=pet", "dog,fish=other"], "'dog' is named twice"),
         (["cat,dog=fish"], "'fish' is that of a class which is not merged"),
-        (["cat,dog=pet", "fish,newt=pet"], "'pet' is made by another --merge"),
+        (["cat,dog=pet", "fish,newt=pet"], "'pet' is made by another `merge`"),
         (["cat,dog,fish,newt=animal"], "the only class left"),
     ],
 )

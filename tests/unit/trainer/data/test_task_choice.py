@@ -1,4 +1,4 @@
-"""`--task` and `--positive`, and the networks that follow from them."""
+"""The task of a data set, and the networks that follow from it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 from runtime import ImageInput
 from trainer.config import TrainingConfig
 from trainer.data import Dataset, Geometry, load_dataset
-from trainer.data.relabel import merge_classes
+from trainer.data.relabel import choose_task, merge_classes
 from trainer.data.sources import ArraySource
-from trainer.data.task_choice import choose_task
 from trainer.errors import DatasetError, TrainingError
 from trainer.models.factory import build_model
 from trainer.tasks import keras_metrics, targets_and_loss
@@ -66,7 +65,7 @@ def test_one_label_each_may_be_told_to_be_classes() -> None:
 @pytest.mark.parametrize(
     ("data", "task", "positive", "reason"),
     [
-        (dataset(("a", "b", "c"), [0, 1, 2]), "binary", None, "--positive"),
+        (dataset(("a", "b", "c"), [0, 1, 2]), "binary", None, "`positive=NAME`"),
         (dataset(("a", "b", "c"), [0, 1, 2]), None, "d", "no such class; there are a, b, c"),
         (dataset(("a", "b"), [0, 1]), "multiclass", "a", "leave one out"),
         (dataset(("a", "b"), [0, 1]), "multilabel", None, "CSV"),

@@ -17,9 +17,8 @@ from tests.conftest import draw_colour_image
 from trainer.config import AUGMENTATIONS
 from trainer.data import Geometry, load_dataset
 from trainer.data import dataset as dataset_module
-from trainer.data.dataset import array_pixels
+from trainer.data.dataset import PixelStore, ResizedPixels, array_pixels
 from trainer.data.normalization import measure_scaling
-from trainer.data.pixels import Pixels, ResizedPixels
 from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 from trainer.fitting import input_pipeline as pipeline_module
@@ -33,11 +32,11 @@ def pictures(count: int = COUNT, seed: int = 0) -> npt.NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (count, *SPEC.shape), np.uint8)
 
 
-def make(pixels: Pixels) -> Pipeline:
+def make(pixels: PixelStore) -> Pipeline:
     return Pipeline(pixels, np.arange(len(pixels), dtype=np.int32), Preprocessor(SPEC), BATCH)
 
 
-def passes_of(pixels: Pixels, augmentation: tuple[str, ...] = AUGMENTATIONS, seed: int = 5) -> Passes:
+def passes_of(pixels: PixelStore, augmentation: tuple[str, ...] = AUGMENTATIONS, seed: int = 5) -> Passes:
     weights = np.linspace(1, 2, len(pixels), dtype=np.float32)
     return make(pixels).passes(np.arange(len(pixels)), seed, augmentation, weights)
 
@@ -221,7 +220,7 @@ def test_scaling_is_mean_and_deviation_of_the_training_pixels() -> None:
 
 
 def test_scaling_of_many_large_pictures_looks_at_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.data.normalization._MOST_BYTES", 20 * 360)
+    monkeypatch.setattr("trainer.data.normalization._MAX_BYTES", 20 * 360)
     monkeypatch.setattr("trainer.data.normalization._PART_BYTES", 3 * 360)
     pixels = pictures(200)
     spec = measure_scaling(ImageInput(*SPEC.shape[:2]), pixels, np.arange(200))
@@ -238,7 +237,7 @@ def test_a_large_array_is_resized_batch_by_batch(monkeypatch: pytest.MonkeyPatch
     images = np.random.default_rng(0).integers(0, 256, (30, 14, 14), np.uint8)
     ahead = array_pixels(images, SPEC)
     assert isinstance(ahead, np.ndarray)
-    monkeypatch.setattr(dataset_module, "_MOST_AHEAD", 1000)
+    monkeypatch.setattr(dataset_module, "_MAX_RESIZED_BYTES", 1000)
     later = array_pixels(images, SPEC)
     assert isinstance(later, ResizedPixels)
     np.testing.assert_array_equal(later[:], ahead)
