@@ -39,6 +39,7 @@ def data() -> None:
     "data show",
     cls=Command,
     requires=("sklearn", "matplotlib"),
+    option_names={"split=all": "evaluate --split all"},
     example="pocketlens data show digits --plot digits.png\n"
     "pocketlens data show photos/ --json\n"
     "pocketlens data show fashion-mnist --index 7 --plot seven.png",

@@ -11,13 +11,14 @@ import click
 
 from runtime.cli.app import Command
 
-from .training_options import REQUIRES, settle, training_options
+from .training_options import OPTION_NAMES, REQUIRES, settle, training_options
 
 
 @click.command(
     "find-lr",
     cls=Command,
     requires=REQUIRES,
+    option_names=OPTION_NAMES,
     example="pocketlens find-lr --dataset fashion-mnist\n"
     "pocketlens find-lr --dataset photos/ --image-size 96 --size base --plot lr.png --json",
 )

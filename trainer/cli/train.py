@@ -13,7 +13,7 @@ from runtime.cli.app import Command
 
 from ..distributed.cluster import MODES, is_chief
 from ..errors import DatasetError, TrainingError
-from .training_options import REQUIRES, settle, training_options
+from .training_options import OPTION_NAMES, REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
     from ..train import TrainedRun
@@ -33,6 +33,7 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.command(
     cls=Command,
     requires=REQUIRES,
+    option_names=OPTION_NAMES,
     example="pocketlens train --dataset digits --out runs/digits\n"
     "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos\n"
     "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos --resume",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..data.image_cache import CachePlace
 
+#: How messages name parameters that no option, or another one, stands for.
+OPTION_NAMES = {"normalise=False": "--no-normalise", "split=all": "evaluate --split all"}
 REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 
 

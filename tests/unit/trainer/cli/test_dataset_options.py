@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.trainer.evaluation.conftest import call
+from tests.unit.trainer.conftest import call
 
 
 def test_a_model_of_images_on_features_is_not_told_of_options_that_the_command_has_not(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from runtime.input_spec import ImageInput
 from tests.conftest import draw_colour_image, fill_class
-from tests.unit.trainer.evaluation.conftest import answer, call
+from tests.unit.trainer.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.dataset import ResizedPixels
 from trainer.data.samples import choose_samples, label_of

@@ -13,7 +13,7 @@ import pytest
 
 from runtime import Contract, ImageInput, Provenance
 from tests.conftest import draw_colour_image
-from tests.unit.trainer.evaluation.conftest import answer, call
+from tests.unit.trainer.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.run_folder import read_run
 from trainer.data.sources import FileSource, VectorSource

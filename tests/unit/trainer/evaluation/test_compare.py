@@ -15,7 +15,7 @@ from exporter.keras_loading import load_model
 from exporter.recipe import Recipe
 from exporter.representative_dataset import calibration_pixels
 from runtime import Classifier, Contract, seal
-from tests.unit.trainer.evaluation.conftest import answer, call
+from tests.unit.trainer.conftest import answer, call
 from trainer.data.run_folder import read_run
 from trainer.evaluation.run_comparison import differences, summary
 from trainer.plots.history import save_comparison

@@ -18,7 +18,7 @@ from runtime import Classifier, Contract, ImageInput, seal
 from runtime.model_file import read_model
 from runtime.postprocessing import rank
 from tests.conftest import Exported
-from tests.unit.trainer.evaluation.conftest import answer, call
+from tests.unit.trainer.conftest import answer, call
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.run_folder import read_run
 from trainer.data.sources import ArraySource, FileSource, read_source

@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from tests.unit.trainer.evaluation.conftest import answer, call
+from tests.unit.trainer.conftest import answer, call
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.keras_inspection.layers import Layer, layers_of, load_network
