@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from runtime import Confidence, Contract, read_model, seal
 from runtime.model_file import reseal
+from trainer.keras_inspection.graph import layer_names
 
 from .artifacts.tflite_metadata import with_metadata
 from .edgetpu import Mapping, map_operators
 from .operator_support import CRASHES_ON_ARM, Lack, crashes_on_arm, lacking, refuse, released
-from .operators import Placed, layer_names, placed_operators
+from .operators import Placed, placed_operators
 from .recipe import Recipe
 from .selftest import golden_files
 

@@ -15,9 +15,10 @@ from tensorflow.lite.python.convert import mlir_quantize  # what tf.lite's own d
 
 from runtime import Contract
 from runtime.native_output import held_stderr
+from trainer.keras_inspection.graph import layer_names
 
 from .errors import ExportError
-from .operators import layer_names, layer_of
+from .operators import layer_of
 from .recipe import Recipe
 from .representative_dataset import representative_dataset
 

@@ -10,10 +10,13 @@ import numpy as np
 
 from runtime import Contract
 from runtime.files import shown
-from trainer.keras_inspection.archive import check_archive
+from trainer.keras_inspection.archive import load_keras_model
 
 from .errors import ExportError
 from .saved_model import load_saved_model
+
+_CURE = "save it with model.save('model.keras')"
+_INSTEAD = "use a layer of Keras, or a SavedModel"
 
 
 def load_model(path: Path, contract: Contract) -> Any:
@@ -47,18 +50,12 @@ def load_classifier(path: Path, kind: str = "image") -> Any:
     Raises:
         ExportError: the model cannot be loaded, carries code, or is not such a model.
     """
-    model = load_saved_model(path) if path.is_dir() else _load_keras(path)
+    if path.is_dir():
+        model = load_saved_model(path)
+    else:
+        model = load_keras_model(path, ExportError, cure=_CURE, instead=_INSTEAD)
     _check(model, kind, shown(path))
     return model
-
-
-def _load_keras(path: Path) -> Any:
-    instead = "use a layer of Keras, or a SavedModel"
-    check_archive(path, ExportError, cure="save it with model.save('model.keras')", instead=instead)
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)  # safe: runs no code from the file
-    except Exception as error:  # h5py, zipfile and Keras each raise their own
-        raise ExportError(f"{shown(path)}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
 
 
 def _check(model: Any, kind: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from runtime.tflite._schema import TENSOR_TYPES
 from runtime.tflite.graph import OperatorUse, operator_use
@@ -31,14 +31,6 @@ class Placed(NamedTuple):
     use: OperatorUse
     layer: str
     tensors: tuple[Tensor, ...]
-
-
-def layer_names(model: Any) -> frozenset[str]:
-    """The names of a Keras model's layers, those of models inside it too."""
-    found: set[str] = set()
-    for layer in getattr(model, "layers", ()):
-        found |= {layer.name} | layer_names(layer) if hasattr(layer, "layers") else {layer.name}
-    return frozenset(found)
 
 
 def layer_of(name: str, layers: Collection[str]) -> str:

@@ -12,6 +12,7 @@ SmoothQuant, ICML 2023. Numbers are powers of two, which round nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
+
+from trainer.keras_inspection.graph import all_calls, graph_of
 
 Values = npt.NDArray[np.float32]
 
@@ -69,7 +72,7 @@ def equalize(model: Any, images: Values) -> int:
     Raises:
         ValueError: the answers are not what they were; the model is of no use any more.
     """
-    network = _network(model)
+    network = _classifier_graph(model)
     pairs = list(_pairs(network)) if network is not None else []
     if not pairs:
         return 0
@@ -90,44 +93,34 @@ def equalize(model: Any, images: Values) -> int:
     return len(changed)
 
 
-def _network(model: Any) -> Any:
-    """The graph of layers that takes the picture itself."""
+def _classifier_graph(model: Any) -> Any:
+    """The graph of layers that takes the image itself; None where the model has none."""
     inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    found = inner[0] if len(inner) == 1 and len(model.layers) == 2 else model
-    if isinstance(found, keras.Sequential):
-        return keras.Model(found.inputs, found.outputs)
-    return found if hasattr(found, "operations") else None
+    return graph_of(inner[0] if len(inner) == 1 and len(model.layers) == 2 else model)
 
 
 def _pairs(network: Any) -> Iterator[Pair]:
-    readers: dict[int, list[Any]] = {}
-    nodes = [node for nodes in network._nodes_by_depth.values() for node in nodes]
-    for node in nodes:
-        for tensor in node.input_tensors:
-            readers.setdefault(id(tensor), []).append(node)
-    ends = {id(tensor) for tensor in network.outputs}
-    for node in reversed(nodes):  # from the deepest, the input: depth counts from the output
-        first = node.operation
-        if not _can_write(first) or len(_uses(nodes, first)) != 1:
+    calls = all_calls(network, nested=False)
+    uses = Counter(id(call.layer) for call in calls)
+    readers = [[reader for reader in calls if place in reader.inputs] for place in range(len(calls))]
+    places = {id(call.output): place for place, call in enumerate(calls)}
+    outputs = {id(tensor) for tensor in network.outputs}
+    for first in calls:
+        if not _can_write(first.layer) or uses[id(first.layer)] != 1:
             continue
-        tensor, activation = node.outputs[0], None
-        while id(tensor) not in ends and len(readers.get(id(tensor), ())) == 1:
-            following = readers[id(tensor)][0]
-            layer = following.operation
-            if _is_linear_in_scale(layer) and activation is None:
-                tensor = following.outputs[0]
+        written, activation = first, None
+        while id(written.output) not in outputs and len(readers[places[id(written.output)]]) == 1:
+            (reader,) = readers[places[id(written.output)]]
+            if _is_linear_in_scale(reader.layer) and activation is None:
+                written = reader
                 continue
-            activation = tensor if activation is None else activation
-            if isinstance(layer, _TRANSPARENT):
-                tensor = following.outputs[0]
+            activation = written.output if activation is None else activation
+            if isinstance(reader.layer, _TRANSPARENT):
+                written = reader
                 continue
-            if _can_read(layer) and len(_uses(nodes, layer)) == 1:
-                yield Pair(first, layer, activation)
+            if _can_read(reader.layer) and uses[id(reader.layer)] == 1:
+                yield Pair(first.layer, reader.layer, activation)
             break
-
-
-def _uses(nodes: list[Any], layer: Any) -> list[Any]:
-    return [node for node in nodes if node.operation is layer]
 
 
 def _is_linear_in_scale(layer: Any) -> bool:

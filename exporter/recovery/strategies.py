@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from runtime import make_preprocessor
 from trainer.data.run_folder import RunFolder
+from trainer.keras_inspection.graph import layer_names
 
 from ..candidate import Converter
 from ..converter import calibrate, convert, quantize
 from ..keras_loading import load_model
-from ..operators import layer_names, layer_of
+from ..operators import layer_of
 from ..recipe import Recipe
 from .equalization import equalize
 from .sensitivity import layer_costs

@@ -45,10 +45,11 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
 
     found = read_run(run)
     quiet_tensorflow()
-    from ..keras_inspection.layers import layers_of, load_network
+    from ..keras_inspection.archive import load_keras_model
+    from ..keras_inspection.layers import layers_of
     from ..keras_inspection.weights import weight_figures
 
-    model = load_network(found.model_path)
+    model = load_keras_model(found.model_path)
     layers = layers_of(model)
     chosen = _chosen(layers, layer) if layer else None
     weights = weight_figures(chosen.layer) if chosen else []

@@ -37,9 +37,9 @@ def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
         ImageError: it cannot be decoded.
         RunError: the model cannot be loaded, or answers with something that is no number.
     """
-    from ..keras_inspection.layers import load_network
+    from ..keras_inspection.archive import load_keras_model
 
-    model, prepare = load_network(run.model_path), make_preprocessor(run.contract.input)
+    model, prepare = load_keras_model(run.model_path), make_preprocessor(run.contract.input)
     parts, prepared = [], source.map(chosen.tolist(), prepare)
     with progress(len(chosen), "scoring model.keras") as bar:
         while batch := list(itertools.islice(prepared, _BATCH)):

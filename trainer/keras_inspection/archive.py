@@ -1,7 +1,4 @@
-"""`.keras` archives, looked over before Keras may load one: a device never does, the trainer and the exporter do.
-
-Here, and without Keras, because these two share nothing but this package.
-"""
+"""`.keras` archives: checked before Keras may load them, so that no code of a file is run."""
 
 from __future__ import annotations
 
@@ -14,25 +11,27 @@ from typing import Any
 from runtime.errors import PocketlensError
 from runtime.files import shown
 
-#: Of all members together.
+from ..errors import RunError
+
+#: The bytes of all members together.
 MAX_UNPACKED_BYTES = 4 * 2**30
 _MAX_CONFIG_BYTES = 64 * 2**20
-#: Places of Keras whose functions read files, fetch, or load other models: nothing that a network is made of.
+#: Parts of Keras whose functions read files, download, or load other models; no layer is among them.
 _NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
 
 
 def read_config(
     path: Path, error: type[PocketlensError], *, cure: str, max_unpacked_bytes: int = MAX_UNPACKED_BYTES
 ) -> Any:
-    """What the archive says of its network: parsed JSON.
+    """The archive's description of its network: parsed JSON.
 
     Args:
-        error: what to raise.
-        cure: of a damaged archive, for the message.
-        max_unpacked_bytes: that all its members may take together.
+        error: the kind of error to raise.
+        cure: for a damaged archive, for the message.
+        max_unpacked_bytes: how much all its members may take together.
 
     Raises:
-        error: it is no archive, damaged, or would take too much memory when unpacked.
+        error: it is no archive, is damaged, or would take too much memory when unpacked.
     """
     name = shown(path)
     try:
@@ -54,16 +53,17 @@ def read_config(
 def check_archive(
     path: Path, error: type[PocketlensError], *, cure: str, instead: str = "use a layer of Keras"
 ) -> None:
-    """Refuse what carries code or names it, and say which layer does: Keras's `safe_mode` alone says neither.
+    """Refuse an archive that carries code or names it, and say which layer does.
 
-    It refuses lambdas only, and would import any installed module that the file names.
+    Keras's `safe_mode` alone is not enough: it refuses lambdas only, and imports any installed module that the file
+    names.
 
     Args:
         error, cure: as for `read_config`.
-        instead: the cure where a layer is not of Keras.
+        instead: the cure where a layer is not part of Keras.
 
     Raises:
-        error: likewise, or a layer is not of Keras.
+        error: as `read_config`, or a layer is not part of Keras.
     """
     name = shown(path)
     for found in _objects(read_config(path, error, cure=cure)):
@@ -78,8 +78,32 @@ def check_archive(
             )
 
 
+def load_keras_model(
+    path: Path,
+    error: type[PocketlensError] = RunError,
+    *,
+    cure: str = "train again",
+    instead: str = "use a layer of Keras",
+) -> Any:
+    """The Keras model of an archive; no code from the file is run.
+
+    Args:
+        error, cure, instead: as for `check_archive`.
+
+    Raises:
+        error: as `check_archive`, or Keras cannot load the archive.
+    """
+    check_archive(path, error, cure=cure, instead=instead)
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as problem:  # h5py, zipfile and Keras each raise their own
+        raise error(f"{shown(path)}: cannot be loaded: {' '.join(str(problem).split())[:300]}") from problem
+
+
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object that Keras would make of a configuration."""
+    """Every object in a configuration that Keras would create."""
     pending = [value]
     while pending:
         found = pending.pop()

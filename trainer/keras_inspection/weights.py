@@ -1,4 +1,4 @@
-"""What the weights of a layer are like: the figures that tell whether they will quantize well, and histograms."""
+"""Figures of a layer's weights that show whether they will quantize well."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WeightFigures:
         least, greatest, mean, std: of all its values.
         zeros: share of the values that are exactly 0.
         channels: (least, greatest) of each output channel, shape (channels, 2): int8 gives each a scale of its own.
-            None of a tensor that has one value a channel.
+            None for a tensor that has one value a channel.
     """
 
     name: str
@@ -33,14 +33,17 @@ class WeightFigures:
 
     @property
     def spread(self) -> float | None:
-        """The widest channel's reach over the narrowest's; None without channels, or where one has only zeros."""
+        """The largest absolute value of the widest channel over the narrowest's.
+
+        None without channels, or where a channel has only zeros.
+        """
         if self.channels is None:
             return None
         reach = np.abs(self.channels).max(axis=1)
         return float(reach.max() / reach.min()) if reach.min() > 0 else None
 
     def as_dict(self, *, channels: bool) -> dict[str, Any]:
-        """For JSON; `channels` adds the range of each."""
+        """For JSON; `channels` adds the range of each channel."""
         figures: dict[str, Any] = {
             "name": self.name,
             "shape": list(self.values.shape),
@@ -56,7 +59,7 @@ class WeightFigures:
 
 
 def weight_figures(layer: Any) -> list[WeightFigures]:
-    """Figures of each tensor of a Keras layer or operation; an empty list where it holds none."""
+    """The figures of each tensor of a Keras layer or operation; an empty list where it has none."""
     found = []
     for weight in getattr(layer, "weights", []):
         name = weight.path.rpartition("/")[2]

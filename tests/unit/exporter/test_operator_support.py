@@ -19,13 +19,14 @@ from exporter.edgetpu import map_operators, summarise
 from exporter.errors import ExportError
 from exporter.keras_loading import load_model
 from exporter.operator_support import TARGETS, lacking, refuse, runnable_library
-from exporter.operators import Placed, Tensor, layer_names, layer_of, placed_operators
+from exporter.operators import Placed, Tensor, layer_of, placed_operators
 from exporter.recipe import Recipe
 from runtime import Contract, ImageInput
 from runtime.interpreter import installed
 from runtime.model_file import read_model
 from runtime.tflite.graph import OperatorUse, operator_use
 from runtime.tflite.reader import Table
+from trainer.keras_inspection.graph import layer_names
 
 CONTRACT = Contract(("a", "b", "c"), ImageInput(12, 12, "grey"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1), dtype=np.uint8)

@@ -16,7 +16,8 @@ from PIL import Image
 from tests.unit.trainer.conftest import answer, call
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
-from trainer.keras_inspection.layers import Layer, layers_of, load_network
+from trainer.keras_inspection.archive import load_keras_model
+from trainer.keras_inspection.layers import Layer, layers_of
 from trainer.keras_inspection.weights import weight_figures
 from trainer.plots.model_graph import _boxes, save_network
 from trainer.plots.weights import save_weights
@@ -186,16 +187,16 @@ def test_no_code_of_a_run_is_run(small_run: Path, tmp_path: Path, monkeypatch: p
                 content = json.dumps(config).encode()
             target.writestr(name, content)
     with pytest.raises(RunError, match=r"is fly of planted, code that is not part of Keras"):
-        load_network(path)
+        load_keras_model(path)
 
     inputs = keras.Input((2,))
     outputs = layers.Lambda(lambda x: x, output_shape=(2,))(inputs)
     keras.Model(inputs, outputs).save(path)
     with pytest.raises(RunError, match="Lambda"):
-        load_network(path)
+        load_keras_model(path)
     path.write_bytes(b"no archive")
     with pytest.raises(RunError, match=r"no \.keras archive"):
-        load_network(path)
+        load_keras_model(path)
     assert not witness.exists()
 
 
