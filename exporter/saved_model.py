@@ -1,7 +1,7 @@
-"""A SavedModel folder as a Keras model, refused where its graph does more than compute.
+"""A SavedModel folder as a Keras model; refused if its graph does more than compute.
 
-A SavedModel is a program: TensorFlow's operations write files and call Python, and some run as soon as it is loaded.
-So its operations are looked at first: one with side effects must be one of those that every SavedModel has.
+A SavedModel is a program: TensorFlow's operations can write files and call Python, and some run on loading. So the
+operations are checked first: one with side effects must be one that every SavedModel has.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .errors import ExportError
 FILE = "saved_model.pb"
 _SIGNATURE = "serving_default"
 _MAX_BYTES = 2**31 - 1
-#: Calls, variables and their checkpoint: a graph of layers has no other operations with state.
+#: Calls, variables, and reading the checkpoint: the only stateful operations of a graph of layers.
 _HARMLESS = frozenset(
     {
         *("VarHandleOp", "ReadVariableOp", "AssignVariableOp", "VarIsInitializedOp", "VariableV2", "DisableCopyOnRead"),
         *("StatefulPartitionedCall", "PartitionedCall", "RestoreV2", "Placeholder", "If", "While"),
     }
 )
-#: They write the checkpoint, in functions that only saving calls.
+#: They write the checkpoint, and are allowed only in functions that nothing but saving calls.
 _SAVING = frozenset({"SaveV2", "MergeV2Checkpoints", "ShardedFilename"})
 
 
@@ -36,7 +36,7 @@ def load_saved_model(path: Path) -> Any:
     """The signature `serving_default` of a SavedModel as a Keras model.
 
     Raises:
-        ExportError: it cannot be loaded, or has operations with side effects.
+        ExportError: the model cannot be loaded, or its graph has side effects.
     """
     name = shown(path)
     content, _ = read_regular_file(path / FILE, _MAX_BYTES, ExportError)
@@ -67,7 +67,11 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
 
 
 def _refuse_side_effects(graph: Any, saver: str, name: str) -> None:
-    """Raise unless all that the graph does is compute; `saver` is the node that only saving runs."""
+    """Raise an ExportError if the graph has side effects.
+
+    Args:
+        saver: the node of the main graph that only saving runs.
+    """
     saves = {function.signature.name for function in graph.library.function if _only_saves(function)}
     for where, node in _nodes(graph):
         definition = op_def_registry.get(node.op)
@@ -83,13 +87,14 @@ def _refuse_side_effects(graph: Any, saver: str, name: str) -> None:
 
 
 def _nodes(graph: Any) -> Iterator[tuple[str, Any]]:
-    """(function, node) of all operations; "" for the main graph."""
+    """All operations as (function, node); the function is "" for the main graph."""
     yield from (("", node) for node in graph.node)
     for function in graph.library.function:
         yield from ((function.signature.name, node) for node in function.node_def)
 
 
 def _called(attribute: Any) -> list[str]:
+    """The functions that an attribute of a node names."""
     return [attribute.func.name, *(function.name for function in attribute.list.func)]
 
 

@@ -1,4 +1,4 @@
-"""A model as C++ source, for TensorFlow Lite Micro, which has no files to read it from."""
+"""A model as C++ source, for TensorFlow Lite Micro, which has no file system to read it from."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BYTES_A_LINE = 16
 def write_c_source(folder: Path, file: ModelFile) -> None:
     """Write `model_data.h` and `model_data.cc` into a folder.
 
-    The array holds the FlatBuffer alone: a microcontroller has no use for the archive behind it. Beside it stand the
-    labels, and what is needed to fill the input and to read the output.
+    The array holds only the FlatBuffer: a microcontroller has no use for the archive behind it. The header also
+    declares the labels, and the numbers that fill the input and read the output.
     """
     flatbuffer = file.flatbuffer
     structure = check_structure(flatbuffer, file.name)
@@ -30,8 +30,8 @@ def write_c_source(folder: Path, file: ModelFile) -> None:
         out.writelines(f"{line}\n" for line in _source(flatbuffer, file.contract))
 
 
-def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int) -> Iterator[str]:
-    yield "// Made by `pocketlens export --c-array`."
+def _header(contract: Contract, model_input: TensorInfo, model_output: TensorInfo, size: int) -> Iterator[str]:
+    yield "// Made by Pocketlens."
     yield "#ifndef POCKETLENS_MODEL_DATA_H_"
     yield "#define POCKETLENS_MODEL_DATA_H_"
     yield ""
@@ -47,12 +47,12 @@ def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int
     yield "extern const char* const model_labels[model_label_count];"
     yield ""
     spec = contract.input
-    yield from _features(spec) if spec.kind == "features" else _picture(spec)
+    yield from _features(spec) if spec.kind == "features" else _image(spec)
     yield f"constexpr double model_input_mean[] = {{{_numbers(spec.mean)}}};"
     yield f"constexpr double model_input_std[] = {{{_numbers(spec.std)}}};"
     yield ""
-    yield "// real = scale * (stored - zero_point); a scale of 0: not quantized."
-    for name, tensor in (("input", given), ("output", answer)):
+    yield "// real = scale * (stored - zero_point); a scale of 0 means that the tensor is not quantized."
+    for name, tensor in (("input", model_input), ("output", model_output)):
         scale, zero_point = (tensor.scale or (0.0,))[0], (tensor.zero_point or (0,))[0]
         yield f"// {name}: {tensor.type.lower()}"
         yield f"constexpr float model_{name}_scale = {scale!r}f;"
@@ -62,23 +62,23 @@ def _header(contract: Contract, given: TensorInfo, answer: TensorInfo, size: int
 
 
 def _features(spec: FeaturesInput) -> Iterator[str]:
-    yield "// The readings, in this order; their names in UTF-8."
+    yield "// The names of the features in UTF-8, in the order of the input."
     yield f"constexpr int model_input_features = {len(spec.names)};"
     yield "extern const char* const model_feature_names[model_input_features];"
-    yield "// The model is fed (reading - mean) / std, one mean and std a feature."
+    yield "// The input is (feature - mean) / std, with one mean and std a feature."
 
 
-def _picture(spec: ImageInput) -> Iterator[str]:
+def _image(spec: ImageInput) -> Iterator[str]:
     order = {"rgb": "red, green, blue", "bgr": "blue, green, red"}.get(spec.colour, "grey")
-    yield f"// The picture: rows, columns, channels ({order})."
+    yield f"// The image: rows, columns, channels ({order})."
     yield f"constexpr int model_input_height = {spec.height};"
     yield f"constexpr int model_input_width = {spec.width};"
     yield f"constexpr int model_input_channels = {spec.channels};"
-    yield "// The model is fed (pixel - mean) / std, pixels from 0 to 255, one mean and std a channel."
+    yield "// The input is (pixel - mean) / std, with pixels from 0 to 255 and one mean and std a channel."
 
 
 def _source(flatbuffer: bytes, contract: Contract) -> Iterator[str]:
-    yield "// Made by `pocketlens export --c-array`."
+    yield "// Made by Pocketlens."
     yield f'#include "{HEADER}"'
     yield ""
     yield "alignas(16) const unsigned char model_data[model_data_len] = {"
@@ -100,7 +100,10 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A string literal's inside: letters and digits as they are, every other byte in octal, which cannot run on."""
+    """Text inside a string literal: ASCII letters and digits as they are, every other byte as three octal digits.
+
+    Three is the most that C++ reads, so that a digit that follows is never taken for a part of the escape.
+    """
     return "".join(
         chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"\\{byte:03o}" for byte in text.encode()
     )

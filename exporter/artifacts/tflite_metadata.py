@@ -1,6 +1,6 @@
-"""Standard TFLite metadata inside the FlatBuffer: what other tools read of a model.
+"""Standard TFLite metadata inside the FlatBuffer, which other tools read.
 
-Source: metadata_schema.fbs of TensorFlow Lite Support. `runtime.tflite.metadata` reads the same.
+Source: metadata_schema.fbs of TensorFlow Lite Support. `runtime.tflite.metadata` reads it.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ from runtime.model_file import LABELS_NAME, ORIGIN, ORIGIN_NAME
 from runtime.tflite.metadata import AXIS_LABELS, COLOUR_SPACES, ENTRY, IMAGE, METADATA_SCHEMA, NORMALIZATION
 from runtime.tflite.model import MODEL_SCHEMA
 
-#: Everything written here is in the schema since this version of it.
+#: The oldest version of the metadata schema that has every field written here.
 _MIN_PARSER_VERSION = "1.0.0"
+#: The content type of tensors that are no images.
 _FEATURE = 1
-#: Kernels read weights in vectors of 16 bytes, and MediaPipe refuses a model where they do not lie so.
+#: Kernels read weights in vectors of 16 bytes, and MediaPipe refuses a model with unaligned weights.
 _ALIGNMENT = 16
+#: The name that `keras_loading` gives the outer model, and how many leading parts of a tensor's name are models.
+_SCOPE, _MODELS = "classifier_1/", 2
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]
-    """Aligns weights, as TensorFlow's schema demands and its Python code does not."""
+    """Aligns weights: TensorFlow's schema requires it, and TensorFlow's Python code does not do it."""
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803 - flatbuffers' names
         return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
 
 
-#: What `loading` puts around a network, and so many names that lead to a layer of it.
-_SCOPE, _MODELS = "classifier_1/", 2
-
-
 def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
-    """A converted model with TFLite metadata in it, brief names, and an entry that shows who made it.
+    """A converted model with TFLite metadata, brief names of tensors, and an entry that names Pocketlens.
 
     Args:
-        flatbuffer: what the converter gave, alone.
-        contract: of the model. `runtime.seal` puts the labels' file behind the model.
+        flatbuffer: the converter's output.
+        contract: of the model. The metadata names a file of labels, which `runtime.seal` appends to the model.
     """
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     for graph in model.subgraphs:
@@ -59,10 +58,10 @@ def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
 
 
 def brief_name(name: str) -> str:
-    """A tensor's name without the models that its layers lie in, and of several layers that made it each one once.
+    """A tensor's name without the models around its layers; a layer that is named several times stays once.
 
-    The converter writes every operation that went into a tensor, with the whole path to it: in a small network two
-    kilobytes in a hundred.
+    The converter names every operation that was fused into a tensor, with its whole path. In a small network these
+    names are 2 % of the file.
 
     Example:
         >>> brief_name("classifier_1/cnn_1/re_lu_1/Relu;classifier_1/cnn_1/conv_1/BiasAdd;classifier_1/cnn_1/conv_1/x")
@@ -75,15 +74,16 @@ def brief_name(name: str) -> str:
 
 
 def build_metadata(contract: Contract) -> bytes:
-    """The metadata's own FlatBuffer: normalization, colour space, and the labels' file where it has one line an output.
+    """The FlatBuffer of the metadata: normalization, colour space, and the file of labels.
 
-    The order of blue, green, red has no name in the standard, so the colour space of such a model is left unknown.
+    The file of labels is named only if it has one line an output, which a binary model has not. The standard has no
+    name for the order blue, green, red, so that the colour space of such a model is unknown.
     """
     builder = flatbuffers.Builder(1024)
-    given = _features(builder, contract) if contract.input.kind == "features" else _picture(builder, contract)
+    model_input = _features(builder, contract) if contract.input.kind == "features" else _image(builder, contract)
     files = [_labels(builder)] if len(contract.labels) == contract.outputs else []
-    answer = _tensor(builder, "score", "The score of each label", _content(builder, _FEATURE, {}), 6, files)
-    graph = _table(builder, 4, {2: _tables(builder, [given]), 3: _tables(builder, [answer])})
+    model_output = _tensor(builder, "score", "The score of each label", _content(builder, _FEATURE, {}), 6, files)
+    graph = _table(builder, 4, {2: _tables(builder, [model_input]), 3: _tables(builder, [model_output])})
     texts = {0: f"{contract.provenance.dataset or contract.input.kind} classifier", 7: _MIN_PARSER_VERSION}
     offsets = {slot: builder.CreateString(text) for slot, text in texts.items()}
     builder.Finish(_table(builder, 8, {**offsets, 3: _tables(builder, [graph])}), METADATA_SCHEMA.identifier)
@@ -97,14 +97,14 @@ def _tensor(
     return _table(builder, 7, {**texts, 3: content, slot: _tables(builder, parts)})
 
 
-def _picture(builder: flatbuffers.Builder, contract: Contract) -> int:
+def _image(builder: flatbuffers.Builder, contract: Contract) -> int:
     numbers = {name: number for number, name in COLOUR_SPACES.items()}
     content = _content(builder, IMAGE, {0: numbers.get(contract.image_input.colour, 0)})
     return _tensor(builder, "image", "The picture", content, 4, [_normalization(builder, contract)])
 
 
 def _features(builder: flatbuffers.Builder, contract: Contract) -> int:
-    """No normalization: the standard has one for images alone, and readers would take it for pixels'."""
+    """Without normalization: the standard has it for images only, and a reader would apply it to pixels."""
     return _tensor(builder, "features", "The readings, standardised", _content(builder, _FEATURE, {}), 4, [])
 
 
@@ -133,7 +133,7 @@ def _labels(builder: flatbuffers.Builder) -> int:
 
 
 def _union(builder: flatbuffers.Builder, slots: int, kind: int, table: int) -> int:
-    """A table that begins with a union."""
+    """A table whose first two fields are a union: the kind, and a table of that kind."""
     builder.StartObject(slots)
     builder.PrependUint8Slot(0, kind, 0)
     builder.PrependUOffsetTRelativeSlot(1, table, 0)

@@ -1,6 +1,6 @@
-"""The report: plain values for `report.json`, and the table that people read.
+"""The values of the report, ready for `report.json`, and the table that the command prints.
 
-Nothing in it comes from a clock, so that the same export gives the same bytes; what was timed is in `timings.json`.
+No value comes from a clock, so that the same export gives the same bytes. Timings are in `timings.json`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Settings:
     Attributes:
         limits: the gates.
         target: the interpreter that the files are for.
-        calibration: the representative dataset: samples, seed and split, and what the checks of it measured.
+        calibration: figures of the representative dataset: samples, seed, split, and what its checks measured.
         warnings: lines that people should read.
         false_accept_rate: the share that a threshold was fitted for; None where none was.
         command: the command that makes the same files again; "" where there is none.
@@ -44,24 +44,28 @@ class Settings:
 
 
 def make_report(run: RunFolder, settings: Settings, models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
-    """All figures of an export, ready for JSON; `models` by the name of the file that each becomes."""
-    made = run.contract.provenance
+    """All values of an export, ready for JSON.
+
+    Args:
+        models: by the name of the file that each becomes.
+    """
+    provenance = run.contract.provenance
     return {
         "version": VERSION,
-        "dataset": made.dataset,
+        "dataset": provenance.dataset,
         "task": run.contract.task,
         "metric": next(iter(models.values())).comparison.metrics[0].name,
         "labels": list(run.contract.labels),
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
-        "seed": made.seed,
+        "seed": provenance.seed,
         "target": settings.target,
         "limits": settings.limits.as_dict(),
         "false_accept_rate": settings.false_accept_rate,
         "calibration": dict(settings.calibration),
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "trained_with": dict(made.packages),
+        "trained_with": dict(provenance.packages),
         "command": settings.command,
         "passed": not any(model.failed for model in models.values()),
         "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
@@ -69,7 +73,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
 
 
 def make_timings(models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
-    """What a call took on this machine, by file: median and 95th percentile in ms."""
+    """The time of a call on this machine, by file: median and 95th percentile in ms."""
     return {name: model.scored.latency_ms for name, model in models.items()}
 
 
@@ -84,7 +88,7 @@ def split_sizes(report: Mapping[str, Any]) -> str:
 
 
 def scores_subject(report: Mapping[str, Any]) -> str:
-    """What calibrated scores are the share of."""
+    """The end of "the share ...": what the score of a calibrated model is the share of."""
     return "of images that have the label" if report["task"] == "multilabel" else "of right answers"
 
 

@@ -1,4 +1,4 @@
-"""What is written beside the models for people: figures, `report.html`, `MODEL_CARD.md`, and the JSON for scripts."""
+"""Writes the documents of an export: the figures, `report.html`, `MODEL_CARD.md`, and the JSON for scripts."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from .html import ReportFigure, html_page
 from .model_card import model_card
 from .report import write_json
 
-#: In the order of publishing: `report.json` last, since by it an export is known to be done.
+#: In the order of publishing. `report.json` is last: scripts take it as the sign that an export is complete.
 DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
 
 
 def write_documents(
     staged: Path,
     run: RunFolder,
-    measured: Sequence[EvaluatedModel],
+    models: Sequence[EvaluatedModel],
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
     boundary: bytes | None = None,
 ) -> None:
-    """Write `DOCUMENTS`, and a contact sheet for each model that disagrees with float32, into a folder.
+    """Write `DOCUMENTS` into a folder, with a contact sheet for each model that disagrees with float32.
 
     Args:
-        measured: the reference first.
-        boundary: the picture of decision boundaries, where there is one.
+        models: the float32 reference first.
+        report: from `make_report`.
+        timings: from `make_timings`.
+        boundary: a PNG of the decision boundaries, if there is one.
     """
-    reference, *others = measured
+    reference, *others = models
     metric = metric_title(report["metric"])
     figures = [
         ReportFigure(
@@ -48,7 +50,7 @@ def write_documents(
     ]
     if boundary is not None:
         (staged / BOUNDARY).write_bytes(boundary)
-        caption = "Answers over the plane of both features, with the test vectors; paler where less sure"
+        caption = "Answers over the plane of both features, with the test vectors; paler where the score is lower"
         figures.append(ReportFigure("Decision boundary", caption, boundary))
     (staged / DISAGREEMENTS).mkdir()
     with_sheets = run.contract.input.kind == "image"
@@ -56,12 +58,12 @@ def write_documents(
         figures += _figures(run, reference, model)
         places = disagreements(reference.scored, model.scored)
         if len(places) and with_sheets:
-            models = {"float32": reference.scored, model.recipe.name: model.scored}
-            sheet = contact_sheet(make_tiles(run, places, models))
+            predictions = {"float32": reference.scored, model.recipe.name: model.scored}
+            sheet = contact_sheet(make_tiles(run, places, predictions))
             (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
-            caption = f"{model.recipe.name} and float32 differ on {_of(len(places))}"
+            caption = f"{model.recipe.name} and float32 differ on {_test_images(len(places))}"
             figures.append(ReportFigure(_section(model), caption, sheet))
-    figures += _mistakes(run, measured[-1]) if with_sheets else ()
+    figures += _mistakes(run, models[-1]) if with_sheets else ()
     (staged / "report.html").write_text(html_page(report, run.contract.to_json(), figures), encoding="utf-8")
     (staged / "MODEL_CARD.md").write_text(model_card(report, run.contract), encoding="utf-8")
     write_json(timings, staged / "timings.json")
@@ -72,13 +74,15 @@ def _section(model: EvaluatedModel) -> str:
     return f"{model.recipe.name} beside float32"
 
 
-def _of(count: int) -> str:
+def _test_images(count: int) -> str:
+    """How many test images a contact sheet is about, and which of them it shows."""
     return f"{count:,} test images" + (
         f"; the {MAX_TILES} surest answers" if count > MAX_TILES else ", the surest first"
     )
 
 
 def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[ReportFigure]:
+    """The figures of one model beside float32."""
     labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
     before, after = reference.comparison, model.comparison
     of_labels = run.contract.task == "multilabel"
@@ -94,10 +98,10 @@ def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -
         f"What each class's {figure} gained or lost",
         plots.class_change(before.by_class(), after.by_class(), labels, mode, figure),
     )
-    subject = "a label with a given score is there" if of_labels else "an answer with a given score is right"
+    subject = "a label with a given score is present" if of_labels else "an answer with a given score is right"
     yield ReportFigure(
         section,
-        f"Reliability: how often {subject}; below the dotted line scores are too {'high' if of_labels else 'sure'}",
+        f"Reliability: how often {subject}; below the dotted line the scores are too high",
         plots.reliability_diagram(
             {
                 "float32": before.uncalibrated,
@@ -110,7 +114,10 @@ def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -
 
 
 def _mistakes(run: RunFolder, model: EvaluatedModel) -> Iterator[ReportFigure]:
+    """The test images on which a model is wrong with the highest scores."""
     places = model.scored.mistakes()
     if len(places):
         sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
-        yield ReportFigure("Worst confident mistakes", f"{model.recipe.name} is wrong on {_of(len(places))}", sheet)
+        yield ReportFigure(
+            "Worst confident mistakes", f"{model.recipe.name} is wrong on {_test_images(len(places))}", sheet
+        )
