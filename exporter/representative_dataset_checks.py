@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from runtime import load_pixels
 from runtime.progress import progress
+from trainer.data.duplicates import MOST_COMPARED, Fingerprints
 from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
 
 #: Below it the ranges of layers are found by chance.
 FEW = 100
-#: Bits of 64 in which the hashes of near duplicates differ at most, and grey levels in which their thumbnails do.
-_NEAR_BITS = 4
-_NEAR_LEVELS = 3.0
-_THUMBNAIL = (9, 8)
 #: A natural set has some; above this share somebody copied, or took frames of one scene.
 _MANY_NEAR = 0.1
 #: Of training's standard deviation: how far the mean may lie off, and the factor that the deviation may differ by.
 _FAR_MEAN = 0.25
 _FAR_STD = 1.25
 _NAMED = 5
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,6 @@ class Lint:
     warnings: tuple[str, ...]
 
 
-class _Looks(NamedTuple):
-    """How images look: digests of their pixels; 64-bit difference hashes (n,); grey thumbnails (n, 8, 9)."""
-
-    digests: list[bytes]
-    hashes: npt.NDArray[np.uint64]
-    thumbnails: npt.NDArray[np.float32]
-
-
 def lint(run: RunFolder, chosen: npt.NDArray[np.int64]) -> Lint:
     """Look at calibration images beside each other, the training pixels and the test split.
 
@@ -67,70 +56,54 @@ def lint(run: RunFolder, chosen: npt.NDArray[np.int64]) -> Lint:
         ExportError: all images are one, or a given folder shares images with the test split.
     """
     test = run.splits["test"]
+    fingerprints = Fingerprints()
     with progress(len(chosen) + len(test), "checking the calibration images") as bar:
-        ours, theirs = _look(run, chosen, bar), _look(run, test, bar)
-    tested = set(theirs.digests)
-    shared = np.array([digest in tested for digest in ours.digests])
+        everything = np.append(chosen, test)
+        for start in range(0, len(everything), _BATCH):
+            batch = [_read(run, index) for index in everything[start : start + _BATCH].tolist()]
+            fingerprints.add(np.stack(batch))
+            bar.update(len(batch))
+    tested = set(fingerprints.digests[len(chosen) :])
+    shared = np.array([digest in tested for digest in fingerprints.digests[: len(chosen)]])
     if shared.any() and run.is_external:
         raise ExportError(
             f"calibration: {shared.sum()} of {len(chosen)} images are test images too, so that the figures would "
             "flatter; take them out of one of the folders"
         )
-    kept, looks = chosen[~shared], _take(ours, ~shared)
-    if len(set(looks.digests)) < 2:
+    kept, prints = chosen[~shared], fingerprints.select(np.flatnonzero(~np.append(shared, np.zeros(len(test), bool))))
+    distinct = len(set(prints.digests[: len(kept)]))
+    if distinct < 2:
         raise ExportError(
-            f"calibration: {len(kept)} images, {len(set(looks.digests))} distinct; one image shows the quantizer no "
+            f"calibration: {len(kept)} images, {distinct} distinct; one image shows the quantizer no "
             "range: give at least 100 different ones, see --calibration-samples"
         )
-    figures = _figures(run, kept, looks) | {"overlap": int(shared.sum()), "near_overlap": _near(looks, theirs)}
+    near, near_test = _count_near(run, np.append(kept, test), prints, len(kept))
+    figures = _figures(run, kept, len(kept) - distinct, near)
+    figures |= {"overlap": int(shared.sum()), "near_overlap": near_test}
     return Lint(kept, figures, tuple(_warnings(run, figures, len(kept))))
 
 
-def _look(run: RunFolder, indices: npt.NDArray[np.int64], bar: Any) -> _Looks:
-    digests, thumbnails = [], np.empty((len(indices), _THUMBNAIL[1], _THUMBNAIL[0]), np.float32)
-    for row, index in enumerate(indices):
-        pixels = load_pixels(run.source.sample(int(index)), run.contract.image_input)
-        digests.append(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
-        grey = Image.fromarray(np.rint(pixels.mean(axis=2)).astype(np.uint8))
-        thumbnails[row] = np.asarray(grey.resize(_THUMBNAIL, Image.Resampling.BOX))
-        bar.update(1)
-    return _Looks(digests, difference_hashes(thumbnails), thumbnails)
+def _read(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
+    """An image as the model sees it."""
+    return load_pixels(run.source.sample(index), run.contract.image_input)
 
 
-def difference_hashes(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """64 bits for each thumbnail of shape (8, 9): whether each pixel is brighter than the one to its left.
-
-    Source: the difference hash as N. Krawetz described it, 2013.
-    """
-    bits = (np.diff(thumbnails, axis=2) > 0).reshape(len(thumbnails), 64)
-    return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
-
-
-def _take(looks: _Looks, chosen: npt.NDArray[np.bool_]) -> _Looks:
-    digests = [digest for digest, is_chosen in zip(looks.digests, chosen, strict=True) if is_chosen]
-    return _Looks(digests, looks.hashes[chosen], looks.thumbnails[chosen])
+def _count_near(run: RunFolder, indices: npt.NDArray[np.int64], prints: Fingerprints, count: int) -> tuple[int, int]:
+    """How many of the first `count` images look like an earlier one of them, and how many like one of the others."""
+    read = lru_cache(maxsize=256)(lambda place: _read(run, int(indices[place])))
+    pairs, _ = prints.near_pairs(read, first_below=count, most=MOST_COMPARED)
+    own = {pair.second for pair in pairs if pair.second < count}
+    return len(own), len({pair.first for pair in pairs if pair.second >= count})
 
 
-def _near(looks: _Looks, others: _Looks | None = None) -> int:
-    """Images that look like one of the others, or like an earlier one of their own; equal ones do not count."""
-    count = 0
-    for row, (digest, value) in enumerate(zip(looks.digests, looks.hashes, strict=True)):
-        among = others or _Looks(looks.digests[:row], looks.hashes[:row], looks.thumbnails[:row])
-        differing = np.unpackbits((among.hashes ^ value).view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
-        close = np.flatnonzero(differing <= _NEAR_BITS)
-        levels = np.abs(among.thumbnails[close] - looks.thumbnails[row]).mean(axis=(1, 2))
-        count += any(among.digests[i] != digest for i in close[levels <= _NEAR_LEVELS].tolist())
-    return count
-
-
-def _figures(run: RunFolder, kept: npt.NDArray[np.int64], looks: _Looks) -> dict[str, Any]:
-    pixels = np.stack([load_pixels(run.source.sample(int(i)), run.contract.image_input) for i in kept])
+def _figures(run: RunFolder, kept: npt.NDArray[np.int64], duplicates: int, near: int) -> dict[str, Any]:
+    pixels = np.stack([_read(run, index) for index in kept.tolist()])
     targets = run.targets[kept]
     seen = np.flatnonzero(targets.any(axis=0)) if targets.ndim == 2 else np.unique(targets[targets >= 0])
     return {
         "classes": len(seen) or None,
-        "duplicates": len(kept) - len(set(looks.digests)),
-        "near_duplicates": _near(looks),
+        "duplicates": duplicates,
+        "near_duplicates": near,
         "pixels": {
             "min": int(pixels.min()),
             "max": int(pixels.max()),

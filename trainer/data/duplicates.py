@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from runtime.progress import progress
 
-from .dataset import Dataset
+from .sources import Indices
 
 #: Pairs of near copies that are told at most.
 MOST_PAIRS = 1000
@@ -47,48 +48,64 @@ class NearPair:
 
 
 class Fingerprints:
-    """What is kept of each picture while all go by once: a digest, and a thumbnail of 8x8 areas."""
+    """A digest and a thumbnail of 8x8 areas of each image, taken while all images go by once."""
 
     def __init__(self) -> None:
-        self._digests: list[bytes] = []
+        self.digests: list[bytes] = []
         self._thumbnails: list[npt.NDArray[np.uint8]] = []
 
     def add(self, pixels: npt.NDArray[Any]) -> None:
-        """Take the next pictures, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
+        """Take the next images, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
         for image in pixels:
-            self._digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).digest())
+            self.digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).digest())
         if pixels.ndim == 2:
             return
         rows, columns = (_areas(side) for side in pixels.shape[1:3])
         areas = np.einsum("ah,nhwc,bw->nabc", rows, pixels.astype(np.float32), columns, optimize=True)
         self._thumbnails.append(np.rint(areas).astype(np.uint8).reshape(len(pixels), -1))
 
+    def select(self, indices: Indices) -> Fingerprints:
+        """The fingerprints of some images, in the order of the indices."""
+        selected = Fingerprints()
+        selected.digests = [self.digests[index] for index in indices.tolist()]
+        selected._thumbnails = [np.concatenate(self._thumbnails)[indices]]
+        return selected
+
     def copies(self) -> list[list[int]]:
-        """Groups of pictures with equal pixels, each in ascending order."""
+        """Groups of images with equal pixels, each in ascending order."""
         groups: dict[bytes, list[int]] = defaultdict(list)
-        for index, digest in enumerate(self._digests):
+        for index, digest in enumerate(self.digests):
             groups[digest].append(index)
         return [group for group in groups.values() if len(group) > 1]
 
-    def near(self, dataset: Dataset) -> tuple[list[NearPair], bool]:
-        """Pairs of nearly equal pictures, the nearest first, at most `MOST_PAIRS`; and whether these are all.
+    def near_pairs(
+        self, read: Callable[[int], npt.NDArray[Any]], *, first_below: int | None = None, most: int | None = None
+    ) -> tuple[list[NearPair], bool]:
+        """Pairs of nearly equal images, the nearest first, and whether these are all.
 
-        Of pictures with equal pixels the first stands for all. Of vectors there are none.
-        A pair's thumbnails are close, and then its pixels are; where more than `MOST_COMPARED` have close thumbnails,
-        as of noise or of fabric, the closest are compared.
+        Of images with equal pixels the first stands for all. Vectors have no pairs. A pair's thumbnails are close, and
+        so are its pixels. Where more than `MOST_COMPARED` pairs have close thumbnails, as in pictures of noise or of
+        fabric, the closest of them are compared.
+
+        Args:
+            read: gives the pixels of an image by its index.
+            first_below: return only pairs whose first image has a lower index than this.
+            most: the number of pairs to return at most; `MOST_PAIRS` by default.
         """
         if not self._thumbnails:
             return [], True
-        distinct = np.array(sorted({digest: i for i, digest in reversed(list(enumerate(self._digests)))}.values()))
+        most = MOST_PAIRS if most is None else most
+        distinct = np.array(sorted({digest: i for i, digest in reversed(list(enumerate(self.digests)))}.values()))
         thumbnails = np.concatenate(self._thumbnails)[distinct].astype(np.float32)
-        found = _candidates(thumbnails)
+        queried = len(distinct) if first_below is None else int(np.searchsorted(distinct, first_below))
+        found = _candidates(thumbnails, queried)
         candidates, complete, pairs = found.in_order(), found.complete, list[NearPair]()
         with progress(len(candidates), "comparing images") as bar:
             for first, second in distinct[candidates].tolist():
-                if len(pairs) == MOST_PAIRS:
+                if len(pairs) == most:
                     complete = False
                     break
-                one, two = (dataset.pixels[np.array([i])][0].astype(np.float32) for i in (first, second))
+                one, two = (read(index).astype(np.float32) for index in (first, second))
                 difference = float(np.sqrt(np.square(one - two).mean()))
                 if difference <= _PIXEL_LEVELS:
                     pairs.append(NearPair(first, second, round(difference, 2)))
@@ -136,8 +153,8 @@ class _Closest:
         return self._pairs[np.argsort(self._distances, kind="stable")]
 
 
-def _candidates(thumbnails: npt.NDArray[np.float32]) -> _Closest:
-    """Pairs of rows that are close.
+def _candidates(thumbnails: npt.NDArray[np.float32], queried: int) -> _Closest:
+    """Pairs of rows that are close, the first of them among the first `queried` rows.
 
     Projection onto a few components never takes two points further apart, so that no pair is missed by looking for
     neighbours there.
@@ -150,12 +167,12 @@ def _candidates(thumbnails: npt.NDArray[np.float32]) -> _Closest:
     points = centred @ axes[:, -_COMPONENTS:]
     tree, at_once = KDTree(points), max(1, _NEIGHBOURS_AT_ONCE // len(points))
     looked_at = 0
-    with progress(len(points), "looking for near copies") as bar:
-        for start in range(0, len(points), at_once):
+    with progress(queried, "looking for near copies") as bar:
+        for start in range(0, queried, at_once):
             if found.radius < 0 or looked_at > _MOST_NEIGHBOURS:
                 found.complete = False
                 break
-            neighbours = tree.query_radius(points[start : start + at_once], found.radius + 1e-2)
+            neighbours = tree.query_radius(points[start : min(start + at_once, queried)], found.radius + 1e-2)
             for first, others in enumerate(neighbours, start):
                 later = np.sort(others[others > first])
                 found.add(first, later, np.linalg.norm(thumbnails[later] - thumbnails[first], axis=1))

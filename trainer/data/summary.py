@@ -147,7 +147,7 @@ def summarize(dataset: Dataset, seed: int) -> DatasetSummary:
         name: count_labels(dataset.targets, indices, labels).tolist()
         for name, indices in (*splits, ("all", everything))
     }
-    near, complete = fingerprints.near(dataset)
+    near, complete = fingerprints.near_pairs(lambda index: dataset.pixels[np.array([index])][0])
     return DatasetSummary(dataset, names, refusal, counts, sizes, grey, values, fingerprints.copies(), near, complete)
 
 
