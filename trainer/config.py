@@ -1,58 +1,65 @@
-"""The settings of a training, as a value. Light: checked before anything heavy is imported."""
+"""The settings of a training, as a value. Imports nothing heavy, so that settings are checked first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from .backbones import BACKBONES, IMAGENET, NO_WEIGHTS
 from .errors import TrainingError
-from .models.backbones import BACKBONES, IMAGENET, NO_WEIGHTS
 
 ARCHITECTURES = ("cnn", "dense", *BACKBONES)
-#: A person's own `build_model` in a Python file.
-OWN = "own"
-#: Of `cnn`; int8 files of about 45, 97, 295 and 910 kB for pictures of 28x28.
+#: The architecture of a user's own `build_model` in a Python file.
+CUSTOM = "own"
+#: Sizes of `cnn`: int8 files of about 45, 97, 295 and 910 kB for images of 28x28.
 SIZES = ("tiny", "small", "base", "large")
-#: Of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
+#: Activations of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
 ACTIVATIONS = ("relu", "relu6", "elu", "tanh", "sigmoid", "leaky_relu", "silu", "gelu")
 OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
-#: What may be done to a training picture; see `augmentation`.
+#: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
-#: Of the network that is trained: with a GPU that is quick at it, always, never.
+#: When to compute in float16: on GPUs with fast units for it, always, never.
 MIXED_PRECISIONS = ("auto", "on", "off")
 _ALPHAS = (0.1, 2.0)
+#: Fields with another name in files: `metrics.json` and the identity of checkpoints keep it.
+_NAMES_IN_FILES = {"normalize": "normalise"}
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides what comes out of a training, beside the data.
+    """Everything that decides the result of a training, besides the data.
 
     Attributes:
-        architecture: `"cnn"`, `"dense"`, a body of `bodies.BACKBONES`, or `"own"`.
-        size: of `cnn`, one of `SIZES`.
+        architecture: `"cnn"`, `"dense"`, a backbone in `BACKBONES`, or `"own"`.
+        size: size of `cnn`, one of `SIZES`.
         units, activation: the hidden layers of `dense`.
-        model_file: of `own`: a Python file that has `build_model(input_shape, classes)`.
-        weights: what a body begins with: `"imagenet"`, `"none"`, a file or a run; None for networks without a body.
-        alpha: width of a body that has one; each layer has so many times the filters.
-        head_epochs: of all epochs those in which a body that brings weights stays as it is; None for a quarter.
-        fine_tune_layers: how many of the body's topmost convolutions are trained after that: a whole number, or a
-            float for a share of them, 0 to 1. Its batch normalizations stay as they are.
-        mixed_precision: one of `MIXED_PRECISIONS`: compute in float16. The model that comes out is float32.
+        model_file: for `"own"`: a Python file with `build_model(input_shape, classes)`.
+        weights: initial weights of a backbone: `"imagenet"`, `"none"`, a file or a run folder; None for `"imagenet"`,
+            and for networks without a backbone.
+        alpha: width of a backbone, as a factor of each layer's filters.
+        head_epochs: epochs at the beginning in which pretrained weights are frozen; None for a quarter of `epochs`.
+        fine_tune_layers: the backbone's topmost convolutions that are trained after that: a whole number, or a float
+            for a share of them, 0 to 1. Its batch normalizations stay frozen.
+        mixed_precision: whether to compute in float16, one of `MIXED_PRECISIONS`. The resulting model is float32.
         optimizer: one of `OPTIMIZERS`.
-        learning_rate: at its highest; it rises over the first 5 % of the steps and falls to 0 along a cosine.
-        weight_decay: share of the weights that AdamW takes off a step, times the learning rate.
+        learning_rate: the highest rate; it rises over the first 5 % of the steps and falls to 0 along a cosine.
+        weight_decay: share of the weights that AdamW subtracts in a step, times the learning rate.
         label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
-        augmentation: some of `AUGMENTATIONS`, applied to training pictures only.
-        balance: weigh pictures so that each class counts the same; of `multilabel`, so that a label's presence and its
-            absence do.
-        normalise: scale the input to about zero mean and unit variance; without it the network gets pixels of 0 to 255.
+        augmentation: names from `AUGMENTATIONS`, applied to training images only.
+        balance: weight images so that each class counts the same; for `multilabel`, so that the presence and the
+            absence of a label count the same.
+        normalize: scale the input to about zero mean and unit variance; otherwise the network gets pixels of 0 to 255.
         epochs: passes over the training split.
-        steps_per_epoch: after so many steps a pass ends, each time with other pictures; 0 for the whole split.
-        patience: passes without a better validation accuracy after which training stops; 0 for never.
-        batch_size: pictures a step.
+        steps_per_epoch: steps after which a pass ends, with other images each time; 0 for the whole split.
+        patience: epochs without a better one on the validation split after which training stops; 0 for never.
+        batch_size: images a step.
         quantization_aware: train on afterwards with the rounding of an int8 file simulated.
-        quantization_aware_epochs: passes of that; 0 for a fifth of `epochs`, two at least.
-        seed: of the splits, the initial weights, the order of the pictures, augmentation and dropout.
+        quantization_aware_epochs: epochs of that phase; 0 for a fifth of `epochs`, but at least two.
+        seed: seed of the splits, the initial weights, the order of the images, augmentation and dropout.
+
+    Raises:
+        TrainingError: a setting is out of range, or does not go with another one.
     """
 
     architecture: str = "cnn"
@@ -71,7 +78,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()
     balance: bool = False
-    normalise: bool = True
+    normalize: bool = True
     epochs: int = 10
     steps_per_epoch: int = 0
     patience: int = 0
@@ -85,11 +92,15 @@ class TrainingConfig:
             object.__setattr__(self, "weights", IMAGENET)
         self._check_names()
         self._check_numbers()
-        self._check_body()
+        self._check_backbone()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by the names that `metrics.json` and the identity of checkpoints use."""
+        return {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
 
     def _check_names(self) -> None:
         choices = {
-            "architecture": (*ARCHITECTURES, OWN),
+            "architecture": (*ARCHITECTURES, CUSTOM),
             "size": SIZES,
             "activation": ACTIVATIONS,
             "optimizer": OPTIMIZERS,
@@ -101,8 +112,8 @@ class TrainingConfig:
         for name in self.augmentation:
             if name not in AUGMENTATIONS:
                 raise TrainingError(f"augmentation {name!r}, expected one of {', '.join(AUGMENTATIONS)}, or none")
-        if (self.architecture == OWN) != (self.model_file is not None):
-            raise TrainingError("a model file is for the architecture 'own', and expected there; see --model-file")
+        if (self.architecture == CUSTOM) != (self.model_file is not None):
+            raise TrainingError("a model file is for the architecture 'own', and expected there; see `model_file`")
 
     def _check_numbers(self) -> None:
         if not self.units or not all(1 <= n <= MAX_UNITS for n in self.units):
@@ -118,27 +129,29 @@ class TrainingConfig:
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
         if self.quantization_aware_epochs and not self.quantization_aware:
-            raise TrainingError("quantization-aware epochs are for --quantization-aware; give both")
+            raise TrainingError("quantization-aware epochs are for `quantization_aware`; give both")
 
-    def _check_body(self) -> None:
-        body = BACKBONES.get(self.architecture)
-        if body is None:
+    def _check_backbone(self) -> None:
+        backbone = BACKBONES.get(self.architecture)
+        if backbone is None:
             if self.weights is not None:
-                raise TrainingError(f"weights are for --arch {', '.join(BACKBONES)}; {self.architecture} has none")
+                raise TrainingError(
+                    f"weights are for `architecture={', '.join(BACKBONES)}`; {self.architecture} has none"
+                )
             if self.alpha != 1:
-                raise TrainingError(f"alpha is the width of {', '.join(BACKBONES)}; of cnn it is --size")
+                raise TrainingError(f"alpha is the width of {', '.join(BACKBONES)}; for cnn see `size`")
             return
-        if not self.normalise:
-            raise TrainingError(f"--no-normalise is for other networks: {self.architecture} is made for scaled pixels")
-        if self.alpha != 1 and not body.has_width:
+        if not self.normalize:
+            raise TrainingError(f"`normalize=False` is for other networks: {self.architecture} expects scaled pixels")
+        if self.alpha != 1 and not backbone.has_width:
             raise TrainingError(f"alpha {self.alpha}: {self.architecture} comes in one width, 1.0")
         if not _ALPHAS[0] <= self.alpha <= _ALPHAS[1]:
             raise TrainingError(f"alpha {self.alpha}, expected a number from {_ALPHAS[0]} to {_ALPHAS[1]}")
-        if self.weights == IMAGENET and self.alpha not in body.alphas:
-            widths = ", ".join(map(str, body.alphas))
+        if self.weights == IMAGENET and self.alpha not in backbone.alphas:
+            widths = ", ".join(map(str, backbone.alphas))
             raise TrainingError(
                 f"alpha {self.alpha}: {IMAGENET} weights of {self.architecture} come for {widths}; "
-                f"take one of them, or --weights {NO_WEIGHTS}"
+                f"take one of them, or `weights={NO_WEIGHTS}`"
             )
         if isinstance(self.fine_tune_layers, float) and not 0 <= self.fine_tune_layers <= 1:
             raise TrainingError(f"fine-tune layers {self.fine_tune_layers}, expected a share from 0.0 to 1.0")

@@ -1,4 +1,4 @@
-"""The contract that a training writes: geometry, scaling, labels, task, and where the model comes from."""
+"""The contract that a training writes: geometry, scaling, labels, task, and provenance."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def make_contract(dataset: Dataset, train_indices: Indices, seed: int) -> Contra
         labels=dataset.labels,
         task=dataset.task,
         input=_scaled(dataset, train_indices),
-        provenance=Provenance(dataset.name, seed, _date(dataset), versions()),
+        provenance=Provenance(dataset.name, seed, _date(dataset), package_versions()),
     )
 
 
 def _scaled(dataset: Dataset, train_indices: Indices) -> InputSpec:
-    """The data set's input with the scaling that its training split asks for."""
+    """The data set's input with the scaling measured on the training split."""
     spec = dataset.input
     if isinstance(spec, FeaturesInput):
         return measure_feature_scaling(spec, dataset.pixels[train_indices])
@@ -44,6 +44,6 @@ def _date(dataset: Dataset) -> str:
     return datetime.fromtimestamp(int(epoch), timezone.utc).date().isoformat()
 
 
-def versions() -> dict[str, str]:
-    """Of this package, and of those that decide what a training gives."""
+def package_versions() -> dict[str, str]:
+    """The versions of this package and of those that decide the result of a training."""
     return {"pocketlens": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES}

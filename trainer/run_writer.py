@@ -1,15 +1,16 @@
-"""The run folder: what the trainer hands on. Written whole or not at all.
+"""Writes the run folder, the trainer's result. It is written whole or not at all.
 
-model.keras     the model, of the best epoch by validation
-contract.json   what it expects and answers
-splits.json     where the pictures are, what is on them, and which of them are in which split
-images.npy      the pictures themselves, where they came as an array
+model.keras     the model with the weights of the best epoch
+contract.json   its input, labels and task
+splits.json     the sources of the images, their targets, and the split of each
+images.npy      the images, if the data set is an array
+vectors.npy     instead of images.npy: vectors of features, float64
 history.csv     one row an epoch
-metrics.json    figures of the test split, the settings, and why training stopped, where it did before its end
+metrics.json    figures of the test split, the settings, and why training stopped early, if it did
 curves.png      loss and accuracy, or the task's own metric, over the epochs
-confusion.png   rows are the truth; of the task binary roc.png beside it; labels.png in its place of multilabel
-boundary.png    the decision boundary, where the input are two features
-vectors.npy     in place of images.npy: vectors of features, float64
+confusion.png   confusion matrix, a row for each true label; roc.png beside it for the task binary
+labels.png      instead of confusion.png for the task multilabel
+boundary.png    the decision boundary, if the input is two features
 """
 
 from __future__ import annotations
@@ -21,50 +22,54 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime import make_preprocessor
+
 from .data.run_folder import RUN_MARKER, SPLITS_VERSION
 from .errors import RunError
-from .fitting.checkpoint import path_of
-from .plots.boundary_of_run import write_boundary
+from .fitting.checkpoint import checkpoint_path
+from .plots.decision_boundary import save_boundary
 from .plots.figure import save_curves
 from .plots.metrics import save_task_pictures
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .train import TrainedRun
+    from .training import TrainedRun
 
-_NO_PLACE = "which no run can take the place of; name a folder in it with --out"
+#: The plane of a decision boundary: points a side, and the margin around the data as a share of their range.
+_PLANE_SIDE, _PLANE_MARGIN = 200, 0.1
+_NO_PLACE = "which no run can take the place of; name a folder in it with `target`"
 
 
 def check_target(target: Path, force: bool, resume: bool = False) -> None:
-    """Refuse a place for a run before the time of a training is spent.
+    """Refuse an unusable folder for a run before any training.
 
     Args:
-        force: replace a run, and a stopped training's checkpoint.
-        resume: there must be a checkpoint; the run of a training that was interrupted is replaced.
+        target: the run folder to write.
+        force: replace an existing run, and the checkpoint of a stopped training.
+        resume: expect a checkpoint, and replace the run of an interrupted training.
 
     Raises:
-        RunError: a run or a checkpoint lies there and `force` is off; something else lies there; no checkpoint to
-            go on from; or it cannot be written or put in its place.
+        RunError: the folder holds a run or has a checkpoint and `force` is off; it holds something else; there is no
+            checkpoint to resume from; or the folder cannot be written or replaced.
     """
     _check_checkpoint(target, force, resume)
     if target.exists() and not target.is_dir():
-        raise RunError(f"{target}: not a folder; name another with --out")
+        raise RunError(f"{target}: not a folder; name another with `target`")
     if target.is_dir() and any(target.iterdir()):
         if not (target / RUN_MARKER).is_file():
-            raise RunError(f"{target}: holds files and is not a run; name another folder with --out")
+            raise RunError(f"{target}: holds files and is not a run; name another folder with `target`")
         if not (force or (resume and was_interrupted(target))):
-            raise RunError(f"{target}: holds a run already; --force replaces it, --out names another place")
+            raise RunError(f"{target}: holds a run already; `force` replaces it, `target` names another place")
     _check_place(target)
 
 
 def _check_place(target: Path) -> None:
-    """A run is written beside its place and renamed: that wants a folder around it that can be written."""
+    """A run is written beside its place and renamed, so the folder around it must be writable."""
     if os.path.ismount(target):
         raise RunError(f"{target}: a mount point, {_NO_PLACE}")
     if target.exists() and target.samefile(Path.cwd()):
@@ -72,23 +77,25 @@ def _check_place(target: Path) -> None:
     around = next(parent for parent in target.absolute().parents if parent.exists())
     for folder in filter(Path.exists, (target, around)):
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise RunError(f"{folder}: cannot be written, and a run is made beside its place; name another with --out")
+            raise RunError(
+                f"{folder}: cannot be written, and a run is made beside its place; name another with `target`"
+            )
 
 
 def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
-    checkpoint = path_of(target)
+    checkpoint = checkpoint_path(target)
     if resume and not checkpoint.is_file():
         raise RunError(
-            f"{target}: no stopped training to go on with ({checkpoint.name} is not there); leave --resume out"
+            f"{target}: no stopped training to go on with ({checkpoint.name} is not there); leave `resume` out"
         )
     if checkpoint.is_file() and not (force or resume):
         raise RunError(
-            f"{checkpoint}: a training was stopped; --resume goes on with it, --force starts anew and drops it"
+            f"{checkpoint}: a training was stopped; `resume` goes on with it, `force` starts anew and drops it"
         )
 
 
 def was_interrupted(run: Path) -> bool:
-    """Whether the training of this run folder was interrupted, or missed a picture, so that it may go on."""
+    """Whether the training of this run folder was interrupted, or failed to read an image, so that it can go on."""
     try:
         metrics = json.loads((run / "metrics.json").read_bytes())
     except (OSError, ValueError):
@@ -97,13 +104,11 @@ def was_interrupted(run: Path) -> bool:
 
 
 def write_run(run: TrainedRun, target: Path) -> None:
-    """Write a run folder, replacing the run that may lie there.
+    """Write a run folder, in place of an existing run.
 
     Raises:
-        OSError: it cannot be written; what lay there is untouched.
+        OSError: it cannot be written; an existing run is unchanged.
     """
-    from .tasks import monitored  # here: it brings Keras, and `check_target` is asked before that
-
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
         (folder / RUN_MARKER).write_text(run.contract.to_json(), encoding="utf-8")
@@ -118,20 +123,43 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "stopped": run.stopped,
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
-            "settings": asdict(run.spec),
+            "settings": run.config.as_dict(),
             **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        monitor = monitored(run.dataset.task, run.spec.balance)
-        save_curves(folder / "curves.png", run.history, run.best_epoch, monitor)
+        save_curves(folder / "curves.png", run.history, run.best_epoch, run.monitor)
         save_task_pictures(folder, run.metrics, run.dataset.name)
-        write_boundary(run, folder)
+        _write_boundary(run, folder / "boundary.png")
+
+
+def _write_boundary(run: TrainedRun, path: Path) -> None:
+    """Draw the decision boundary of a model on two features; nothing for any other input."""
+    spec = run.contract.input
+    if spec.kind != "features" or len(spec.names) != 2:
+        return
+    vectors = np.asarray(run.dataset.pixels)
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    margin = _PLANE_MARGIN * np.where(high > low, high - low, 1.0)
+    across, up = np.linspace(low - margin, high + margin, _PLANE_SIDE).T
+    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    scores = np.asarray(run.model.predict(make_preprocessor(spec).scale(grid), batch_size=4096, verbose=0))
+    if run.contract.task == "binary":
+        scores = np.concatenate([1 - scores, scores], axis=1)
+    test = run.splits.test
+    title = f"{run.dataset.name}, Keras: test accuracy {run.metrics.accuracy:.4f}"
+    save_boundary(
+        path,
+        scores.reshape(_PLANE_SIDE, _PLANE_SIDE, -1),
+        (across, up),
+        (vectors[test], run.dataset.targets[test]),
+        (spec.names, run.contract.labels, title),
+    )
 
 
 def _targets(dataset: Dataset) -> list[Any]:
-    """The class of each picture; of the task multilabel the places of the labels that it has."""
+    """The class of each image; for multilabel the indices of its labels."""
     if dataset.task == "multilabel":
         return [np.flatnonzero(row).tolist() for row in dataset.targets]
     classes: list[Any] = dataset.targets.tolist()
@@ -150,7 +178,7 @@ def _write_splits(run: TrainedRun, folder: Path) -> None:
 
 @contextmanager
 def _whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and is removed when it does not."""
+    """A folder beside `target` that replaces it if the block succeeds, and is removed if it fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:

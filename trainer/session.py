@@ -1,8 +1,8 @@
-"""All that a training, or a sweep over learning rates, begins with."""
+"""What a training, or a sweep over learning rates, starts from: splits, contract, model, loss and batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -11,79 +11,83 @@ import tensorflow as tf
 
 from runtime import Contract, make_preprocessor
 
-from . import qat as quantization_aware
 from .config import TrainingConfig
 from .contract import make_contract
 from .data import Dataset
 from .data.normalization import without_scaling
 from .data.splits import Splits, make_splits
-from .distributed.distribution import Distribution
+from .distributed.strategy import Strategy
 from .fitting import phases
-from .fitting.class_weights import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
 from .fitting.input_pipeline import Passes, Pipeline
-from .models import mixed_precision as precision
+from .fitting.objective import Objective, make_objective
+from .models import mixed_precision
 from .models.factory import build_model
-from .models.pretrained import scaled_for
-from .models.weight_standardization import fold
-from .tasks import balanced_accuracy, keras_metrics, monitored, targets_and_loss
+from .models.pretrained import with_backbone_scaling
+from .models.weight_standardization import to_plain_convolutions
+from .qat.fine_tuning import FineTuningData, check_simulable, input_range
+
+#: Training images that set the ranges of activations: as many as the exporter's representative dataset has.
+_REPRESENTATIVE_IMAGES = 500
 
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """All that a training, or a sweep over learning rates, begins with.
+    """What a training, or a sweep over learning rates, starts from.
 
     Attributes:
-        validation: batches of the validation split.
-        told_by: how many pictures its figures rest on, where the best epoch is chosen; rare classes make it fewer.
-        monitor: the figure by which that is done.
-        judged: for `compile`: loss, metrics and weighted_metrics; they suit the targets of the pipeline.
-        distribution: over which devices.
+        model: built and not yet compiled; its layers are trainable as the first phase wants them.
+        objective: the loss, its targets and weights, and the metrics.
+        passes: batches of the training split, shuffled and augmented.
+        validation: a `tf.data.Dataset` of the validation split.
+        strategy: the devices to train on.
     """
 
+    config: TrainingConfig
+    strategy: Strategy
     splits: Splits
     contract: Contract
     model: Any
+    objective: Objective
     pipeline: Pipeline
     passes: Passes
     validation: Any
-    told_by: float
-    monitor: str
-    judged: dict[str, Any]
-    distribution: Distribution = field(default_factory=Distribution)
+
+    def fine_tuning_data(self) -> FineTuningData:
+        """The batches of the quantization-aware phase."""
+        chosen = np.random.default_rng(self.config.seed).permutation(self.splits.train)[:_REPRESENTATIVE_IMAGES]
+        limits = input_range(self.contract.input)
+        return FineTuningData(self.passes, self.validation, self.pipeline.batches(chosen), limits)
 
 
-def prepare(spec: TrainingConfig, dataset: Dataset) -> TrainingSession:
-    """Seed everything, split, and build; raises as `train`."""
-    keras.utils.set_random_seed(spec.seed)
+def prepare(dataset: Dataset, config: TrainingConfig, strategy: Strategy | None = None) -> TrainingSession:
+    """Seed every random generator, split the data set, and build the model; raises as `training.train`."""
+    keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    splits = make_splits(dataset.targets, dataset.labels, dataset.given, spec.seed)
-    contract = make_contract(dataset, splits.train, spec.seed)
-    contract = replace(contract, input=scaled_for(spec, contract.input))
-    if not spec.normalise:
-        contract = without_scaling(contract)
-    labels, task = len(dataset.labels), dataset.task
-    model = build_model(spec, contract.input.shape, labels, task)
-    if spec.quantization_aware:
-        quantization_aware.check(fold(model))
-    if precision.is_mixed(spec.mixed_precision):
-        model = precision.with_policy(model, precision.MIXED)
-    phases.set_trainable(model, phases.plan(spec)[0])
-    targets, loss = targets_and_loss(dataset.targets, labels, task, spec.label_smoothing)
-    judged = {"loss": loss, "metrics": keras_metrics(labels, task)}
-    weights, validation_weights, told_by = np.ones(len(targets), np.float32), None, float(len(splits.validation))
-    if spec.balance and task == "multilabel":
-        judged["loss"] = BalancedBinaryCrossentropy(label_weights(dataset.targets, splits.train), spec.label_smoothing)
-    elif spec.balance:
-        weights = picture_weights(dataset.targets, splits.train)
-        # The validation split judges as the training split teaches: else the best epoch is the one that leaves the
-        # rare classes out.
-        validation_weights = picture_weights(dataset.targets, splits.validation)
-        told_by = worth(dataset.targets, splits.validation)
-        judged["weighted_metrics"] = [balanced_accuracy(task, one_hot=targets.ndim == 2)]
-    pipeline = Pipeline(dataset.pixels, targets, make_preprocessor(contract.input), spec.batch_size)
-    passes = pipeline.passes(splits.train, spec.seed, spec.augmentation, weights)
-    if spec.steps_per_epoch:
-        passes.batches = passes.batches.take(spec.steps_per_epoch)
-    validation = pipeline.batches(splits.validation, validation_weights)
-    monitor = monitored(task, spec.balance)
-    return TrainingSession(splits, contract, model, pipeline, passes, validation, told_by, monitor, judged)
+    splits = make_splits(dataset.targets, dataset.labels, dataset.given, config.seed)
+    contract = _contract(dataset, splits, config)
+    model = _model(dataset, contract, config)
+    objective = make_objective(dataset, splits, config)
+    pipeline = Pipeline(dataset.pixels, objective.targets, make_preprocessor(contract.input), config.batch_size)
+    passes = pipeline.passes(splits.train, config.seed, config.augmentation, objective.train_weights)
+    if config.steps_per_epoch:
+        passes.batches = passes.batches.take(config.steps_per_epoch)
+    validation = pipeline.batches(splits.validation, objective.validation_weights)
+    return TrainingSession(
+        config, strategy or Strategy(), splits, contract, model, objective, pipeline, passes, validation
+    )
+
+
+def _contract(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Contract:
+    contract = make_contract(dataset, splits.train, config.seed)
+    contract = replace(contract, input=with_backbone_scaling(config, contract.input))
+    return contract if config.normalize else without_scaling(contract)
+
+
+def _model(dataset: Dataset, contract: Contract, config: TrainingConfig) -> Any:
+    model = build_model(config, contract.input.shape, len(dataset.labels), dataset.task)
+    if config.quantization_aware:  # refused before any time is spent on it
+        check_simulable(to_plain_convolutions(model))
+    if mixed_precision.is_mixed(config.mixed_precision):
+        model = mixed_precision.with_policy(model, mixed_precision.MIXED_FLOAT16)
+    phases.set_trainable(model, phases.plan_phases(config)[0])
+    return model

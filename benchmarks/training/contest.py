@@ -40,18 +40,18 @@ def lesson(seed: int) -> dict[str, Any]:
 def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
     """A preset in so many seconds, the measuring of its steps counted in."""
     from trainer.data import Geometry, load_dataset
-    from trainer.fitting.time_budget import fit_into
-    from trainer.presets import complete
-    from trainer.train import train
+    from trainer.presets import complete_config
+    from trainer.time_budget import fit_to_time
+    from trainer.training import train
 
     data = load_dataset("fashion-mnist", Geometry())
     wall, processor = time.perf_counter(), time.process_time()
-    asked = complete(OURS[name] | {"seed": seed}, "fast", len(data.targets), data.augmentation)
-    spec = fit_into(asked, data, seconds)
-    run = train(spec, data)  # the test split too, which the lesson's time leaves out
+    preset = complete_config(OURS[name] | {"seed": seed}, "fast", len(data.targets), data.augmentation)
+    config = fit_to_time(data, preset, seconds)
+    run = train(data, config)  # the test split too, which the lesson's time leaves out
     spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    steps = spec.epochs * spec.steps_per_epoch
-    return spent | {"accuracy": run.metrics.accuracy, "epochs": spec.epochs, "steps": steps}
+    steps = config.epochs * config.steps_per_epoch
+    return spent | {"accuracy": run.metrics.accuracy, "epochs": config.epochs, "steps": steps}
 
 
 def main() -> None:

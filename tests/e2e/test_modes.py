@@ -25,7 +25,7 @@ from runtime import Contract, ImageInput
 from trainer.config import TrainingConfig
 from trainer.data.run_folder import RunFolder, read_run
 from trainer.models.factory import build_model
-from trainer.models.weight_standardization import fold
+from trainer.models.weight_standardization import to_plain_convolutions
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ _TRAIN, _TEST = 16, 4
 
 
 def _ours(architecture: str, shape: tuple[int, int, int]) -> Any:
-    return fold(build_model(TrainingConfig(architecture), shape, _CLASSES))  # as a training saves it
+    return to_plain_convolutions(build_model(TrainingConfig(architecture), shape, _CLASSES))  # as a training saves it
 
 
 def _theirs(application: Callable[..., Any], shape: tuple[int, int, int]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from runtime import Contract
 from tests.conftest import run_pocketlens, succeed
 from tests.support.photos import LABELS, write_photos
-from trainer.models.backbones import BACKBONES
+from trainer.backbones import BACKBONES
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..config import OWN, TrainingConfig
+from ..config import CUSTOM, TrainingConfig
 from ..data.splits import TRAINING_SHARE
 from ..errors import TrainingError
 from ..presets import default_epochs
@@ -44,7 +44,7 @@ def for_features(given: dict[str, Any], preset: str, data: Dataset, spec: Featur
     if given.get("augmentation"):
         raise TrainingError(f"--augment {','.join(given['augmentation'])} is for images, and {has}; leave it out")
     architecture = given["architecture"]
-    if architecture not in (OWN, _ARCHITECTURE):
+    if architecture not in (CUSTOM, _ARCHITECTURE):
         if "arch" in typed:
             raise TrainingError(f"--arch {architecture} is for images, and {has}; use --arch {_ARCHITECTURE}")
         architecture = _ARCHITECTURE

@@ -40,12 +40,13 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     tenth of the minimum.
     """
     started = time.perf_counter()
-    spec, data, _ = settle(options)
-    from ..fitting.lr_finder import sweep
+    config, data, _ = settle(options)
+    from ..lr_finder import sweep_learning_rates
     from ..plots.figure import save_sweep
 
-    found = sweep(spec, data, steps)
-    save_sweep(plot, found)
+    found = sweep_learning_rates(data, config, steps)
+    marks = {"steepest": found.steepest, "a tenth of the minimum": found.suggestion, "minimum": found.minimum}
+    save_sweep(plot, found.rates, found.losses, found.smoothed, marks)
     if as_json:
         click.echo(json.dumps(found.as_dict() | {"plot": str(plot), "steps": len(found.rates)}))
         return

@@ -11,12 +11,14 @@ import click
 
 from runtime.cli.app import Command
 
-from ..distributed.cluster import MODES, is_chief
+from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
 from .training_options import OPTION_NAMES, REQUIRES, settle, training_options
 
 if TYPE_CHECKING:
-    from ..train import TrainedRun
+    from ..config import TrainingConfig
+    from ..data import Dataset
+    from ..training import TrainedRun
 
 #: As a shell tells of a process that Ctrl-C ended.
 STATUS_INTERRUPTED = 130
@@ -52,7 +54,7 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
 @click.option(
     "--distribute",
-    type=click.Choice(MODES),
+    type=click.Choice(DISTRIBUTIONS),
     help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
 )
 @click.option(
@@ -81,7 +83,7 @@ def train(
 
     --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
-    from ..fitting.checkpoint import path_of
+    from ..fitting.checkpoint import checkpoint_path
     from ..run_writer import check_target, write_run
 
     started = time.perf_counter()
@@ -89,16 +91,16 @@ def train(
     chief = is_chief(distribute)
     if chief:
         check_target(out, force, resume)
-    spec, data, with_epochs = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
-    from ..distributed.distribution import distribute as distribution_over
-    from ..train import train as fit
+    config, data, with_epochs = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
+    from ..distributed.strategy import make_strategy
+    from ..training import train as train_model
 
-    distribution = distribution_over(distribute)  # several workers are set up before TensorFlow does anything else
+    strategy = make_strategy(distribute)  # several workers are set up before TensorFlow does anything else
     if minutes is not None:
-        spec = with_epochs(*_fitted(spec, data, minutes, sweeps=learning_rate == _AUTO))
+        config = with_epochs(*_epochs_for_minutes(data, config, minutes, sweeps=learning_rate == _AUTO))
     if learning_rate == _AUTO:  # last, with the settings that --resume begins with
-        spec = _with_found_rate(spec, data)
-    run = fit(spec, data, checkpoint_file=path_of(out), resume=resume, distribution=distribution)
+        config = _with_found_rate(data, config)
+    run = train_model(data, config, checkpoint_file=checkpoint_path(out), resume=resume, strategy=strategy)
     if not chief:
         click.echo("done; worker 0 writes the run", err=True)
         return
@@ -108,20 +110,20 @@ def train(
         _keep_for_resuming(run, out)
     write_run(run, out)
     if run.stopped != "interrupted":
-        path_of(out).unlink(missing_ok=True)
+        checkpoint_path(out).unlink(missing_ok=True)
     _tell(run, out, time.perf_counter() - started, as_json)
     if run.stopped == "interrupted":
         click.get_current_context().exit(STATUS_INTERRUPTED)
 
 
-def _with_found_rate(spec: Any, data: Any) -> Any:
+def _with_found_rate(data: Dataset, config: TrainingConfig) -> TrainingConfig:
     from dataclasses import replace
 
-    from ..fitting.lr_finder import sweep
+    from ..lr_finder import sweep_learning_rates
 
-    found = sweep(spec, data)
+    found = sweep_learning_rates(data, config)
     click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
-    return replace(spec, learning_rate=found.suggestion)
+    return replace(config, learning_rate=found.suggestion)
 
 
 def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str | None, resume: bool) -> None:
@@ -141,21 +143,21 @@ def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str
         raise click.UsageError("--minutes does not count the epochs that --quantization-aware adds; give --epochs")
 
 
-def _fitted(spec: Any, data: Any, minutes: float, *, sweeps: bool) -> tuple[int, int]:
+def _epochs_for_minutes(data: Dataset, config: TrainingConfig, minutes: float, *, sweeps: bool) -> tuple[int, int]:
     """Epochs, and the steps of each."""
-    from ..fitting.lr_finder import STEPS
-    from ..fitting.time_budget import fit_into
+    from ..lr_finder import SWEEP_STEPS
+    from ..time_budget import fit_to_time
 
-    fitted = fit_into(spec, data, 60 * minutes, STEPS if sweeps else 0)
+    fitted = fit_to_time(data, config, 60 * minutes, SWEEP_STEPS if sweeps else 0)
     click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
     return fitted.epochs, fitted.steps_per_epoch
 
 
 def _keep_last_good(run: TrainedRun, out: Path) -> None:
-    from ..fitting.checkpoint import path_of
+    from ..fitting.checkpoint import checkpoint_path
     from ..run_writer import was_interrupted, write_run
 
-    path_of(out).unlink(missing_ok=True)
+    checkpoint_path(out).unlink(missing_ok=True)
     told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
     if out.exists() and any(out.iterdir()) and not was_interrupted(out):
         raise TrainingError(f"{told}. The run at {out} stays as it was")
@@ -184,7 +186,7 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
             "best_epoch": run.best_epoch,
             "epochs": len(run.history),
             "stopped": run.stopped,
-            "learning_rate": run.spec.learning_rate,
+            "learning_rate": run.config.learning_rate,
             "parameters": run.model.count_params(),
             "quantization_aware": run.quantization_aware,
             "seconds": round(seconds, 1),

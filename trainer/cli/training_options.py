@@ -14,10 +14,19 @@ from runtime.files import shown
 from runtime.input_spec import RESIZES
 from runtime.native_output import quiet_tensorflow
 
-from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, OWN, SIZES, TrainingConfig
+from ..backbones import check_weight_files
+from ..config import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    CUSTOM,
+    MIXED_PRECISIONS,
+    OPTIMIZERS,
+    SIZES,
+    TrainingConfig,
+)
 from ..fitting.memory import return_large_blocks
-from ..models.backbones import check_weight_files
-from ..presets import PRESETS, complete
+from ..presets import PRESETS, complete_config
 from .feature_options import for_features
 from .typed_options import check_typed
 
@@ -26,7 +35,14 @@ if TYPE_CHECKING:
     from ..data.image_cache import CachePlace
 
 #: How messages name parameters that no option, or another one, stands for.
-OPTION_NAMES = {"normalise=False": "--no-normalise", "split=all": "evaluate --split all"}
+OPTION_NAMES = {
+    "architecture": "--arch",
+    "normalize=False": "--no-normalise",
+    "seconds": "--minutes",
+    "split=all": "evaluate --split all",
+    "strategy": "--distribute",
+    "target": "--out",
+}
 REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 
 
@@ -158,7 +174,11 @@ _OPTIONS = (
         help="Let each class count the same, however many images it has; of several labels, each and its absence.",
     ),
     click.option(
-        "--normalise/--no-normalise", default=True, show_default=True, help="Scale the input; without it: 0 to 255."
+        "--normalise/--no-normalise",
+        "normalize",
+        default=True,
+        show_default=True,
+        help="Scale the input; without it: 0 to 255.",
     ),
     click.option("--batch-size", type=click.IntRange(min=1), help="Images a step. [default: 64; 32 of few images]"),
     click.option("--epochs", type=click.IntRange(min=1), help="Passes over the images. [default: by preset and data]"),
@@ -184,7 +204,7 @@ class Settled(NamedTuple):
             as if they had been typed.
     """
 
-    spec: TrainingConfig
+    config: TrainingConfig
     dataset: Dataset
     with_epochs: Callable[[int, int], TrainingConfig]
 
@@ -204,10 +224,10 @@ def settle(options: dict[str, Any]) -> Settled:
     cache = options.pop("cache")
     task, positive = options.pop("task"), options.pop("positive")
     preset, arch = options.pop("preset"), options.pop("arch")
-    given = options | {"architecture": OWN if options["model_file"] else arch}
+    given = options | {"architecture": CUSTOM if options["model_file"] else arch}
     if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
         check_typed(given)
-    complete(given, preset, 1, ())  # a setting out of range is told before images are read
+    complete_config(given, preset, 1, ())  # a setting out of range is told before images are read
     check_weight_files(given["weights"])
     data = choose_task(merge_classes(load_dataset(name, geometry, data_dir, cache), merges), task, positive)
     for line in data.left_out:
@@ -222,6 +242,6 @@ def settle(options: dict[str, Any]) -> Settled:
     quiet_tensorflow()
 
     def completed(**fitted: int) -> TrainingConfig:
-        return complete(given | fitted, preset, len(data.targets), data.augmentation)
+        return complete_config(given | fitted, preset, len(data.targets), data.augmentation)
 
     return Settled(completed(), data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))

@@ -9,8 +9,8 @@ from click.core import ParameterSource
 
 from runtime.errors import UsageError
 
-from ..config import OWN
-from ..models.backbones import BACKBONES, NO_WEIGHTS
+from ..backbones import BACKBONES, NO_WEIGHTS
+from ..config import CUSTOM
 
 #: What an option says something about.
 _OF_ARCHITECTURES = {
@@ -45,9 +45,9 @@ def check_typed(given: dict[str, Any]) -> None:
         UsageError: it names the option, and what it is for.
     """
     typed, architecture = typed_options(), given["architecture"]
-    if architecture == OWN and "arch" in typed:
+    if architecture == CUSTOM and "arch" in typed:
         raise UsageError("--arch names a network of ours, and --model-file is your own; leave one of them out")
-    chosen = "--model-file" if architecture == OWN else f"--arch {architecture}"
+    chosen = "--model-file" if architecture == CUSTOM else f"--arch {architecture}"
     for name, architectures in _OF_ARCHITECTURES.items():
         if name in typed and architecture not in architectures:
             raise UsageError(f"{typed[name]} is for --arch {', '.join(architectures)}; {chosen} has no use for it")

@@ -1,4 +1,4 @@
-"""Which process of a distributed training this is. Light: looked at before anything heavy is imported."""
+"""The processes of a distributed training. Imports nothing heavy, so that it can be checked first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from dataclasses import dataclass
 
 from ..errors import TrainingError
 
-MIRRORED, WORKERS = "mirrored", "workers"
-MODES = (MIRRORED, WORKERS)
-_WORD, _GO = b"pocketlens", b"go"
+MIRRORED, MULTI_WORKER = "mirrored", "workers"
+#: Values of `distribute`: several GPUs of one machine, several machines.
+DISTRIBUTIONS = (MIRRORED, MULTI_WORKER)
+#: What a worker sends to the chief before its index, and what the chief replies when all are there.
+_GREETING, _GO = b"pocketlens", b"go"
 _GREETING_BYTES, _GREETING_SECONDS = 64, 5.0
+#: The library's parameter, for messages.
+_OPTION = f"`distribute={MULTI_WORKER}`"
 _START_ALL = "start each with its own TF_CONFIG"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What $TF_CONFIG says.
+    """The workers of a training, from $TF_CONFIG.
 
     Attributes:
         addresses: host:port of each worker.
-        index: which of them this process is; 0 is the chief.
+        index: index of this process in them; 0 is the chief.
     """
 
     addresses: tuple[str, ...]
@@ -32,10 +36,10 @@ class Cluster:
 
 
 def read_cluster(text: str | None) -> Cluster:
-    """The workers of `$TF_CONFIG`.
+    """The workers that the value of `$TF_CONFIG` names.
 
     Raises:
-        TrainingError: it is not set, or not of that form.
+        TrainingError: it is None or malformed.
     """
     example = '{"cluster": {"worker": ["one:4000", "two:4000"]}, "task": {"type": "worker", "index": 0}}'
     try:
@@ -53,36 +57,39 @@ def read_cluster(text: str | None) -> Cluster:
     except (ValueError, KeyError, TypeError):
         sound = False
     if not sound:
-        raise TrainingError(f"--distribute {WORKERS}: TF_CONFIG is {text!r}, expected as in {example}")
+        raise TrainingError(f"{_OPTION}: TF_CONFIG is {text!r}, expected as in {example}")
     return Cluster(addresses, index)
 
 
-def is_chief(mode: str | None) -> bool:
+def is_chief(distribute: str | None) -> bool:
     """Whether this process writes the run folder; raises as `read_cluster`."""
-    return mode != WORKERS or read_cluster(os.environ.get("TF_CONFIG")).index == 0
+    return distribute != MULTI_WORKER or read_cluster(os.environ.get("TF_CONFIG")).index == 0
 
 
 def rendezvous(cluster: Cluster, seconds: float) -> None:
-    """Wait until all workers are there: TensorFlow would do so for ever, in native code that nothing can end.
+    """Wait until all workers are there: TensorFlow would wait for ever, in native code that cannot be interrupted.
 
-    The chief listens at its own address, which TensorFlow takes afterwards, and lets all go at once.
+    The chief listens at its own address, which TensorFlow uses afterwards, and lets all start at once.
+
+    Args:
+        seconds: the longest time to wait.
 
     Raises:
-        TrainingError: they did not all come in time, or the chief's port is taken.
+        TrainingError: a worker did not come in time, or the chief's port is in use.
     """
     end = time.monotonic() + seconds
     if cluster.index == 0:
-        _receive(cluster, end, seconds)
+        _await_workers(cluster, end, seconds)
     else:
-        _report(cluster, end, seconds)
+        _report_to_chief(cluster, end, seconds)
 
 
-def _receive(cluster: Cluster, end: float, seconds: float) -> None:
+def _await_workers(cluster: Cluster, end: float, seconds: float) -> None:
     port = int(cluster.addresses[0].rpartition(":")[2])
     try:
         server = socket.create_server(("", port))
     except OSError as error:
-        raise TrainingError(f"--distribute {WORKERS}: port {port} cannot be used: {error.strerror}") from error
+        raise TrainingError(f"{_OPTION}: port {port} cannot be used: {error.strerror}") from error
     with ExitStack() as stack:
         stack.enter_context(server)
         present: dict[int, socket.socket] = {}
@@ -92,7 +99,7 @@ def _receive(cluster: Cluster, end: float, seconds: float) -> None:
                 connection, _ = server.accept()
                 stack.enter_context(connection)
                 connection.settimeout(_GREETING_SECONDS)
-                index = _index(connection.recv(_GREETING_BYTES))
+                index = _worker_index(connection.recv(_GREETING_BYTES))
             except TimeoutError:
                 index = None
             except OSError:
@@ -101,30 +108,30 @@ def _receive(cluster: Cluster, end: float, seconds: float) -> None:
                 present[index] = connection
             if time.monotonic() >= end:
                 names = ", ".join(cluster.addresses[index] for index in missing)
-                raise TrainingError(f"--distribute {WORKERS}: {names} did not come in {seconds:.0f} s; {_START_ALL}")
+                raise TrainingError(f"{_OPTION}: {names} did not come in {seconds:.0f} s; {_START_ALL}")
         for connection in present.values():
             connection.sendall(_GO)
 
 
-def _index(greeting: bytes) -> int | None:
-    """Which worker greets; None for a stranger."""
+def _worker_index(greeting: bytes) -> int | None:
+    """The index of the worker that sent this; None for any other program."""
     word, _, number = greeting.partition(b" ")
-    return int(number) if word == _WORD and number.isdigit() else None
+    return int(number) if word == _GREETING and number.isdigit() else None
 
 
-def _report(cluster: Cluster, end: float, seconds: float) -> None:
+def _report_to_chief(cluster: Cluster, end: float, seconds: float) -> None:
     host, _, port = cluster.addresses[0].rpartition(":")
-    while (left := end - time.monotonic()) > 0:
+    while (remaining := end - time.monotonic()) > 0:
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=min(left, _GREETING_SECONDS)) as chief:
-                chief.sendall(_WORD + b" %d" % cluster.index)
-                chief.settimeout(left)
+            timeout = min(remaining, _GREETING_SECONDS)
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as chief:
+                chief.sendall(_GREETING + b" %d" % cluster.index)
+                chief.settimeout(remaining)
                 if chief.recv(_GREETING_BYTES) == _GO:
                     return
         except OSError:
             pass
         time.sleep(0.2)
     raise TrainingError(
-        f"--distribute {WORKERS}: worker 0 ({cluster.addresses[0]}) did not let us begin in {seconds:.0f} s; "
-        f"{_START_ALL}"
+        f"{_OPTION}: worker 0 ({cluster.addresses[0]}) did not let us begin in {seconds:.0f} s; {_START_ALL}"
     )

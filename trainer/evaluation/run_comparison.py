@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ..config import TrainingConfig
@@ -63,6 +62,8 @@ def _described(run: RunFolder) -> dict[str, Any]:
         "merged": run.metrics.get("merged", []),
     }
     # As JSON has it: lists, no tuples.
-    defaults = {n: list(value) if isinstance(value, tuple) else value for n, value in asdict(TrainingConfig()).items()}
+    defaults = {
+        n: list(value) if isinstance(value, tuple) else value for n, value in TrainingConfig().as_dict().items()
+    }
     settings: dict[str, Any] = run.metrics["settings"]
     return given | defaults | settings

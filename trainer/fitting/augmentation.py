@@ -1,7 +1,7 @@
-"""Pictures changed in ways that keep their label: for training only, outside the model.
+"""Augmentation: training images changed in ways that keep their label, outside the model.
 
-In numpy, on whole pixels and in the thread that prepares batches: what is drawn follows from the generator alone, so
-that an epoch done again is the same epoch, and no layer of it can reach the exported file.
+It runs in numpy, on whole pixels, in the threads that prepare batches. All random numbers come from the given
+generator, so an epoch that is repeated is the same epoch. No layer of it can reach the exported file.
 """
 
 from __future__ import annotations
@@ -11,63 +11,63 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+_Batch = npt.NDArray[np.uint8]
 
-#: Of the side: by how much a picture is moved at most. 2 of 28 pixels, as is usual for pictures of that size.
+#: The largest shift as a share of the side: 2 of 28 pixels, the usual amount for images of that size.
 _SHIFT = 1 / 14
-#: Share of the pictures that lose a part.
-_ERASED = 0.5
-#: Least and greatest share of the picture that is lost.
+#: Share of the images that have a part erased.
+_ERASED_SHARE = 0.5
+#: Smallest and largest share of the image that is erased.
 _ERASED_AREA = (0.02, 0.2)
 _BRIGHTNESS = 0.15
 _CONTRAST = 0.2
-#: By how much one colour may gain on the others, as in the light of another hour.
+#: The largest change of one colour against the others, as daylight changes over the day.
 _TINT = 0.08
 
 
-def augment(pixels: Pixels, kinds: Collection[str], rng: np.random.Generator) -> Pixels:
-    """A changed copy of a batch.
+def augment(pixels: _Batch, kinds: Collection[str], rng: np.random.Generator) -> _Batch:
+    """An augmented copy of a batch.
 
-    `shift`: moved by up to a fourteenth of its sides, the border repeated. `flip`: left and right changed in half of
-    them. `colour`: brightness, contrast, and the balance of colours. `erase`: in half of them a rectangle of 2 to 20 %
-    becomes noise (Z. Zhong et al., Random Erasing Data Augmentation, arXiv:1708.04896).
+    `shift` moves each image by up to a fourteenth of its sides and repeats the border. `flip` mirrors half of the
+    images. `colour` changes brightness, contrast, and the balance of colours. `erase` fills a rectangle of 2 to 20 % of
+    the area with noise in half of the images (Z. Zhong et al., Random Erasing Data Augmentation, arXiv:1708.04896).
 
     Args:
         pixels: uint8, shape (n, height, width, channels).
-        kinds: some of `spec.AUGMENTATIONS`; the order in which they are given does not matter.
-        rng: advanced by what is drawn.
+        kinds: names from `config.AUGMENTATIONS`, in any order.
+        rng: source of all random numbers.
     """
     if "shift" in kinds or "flip" in kinds:
-        pixels = _moved(pixels, "shift" in kinds, "flip" in kinds, rng)
+        pixels = _move(pixels, "shift" in kinds, "flip" in kinds, rng)
     if "colour" in kinds:
-        pixels = _coloured(pixels, rng)
+        pixels = _change_colours(pixels, rng)
     if "erase" in kinds:
-        pixels = _erased(pixels, rng)
+        pixels = _erase(pixels, rng)
     return pixels
 
 
-def _moved(pixels: Pixels, shift: bool, flip: bool, rng: np.random.Generator) -> Pixels:
+def _move(pixels: _Batch, shift: bool, flip: bool, rng: np.random.Generator) -> _Batch:
     count, height, width, channels = pixels.shape
     down, right = (max(1, round(side * _SHIFT)) if shift else 0 for side in (height, width))
     padded = np.pad(pixels, ((0, 0), (down, down), (right, right), (0, 0)), mode="edge")
     tops, lefts = rng.integers(0, 2 * down + 1, count), rng.integers(0, 2 * right + 1, count)
-    turned = (rng.random(count) < 0.5) & flip
+    mirrored = (rng.random(count) < 0.5) & flip
     moved = np.empty_like(pixels)
-    # A pixel is one item, whatever its channels: a mirrored copy then takes half the time.
-    items, places = (array.view(f"V{channels}")[..., 0] for array in (padded, moved))
-    for i, (top, left, mirror) in enumerate(zip(tops.tolist(), lefts.tolist(), turned.tolist(), strict=True)):
-        window = items[i, top : top + height, left : left + width]
-        places[i] = window[:, ::-1] if mirror else window
+    # A view with one item a pixel, for any number of channels: a mirrored copy then takes half the time.
+    source, target = (array.view(f"V{channels}")[..., 0] for array in (padded, moved))
+    for i, (top, left, mirror) in enumerate(zip(tops.tolist(), lefts.tolist(), mirrored.tolist(), strict=True)):
+        window = source[i, top : top + height, left : left + width]
+        target[i] = window[:, ::-1] if mirror else window
     return moved
 
 
-def _coloured(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def _change_colours(pixels: _Batch, rng: np.random.Generator) -> _Batch:
     count, height, width, channels = pixels.shape
     contrast = 1 + rng.uniform(-_CONTRAST, _CONTRAST, (count, 1))
     brightness = 255 * rng.uniform(-_BRIGHTNESS, _BRIGHTNESS, (count, 1))
     tint = 1 + rng.uniform(-_TINT, _TINT, (count, channels)) * (channels > 1)
-    # ((pixel - 127.5) * contrast + 127.5 + brightness) * tint, as pixel * gain + offset in 64ths: within 16 bits, in
-    # which processors compute twice as many at once as in 32.
+    # ((pixel - 127.5) * contrast + 127.5 + brightness) * tint, as pixel * gain + offset in 64ths: this fits into 16
+    # bits, and processors compute twice as many values of 16 bits at once as of 32.
     gain, offset = contrast * tint, (127.5 * (1 - contrast) + brightness) * tint + 0.5
     gains, offsets = (
         np.tile(np.rint(64 * values).astype(np.int16), width).reshape(count, 1, -1) for values in (gain, offset)
@@ -76,11 +76,11 @@ def _coloured(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     changed += offsets
     changed >>= 6
     np.clip(changed, 0, 255, out=changed)
-    result: Pixels = changed.astype(np.uint8).reshape(pixels.shape)
+    result: _Batch = changed.astype(np.uint8).reshape(pixels.shape)
     return result
 
 
-def _erased(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def _erase(pixels: _Batch, rng: np.random.Generator) -> _Batch:
     count, height, width, channels = pixels.shape
     erased = pixels.copy()
     areas = rng.uniform(*_ERASED_AREA, count) * height * width
@@ -88,7 +88,7 @@ def _erased(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     heights = np.clip(np.rint(np.sqrt(areas * ratios)), 1, height).astype(int)
     widths = np.clip(np.rint(np.sqrt(areas / ratios)), 1, width).astype(int)
     tops, lefts = rng.integers(0, height - heights + 1), rng.integers(0, width - widths + 1)
-    chosen = np.flatnonzero(rng.random(count) < _ERASED)
+    chosen = np.flatnonzero(rng.random(count) < _ERASED_SHARE)
     sizes = heights * widths * channels
     noise = rng.integers(0, 256, sizes[chosen].sum(), np.uint8)
     begin = 0

@@ -1,16 +1,15 @@
-"""What watches a training: the log with the time left, the keeper of the best epoch, the checkpoint after each."""
+"""Keras callbacks of a training: the log with the time left, the best epoch, Ctrl-C."""
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
-import click
 import keras
 
 from runtime.progress import progress
@@ -18,31 +17,35 @@ from runtime.progress import progress
 from .checkpoint import Checkpoint
 from .input_pipeline import Passes
 
+_log = logging.getLogger(__name__)
+
 
 class DivergedError(Exception):
-    """The loss became infinite or no number; `training.train` turns it into an answer."""
+    """The loss is infinite or not a number; the training ends with its best epoch."""
 
 
 class InterruptedTrainingError(Exception):
-    """Ctrl-C ended the training between two batches; `training.train` turns it into an answer."""
+    """Ctrl-C ended the training between two batches; it ends with its best epoch."""
 
 
-class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the weights of the best epoch: of those as accurate as any, the one with the lowest loss.
+class BestEpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights of the best epoch: the one with the lowest loss among the most accurate.
 
-    Accuracies within one standard error of the highest are the same (the rule of L. Breiman et al., Classification and
-    Regression Trees, 1984): of 150 images one more is chance, while the loss counts how sure each answer was.
+    Accuracies within one standard error of the highest count as equal (the rule of L. Breiman et al., Classification
+    and Regression Trees, 1984): one image of 150 more is chance, while the loss also measures how sure each prediction
+    is.
 
     Args:
         patience: epochs without a better one after which training stops; 0 for never.
-        monitor: what stands for accuracy: the task's own metric, from `tasks.monitored`.
-        images: that its figures rest on; 0 to take every difference for one.
+        monitor: the metric that stands for accuracy, from `Objective.monitor`.
+        images: the number of images that the metric rests on; 0 to count every difference.
 
     Attributes:
-        epoch: the best one, from 1; 0 where none has ended yet.
-        accuracy, loss: its figures on the validation split.
+        epoch: the best epoch, from 1; 0 before the first one has ended.
+        accuracy, loss: its metric and loss on the validation split.
         highest: the highest accuracy of any epoch.
         weights: its weights.
+        stopped_early: whether patience ended the phase.
     """
 
     def __init__(self, patience: int, monitor: str = "accuracy", images: float = 0) -> None:
@@ -51,15 +54,15 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights: list[Any] = []
         self.stopped_early = False
         self._patience, self._monitored, self._images = patience, f"val_{monitor}", images
-        self._since = 0
+        self._phase_start = 0
 
-    def begin_phase(self, after: int) -> None:
-        """Count patience anew, from the epoch after which a phase began."""
-        self._since, self.stopped_early = after, False
+    def begin_phase(self, epochs: int) -> None:
+        """Count patience anew, from a phase that begins after so many epochs."""
+        self._phase_start, self.stopped_early = epochs, False
 
-    def is_worn_out(self, epochs: int) -> bool:
+    def patience_exhausted(self, epochs: int) -> bool:
         """Whether patience has ended after so many epochs."""
-        return bool(self._patience) and epochs - max(self.epoch, self._since) >= self._patience
+        return bool(self._patience) and epochs - max(self.epoch, self._phase_start) >= self._patience
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not math.isfinite((logs or {})["loss"]):
@@ -74,53 +77,56 @@ class BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         if self._is_better(accuracy, loss):
             weights = self.model.get_weights()
             self.epoch, self.accuracy, self.loss, self.weights = epoch + 1, accuracy, loss, weights
-        elif self.is_worn_out(epoch + 1):
+        elif self.patience_exhausted(epoch + 1):
             self.stopped_early = self.model.stop_training = True
 
-    def go_back(self, past: Checkpoint) -> None:
-        """Stand where an earlier training stood."""
-        self.epoch, self.accuracy, self.loss = past.best_epoch, past.best_accuracy, past.best_loss
-        self.weights = past.best
-        self.highest = max(row[self._monitored] for row in past.history)
+    def restore_state(self, checkpoint: Checkpoint) -> None:
+        """Continue from where an earlier training stopped."""
+        self.epoch, self.accuracy, self.loss = checkpoint.best_epoch, checkpoint.best_accuracy, checkpoint.best_loss
+        self.weights = checkpoint.best
+        self.highest = max(row[self._monitored] for row in checkpoint.history)
+
+    def restore_weights(self, model: Any) -> None:
+        """Give a model the weights of the best epoch."""
+        model.set_weights(self.weights)
 
     def _is_better(self, accuracy: float, loss: float) -> bool:
         if not self._images:
             return (accuracy, -loss) > (self.accuracy, -self.loss)
-        # Two right and two wrong more (A. Agresti, B. Coull, 1998): where all are right there would be no error at all.
+        # Two right and two wrong are added (A. Agresti, B. Coull, 1998): an accuracy of 1 would have no error at all.
         share = (self.highest * self._images + 2) / (self._images + 4)
         least = self.highest - math.sqrt(share * (1 - share) / self._images)
         return accuracy >= least and (self.accuracy < least or loss < self.loss)
 
-    def restore(self, model: Any) -> None:
-        """Give a model the best epoch's weights."""
-        model.set_weights(self.weights)
 
-
-class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """A progress bar over all epochs with the time left, and one line an epoch.
+class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
+    """A progress bar over all epochs with the time left, one line an epoch, and the history.
 
     Attributes:
         rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase; and the
             other metrics of the task.
-        phase: which one is trained; see `phases`.
+        phase: name of the phase that is trained; see `phases`.
     """
 
     def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]], monitor: str = "accuracy") -> None:
         super().__init__()
-        self._monitor, self._told = monitor, monitor.replace("_", " ")
+        self._monitor, self._metric_name = monitor, monitor.replace("_", " ")
         self.rows = list(rows)
         self.phase = ""
         self._open = False
-        self._epochs = epochs
+        self._steps, self._epochs = steps, epochs
         self._bar = progress(steps * epochs, "training")
-        self._done = steps * len(rows)
         self._started = 0.0
         self._status = ""
 
+    def restore_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Continue the history of an earlier training."""
+        self.rows = list(rows)
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if not self._open:  # once, for all phases
+        if not self._open:  # one bar for all phases
             self._bar.__enter__()
-            self._bar.update(self._done)
+            self._bar.update(self._steps * len(self.rows))
             self._open = True
 
     def close(self) -> None:
@@ -134,7 +140,7 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         epoch = len(self.rows) + 1
-        figures = f"loss {logs['loss']:.4f} {self._told} {logs[self._monitor]:.4f}"
+        figures = f"loss {logs['loss']:.4f} {self._metric_name} {logs[self._monitor]:.4f}"
         self._bar.update(1, f"epoch {epoch}/{self._epochs} {figures}{self._status}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -145,18 +151,17 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         row["phase"] = self.phase
         self.rows.append(row)
         self._status = f" val {row[f'val_{self._monitor}']:.4f}"
-        if not sys.stderr.isatty():  # the bar shows it where somebody watches
-            left = sum(r["seconds"] for r in self.rows) / len(self.rows) * (self._epochs - len(self.rows))
-            click.echo(
+        if not sys.stderr.isatty():  # on a terminal the bar shows it
+            seconds = sum(r["seconds"] for r in self.rows) / len(self.rows) * (self._epochs - len(self.rows))
+            _log.info(
                 f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  {self._monitor} {row[self._monitor]:.4f}  "
                 f"val_loss {row['val_loss']:.4f}  val_{self._monitor} {row[f'val_{self._monitor}']:.4f}  "
-                f"{left:.0f} s left",
-                err=True,
+                f"{seconds:.0f} s left"
             )
 
 
 class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells the passes which epoch begins: Keras starts a new iteration right after."""
+    """Sets the number of the epoch that begins: Keras starts a new iteration of the passes right after."""
 
     def __init__(self, passes: Passes) -> None:
         super().__init__()
@@ -166,50 +171,39 @@ class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]
         self._passes.epoch = epoch
 
 
-class CtrlC(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends a training between two batches, or after a whole epoch, once Ctrl-C was pressed: the last in the list.
+class InterruptHandler(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training after Ctrl-C, between two batches or after a whole epoch; to be the last callback.
 
-    As a context manager it takes the signal. Raised wherever it falls, a KeyboardInterrupt could leave an epoch known
-    to one callback and unknown to the next. Pressed again, it is raised at once.
+    As a context manager it handles the signal. A KeyboardInterrupt raised at a random place could leave an epoch that
+    one callback knows and the next does not. A second Ctrl-C raises it at once.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._pressed = False
-        self._before: Any = None
+        self._previous_handler: Any = None
 
-    def __enter__(self) -> CtrlC:
-        heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # as under nohup
-        if heard and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+    def __enter__(self) -> InterruptHandler:
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as under nohup
+        if not ignored and threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
 
-    def _note(self, *_signal: object) -> None:
+    def _on_signal(self, *_signal: object) -> None:
         if self._pressed:
             raise KeyboardInterrupt
         self._pressed = True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._stop()
+        self._raise_if_pressed()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._stop()
+        self._raise_if_pressed()
 
-    def _stop(self) -> None:
+    def _raise_if_pressed(self) -> None:
         if self._pressed:
             raise InterruptedTrainingError
-
-
-class AfterEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls a function at the end of each epoch; to be late in the list, when the others have seen it."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        super().__init__()
-        self._function = function
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._function()

@@ -1,4 +1,4 @@
-"""The input pipeline: batches of scaled pictures for Keras, prepared by several threads while the model trains."""
+"""The input pipeline: batches of scaled images for Keras, prepared by several threads while the model trains."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..data.sources import Indices
 from ..errors import DatasetError
 from .augmentation import augment
 
-#: Bytes of batches that may be in the making at once, on a machine of many processors.
+#: Bytes of batches that may be prepared at once, on a machine with many processors.
 _MOST_AHEAD = 2**30
-#: What a pass begins with: its number, and the indices in its order.
+#: Gives the number of the pass that begins, and the indices in its order.
 _Begin = Callable[[], tuple[Any, Indices]]
-#: A batch from the number of its pass, its own, and the indices of its pictures.
+#: Makes a batch from the number of its pass, its own number, and the indices of its images.
 _Make = Callable[[int, int, Indices], tuple[npt.NDArray[Any], ...]]
 
 
@@ -33,10 +33,11 @@ class Pipeline:
     """Batches of a data set, scaled by the same code as on the device.
 
     Attributes:
-        pixels: uint8, shape (n, height, width, channels), by index: they may lie on disk.
-        targets: what the loss takes of each picture: int32 of shape (n,), or float32 of shape (n, classes).
+        pixels: uint8, shape (n, height, width, channels), read by index: they may lie on disk. For features float64,
+            shape (n, features).
+        targets: int32 of shape (n,), or float32 of shape (n, outputs); see `objective.targets_and_loss`.
         preprocessor: scales pixels to float32.
-        batch_size: pictures a batch; the last one of a split may be smaller.
+        batch_size: images a batch; the last batch of a split may be smaller.
     """
 
     pixels: PixelStore
@@ -46,10 +47,10 @@ class Pipeline:
     _failures: list[DatasetError] = field(default_factory=list, init=False, repr=False)
 
     def batches(self, indices: Indices, weights: npt.NDArray[np.float32] | None = None) -> Any:
-        """A `tf.data.Dataset` of (float32 pictures, targets), in the order of the indices.
+        """A `tf.data.Dataset` of (float32 images, targets), in the order of the indices.
 
         Args:
-            weights: float32, shape (n,): what each picture of the data set counts; a third part of the batches.
+            weights: float32, shape (n,): the weight of each image of the data set; a third part of the batches.
         """
 
         def make(_epoch: int, _number: int, chosen: Indices) -> tuple[npt.NDArray[Any], ...]:
@@ -64,16 +65,16 @@ class Pipeline:
         """Passes over a split for training: shuffled, augmented, weighted.
 
         Args:
-            weights: float32, shape (n,): what each picture of the data set counts in the loss.
+            weights: float32, shape (n,): the weight of each image of the data set in the loss.
         """
         return Passes(self, indices, seed, augmentation, weights)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """For whatever reads batches: a picture that could not be read is a DatasetError, not TensorFlow's own.
+    def dataset_errors(self) -> Iterator[None]:
+        """To be put around code that reads batches: replaces TensorFlow's error by the DatasetError that caused it.
 
         Raises:
-            DatasetError: it names the file.
+            DatasetError: an image could not be read; the message names the file.
         """
         try:
             yield
@@ -86,11 +87,11 @@ class Pipeline:
 
     def _dataset(self, begin: _Begin, make: _Make, count: int, *, weighted: bool) -> Any:
         types = (tf.float32, tf.as_dtype(self.targets.dtype), tf.float32)[: 3 if weighted else 2]
-        picture, target = self.pixels.shape[1:], self.targets.shape[1:]
-        shapes = ((None, *picture), (None, *target), (None,))
+        image, target = self.pixels.shape[1:], self.targets.shape[1:]
+        shapes = ((None, *image), (None, *target), (None,))
 
-        # Neither function is called stateful, though the first one asks which epoch it is: with operations made
-        # deterministic, as training has them, one stateful function lets TensorFlow make all batches one by one.
+        # Neither function is declared stateful, though the first one reads the number of the epoch: where operations
+        # are deterministic, as in training, one stateful function makes TensorFlow prepare all batches one by one.
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def start(number: Any) -> Any:
             epoch, order = tf.numpy_function(lambda _: begin(), [number], (tf.int64, tf.int64), stateful=False)
@@ -99,23 +100,23 @@ class Pipeline:
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def finish(epoch: Any, number: Any, chosen: Any) -> Any:
-            arrays = tf.numpy_function(self._told_later(make), [epoch, number, chosen], types, stateful=False)
+            arrays = tf.numpy_function(self._noting_failures(make), [epoch, number, chosen], types, stateful=False)
             return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=False))
 
-        workers = max(1, min(WORKERS, _MOST_AHEAD // (4 * self.batch_size * math.prod(picture))))
+        workers = max(1, min(WORKERS, _MOST_AHEAD // (4 * self.batch_size * math.prod(image))))
         dataset = tf.data.Dataset.range(1).flat_map(start)
         dataset = dataset.map(finish, num_parallel_calls=workers, deterministic=True)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(count / self.batch_size)))
         options = tf.data.Options()
-        # There is nothing to tune, and TensorFlow 2.21 waits for its tuner at the end of each pass: up to as long
+        # There is nothing to tune, and TensorFlow 2.21 waits for its tuner at the end of each pass, for up to as long
         # as the pass took.
         options.autotune.enabled = False
-        # In threads of their own: one that waits for the disk must not hold up the model.
+        # A thread that waits for the disk must not hold up the model.
         options.threading.private_threadpool_size = workers
         return dataset.prefetch(2).with_options(options)
 
-    def _told_later(self, make: _Make) -> _Make:
-        """The same function, whose errors `told` finds."""
+    def _noting_failures(self, make: _Make) -> _Make:
+        """The same function, whose errors `dataset_errors` finds."""
 
         def make_or_note(epoch: int, number: int, chosen: Indices) -> tuple[npt.NDArray[Any], ...]:
             try:
@@ -130,12 +131,12 @@ class Pipeline:
 class Passes:
     """The training split, in another order and with other augmentation in each epoch.
 
-    Both follow from the seed and `epoch` alone, so that a training that goes on after a kill sees what it would have
-    seen, and however many threads there are.
+    Both follow from the seed and `epoch` alone, whatever the number of threads. So a resumed training gets the batches
+    that an uninterrupted one gets.
 
     Attributes:
-        epoch: which pass the next iteration is, from 0; the training sets it.
-        batches: a `tf.data.Dataset` of (float32 pictures, targets, float32 weights).
+        epoch: number of the next iteration, from 0; the training sets it.
+        batches: a `tf.data.Dataset` of (float32 images, targets, float32 weights).
     """
 
     def __init__(

@@ -1,1 +1,4 @@
-"""The networks: what is built, and from which weights."""
+"""The networks: how they are built, and the weights they start from.
+
+May import `config`, `backbones`, `keras_inspection` and the runtime.
+"""

@@ -1,4 +1,4 @@
-"""A person's own network: `build_model(input_shape, classes)` in a Python file. Their code is run, as it must be."""
+"""Custom models: `build_model(input_shape, classes)` in a user's Python file. The code in the file is run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from ..errors import TrainingError
 
 _FUNCTION = "build_model"
 _SAMPLES = 8
+#: Largest error accepted in a sum of probabilities, and in a softmax over one unit.
+_TOLERANCE, _ROUNDING = 1e-3, 1e-6
 
 
 def build_custom(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
-    """The model that `build_model` of a Python file gives, checked before the time of a training is spent on it.
+    """The model that `build_model` of a Python file returns, checked before any training.
 
-    It takes float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and gives
-    probabilities of shape (batch, classes): they sum to one, or, of the tasks `binary` (where `classes` is 1) and
-    `multilabel`, each is one of its own. Its layers are Keras's own, so that `pocketlens export` can load it
-    without the file.
+    The model must take float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and return
+    probabilities of shape (batch, classes). For `multiclass` they sum to one; for `multilabel`, and for `binary`, where
+    `classes` is 1, each is a probability by itself. All layers must be Keras's own, so that `pocketlens export` can
+    load the model without the file.
 
     Raises:
-        TrainingError: no such file or function, an error in it, or a model that is otherwise.
+        TrainingError: no such file or function, an error in it, or a model that breaks these rules.
     """
     build = getattr(_module(file), _FUNCTION, None)
     if not callable(build):
@@ -35,9 +37,9 @@ def build_custom(file: str, input_shape: tuple[int, ...], classes: int, task: st
     try:
         model = build(input_shape, classes)
     except (Exception, SystemExit) as error:
-        raise TrainingError(f"{file}: {_FUNCTION}({input_shape}, {classes}) raised {_told(error)}") from error
+        raise TrainingError(f"{file}: {_FUNCTION}({input_shape}, {classes}) raised {_describe(error)}") from error
     _check_kind(file, model)
-    _check_answers(file, _answers(file, model, input_shape, classes), task)
+    _check_probabilities(file, _sample_scores(file, model, input_shape, classes), task)
     _check_saved(file, model)
     return model
 
@@ -50,16 +52,16 @@ def _module(file: str) -> Any:
     if specification is None or specification.loader is None:
         raise TrainingError(f"{file}: cannot be imported")
     module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look for a module's names
+    sys.modules[specification.name] = module  # dataclasses look up a module's names here
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         sys.modules.pop(specification.name, None)
-        raise TrainingError(f"{file}: {_told(error)}") from error
+        raise TrainingError(f"{file}: {_describe(error)}") from error
     return module
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -74,28 +76,29 @@ def _check_kind(file: str, model: Any) -> None:
             )
 
 
-def _answers(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
-    """What the model answers to a few samples, shape (samples, classes)."""
+def _sample_scores(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
+    """The model's scores for a few random inputs, shape (samples, classes)."""
     samples = np.random.default_rng(0).standard_normal((_SAMPLES // 2, *input_shape)).astype(np.float32)
-    # Each and its opposite: of a model that ends without an activation one of the two answers is below 0.
+    # Each with its opposite: a model that ends without an activation gives a score below 0 for one of the two.
     samples = np.concatenate([samples, -samples])
     try:
         scores = np.asarray(model(samples))
     except Exception as error:
-        raise TrainingError(f"{file}: the model does not take {input_shape}: {_told(error)}") from error
+        raise TrainingError(f"{file}: the model does not take {input_shape}: {_describe(error)}") from error
     if scores.shape != (_SAMPLES, classes):
         raise TrainingError(f"{file}: the model answers {scores.shape[1:]} values an image, expected ({classes},)")
     return scores
 
 
-def _check_answers(file: str, scores: npt.NDArray[np.float32], task: str) -> None:
+def _check_probabilities(file: str, scores: npt.NDArray[np.float32], task: str) -> None:
     wanted = "a softmax" if task == "multiclass" else "sigmoids" if task == "multilabel" else "one sigmoid"
-    sums_to_one = np.allclose(scores.sum(axis=1), 1, atol=1e-3)
-    good = scores.min() >= 0 and scores.max() <= 1 + 1e-3 and (sums_to_one or task != "multiclass")
-    if not good:  # NaN too
+    sums_to_one = np.allclose(scores.sum(axis=1), 1, atol=_TOLERANCE)
+    good = scores.min() >= 0 and scores.max() <= 1 + _TOLERANCE and (sums_to_one or task != "multiclass")
+    if not good:  # also if there is a NaN
         raise TrainingError(f"{file}: the model's answers are no probabilities; end it with {wanted}, for {task}")
-    # Untrained sigmoids may answer with a half each, which sums to one where there are two of them.
-    is_softmax = scores.min() == 1 if task == "binary" else sums_to_one and np.ptp(scores) > 0
+    # A softmax over one unit is 1, or 0.99999994 on some processors. Two untrained sigmoids may give a half each, which
+    # sums to one as well.
+    is_softmax = scores.min() > 1 - _ROUNDING if task == "binary" else sums_to_one and np.ptp(scores) > 0
     if task != "multiclass" and is_softmax:
         raise TrainingError(f"{file}: the model's answers sum to one; end it with {wanted}, for {task}")
 
@@ -104,14 +107,14 @@ def _check_saved(file: str, model: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         registered = keras.saving.get_custom_objects()
-        aside = dict(registered)
+        before = dict(registered)
         try:
             model.save(path)
-            registered.clear()  # what the file registered will not be there when the model is exported
+            registered.clear()  # an export does not have the objects that the file registered
             keras.saving.load_model(path)
         except Exception as error:
             raise TrainingError(
-                f"{file}: the model cannot be saved and loaded without this file: {_told(error)}"
+                f"{file}: the model cannot be saved and loaded without this file: {_describe(error)}"
             ) from error
         finally:
-            registered.update(aside)
+            registered.update(before)

@@ -1,4 +1,4 @@
-"""The networks: layers that quantize well (convolutions that fold to plain ones, ReLU)."""
+"""The networks: layers that quantize well, such as plain convolutions and ReLU, and an output layer for the task."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from ..config import OWN, TrainingConfig
+from ..backbones import BACKBONES
+from ..config import CUSTOM, TrainingConfig
 from ..errors import TrainingError
-from ..tasks import output_layer, outputs
-from .backbones import BACKBONES
 from .custom import build_custom
 from .pretrained import build_pretrained
 from .weight_standardization import StandardizedConv2D
@@ -32,32 +31,56 @@ _SIZES = {
     "base": _Stages(16, 36, 70, 2),
     "large": _Stages(32, 64, 128, 2),
 }
-#: Rows at which the first stage works: larger pictures are halved before, since a first layer costs most of all.
+#: Rows at which the first stage works. Larger images are halved before it, since the first layers cost most.
 _STEM_SIDE = 32
 
 
-def build_model(spec: TrainingConfig, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
-    """An untrained Keras model from scaled pixels to probabilities.
+def build_model(config: TrainingConfig, input_shape: tuple[int, ...], labels: int, task: str = "multiclass") -> Any:
+    """An untrained Keras model from scaled input to probabilities.
 
     Args:
-        spec: its architecture, and what belongs to it.
-        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a body; or (features,).
-        classes: labels of the data set.
-        task: of the data set; see `tasks.output_layer`.
+        config: its architecture, and the settings of that architecture.
+        input_shape: (height, width, channels), 8x8 to 224x224 for `cnn`, 32x32 or more for a backbone; or (features,).
+        labels: the number of labels.
+        task: `"multiclass"`, `"binary"` or `"multilabel"`.
 
     Raises:
-        TrainingError: a picture's size that the architecture does not suit, or a person's own file that gives no
-            such model.
+        TrainingError: the architecture does not take this input, or a custom model's file is not usable.
     """
-    if spec.architecture == OWN:
-        return build_custom(str(spec.model_file), input_shape, outputs(classes, task), task)
-    if len(input_shape) == 1 and spec.architecture != "dense":
-        raise TrainingError(f"{spec.architecture} is for images, and these are vectors of features; use --arch dense")
-    if spec.architecture in BACKBONES:
-        return build_pretrained(spec, input_shape, output_layer(classes, task))
-    if spec.architecture == "cnn":
-        return _cnn(input_shape, output_layer(classes, task), _SIZES[spec.size])
-    return _dense(input_shape, output_layer(classes, task), spec.units, spec.activation)
+    if config.architecture == CUSTOM:
+        return build_custom(str(config.model_file), input_shape, _output_count(labels, task), task)
+    if len(input_shape) == 1 and config.architecture != "dense":
+        raise TrainingError(
+            f"{config.architecture} is for images, and these are vectors of features; use `architecture=dense`"
+        )
+    output = _output_layer(labels, task)
+    if config.architecture in BACKBONES:
+        return build_pretrained(config, input_shape, output)
+    if config.architecture == "cnn":
+        return _cnn(input_shape, output, _SIZES[config.size])
+    return _dense(input_shape, output, config.units, config.activation)
+
+
+def strip_compile_state(model: Any) -> Any:
+    """A copy of a model, of its own class and with the same weights, without optimizer, loss and metrics.
+
+    Its file is a third as large, since AdamW keeps two numbers for each weight, and refers to layers alone.
+    """
+    copy = type(model).from_config(model.get_config())
+    for layer in model.layers:
+        copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def _output_count(labels: int, task: str) -> int:
+    """The number of outputs: for `binary` one, the probability of the second label."""
+    return 1 if task == "binary" else labels
+
+
+def _output_layer(labels: int, task: str) -> Any:
+    """A softmax for `multiclass`, otherwise sigmoids."""
+    activation = "softmax" if task == "multiclass" else "sigmoid"
+    return layers.Dense(_output_count(labels, task), activation=activation)
 
 
 def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], activation: str) -> Any:
@@ -71,12 +94,12 @@ def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], acti
 def _cnn(input_shape: tuple[int, ...], output: Any, stages: _Stages) -> Any:
     """Three stages of residual blocks (K. He et al., arXiv:1512.03385), each at half the rows of the last.
 
-    The first stage sees every pixel of a picture of up to 32 rows: on 28x28 that is worth more than what its time would
-    pay for elsewhere. A larger picture is halved before it, by convolutions, until it has no more rows.
+    The first stage works on every pixel of an image of up to 32 rows: on 28x28 this gains more than its time would gain
+    elsewhere. A larger image is first halved by convolutions until it has at most 32 rows.
     """
     height, width, _ = input_shape
     if min(height, width) < 8 or max(height, width) > 224:
-        raise TrainingError(f"cnn: input of {height}x{width}, expected 8x8 to 224x224; see --image-size")
+        raise TrainingError(f"cnn: input of {height}x{width}, expected 8x8 to 224x224; see `image_size`")
     inputs = keras.Input(input_shape)
     side = min(height, width)
     halve = side > _STEM_SIDE
@@ -97,7 +120,7 @@ def _cnn(input_shape: tuple[int, ...], output: Any, stages: _Stages) -> Any:
 
 
 def _blocks(x: Any, count: int) -> Any:
-    """Residual blocks: of each two convolutions, the result is added to what went in."""
+    """Residual blocks: the result of two convolutions is added to their input."""
     filters = x.shape[-1]
     for _ in range(count):
         y = _convolution(_convolution(x, filters, kernel=3), filters, kernel=3, relu=False)

@@ -1,4 +1,4 @@
-"""Mixed precision: computing in float16, with float32 weights, where a GPU is quick at it.
+"""Mixed precision: computing in float16 with float32 weights, on GPUs that have fast units for it.
 
 Source: P. Micikevicius et al., Mixed Precision Training, arXiv:1710.03740.
 """
@@ -10,24 +10,28 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-MIXED, PLAIN = "mixed_float16", "float32"
-#: From here on GPUs have units for it.
+MIXED_FLOAT16, FLOAT32 = "mixed_float16", "float32"
+#: The first compute capability with such units.
 _CAPABILITY = (7, 0)
 
 
-def is_mixed(wanted: str) -> bool:
-    """Whether to compute in float16; `"auto"`: where there are GPUs, and each of them has units for it."""
-    if wanted != "auto":
-        return wanted == "on"
+def is_mixed(setting: str) -> bool:
+    """Whether to compute in float16.
+
+    Args:
+        setting: `"on"`, `"off"`, or `"auto"`: on if there are GPUs and each of them has units for float16.
+    """
+    if setting != "auto":
+        return setting == "on"
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return bool(gpus) and all(found.get("compute_capability", (0, 0)) >= _CAPABILITY for found in details)
 
 
 def with_policy(model: Any, policy: str) -> Any:
-    """The same model with the same weights, its layers computing as a policy says.
+    """A copy of a model, with the same weights, whose layers compute with a dtype policy of Keras.
 
-    The last layer stays in float32: its scores become logarithms in the loss.
+    The last layer stays in float32, because the loss takes the logarithm of its scores.
 
     Args:
         policy: `"mixed_float16"` or `"float32"`.
@@ -36,14 +40,14 @@ def with_policy(model: Any, policy: str) -> Any:
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        config["dtype"] = PLAIN if layer.name == last else policy
+        config["dtype"] = FLOAT32 if layer.name == last else policy
         return type(layer).from_config(config)
 
-    other = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    other.set_weights(model.get_weights())
-    return other
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
-def scaled(optimizer: Any) -> Any:
-    """An optimizer that keeps small gradients from vanishing in float16."""
+def with_loss_scaling(optimizer: Any) -> Any:
+    """The optimizer, with a scaled loss that keeps small gradients from vanishing in float16."""
     return keras.optimizers.LossScaleOptimizer(optimizer)

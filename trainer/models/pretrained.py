@@ -1,4 +1,4 @@
-"""Networks on a body of keras.applications: one flat model from scaled pixels to scores."""
+"""Networks on a backbone of keras.applications: one flat model from scaled pixels to scores."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from keras import layers
 from runtime import FeaturesInput
 from runtime.input_spec import InputSpec
 
+from ..backbones import BACKBONES, LEAST_SIDE, NO_WEIGHTS, Backbone
 from ..config import TrainingConfig
 from ..errors import TrainingError
-from .backbones import BACKBONES, LEAST_SIDE, NO_WEIGHTS, Backbone
-from .pretrained_weights import load_backbone
+from .pretrained_weights import load_backbone_weights
 
-#: The layer after the body: all before it are the body's.
-POOL = "body_pool"
-#: keras.applications' own 0.999 needs thousands of steps to settle, more than a training of a small set has.
+#: Name of the layer after the backbone: all layers before it are the backbone's. It is part of the file format.
+BACKBONE_POOL = "body_pool"
+#: keras.applications' own 0.999 needs thousands of steps to settle, more than a training on a small data set has.
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def build_pretrained(spec: TrainingConfig, input_shape: tuple[int, ...], output: Any) -> Any:
-    """A body, the mean over its last feature maps, dropout, and the output layer.
+def build_pretrained(config: TrainingConfig, input_shape: tuple[int, ...], output: Any) -> Any:
+    """A backbone, the mean over its last feature maps, dropout, and the output layer.
 
-    The body's own scaling layers are left out: the contract scales (`scaled_for`). A grey input is as good as a
-    colour one: the stem's kernels of published weights are summed over the channels.
+    The backbone's own scaling layers are omitted: the contract scales (`with_backbone_scaling`). For a grey input the
+    stem's kernels of published weights are summed over the channels.
 
     Args:
-        spec: `architecture`, one of `BACKBONES`; `weights`; `alpha`.
+        config: `architecture`, one of `BACKBONES`; `weights`; `alpha`.
         input_shape: (height, width, channels), 32x32 or more.
         output: the last layer, from features of shape (n, features) to scores.
 
     Raises:
-        TrainingError: the picture is too small; the weights cannot be had, or are of another network.
+        TrainingError: the image is too small; the weights are not available, or belong to another network.
     """
-    body = BACKBONES[spec.architecture]
+    backbone = BACKBONES[config.architecture]
     if min(input_shape[:2]) < LEAST_SIDE:
         raise TrainingError(
-            f"{spec.architecture}: input of {input_shape[0]}x{input_shape[1]}, expected {LEAST_SIDE}x{LEAST_SIDE} or "
-            "more; see --image-size, or take --arch cnn"
+            f"{config.architecture}: input of {input_shape[0]}x{input_shape[1]}, expected {LEAST_SIDE}x{LEAST_SIDE} or "
+            "more; see `image_size`, or take `architecture=cnn`"
         )
-    network = headless_backbone(body, input_shape, spec.alpha)
-    if spec.weights == NO_WEIGHTS:
+    network = build_backbone(backbone, input_shape, config.alpha)
+    if config.weights == NO_WEIGHTS:
         for layer in network.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.momentum = _BATCH_NORM_MOMENTUM
     else:
-        load_backbone(network, spec, input_shape)
-    x = layers.GlobalAveragePooling2D(name=POOL)(network.output)
+        load_backbone_weights(network, config, input_shape)
+    x = layers.GlobalAveragePooling2D(name=BACKBONE_POOL)(network.output)
     x = layers.Dropout(0.2)(x)
-    return keras.Model(network.input, output(x), name=spec.architecture)
+    return keras.Model(network.input, output(x), name=config.architecture)
 
 
-def headless_backbone(body: Backbone, input_shape: tuple[int, ...], alpha: float) -> Any:
-    """The body with untrained weights and without layers that scale its input."""
-    options: dict[str, Any] = {"alpha": alpha} if body.has_width else {}
-    if body.builder == "MobileNetV3Small":
+def build_backbone(backbone: Backbone, input_shape: tuple[int, ...], alpha: float) -> Any:
+    """The backbone with untrained weights and without the layers that scale its input."""
+    options: dict[str, Any] = {"alpha": alpha} if backbone.has_width else {}
+    if backbone.builder == "MobileNetV3Small":
         options["include_preprocessing"] = False
-    build = getattr(keras.applications, body.builder)
+    build = getattr(keras.applications, backbone.builder)
     network = build(input_shape=input_shape, include_top=False, weights=None, **options)
     if not any(isinstance(layer, layers.Normalization) for layer in network.layers):
         return network
@@ -68,15 +68,15 @@ def headless_backbone(body: Backbone, input_shape: tuple[int, ...], alpha: float
     return keras.models.clone_model(unscaled, input_tensors=keras.Input(input_shape))
 
 
-def scaled_for(spec: TrainingConfig, image: InputSpec) -> InputSpec:
-    """The contract's input with the scaling that the architecture's body is built for; as it is without a body."""
-    body = BACKBONES.get(spec.architecture)
-    if body is None or isinstance(image, FeaturesInput):
-        return image
-    return replace(image, mean=(body.mean,) * image.channels, std=(body.std,) * image.channels)
+def with_backbone_scaling(config: TrainingConfig, spec: InputSpec) -> InputSpec:
+    """The contract's input with the scaling of the architecture's backbone; unchanged for other architectures."""
+    backbone = BACKBONES.get(config.architecture)
+    if backbone is None or isinstance(spec, FeaturesInput):
+        return spec
+    return replace(spec, mean=(backbone.mean,) * spec.channels, std=(backbone.std,) * spec.channels)
 
 
 def backbone_layers(model: Any) -> list[Any]:
-    """The layers of a model's body, from input to output; empty where it has none."""
+    """The layers of a model's backbone, from input to output; empty if it has none."""
     names = [layer.name for layer in model.layers]
-    return list(model.layers[: names.index(POOL)]) if POOL in names else []
+    return list(model.layers[: names.index(BACKBONE_POOL)]) if BACKBONE_POOL in names else []

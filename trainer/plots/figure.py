@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ..fitting.lr_finder import Sweep
 
 #: Above this many classes the numbers in the cells would only be a smear, and above the second number the names.
 _MAX_NUMBERED = 25
@@ -58,20 +56,27 @@ def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, me
     save_png(path, figure)
 
 
-def save_sweep(path: Path, sweep: Sweep) -> None:
-    """The loss over the learning rate, on a logarithmic axis, with what is suggested."""
+def save_sweep(
+    path: Path,
+    rates: npt.NDArray[np.float64],
+    losses: npt.NDArray[np.float64],
+    smoothed: npt.NDArray[np.float64],
+    marks: Mapping[str, float],
+) -> None:
+    """The loss over the learning rate, on a logarithmic axis, with vertical lines at marked rates.
+
+    Args:
+        rates, losses, smoothed: shape (steps,).
+        marks: up to three rates by name.
+    """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.semilogx(sweep.rates, sweep.losses, color="lightgrey", label="each batch")
-    axes.semilogx(sweep.rates, sweep.smoothed, label="smoothed")
-    for rate, style, name in (
-        (sweep.steepest, "--", "steepest"),
-        (sweep.suggestion, "-", "a tenth of the minimum"),
-        (sweep.minimum, ":", "minimum"),
-    ):
+    axes.semilogx(rates, losses, color="lightgrey", label="each batch")
+    axes.semilogx(rates, smoothed, label="smoothed")
+    for (name, rate), style in zip(marks.items(), ("--", "-", ":"), strict=False):
         axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"{name}: {rate:.2g}")
     # A loss that explodes at the end would press the valley flat.
-    axes.set_ylim(top=1.2 * float(sweep.smoothed[: len(sweep.smoothed) // 2 + 1].max()))
+    axes.set_ylim(top=1.2 * float(smoothed[: len(smoothed) // 2 + 1].max()))
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3, which="both")

@@ -1,11 +1,6 @@
-"""Fine-tuning for int8: batch normalization folded, the converter's rounding simulated, the weights trained on.
+"""Quantization-aware training: batch normalization folded, the converter's rounding simulated, the weights trained on.
 
-tensorflow-model-optimization does not support Keras 3. What comes out is a plain Keras model, which the ordinary
-exporter quantizes after training: the simulation does what the converter will do (same scales, same zero points), so
-nothing but better weights needs to be handed on.
+tensorflow-model-optimization does not support Keras 3. The result is a plain Keras model that the exporter quantizes as
+any other: the simulation uses the converter's scales and zero points, so better weights are all that is handed on.
+May import `fitting`, `models`, `config` and `keras_inspection`.
 """
-
-from .fine_tuning import Tuned, check
-from .phase import after_training
-
-__all__ = ["Tuned", "after_training", "check"]

@@ -1,7 +1,7 @@
-"""Rounding as an integer file rounds, in float32, with a gradient that passes straight through.
+"""The rounding of an int8 file, in float32, with a gradient that passes straight through.
 
 Source: B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
-CVPR 2018 (arXiv:1712.05877). The gradient is of our own writing: TensorFlow's has no deterministic kernel on GPUs.
+CVPR 2018 (arXiv:1712.05877). The gradient is written here: TensorFlow's has no deterministic kernel on GPUs.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 
-#: A kernel's channel of zeros alone still needs a scale.
+#: A channel of zeros needs a scale too.
 _LEAST_RANGE = 1e-8
-#: So much below a half is one that float32 has missed.
+#: A fraction this little below a half is a half with a float32 rounding error.
 _HALF = 1e-4
 
 
 def quantized_values(values: Any, least: Any, greatest: Any) -> Any:
-    """An activation rounded to 256 values from `least` to `greatest`, scalars on either side of 0.
+    """An activation rounded to 256 values from `least` to `greatest`, scalars with 0 between them.
 
-    Beyond them the gradient is 0.
+    Outside this range the gradient is 0.
     """
     within = tf.clip_by_value(values, least, greatest)
     rounded = tf.quantization.fake_quant_with_min_max_vars(values, least, greatest)
@@ -27,10 +27,10 @@ def quantized_values(values: Any, least: Any, greatest: Any) -> Any:
 
 
 def quantized_averages(means: Any, least: Any, greatest: Any) -> Any:
-    """Averages of values that were rounded to 256 from `least` to `greatest`, rounded again as AVERAGE_POOL_2D does it.
+    """Averages of values that have 256 levels from `least` to `greatest`, rounded as AVERAGE_POOL_2D rounds them.
 
-    It rounds halves, which are a quarter of the averages of four, away from zero as int8 counts. (MEAN is another
-    kernel, and off by up to a step in ways that are not simulated.)
+    It rounds halves away from the int8 value zero; a quarter of all averages of four values are halves. (MEAN is
+    another kernel, whose errors of up to one level are not simulated.)
     """
     scale = (greatest - least) / 255
     zero = tf.round(-128 - least / scale)
@@ -40,10 +40,10 @@ def quantized_averages(means: Any, least: Any, greatest: Any) -> Any:
 
 
 def quantized_weights(kernel: Any, depthwise: bool = False) -> Any:
-    """A kernel rounded to 255 values symmetric about 0, each output channel by its own greatest.
+    """A kernel rounded to 255 values symmetric about 0, with the range of each output channel.
 
     Args:
-        kernel: float32; its last axis, or its last two where `depthwise`, are the output's channels.
+        kernel: float32; its last axis, or its last two if `depthwise`, are the output's channels.
     """
     shape = tf.shape(kernel)
     flat = tf.reshape(kernel, (-1, shape[-2] * shape[-1] if depthwise else shape[-1]))

@@ -1,65 +1,82 @@
-"""Training a network on, with its int8 file's rounding simulated."""
+"""Quantization-aware fine-tuning: training a network further with the rounding of its int8 file simulated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from ..fitting.callbacks import BestEpoch, CtrlC, DivergedError, EpochLog, EpochSetter, InterruptedTrainingError
+from runtime import FeaturesInput
+from runtime.input_spec import InputSpec
+
+from ..config import TrainingConfig
+from ..fitting.callbacks import (
+    BestEpochKeeper,
+    DivergedError,
+    EpochLogger,
+    EpochSetter,
+    InterruptedTrainingError,
+    InterruptHandler,
+)
 from ..fitting.input_pipeline import Passes
-from .folding import fold
+from ..fitting.objective import Objective
+from ..fitting.phases import plan_phases
+from .folding import fold_batch_norm
 from .simulation import Simulation
-from .steps import steps
+from .steps import simulation_steps
 
 PHASE = "quantization-aware"
-#: Ranges are taken anew so many times an epoch, but not for fewer steps than this.
-_CALIBRATIONS, _LEAST_STEPS = 20, 10
+#: Activation ranges are taken anew so many times an epoch, with at least so many steps between.
+_RANGE_UPDATES, _LEAST_STEPS = 20, 10
+#: The highest rate, as a share of that of the ordinary training's last phase; it falls to 0 along a cosine.
+_RATE_SHARE = 0.3
+#: Default epochs, as a share of the ordinary ones, and their minimum.
+_SHARE_OF_EPOCHS, _LEAST_EPOCHS = 0.2, 2
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a network is trained on.
+class FineTuningData:
+    """The data that a network is fine-tuned on.
 
     Attributes:
-        passes: over the training split.
-        validation: a `tf.data.Dataset` of (pictures, targets), and maybe weights, by which the best epoch is chosen.
-        calibration: one of (pictures, targets) of the training split, from which the ranges of activations are taken.
-        input_range: least and greatest value that the scaled input can have; None to take those seen.
+        passes: batches of the training split.
+        validation: a `tf.data.Dataset` of (images, targets) or (images, targets, weights) that chooses the best epoch.
+        representative: a `tf.data.Dataset` of (images, targets) of the training split that sets the activation ranges.
+        input_range: least and greatest possible value of the scaled input; None to take those of `representative`.
     """
 
     passes: Passes
     validation: Any
-    calibration: Any
+    representative: Any
     input_range: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What it brought.
+class FineTuningResult:
+    """The result of quantization-aware fine-tuning.
 
     Attributes:
-        network: a plain Keras model without batch normalization; None where no epoch was better than none.
-        before, after: what is monitored, on the validation split and by the simulated int8 file: at the beginning,
-            and of the best epoch; equal where there is none.
-        epochs: how many were trained to their end.
-        epoch: the best one, counted on from those of the ordinary training; 0 where none was better than none.
-        stopped: `"interrupted"` or `"diverged"` where that ended it, else `""`.
+        network: a plain Keras model without batch normalization; None if no epoch improved on the start.
+        before, after: the monitored metric of the simulated int8 file on the validation split, at the start and for the
+            best epoch; equal if no epoch improved on the start.
+        epochs: the number of complete epochs.
+        best_epoch: the best one, counted on from the ordinary training; 0 if no epoch improved on the start.
+        stopped: `"interrupted"` or `"diverged"` if that ended it, otherwise `""`.
     """
 
     network: Any
     before: float
     after: float
     epochs: int
-    epoch: int
+    best_epoch: int
     stopped: str
 
-    def figures(self, trained: float) -> dict[str, Any]:
-        """For `metrics.json`, beside what the ordinary training reached in float32."""
+    def figures(self, float32: float) -> dict[str, Any]:
+        """Figures for `metrics.json`, with the metric that the ordinary training reached in float32."""
         return {
-            "validation_float32_before": trained,
+            "validation_float32_before": float32,
             "validation_int8_before": self.before,
             "validation_int8_after": self.after,
             "epochs": self.epochs,
@@ -68,90 +85,115 @@ class Tuned:
         }
 
 
-def check(model: Any) -> None:
+def check_simulable(model: Any) -> None:
     """Refuse a network that cannot be simulated, before time is spent on it.
 
     Raises:
-        TrainingError: it names the layer.
+        TrainingError: the message names the layer.
     """
-    steps(fold(model))
+    simulation_steps(fold_batch_norm(model))
+
+
+def input_range(spec: InputSpec) -> tuple[float, float] | None:
+    """Least and greatest value of a scaled image, whose mean and std are the same for all channels.
+
+    None for features, whose range comes from the data.
+    """
+    if isinstance(spec, FeaturesInput):
+        return None
+    least, greatest = ((pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255))
+    return least, greatest
+
+
+def default_fine_tuning_epochs(epochs: int) -> int:
+    """Epochs of fine-tuning after so many epochs of training: a fifth, at least two."""
+    return max(_LEAST_EPOCHS, round(epochs * _SHARE_OF_EPOCHS))
 
 
 def fine_tune(
-    model: Any, material: Material, epochs: int, settings: dict[str, Any], best: BestEpoch, log: EpochLog
-) -> Tuned:
-    """Train a copy of a network so that its int8 file answers better.
+    model: Any,
+    data: FineTuningData,
+    objective: Objective,
+    config: TrainingConfig,
+    log: EpochLogger,
+    make_optimizer: Callable[[Any], Any],
+) -> FineTuningResult:
+    """Train a copy of a network so that its int8 file gets better scores.
 
     Batch normalization is folded first and stays as it is. Weights and activations are rounded as the exporter's
-    converter does it, with gradients that pass straight through; see `simulation`. The epoch with the best figures of
-    the simulation on the validation split is kept, if it is better than the beginning. Ctrl-C, or a loss that is no
-    number, ends it with the best so far.
+    converter rounds them, with gradients that pass straight through; see `simulation`. The epoch with the best metric
+    of the simulation on the validation split is kept, if it is better than the start. Ctrl-C, or a loss that is not a
+    number, ends it with the best epoch so far.
 
     Args:
-        model: a trained model that `check` lets pass; it stays as it is.
-        settings: for `compile`: optimizer, loss, metrics, and maybe weighted_metrics.
-        best: a new one; it has the best epoch afterwards, counted on from the log's, 0 for the beginning.
-        log: with the rows of the training before; gets one an epoch, whose `phase` is `PHASE`.
+        model: a trained model that `check_simulable` accepts; it is not changed.
+        log: the log of the ordinary training; gets a row an epoch, whose `phase` is `PHASE`.
+        make_optimizer: from a learning rate or a schedule.
     """
-    simulation = Simulation(fold(model), material.input_range)
-    simulation.compile(**settings, jit_compile=False)
-    pictures = _Pictures(material.calibration)
-    simulation.calibrate(pictures)
-    before = _judge(simulation, material.validation, best)
-    done, stopped = len(log.rows), ""
-    log.phase = PHASE
-    calibrator = _Calibrator(simulation, pictures, len(material.passes))
+    epochs = config.quantization_aware_epochs or default_fine_tuning_epochs(config.epochs)
+    # The last phase's rate: a pretrained backbone is fine-tuned at a lower one.
+    rate = _RATE_SHARE * plan_phases(config)[-1].learning_rate
+    schedule = keras.optimizers.schedules.CosineDecay(rate, len(data.passes) * epochs)
+    best = BestEpochKeeper(0, objective.monitor)
+    continued = EpochLogger(len(data.passes), len(log.rows) + epochs, log.rows, objective.monitor)
+    continued.phase = PHASE
+    simulation = Simulation(fold_batch_norm(model), data.input_range)
+    simulation.compile(optimizer=make_optimizer(schedule), **objective.compile_options, jit_compile=False)
+    simulation.calibrate(_images(data.representative))
+    before = _measure_start(simulation, data.validation, best)
+    stopped = _fit(simulation, data, epochs, best, continued)
+    best.restore_weights(simulation)
+    network = simulation.network if best.epoch else None
+    done, log.rows = len(continued.rows) - len(log.rows), continued.rows
+    return FineTuningResult(network, before, best.accuracy, done, best.epoch, stopped)
+
+
+def _fit(simulation: Simulation, data: FineTuningData, epochs: int, best: BestEpochKeeper, log: EpochLogger) -> str:
+    """Train the simulation; `FineTuningResult.stopped`."""
+    updater, first = _RangeUpdater(simulation, data), len(log.rows)
     try:
-        with CtrlC() as ctrl_c:
+        with InterruptHandler() as interrupt_handler:
             simulation.fit(
-                material.passes.batches,
-                validation_data=material.validation,
-                initial_epoch=done,
-                epochs=done + epochs,
+                data.passes.batches,
+                validation_data=data.validation,
+                initial_epoch=first,
+                epochs=first + epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[EpochSetter(material.passes), calibrator, best, log, ctrl_c],
+                callbacks=[EpochSetter(data.passes), updater, best, log, interrupt_handler],
             )
     except InterruptedTrainingError:
-        stopped = "interrupted"
+        return "interrupted"
     except DivergedError:
-        stopped = "diverged"
+        return "diverged"
     finally:
         log.close()
-    best.restore(simulation)
-    network = simulation.network if best.epoch else None
-    return Tuned(network, before, best.accuracy, len(log.rows) - done, best.epoch, stopped)
+    return ""
 
 
-def _judge(simulation: Simulation, validation: Any, best: BestEpoch) -> float:
-    """Let the beginning be the best epoch so far, number 0."""
+def _measure_start(simulation: Simulation, validation: Any, best: BestEpochKeeper) -> float:
+    """Record the start as the best epoch so far, with the number 0; its metric."""
     figures = simulation.evaluate(validation, verbose=0, return_dict=True)
     best.set_model(simulation)
     best.on_epoch_end(-1, {f"val_{name}": value for name, value in figures.items()})
     return best.accuracy
 
 
-class _Pictures:
-    """The pictures alone of a data set of (pictures, targets), batch by batch, again and again."""
-
-    def __init__(self, batches: Any) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[Any]:
-        return (batch[0] for batch in self._batches)
+def _images(batches: Any) -> Iterator[Any]:
+    return (batch[0] for batch in batches)
 
 
-class _Calibrator(keras.callbacks.Callback):  # type: ignore[misc]
-    """Takes the ranges anew as the weights change: some times an epoch, and before the epoch is judged."""
+class _RangeUpdater(keras.callbacks.Callback):  # type: ignore[misc]
+    """Takes the activation ranges anew as the weights change: several times an epoch, and before validation."""
 
-    def __init__(self, simulation: Simulation, pictures: _Pictures, steps: int) -> None:
+    def __init__(self, simulation: Simulation, data: FineTuningData) -> None:
         super().__init__()
-        self._simulation, self._pictures = simulation, pictures
-        self._every = max(_LEAST_STEPS, steps // _CALIBRATIONS)
+        self._simulation, self._representative = simulation, data.representative
+        self._interval = max(_LEAST_STEPS, len(data.passes) // _RANGE_UPDATES)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if batch and batch % self._every == 0:
-            self._simulation.calibrate(self._pictures)
+        if batch and batch % self._interval == 0:
+            self._simulation.calibrate(_images(self._representative))
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._simulation.calibrate(self._pictures)
+        self._simulation.calibrate(_images(self._representative))

@@ -1,4 +1,4 @@
-"""Batch normalization folded into the layer before it, as the converter does when it makes an integer model."""
+"""Folds batch normalization into the layer before it, as the converter does for an int8 file."""
 
 from __future__ import annotations
 
@@ -14,41 +14,39 @@ from ..errors import TrainingError
 from ..keras_inspection.graph import Call, calls, readers
 from .operations import WEIGHTED, check_layer, function_name
 
-Values = npt.NDArray[np.float32]
 
+def fold_batch_norm(model: Any) -> Any:
+    """A plain functional Keras model with the same outputs and without batch normalization.
 
-def fold(model: Any) -> Any:
-    """A plain functional Keras model that gives the same answers, without batch normalization.
-
-    Its layers are new ones of the same names, float32 and all trainable; nested models are taken apart.
+    Its layers are new, have the same names, and are float32 and trainable. Nested models are flattened.
 
     Args:
-        model: a functional or sequential Keras model; it stays as it is.
+        model: a functional or sequential Keras model; it is not changed.
 
     Raises:
-        TrainingError: a layer, or the way that it is used, is none that can be simulated; it is named.
+        TrainingError: a layer, or its use, cannot be simulated; the message names it.
     """
     network = calls(model)
     norms = _foldable(network)
-    answers: list[Any] = []
-    twins: dict[int, Any] = {}
+    outputs: list[Any] = []
+    copies: dict[int, Any] = {}
     for place, call in enumerate(network):
         if not call.inputs:
-            answers.append(keras.Input(call.layer.batch_shape[1:], name=call.layer.name))
+            outputs.append(keras.Input(call.layer.batch_shape[1:], name=call.layer.name))
         elif type(call.layer) is layers.BatchNormalization:
-            answers.append(answers[call.inputs[0]])
+            outputs.append(outputs[call.inputs[0]])
         else:
-            twin = twins.setdefault(id(call.layer), _twin(call.layer, biased=place in norms))
-            given = [answers[i] for i in call.inputs]
-            answers.append(twin(given if len(given) > 1 else given[0]))
+            copy = copies.setdefault(id(call.layer), _copy_layer(call.layer, biased=place in norms))
+            inputs = [outputs[i] for i in call.inputs]
+            outputs.append(copy(inputs if len(inputs) > 1 else inputs[0]))
     for place, call in enumerate(network):
         if call.inputs and isinstance(call.layer, WEIGHTED):
-            _set_weights(twins[id(call.layer)], call.layer, norms.get(place))
-    return keras.Model(answers[0], answers[-1], name=model.name)
+            _set_weights(copies[id(call.layer)], call.layer, norms.get(place))
+    return keras.Model(outputs[0], outputs[-1], name=model.name)
 
 
 def _foldable(network: list[Call]) -> dict[int, Any]:
-    """The normalization that follows each weighted layer, by that layer's place."""
+    """The batch normalization after each weighted layer, by the index of that layer's call."""
     count = readers(network)
     found: dict[int, Any] = {}
     uses: set[int] = set()
@@ -69,14 +67,14 @@ def _foldable(network: list[Call]) -> dict[int, Any]:
     return found
 
 
-def _twin(layer: Any, *, biased: bool) -> Any:
+def _copy_layer(layer: Any, *, biased: bool) -> Any:
     config = layer.get_config() | {"dtype": "float32", "trainable": True}
     if biased:
         config["use_bias"] = True
     return type(layer).from_config(config)
 
 
-def _set_weights(twin: Any, layer: Any, norm: Any) -> None:
+def _set_weights(copy: Any, layer: Any, norm: Any) -> None:
     kernel = np.asarray(layer.kernel, np.float32)
     bias = np.asarray(layer.bias, np.float32) if layer.use_bias else np.zeros((), np.float32)
     if norm is not None:
@@ -84,13 +82,13 @@ def _set_weights(twin: Any, layer: Any, norm: Any) -> None:
         bias = (bias * gain + offset).astype(np.float32)
         shape = kernel.shape[-2:] if type(layer) is layers.DepthwiseConv2D else kernel.shape[-1:]
         kernel = kernel * gain.reshape(shape)
-    twin.kernel.assign(kernel)
-    if twin.use_bias:
-        twin.bias.assign(bias)
+    copy.kernel.assign(kernel)
+    if copy.use_bias:
+        copy.bias.assign(bias)
 
 
-def _gain_and_offset(norm: Any) -> Iterator[Values]:
-    """What a frozen normalization multiplies with and adds, float32 of shape (channels,) each."""
+def _gain_and_offset(norm: Any) -> Iterator[npt.NDArray[np.float32]]:
+    """The factor and the summand of a frozen normalization, each float32 of shape (channels,)."""
     mean, variance = np.asarray(norm.moving_mean, np.float64), np.asarray(norm.moving_variance, np.float64)
     gain = (np.asarray(norm.gamma, np.float64) if norm.scale else 1) / np.sqrt(variance + norm.epsilon)
     offset = (np.asarray(norm.beta, np.float64) if norm.center else 0) - mean * gain

@@ -1,4 +1,4 @@
-"""What each layer computes, and which layers can be simulated."""
+"""The layers that can be simulated, and what each computes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keras import layers
 
 from ..errors import TrainingError
 
-#: Layers with a kernel; its last axis, or last two of a depthwise one, are the output's channels.
+#: Layers with a kernel. Its last axis, or the last two of a depthwise kernel, are the output's channels.
 WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
-#: An integer file gives their answers the grid of what they read.
-KEEPING = (
+#: Layers whose output has the quantization of their input.
+RANGE_KEEPING = (
     layers.AveragePooling2D,
     layers.Dropout,
     layers.Flatten,
@@ -22,22 +22,30 @@ KEEPING = (
     layers.SpatialDropout2D,
     layers.ZeroPadding2D,
 )
-#: It gives these a grid of their own.
-OWN = (layers.GlobalAveragePooling2D,)
+#: Other layers, whose output has a quantization of its own.
+_RANGE_SETTING = (layers.GlobalAveragePooling2D,)
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     name: keras.activations.get(name) for name in ("linear", "relu", "relu6", "softmax", "sigmoid", "tanh")
 }
-#: Least and greatest value of the grid that an integer file gives a function's answer, whatever the network.
-FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
-_SUPPORTED = (*WEIGHTED, *KEEPING, *OWN, layers.Activation, layers.Add, layers.BatchNormalization, layers.ReLU)
+#: Least and greatest value of an activation's output in every int8 file.
+FIXED_RANGES = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+_SUPPORTED = (
+    *WEIGHTED,
+    *RANGE_KEEPING,
+    *_RANGE_SETTING,
+    layers.Activation,
+    layers.Add,
+    layers.BatchNormalization,
+    layers.ReLU,
+)
 _CHANNELS_FIRST = "channels_first"
 
 
 def check_layer(layer: Any) -> None:
-    """Refuse a layer that the simulation does not know.
+    """Refuse a layer that the simulation does not support.
 
     Raises:
-        TrainingError: it names the layer, its class, and what is known.
+        TrainingError: it names the layer, its class, and the supported layers.
     """
     kind = type(layer).__name__
     if type(layer) not in _SUPPORTED:
@@ -55,7 +63,7 @@ def check_layer(layer: Any) -> None:
 
 
 def function_name(layer: Any) -> str:
-    """The activation function of a layer, "linear" where it has none."""
+    """The name of a layer's activation function, "linear" if it has none."""
     if isinstance(layer, layers.ReLU):
         ceiling = None if layer.max_value is None else float(layer.max_value)
         plain = not layer.negative_slope and not layer.threshold
@@ -66,13 +74,13 @@ def function_name(layer: Any) -> str:
     return "linear" if function is None else str(getattr(function, "__name__", function))
 
 
-def weighted(layer: Any, values: Any, kernel: Any) -> Any:
-    """What a weighted layer computes before its activation, with another kernel in its place."""
+def compute_weighted(layer: Any, values: Any, kernel: Any) -> Any:
+    """The output of a weighted layer before its activation, computed with another kernel."""
     if type(layer) is layers.Dense:
-        answer = keras.ops.matmul(values, kernel)
+        output = keras.ops.matmul(values, kernel)
     else:
         operation = keras.ops.depthwise_conv if type(layer) is layers.DepthwiseConv2D else keras.ops.conv
-        answer = operation(
+        output = operation(
             values, kernel, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate
         )
-    return answer + layer.bias if layer.use_bias else answer
+    return output + layer.bias if layer.use_bias else output

@@ -1,4 +1,4 @@
-"""A folded network as the operators of an integer file, and the grid that each answer is rounded to."""
+"""A folded network as the operators of an int8 file, and how the output of each is rounded."""
 
 from __future__ import annotations
 
@@ -14,131 +14,133 @@ from keras import layers
 
 from ..keras_inspection.graph import Call, calls
 from .fake_quantization import quantized_weights
-from .operations import FIXED, FUNCTIONS, KEEPING, WEIGHTED, function_name, weighted
+from .operations import FIXED_RANGES, FUNCTIONS, RANGE_KEEPING, WEIGHTED, compute_weighted, function_name
 
 
-class Grid(Enum):
-    """Where an answer's 256 values come from."""
+class Rounding(Enum):
+    """The range of the 256 values that an output is rounded to."""
 
-    OWN = "least and greatest value seen"
-    KEPT = "those of what is read"
-    FIXED = "those of the function"
-    NONE = "computed within the next operator, and never rounded"
+    OBSERVED = "least and greatest value of the representative images"
+    AS_INPUT = "the range of the input"
+    FIXED = "the range of the activation function"
+    NONE = "no rounding: the next operator is fused with this one"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operator.
+    """One operator of an int8 file.
 
     Attributes:
-        inputs: places of the steps whose answers it takes, the picture's 0.
-        layer: a layer of the network; None for the picture.
-        function: the activation function alone, by name; "" where the layer is meant, without its activation.
-        grid: what the answer is rounded to.
-        overwritten_by: place of an addition that writes its answer where this one's was, or -1. See `_in_place`.
+        inputs: indices of the steps whose outputs it takes; the image is step 0.
+        layer: a layer of the network; None for the image.
+        function: name of an activation function that is a step by itself; "" for the layer without its activation.
+        rounding: how the output is rounded.
+        overwritten_by: index of the addition that writes its output over this one's, or -1. See `_mark_overwritten`.
     """
 
     inputs: tuple[int, ...]
     layer: Any
     function: str = ""
-    grid: Grid = Grid.OWN
+    rounding: Rounding = Rounding.OBSERVED
     overwritten_by: int = -1
 
     @property
     def fixed_range(self) -> tuple[float, float] | None:
-        """Least and greatest value of the function's answers, where they are the same for every network."""
-        return FIXED[self.function] if self.grid is Grid.FIXED else None
+        """Least and greatest value of the function's output, if they are the same for every network."""
+        return FIXED_RANGES[self.function] if self.rounding is Rounding.FIXED else None
 
     @property
     def averages(self) -> bool:
-        """Whether it averages what is rounded already, for which the kernel has a rounding of its own."""
+        """Whether it averages rounded values, which its kernel rounds in its own way."""
         return not self.function and isinstance(self.layer, layers.AveragePooling2D)
 
     def compute(self, values: list[Any], *, quantized: bool, training: bool) -> Any:
-        """The answer to tensors, not yet rounded; `quantized` rounds the kernel."""
+        """The output for input tensors, not yet rounded; `quantized` rounds the kernel."""
         if self.function:
             return FUNCTIONS[self.function](values[0])
         if isinstance(self.layer, WEIGHTED):
             kernel = tf.convert_to_tensor(self.layer.kernel)
             depthwise = type(self.layer) is layers.DepthwiseConv2D
-            return weighted(self.layer, values[0], quantized_weights(kernel, depthwise) if quantized else kernel)
+            kernel = quantized_weights(kernel, depthwise) if quantized else kernel
+            return compute_weighted(self.layer, values[0], kernel)
         if type(self.layer) is layers.Add:
             return keras.ops.add(*values)
         return self.layer(values[0], training=training) if _is_dropout(self.layer) else self.layer(values[0])
 
 
-def steps(folded: Any) -> list[Step]:
-    """The operators of a network from `folding.fold`; the first is the picture, the last gives the answer."""
-    made: list[Step] = []
+def simulation_steps(folded: Any) -> list[Step]:
+    """The operators of a network from `folding.fold_batch_norm`, from the image to the scores."""
+    steps: list[Step] = []
     places: list[int] = []
     for call in calls(folded):
-        for step in _parts(call, [places[i] for i in call.inputs], len(made)):
-            made.append(step)
-        places.append(len(made) - 1)
-    counts = Counter(place for step in made for place in step.inputs)
-    for place, step in enumerate(made):
+        steps.extend(_steps_of_call(call, [places[i] for i in call.inputs], len(steps)))
+        places.append(len(steps) - 1)
+    counts = Counter(index for step in steps for index in step.inputs)
+    for index, step in enumerate(steps):
         if step.function in ("relu", "relu6") and counts[step.inputs[0]] == 1:
-            made = _fused(made, place)
-    made = _in_place(made, counts)
-    last = made[-1]
-    if last.grid is Grid.FIXED:  # it would make nothing of a small probability, and decide only ties
-        made[-1] = replace(last, grid=Grid.NONE)
-    return made
+            steps = _fuse_relu(steps, index)
+    steps = _mark_overwritten(steps, counts)
+    last = steps[-1]
+    if last.rounding is Rounding.FIXED:  # rounding would make small probabilities 0, and decides nothing but ties
+        steps[-1] = replace(last, rounding=Rounding.NONE)
+    return steps
 
 
-def _parts(call: Call, inputs: list[int], place: int) -> Iterator[Step]:
-    """The operators of one call, the first of which gets the place."""
+def _steps_of_call(call: Call, inputs: list[int], index: int) -> Iterator[Step]:
+    """The operators of one call; the first of them gets the index."""
     layer = call.layer
     if not inputs:
         yield Step((), None)
     elif type(layer) is layers.Add:
         yield Step((inputs[0], inputs[1]), layer)
         for more, other in enumerate(inputs[2:]):
-            yield Step((place + more, other), layer)
+            yield Step((index + more, other), layer)
     elif not isinstance(layer, layers.Activation | layers.ReLU):
-        yield Step((inputs[0],), layer, grid=Grid.KEPT if isinstance(layer, KEEPING) else Grid.OWN)
-        inputs = [place]
+        keeps = isinstance(layer, RANGE_KEEPING)
+        yield Step((inputs[0],), layer, rounding=Rounding.AS_INPUT if keeps else Rounding.OBSERVED)
+        inputs = [index]
     function = function_name(layer) if inputs and type(layer) is not layers.Add else "linear"
     if function != "linear" or isinstance(layer, layers.Activation):
-        yield _activation(inputs[0], layer, function)
+        yield _activation_step(inputs[0], layer, function)
 
 
-def _activation(place: int, layer: Any, function: str) -> Step:
-    grid = Grid.FIXED if function in FIXED else Grid.KEPT if function == "linear" else Grid.OWN
-    return Step((place,), layer, function, grid)
+def _activation_step(index: int, layer: Any, function: str) -> Step:
+    rounding = Rounding.FIXED if function in FIXED_RANGES else Rounding.OBSERVED
+    return Step((index,), layer, function, Rounding.AS_INPUT if function == "linear" else rounding)
 
 
-def _fused(made: list[Step], place: int) -> list[Step]:
-    """With the ReLU at the place computed by the operator before it, where the converter does so."""
-    before = made[place].inputs[0]
-    writer = made[before]
+def _fuse_relu(steps: list[Step], index: int) -> list[Step]:
+    """The steps with this ReLU fused into the operator before it, if the converter does so."""
+    before = steps[index].inputs[0]
+    writer = steps[before]
     if writer.function or writer.layer is None:
-        return made
-    fused = list(made)
+        return steps
+    fused = list(steps)
     if isinstance(writer.layer, (*WEIGHTED, layers.Add)):
-        fused[before] = replace(writer, grid=Grid.NONE)
+        fused[before] = replace(writer, rounding=Rounding.NONE)
     elif isinstance(writer.layer, layers.MaxPooling2D | layers.AveragePooling2D):
-        fused[place] = replace(made[place], grid=Grid.KEPT)
+        fused[index] = replace(steps[index], rounding=Rounding.AS_INPUT)
     return fused
 
 
-def _in_place(made: list[Step], counts: Counter[int]) -> list[Step]:
-    """With the additions noted that overwrite what they read.
+def _mark_overwritten(steps: list[Step], counts: Counter[int]) -> list[Step]:
+    """The steps with `overwritten_by` set.
 
-    The converter's calibration runs the float network and looks at an operator's tensors after it has run. An addition
-    writes its answer into the memory of the first tensor it reads that nobody else reads, which then gets the range of
-    both.
+    The converter finds ranges by running the float network and looking at an operator's tensors after it has run. An
+    addition writes its output into the memory of the first of its inputs that no other operator reads, which then gets
+    the range of both.
     """
-    noted = list(made)
-    for place, step in enumerate(made):
+    marked = list(steps)
+    for index, step in enumerate(steps):
         if type(step.layer) is not layers.Add:
             continue
-        answer = place if step.grid is not Grid.NONE else next(p for p, s in enumerate(made) if place in s.inputs)
+        fused = step.rounding is Rounding.NONE
+        writer = next(i for i, s in enumerate(steps) if index in s.inputs) if fused else index
         for before in step.inputs:
             if counts[before] == 1 and before:
-                noted[before] = replace(noted[before], overwritten_by=answer)
+                marked[before] = replace(marked[before], overwritten_by=writer)
                 break
-    return noted
+    return marked
 
 
 def _is_dropout(layer: Any) -> bool:

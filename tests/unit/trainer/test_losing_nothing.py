@@ -16,8 +16,8 @@ from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
-from trainer.fitting.callbacks import BestEpoch, DivergedError
-from trainer.train import train
+from trainer.fitting.callbacks import BestEpochKeeper, DivergedError
+from trainer.training import train
 
 QUICK = ("train", "--dataset", "digits", "--arch", "dense", "--units", "16", "--epochs", "2")
 #: The rate rises over the first 5 % of the steps: the first epoch is still sane, and a later one is not.
@@ -50,7 +50,7 @@ def test_the_last_good_model_is_kept_and_an_older_run_stays(tmp_path: Path) -> N
 
 
 def test_a_validation_loss_that_is_no_number_diverges() -> None:
-    best = BestEpoch(0)
+    best = BestEpochKeeper(0)
     with pytest.raises(DivergedError):
         best.on_epoch_end(0, {"val_accuracy": 0.5, "val_loss": float("nan")})
     with pytest.raises(DivergedError):
@@ -129,7 +129,7 @@ def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(
     target = tmp_path / "run"
     target.mkdir()
     (target / "contract.json").write_text("the old one")
-    trained = train(TrainingConfig("dense", units=(4,), epochs=1), load_dataset("digits", Geometry()))
+    trained = train(load_dataset("digits", Geometry()), TrainingConfig("dense", units=(4,), epochs=1))
     replace = Path.replace
 
     def fail_once(self: Path, to: Path) -> Path:

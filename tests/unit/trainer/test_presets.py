@@ -1,4 +1,4 @@
-"""`--preset`: what is taken where a person said nothing; and the loss and the weights that follow from a spec."""
+"""Presets: the settings for everything that is not set; and the loss that follows from them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
-from trainer.presets import PRESETS, complete
+from trainer.presets import PRESETS, complete_config
 from trainer.session import prepare
 
 SUITS = ("shift", "flip")
 
 
 def test_the_presets() -> None:
-    fast = complete({"architecture": "cnn"}, "fast", 70_000, SUITS)
-    best = complete({"architecture": "cnn", "epochs": None}, "best", 70_000, SUITS)
+    fast = complete_config({"architecture": "cnn"}, "fast", 70_000, SUITS)
+    best = complete_config({"architecture": "cnn", "epochs": None}, "best", 70_000, SUITS)
     assert fast.epochs < best.epochs
     assert 0 < fast.label_smoothing <= best.label_smoothing
     assert fast.augmentation == ("flip",), "few passes: where a picture lies is not yet learned by heart"
     assert best.augmentation == (*SUITS, "erase")
-    assert complete({"architecture": "cnn"}, "fast", 1797, SUITS).augmentation == SUITS
+    assert complete_config({"architecture": "cnn"}, "fast", 1797, SUITS).augmentation == SUITS
     assert fast.optimizer == best.optimizer == "adamw"
 
 
@@ -35,46 +35,47 @@ def test_what_is_asked_for_is_taken() -> None:
         "augmentation": (),
         "learning_rate": None,
     }
-    spec = complete(given, "best", 1000, SUITS)
+    spec = complete_config(given, "best", 1000, SUITS)
     assert (spec.epochs, spec.patience, spec.label_smoothing, spec.augmentation) == (3, 0, 0.0, ())
     assert spec.learning_rate == PRESETS["best"].cnn_learning_rate
     assert (
-        complete(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate == TrainingConfig.learning_rate
+        complete_config(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate
+        == TrainingConfig.learning_rate
     )
 
 
 def test_few_images_get_enough_steps() -> None:
-    few = complete({"architecture": "cnn"}, "fast", 300, SUITS)
+    few = complete_config({"architecture": "cnn"}, "fast", 300, SUITS)
     assert few.batch_size == 32
     assert 500 <= few.epochs * np.ceil(0.72 * 300 / few.batch_size) < 600
-    assert complete({"architecture": "cnn", "batch_size": 8}, "fast", 300, SUITS).batch_size == 8
-    assert complete({"architecture": "cnn"}, "fast", 3, SUITS).epochs == 100
+    assert complete_config({"architecture": "cnn", "batch_size": 8}, "fast", 300, SUITS).batch_size == 8
+    assert complete_config({"architecture": "cnn"}, "fast", 3, SUITS).epochs == 100
 
 
 def test_dense_gets_neither_smoothing_nor_augmentation() -> None:
-    spec = complete({"architecture": "dense"}, "best", 1000, SUITS)
+    spec = complete_config({"architecture": "dense"}, "best", 1000, SUITS)
     assert spec.label_smoothing == 0
     assert spec.augmentation == ()
 
 
 def test_a_set_that_suits_nothing_is_not_erased_either() -> None:
-    assert complete({"architecture": "cnn"}, "best", 1000, ()).augmentation == ()
+    assert complete_config({"architecture": "cnn"}, "best", 1000, ()).augmentation == ()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_label_smoothing_out_of_range_is_named(share: float) -> None:
     with pytest.raises(TrainingError, match="label smoothing"):
-        complete({"architecture": "cnn", "label_smoothing": share}, "fast", 1000, ())
+        complete_config({"architecture": "cnn", "label_smoothing": share}, "fast", 1000, ())
 
 
 def test_label_smoothing_chooses_the_loss() -> None:
     data = load_dataset("digits", Geometry())
-    plain = prepare(TrainingConfig("dense"), data)
-    assert isinstance(plain.judged["loss"], keras.losses.SparseCategoricalCrossentropy)
+    plain = prepare(data, TrainingConfig("dense"))
+    assert isinstance(plain.objective.compile_options["loss"], keras.losses.SparseCategoricalCrossentropy)
     assert plain.pipeline.targets.dtype == np.int32
     assert plain.pipeline.targets.shape == (1797,)
-    smoothed = prepare(TrainingConfig("dense", label_smoothing=0.1), data)
-    assert isinstance(smoothed.judged["loss"], keras.losses.CategoricalCrossentropy)
-    assert smoothed.judged["loss"].label_smoothing == 0.1
+    smoothed = prepare(data, TrainingConfig("dense", label_smoothing=0.1))
+    assert isinstance(smoothed.objective.compile_options["loss"], keras.losses.CategoricalCrossentropy)
+    assert smoothed.objective.compile_options["loss"].label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)
     np.testing.assert_array_equal(smoothed.pipeline.targets.argmax(axis=1), data.targets)

@@ -14,8 +14,8 @@ from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.relabel import choose_task, merge_classes
 from trainer.data.sources import ArraySource
 from trainer.errors import DatasetError, TrainingError
+from trainer.fitting.objective import keras_metrics, targets_and_loss
 from trainer.models.factory import build_model
-from trainer.tasks import keras_metrics, targets_and_loss
 
 
 def dataset(labels: tuple[str, ...], targets: list[object], task: str = "multiclass") -> Dataset:

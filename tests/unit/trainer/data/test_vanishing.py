@@ -19,7 +19,7 @@ from trainer.data import Geometry, load_dataset
 from trainer.data.splits import make_splits
 from trainer.errors import DatasetError
 from trainer.fitting import checkpoint
-from trainer.train import train
+from trainer.training import train
 
 SPEC = TrainingConfig("dense", units=(8,), epochs=4, augmentation=("shift", "colour"), batch_size=16)
 ROOT = Path(__file__).parents[4]
@@ -51,19 +51,19 @@ def test_it_goes_on_to_the_same_result_when_the_picture_is_back(
     def load() -> Any:
         return load_dataset(str(colour_folder), GEOMETRY, cache="none")
 
-    undisturbed, file = train(SPEC, load()), tmp_path / "checkpoint.npz"
+    undisturbed, file = train(load(), SPEC), tmp_path / "checkpoint.npz"
     data = load()
     first = int(undisturbed.splits.train[0])
     path = colour_folder / data.source.paths[first]
     content = vanish_after(path, 2)
-    stopped = train(SPEC, data, checkpoint_file=file)
+    stopped = train(data, SPEC, checkpoint_file=file)
     assert stopped.stopped == "unreadable"
     assert str(path) in stopped.problem
     assert len(stopped.history) == 2
     assert 1 <= stopped.best_epoch <= 2
     assert stopped.metrics.confusion.sum() == len(stopped.splits.test)
     path.write_bytes(content)
-    resumed = train(SPEC, load(), checkpoint_file=file, resume=True)
+    resumed = train(load(), SPEC, checkpoint_file=file, resume=True)
     assert resumed.stopped == ""
     for one, other in zip(resumed.model.get_weights(), undisturbed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -74,7 +74,7 @@ def test_before_the_first_epoch_ended_there_is_nothing_to_keep(colour_folder: Pa
     for path in (colour_folder / "red").iterdir():
         path.unlink()
     with pytest.raises(DatasetError, match=r"/red/\d+\.\w+: cannot be opened"):
-        train(SPEC, data, checkpoint_file=tmp_path / "checkpoint.npz")
+        train(data, SPEC, checkpoint_file=tmp_path / "checkpoint.npz")
     assert not (tmp_path / "checkpoint.npz").exists()
 
 

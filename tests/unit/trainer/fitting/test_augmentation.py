@@ -11,7 +11,7 @@ import pytest
 from trainer.config import AUGMENTATIONS
 from trainer.data import Geometry, load_dataset
 from trainer.fitting.augmentation import augment
-from trainer.presets import complete
+from trainer.presets import complete_config
 
 SHAPES = [(7, 8, 8, 1), (7, 28, 28, 1), (7, 40, 24, 3)]
 
@@ -86,6 +86,6 @@ def test_colour_keeps_the_order_of_grey_values_and_tints_colours() -> None:
 def test_a_digit_is_never_mirrored() -> None:
     digits = load_dataset("digits", Geometry())
     for preset in ("fast", "best"):
-        spec = complete({"architecture": "cnn"}, preset, len(digits.targets), digits.augmentation)
+        spec = complete_config({"architecture": "cnn"}, preset, len(digits.targets), digits.augmentation)
         assert "shift" in spec.augmentation
         assert "flip" not in spec.augmentation

@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import run_pocketlens, succeed
 from trainer.config import TrainingConfig
-from trainer.contract import versions
+from trainer.contract import package_versions
 from trainer.data import Geometry, load_dataset
 from trainer.data.sources import ArraySource
 from trainer.errors import RunError
@@ -93,9 +93,9 @@ def test_a_killed_training_goes_on_to_the_same_result(whole: Path, tmp_path: Pat
     process.send_signal(signal.SIGKILL)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert not killed.exists()
-    assert checkpoint.path_of(killed).is_file()
+    assert checkpoint.checkpoint_path(killed).is_file()
 
-    with pytest.raises(RunError, match="--resume goes on with it"):
+    with pytest.raises(RunError, match="`resume` goes on with it"):
         check_target(killed, force=False)
     resumed = succeed(run_pocketlens(*LONG, killed, "--resume"))
     assert "epoch 1/4" not in resumed.stderr
@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_resume_goes_on(whole: Path, tmp_path: 
     assert 1 <= kept < 4
     assert np.isfinite(np.concatenate([w.ravel() for w in weights(run)])).all()
 
-    with pytest.raises(RunError, match="--resume goes on with it"):
+    with pytest.raises(RunError, match="`resume` goes on with it"):
         check_target(run, force=False)
     resumed = succeed(run_pocketlens(*LONG, run, "--resume"))
     assert "interrupted" not in resumed.stdout
@@ -152,14 +152,12 @@ def same(one: Checkpoint, two: Checkpoint) -> bool:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "new" / "c.npz"
-    assert checkpoint.load(path, "me") is None
     checkpoint.save(path, SAVED, "me")
-    loaded = checkpoint.load(path, "me")
-    assert loaded is not None
+    loaded = checkpoint.parse(path.read_bytes(), path, "me")
     assert same(loaded, SAVED)
     assert [found.name for found in path.parent.iterdir()] == ["c.npz"]
     with pytest.raises(RunError, match="other settings, images or versions"):
-        checkpoint.load(path, "you")
+        checkpoint.parse(path.read_bytes(), path, "you")
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
@@ -173,9 +171,8 @@ def test_damage_is_told(tmp_path: Path) -> None:
         flipped[place] ^= 1 << int(rng.integers(8))
         damaged.append(bytes(flipped))
     for candidate in [*damaged, b"", b"PK", b"no archive at all"]:
-        path.write_bytes(candidate)
-        with pytest.raises(RunError, match=r"damaged .*start anew with --force"):
-            checkpoint.load(path, "me")
+        with pytest.raises(RunError, match=r"damaged .*start anew with `force`"):
+            checkpoint.parse(candidate, path, "me")
 
 
 def test_a_full_disk_is_told_and_the_last_one_stays(tmp_path: Path) -> None:
@@ -187,9 +184,8 @@ def test_a_full_disk_is_told_and_the_last_one_stays(tmp_path: Path) -> None:
     (tmp_path / "c.npz.partial").symlink_to(full)
     with pytest.raises(RunError, match="No space left on device") as error:
         checkpoint.save(path, replace(SAVED, best_epoch=3), "me")
-    assert "--resume" in str(error.value)
-    loaded = checkpoint.load(path, "me")
-    assert loaded is not None
+    assert "`resume`" in str(error.value)
+    loaded = checkpoint.parse(path.read_bytes(), path, "me")
     assert same(loaded, SAVED)
     assert [found.name for found in tmp_path.iterdir()] == ["c.npz"]
 
@@ -203,18 +199,18 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypa
     images = np.array(data.source.images)
     images[1796, 7, 7] ^= 1
     seen = [
-        checkpoint.identity(spec, data),
-        checkpoint.identity(replace(spec, seed=1), data),
-        checkpoint.identity(replace(spec, augmentation=("shift",)), data),
-        checkpoint.identity(spec, replace(data, source=ArraySource(images))),
-        checkpoint.identity(spec, replace(data, targets=data.targets[::-1].copy())),
-        checkpoint.identity(spec, replace(data, given={"test": np.arange(9)})),
-        checkpoint.identity(own, data),
-        checkpoint.identity(spec, data, "mirrored"),
+        checkpoint.training_identity(spec, data),
+        checkpoint.training_identity(replace(spec, seed=1), data),
+        checkpoint.training_identity(replace(spec, augmentation=("shift",)), data),
+        checkpoint.training_identity(spec, replace(data, source=ArraySource(images))),
+        checkpoint.training_identity(spec, replace(data, targets=data.targets[::-1].copy())),
+        checkpoint.training_identity(spec, replace(data, given={"test": np.arange(9)})),
+        checkpoint.training_identity(own, data),
+        checkpoint.training_identity(spec, data, "mirrored"),
     ]
     file.write_text("two")
-    seen.append(checkpoint.identity(own, data))
+    seen.append(checkpoint.training_identity(own, data))
     assert len(set(seen)) == len(seen)
-    assert checkpoint.identity(spec, load_dataset("digits", Geometry())) == seen[0]
-    monkeypatch.setattr(checkpoint, "versions", lambda: versions() | {"tensorflow": "2.0.0"})
-    assert checkpoint.identity(spec, data) not in seen
+    assert checkpoint.training_identity(spec, load_dataset("digits", Geometry())) == seen[0]
+    monkeypatch.setattr(checkpoint, "package_versions", lambda: package_versions() | {"tensorflow": "2.0.0"})
+    assert checkpoint.training_identity(spec, data) not in seen

@@ -1,4 +1,4 @@
-"""`--balance`: what a class, or a label, counts in the loss."""
+"""Balance: what a class, or a label, counts in the loss."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from trainer.data import Geometry, load_dataset
 from trainer.data.dataset import Dataset
 from trainer.data.sources import ArraySource
 from trainer.evaluation.metrics import compute_metrics
-from trainer.fitting.class_weights import BalancedBinaryCrossentropy, label_weights, picture_weights, worth
-from trainer.train import train
+from trainer.fitting.class_weights import (
+    BalancedBinaryCrossentropy,
+    effective_sample_size,
+    image_weights,
+    label_weights,
+)
+from trainer.training import train
 
 
 def blurred(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> Dataset:
@@ -33,7 +38,7 @@ def blurred(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> Da
 def test_balanced_weights_let_each_class_count_the_same() -> None:
     targets = np.array([0] * 8 + [1] * 2 + [0], np.int32)
     train_split = np.arange(10)
-    weights = picture_weights(targets, train_split)
+    weights = image_weights(targets, train_split)
     assert (weights.dtype, weights.shape) == (np.float32, (11,))
     assert weights[train_split][:8].sum() == pytest.approx(weights[train_split][8:].sum())
     assert weights[train_split].sum() == pytest.approx(10)
@@ -73,7 +78,7 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
     data = replace(data, targets=targets, labels=("a", "b", "c"))
     for label_smoothing in (0.0, 0.05):
         spec = TrainingConfig("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
-        run = train(spec, data)
+        run = train(data, spec)
         chosen = run.splits.validation
         scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
         figures = compute_metrics(scores, targets[chosen], data.labels, "multiclass")
@@ -84,20 +89,20 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
         assert kept["val_accuracy"] != pytest.approx(recall, abs=1e-3)
 
 
-def test_rare_classes_say_how_much_a_split_is_worth() -> None:
+def test_rare_classes_say_how_much_a_split_is_effective_sample_size() -> None:
     even = np.repeat(np.arange(4), 25)
-    assert worth(even, np.arange(100)) == pytest.approx(100)
+    assert effective_sample_size(even, np.arange(100)) == pytest.approx(100)
     rare = np.repeat(np.arange(2), (143, 7))
     recalls = np.array([0.9, 0.9])
     error = np.sqrt((recalls * (1 - recalls) / (143, 7)).sum()) / 2  # of the mean of two recalls
-    assert np.sqrt(0.9 * 0.1 / worth(rare, np.arange(150))) == pytest.approx(error)
+    assert np.sqrt(0.9 * 0.1 / effective_sample_size(rare, np.arange(150))) == pytest.approx(error)
 
 
 def recalls(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> list[float]:
     """Of the last label, without balance and with it."""
     data = blurred(targets, labels, task)
     spec = TrainingConfig("dense", units=(4,), epochs=3, learning_rate=0.01, weight_decay=0.5)
-    found = [train(replace(spec, balance=balance), data).metrics for balance in (False, True)]
+    found = [train(data, replace(spec, balance=balance)).metrics for balance in (False, True)]
     return [float(metrics.per_class[labels[-1]]["recall"]) for metrics in found]
 
 

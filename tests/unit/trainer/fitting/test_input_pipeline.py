@@ -169,11 +169,11 @@ def test_a_picture_that_can_no_longer_be_read_is_named(what: str, folder: Path) 
 
         os.mkfifo(path)
     pipeline = make(data.pixels)
-    with pytest.raises(DatasetError, match=r"red/7\.png: .*put it back"), pipeline.told():
+    with pytest.raises(DatasetError, match=r"red/7\.png: .*put it back"), pipeline.dataset_errors():
         collected(pipeline.batches(np.arange(40)))
     path.unlink(missing_ok=True)
     path.write_bytes(content)
-    with pipeline.told():
+    with pipeline.dataset_errors():
         found, _ = collected(pipeline.batches(np.arange(40)))
     assert isinstance(data.source, FileSource)
     for pixels, name in zip(found, data.source.paths, strict=True):
@@ -184,7 +184,7 @@ def test_other_errors_stay_what_they_are() -> None:
     import tensorflow as tf
 
     pipeline = make(pictures())
-    with pytest.raises(tf.errors.OpError, match="out of bounds"), pipeline.told():
+    with pytest.raises(tf.errors.OpError, match="out of bounds"), pipeline.dataset_errors():
         collected(pipeline.batches(np.arange(COUNT + 5)))
 
 

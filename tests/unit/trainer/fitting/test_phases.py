@@ -15,12 +15,12 @@ from runtime import ImageInput
 from trainer.config import TrainingConfig
 from trainer.data import Dataset
 from trainer.data.sources import ArraySource
-from trainer.fitting import phases
-from trainer.fitting.callbacks import AfterEpoch, BestEpoch
+from trainer.fitting import checkpoint, phases
+from trainer.fitting.callbacks import BestEpochKeeper
 from trainer.models.factory import build_model
-from trainer.models.pretrained import POOL, backbone_layers
+from trainer.models.pretrained import BACKBONE_POOL, backbone_layers
 from trainer.session import prepare
-from trainer.train import TrainedRun, train
+from trainer.training import TrainedRun, train
 
 SPEC = TrainingConfig("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
 
@@ -52,7 +52,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in (1, 2):
             x = layers.Conv2D(4, 3, strides=4, use_bias=False, name=f"conv_{number}")(x)
             x = layers.ReLU()(layers.BatchNormalization(momentum=0.5, name=f"norm_{number}")(x))
-        x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name=POOL)(x))
+        x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(name=BACKBONE_POOL)(x))
         return keras.Model(inputs, layers.Dense(classes, activation="softmax", name="scores")(x))
 
     monkeypatch.setattr("trainer.session.build_model", build)
@@ -72,9 +72,9 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_plan_follows_the_settings(settings: dict[str, Any], wanted: list[tuple[Any, ...]]) -> None:
     spec = TrainingConfig("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
-    found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.tuned) for p in phases.plan(spec)]
+    found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.fine_tune_layers) for p in phases.plan_phases(spec)]
     assert found == wanted
-    assert [p.name for p in phases.plan(TrainingConfig("cnn"))] == ["whole"]
+    assert [p.name for p in phases.plan_phases(TrainingConfig("cnn"))] == ["whole"]
 
 
 def test_what_learns_in_each_phase() -> None:
@@ -98,9 +98,9 @@ def test_what_learns_in_each_phase() -> None:
 @pytest.mark.usefixtures("little")
 def test_the_head_learns_first_and_batch_normalization_never(data: Dataset, weights: str) -> None:
     spec = replace(SPEC, weights=weights, head_epochs=1, epochs=2, fine_tune_layers=1, learning_rate=0.05)
-    before = prepare(spec, data).model
-    head = train(replace(spec, epochs=1), data)
-    run = train(spec, data)
+    before = prepare(data, spec).model
+    head = train(data, replace(spec, epochs=1))
+    run = train(data, spec)
     assert [row["phase"] for row in head.history] == ["head"]
     assert [(row["phase"], row["epoch"]) for row in run.history] == [("head", 1), ("fine-tune", 2)]
     assert run.best_epoch == 2  # or there would be nothing to see
@@ -132,18 +132,18 @@ def test_a_killed_training_goes_on_over_the_boundary(
     spec = replace(SPEC, weights=weights, head_epochs=2, epochs=4, fine_tune_layers=1)
     whole, file = undisturbed(spec, data), tmp_path / "checkpoint.npz"
     ended: list[int] = []
-    original = AfterEpoch.on_epoch_end
+    original = checkpoint.save
 
-    def dies(self: AfterEpoch, epoch: int, logs: Any = None) -> None:
-        original(self, epoch, logs)
-        ended.append(epoch)
+    def dies(path: Path, state: checkpoint.Checkpoint, identity: str) -> None:
+        original(path, state, identity)
+        ended.append(len(state.history) - 1)
         if len(ended) == killed_after:
             raise Killed
 
-    monkeypatch.setattr(AfterEpoch, "on_epoch_end", dies)
+    monkeypatch.setattr(checkpoint, "save", dies)
     with pytest.raises(Killed):
-        train(spec, data, checkpoint_file=file)
-    resumed = train(spec, data, checkpoint_file=file, resume=True)
+        train(data, spec, checkpoint_file=file)
+    resumed = train(data, spec, checkpoint_file=file, resume=True)
     assert ended == [0, 1, 2, 3]
     for one, two in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -159,19 +159,17 @@ def undisturbed(spec: TrainingConfig, data: Dataset) -> TrainedRun:
     """The same training without a kill, done once."""
     key = repr(spec)
     if key not in _undisturbed:
-        _undisturbed[key] = train(spec, data)
+        _undisturbed[key] = train(data, spec)
     return _undisturbed[key]
 
 
 def test_other_weights_are_another_training(data: Dataset, weights: str, tmp_path: Path) -> None:
-    from trainer.fitting import checkpoint
-
     copy = tmp_path / "body.keras"
     copy.write_bytes(Path(weights).read_bytes())
     spec = replace(SPEC, weights=str(copy))
-    before = checkpoint.identity(spec, data)
+    before = checkpoint.training_identity(spec, data)
     copy.write_bytes(Path(weights).read_bytes() + b"more")
-    assert checkpoint.identity(spec, data) != before
+    assert checkpoint.training_identity(spec, data) != before
 
 
 @pytest.mark.parametrize(
@@ -186,7 +184,7 @@ def test_other_weights_are_another_training(data: Dataset, weights: str, tmp_pat
     ],
 )
 def test_the_best_epoch(images: int, figures: list[tuple[float, float]], epoch: int) -> None:
-    best = BestEpoch(0, images=images)
+    best = BestEpochKeeper(0, images=images)
     best.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
     for number, (accuracy, loss) in enumerate(figures):
         best.on_epoch_end(number, {"val_accuracy": accuracy, "val_loss": loss})
@@ -195,10 +193,10 @@ def test_the_best_epoch(images: int, figures: list[tuple[float, float]], epoch: 
 
 
 def test_patience_counts_anew_in_each_phase() -> None:
-    best = BestEpoch(patience=2)
+    best = BestEpochKeeper(patience=2)
     best.epoch = 1
     best.begin_phase(0)
-    assert [best.is_worn_out(n) for n in (1, 2, 3)] == [False, False, True]
+    assert [best.patience_exhausted(n) for n in (1, 2, 3)] == [False, False, True]
     best.begin_phase(3)
-    assert [best.is_worn_out(n) for n in (3, 4, 5)] == [False, False, True]
-    assert not BestEpoch(patience=0).is_worn_out(1000)
+    assert [best.patience_exhausted(n) for n in (3, 4, 5)] == [False, False, True]
+    assert not BestEpochKeeper(patience=0).patience_exhausted(1000)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trainer.models.compile_state import strip_compile_state
+from trainer.models.factory import strip_compile_state
 
 
 def nested() -> Any:

@@ -19,7 +19,7 @@ def test_cnn_suits_its_input(shape: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(7, 8, 1), (225, 100, 3)])
 def test_cnn_names_a_size_beyond_its_range(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(TrainingError, match="--image-size"):
+    with pytest.raises(TrainingError, match="`image_size`"):
         build_model(TrainingConfig("cnn"), shape, 2)
 
 

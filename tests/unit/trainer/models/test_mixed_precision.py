@@ -11,10 +11,10 @@ import pytest
 
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
-from trainer.models import mixed_precision as precision
+from trainer.models import mixed_precision
 from trainer.models.factory import build_model
 from trainer.run_writer import write_run
-from trainer.train import train
+from trainer.training import train
 
 SPEC = TrainingConfig("cnn", size="tiny", epochs=1, mixed_precision="on")
 
@@ -23,20 +23,20 @@ def test_auto_is_off_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[str, tuple[int, int]]] = []
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _kind: found)
     monkeypatch.setattr("tensorflow.config.experimental.get_device_details", lambda gpu: gpu)
-    assert not precision.is_mixed("auto")
-    assert precision.is_mixed("on")
+    assert not mixed_precision.is_mixed("auto")
+    assert mixed_precision.is_mixed("on")
     found.append({"compute_capability": (8, 0)})
-    assert precision.is_mixed("auto")
-    assert not precision.is_mixed("off")
+    assert mixed_precision.is_mixed("auto")
+    assert not mixed_precision.is_mixed("off")
     found.append({"compute_capability": (6, 1)})
-    assert not precision.is_mixed("auto")
+    assert not mixed_precision.is_mixed("auto")
     found[:] = [{}]
-    assert not precision.is_mixed("auto")
+    assert not mixed_precision.is_mixed("auto")
 
 
 def test_all_but_the_scores_are_computed_in_float16() -> None:
     model = build_model(SPEC, (8, 8, 1), 10)
-    mixed = precision.with_policy(model, precision.MIXED)
+    mixed = mixed_precision.with_policy(model, mixed_precision.MIXED_FLOAT16)
     assert {layer.compute_dtype for layer in mixed.layers[1:-1]} == {"float16"}
     assert mixed.layers[-1].compute_dtype == "float32"
     assert {str(weight.dtype) for weight in mixed.weights} == {"float32"}
@@ -48,7 +48,7 @@ def test_all_but_the_scores_are_computed_in_float16() -> None:
 
 def test_the_run_is_plain_float32(tmp_path: Path) -> None:
     data = load_dataset("digits", Geometry())
-    run = train(SPEC, data)
+    run = train(data, SPEC)
     write_run(run, tmp_path / "run")
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}

@@ -14,12 +14,12 @@ import pytest
 
 from runtime import ImageInput
 from tests.conftest import run_pocketlens
+from trainer.backbones import BACKBONES
 from trainer.config import TrainingConfig
 from trainer.errors import TrainingError
-from trainer.models.backbones import BACKBONES
 from trainer.models.factory import build_model
-from trainer.models.pretrained import backbone_layers, headless_backbone, scaled_for
-from trainer.models.pretrained_weights import load_backbone, read_into
+from trainer.models.pretrained import backbone_layers, build_backbone, with_backbone_scaling
+from trainer.models.pretrained_weights import load_backbone_weights, read_weights
 
 SHAPE = (32, 32, 3)
 ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
@@ -59,7 +59,7 @@ def as_published(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def scaled(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    image = scaled_for(spec_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
+    image = with_backbone_scaling(spec_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
     return ((pixels - np.float32(image.mean)) / np.float32(image.std)).astype(np.float32)
 
 
@@ -89,16 +89,16 @@ def test_a_body_is_one_flat_model_that_answers_probabilities(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_picture_that_is_too_small_is_refused(name: str) -> None:
-    with pytest.raises(TrainingError, match=r"31x64, expected 32x32 or more; see --image-size"):
+    with pytest.raises(TrainingError, match=r"31x64, expected 32x32 or more; see `image_size`"):
         build_model(spec_of(name), (31, 64, 3), 2)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> None:
-    image = scaled_for(spec_of(name), ImageInput(32, 32, "rgb"))
+    image = with_backbone_scaling(spec_of(name), ImageInput(32, 32, "rgb"))
     assert len(set(image.mean)) == len(set(image.std)) == 1
     assert image.mean[0] == int(image.mean[0])
-    assert scaled_for(TrainingConfig("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
+    assert with_backbone_scaling(TrainingConfig("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -130,7 +130,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
 def test_each_file_format_of_keras_is_read(suffix: str, narrow: Path, small: Any) -> None:
-    load_backbone(small, spec_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
+    load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
     np.testing.assert_array_equal(small.get_layer("Conv_1").get_weights()[0], np.load(narrow / "kernel.npy"))
     small.get_layer("Conv_1").kernel.assign(np.zeros(small.get_layer("Conv_1").kernel.shape))
 
@@ -147,21 +147,21 @@ def test_a_run_of_ours_is_a_body_too(tmp_path: Path) -> None:
 def test_weights_of_another_network_or_width_are_named(tmp_path: Path, narrow: Path, small: Any) -> None:
     path = narrow / "body.weights.h5"
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v2 of alpha 0\.5: layer \w+: .*shape") as told:
-        load_backbone(small, spec_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
+        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
     assert len(str(told.value).replace(str(path), "")) < 400
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v3_small of alpha 0\.75: layer") as told:
-        load_backbone(small, spec_of("mobilenet_v3_small", weights=str(path)), SHAPE)
+        load_backbone_weights(small, spec_of("mobilenet_v3_small", weights=str(path)), SHAPE)
     assert "\n" not in str(told.value)
     old = tmp_path / "whole.h5"
     published("mobilenet_v2", include_top=True, classes=4).save(old)
     with pytest.raises(TrainingError, match="without the top"):
-        read_into(small, old, spec_of("mobilenet_v2"))
+        read_weights(small, old, spec_of("mobilenet_v2"))
 
 
 @pytest.fixture(scope="module")
 def small() -> Any:
     """A body, for tests that end before it matters which."""
-    return headless_backbone(BACKBONES["mobilenet_v2"], (32, 32, 3), 0.35)
+    return build_backbone(BACKBONES["mobilenet_v2"], (32, 32, 3), 0.35)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_named(suffix: str, damage: str, tmp_path: Path, small
     noise = np.random.default_rng(0).bytes(len(whole))
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": noise, "other": whole}[damage])
     with pytest.raises(TrainingError, match=f"body{suffix}: no weights of mobilenet_v2 of alpha 0.35: ") as told:
-        read_into(small, path, spec_of("mobilenet_v2"))
+        read_weights(small, path, spec_of("mobilenet_v2"))
     assert "\n" not in str(told.value)
     assert "object at 0x" not in str(told.value)
 
@@ -191,19 +191,19 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path: Path, narrow: Path, small: 
                 config["config"] = {"name": "evil", "command": f"touch {trace}"}
                 content = json.dumps(config).encode()
             evil.writestr(name, content)
-    load_backbone(small, spec_of("mobilenet_v2", weights=str(path)), SHAPE)
+    load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(path)), SHAPE)
     assert not trace.exists()
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.models.pretrained_weights.MAX_BYTES", 2**20)
+    monkeypatch.setattr("trainer.models.pretrained_weights.MAX_WEIGHT_BYTES", 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("config.json", "{}")
         bomb.writestr("model.weights.h5", bytes(2**20 + 1))
     with pytest.raises(TrainingError, match="unpacked"):
-        load_backbone(small, spec_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
+        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> None:
@@ -213,13 +213,13 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> 
     small.save_weights(tmp_path / "nan.weights.h5")
     kernel.assign(before)
     with pytest.raises(TrainingError, match="Conv_1 are no numbers"):
-        load_backbone(small, spec_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
+        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
 
 
 def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path), raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(TrainingError, match=r"cannot be downloaded: .*--weights FILE.*--weights none") as told:
+    with pytest.raises(TrainingError, match=r"cannot be downloaded: .*`weights=FILE`.*`weights=none`") as told:
         build_model(spec_of("mobilenet_v2", weights="imagenet"), SHAPE, 3)
     assert "\n" not in str(told.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -229,14 +229,14 @@ def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyP
     ("settings", "told"),
     [
         ({"architecture": "cnn", "weights": "imagenet"}, "cnn has none"),
-        ({"architecture": "cnn", "alpha": 0.5}, "--size"),
+        ({"architecture": "cnn", "alpha": 0.5}, "`size`"),
         ({"architecture": "efficientnet_b0", "alpha": 0.5}, "one width"),
-        ({"architecture": "mobilenet_v2", "alpha": 0.4}, r"0.35, 0.5, 0.75.*--weights none"),
+        ({"architecture": "mobilenet_v2", "alpha": 0.4}, r"0.35, 0.5, 0.75.*`weights=none`"),
         ({"architecture": "mobilenet_v2", "alpha": 9.0, "weights": "none"}, "from 0.1 to 2.0"),
         ({"architecture": "mobilenet_v2", "alpha": float("nan"), "weights": "none"}, "from 0.1 to 2.0"),
         ({"architecture": "mobilenet_v2", "fine_tune_layers": 1.5}, "share"),
         ({"architecture": "mobilenet_v2", "head_epochs": -1}, "0 or more"),
-        ({"architecture": "mobilenet_v2", "normalise": False}, "--no-normalise"),
+        ({"architecture": "mobilenet_v2", "normalize": False}, "`normalize=False`"),
         ({"architecture": "mobilenet_v2", "mixed_precision": "maybe"}, "auto, on, off"),
     ],
 )

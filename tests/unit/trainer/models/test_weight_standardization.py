@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer.models.weight_standardization import StandardizedConv2D, fold
+from trainer.models.weight_standardization import StandardizedConv2D, to_plain_convolutions
 
 
 def _network() -> keras.Model:
@@ -39,7 +39,7 @@ def test_the_folded_model_answers_the_same_with_layers_that_everybody_has(tmp_pa
     model = _network()
     for layer in model.layers:
         layer.set_weights([w + 0.1 * np.random.default_rng(0).standard_normal(w.shape) for w in layer.get_weights()])
-    folded = fold(model)
+    folded = to_plain_convolutions(model)
     images = np.random.default_rng(1).standard_normal((5, 8, 8, 2)).astype(np.float32)
     np.testing.assert_allclose(folded.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
     assert {type(layer).__module__.partition(".")[0] for layer in folded.layers} == {"keras"}
@@ -52,7 +52,7 @@ def test_the_folded_model_answers_the_same_with_layers_that_everybody_has(tmp_pa
 def test_a_model_without_them_stays_as_it_is() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
-    assert fold(model) is model
+    assert to_plain_convolutions(model) is model
 
 
 def test_the_scale_of_the_weights_does_not_matter() -> None:

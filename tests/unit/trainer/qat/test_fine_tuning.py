@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,10 +16,10 @@ from tests.support.qat_networks import UNEVEN
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
-from trainer.fitting.callbacks import EpochLog
-from trainer.qat.phase import after_training, default_epochs
+from trainer.fitting.callbacks import EpochLogger
+from trainer.qat.fine_tuning import FineTuningResult, default_fine_tuning_epochs, fine_tune
 from trainer.session import TrainingSession, prepare
-from trainer.train import train
+from trainer.training import train
 
 pytestmark = pytest.mark.workstation
 
@@ -33,7 +32,7 @@ def uneven(tmp_path: Path) -> TrainingConfig:
 
 
 def test_it_wins_back_what_rounding_lost(uneven: TrainingConfig) -> None:
-    run = train(uneven, load_dataset("digits", Geometry()))
+    run = train(load_dataset("digits", Geometry()), uneven)
     told = run.quantization_aware
     assert told is not None
     assert told["kept"]
@@ -48,26 +47,28 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingConfig) -> None:
     assert run.metrics.accuracy > 0.5
 
 
-def material(spec: TrainingConfig) -> TrainingSession:
+def trained_session(spec: TrainingConfig) -> TrainingSession:
     """With its model trained by Keras alone, without the checks and the log of a training."""
-    prepared = prepare(spec, load_dataset("digits", Geometry()))
-    prepared.model.compile("adam", prepared.judged["loss"])
+    prepared = prepare(load_dataset("digits", Geometry()), spec)
+    prepared.model.compile("adam", prepared.objective.compile_options["loss"])
     prepared.model.fit(prepared.passes.batches, epochs=2, verbose=0)
     return prepared
 
 
-def tuned(spec: TrainingConfig, prepared: TrainingSession, rate: float = 1e-3, log: EpochLog | None = None) -> Any:
-    log = log or EpochLog(1, 1, [])
-    return after_training(prepared, prepared.model, spec, log, lambda _: keras.optimizers.Adam(rate))
+def tuned(
+    spec: TrainingConfig, prepared: TrainingSession, rate: float = 1e-3, log: EpochLogger | None = None
+) -> FineTuningResult:
+    log, data = log or EpochLogger(1, 1, []), prepared.fine_tuning_data()
+    return fine_tune(prepared.model, data, prepared.objective, spec, log, lambda _: keras.optimizers.Adam(rate))
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_model_stays_as_it_is() -> None:
     spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=2)
-    prepared = material(spec)
+    prepared = trained_session(spec)
     before = prepared.model.get_weights()
     first, second = (tuned(spec, prepared) for _ in range(2))
     assert first.after >= first.before
-    assert first.epoch > 0
+    assert first.best_epoch > 0
     for one, two, old in zip(first.network.get_weights(), second.network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, two)
         assert (one != old).any()
@@ -78,28 +79,28 @@ def test_the_same_seed_gives_the_same_weights_and_the_model_stays_as_it_is() -> 
 @pytest.mark.parametrize(("rate", "stopped"), [(0.0, ""), (1e30, "diverged")])
 def test_what_is_no_better_is_not_kept(rate: float, stopped: str) -> None:
     spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=1)
-    found = tuned(spec, material(spec), rate)
-    assert (found.network, found.epoch, found.stopped) == (None, 0, stopped)
+    found = tuned(spec, trained_session(spec), rate)
+    assert (found.network, found.best_epoch, found.stopped) == (None, 0, stopped)
     assert found.after == found.before
     assert found.figures(0.5)["kept"] is False
 
 
 def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=3)
-    prepared, log, whole = material(spec), EpochLog(1, 1, []), EpochLog.on_epoch_begin
+    prepared, log, whole = trained_session(spec), EpochLogger(1, 1, []), EpochLogger.on_epoch_begin
 
-    def press(self: EpochLog, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def press(self: EpochLogger, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == 1:
             os.kill(os.getpid(), signal.SIGINT)
         whole(self, epoch, logs)
 
-    monkeypatch.setattr(EpochLog, "on_epoch_begin", press)
+    monkeypatch.setattr(EpochLogger, "on_epoch_begin", press)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     try:
         found = tuned(spec, prepared, log=log)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (found.stopped, found.epochs, found.epoch, len(log.rows)) == ("interrupted", 1, 1, 1)
+    assert (found.stopped, found.epochs, found.best_epoch, len(log.rows)) == ("interrupted", 1, 1, 1)
     assert found.network is not None
 
 
@@ -115,6 +116,6 @@ def test_a_network_that_cannot_be_simulated_is_refused_before_it_is_trained(tmp_
 
 
 def test_epochs_are_a_fifth_and_need_the_option() -> None:
-    assert [default_epochs(n) for n in (1, 10, 18, 150)] == [2, 2, 4, 30]
-    with pytest.raises(TrainingError, match="--quantization-aware"):
+    assert [default_fine_tuning_epochs(n) for n in (1, 10, 18, 150)] == [2, 2, 4, 30]
+    with pytest.raises(TrainingError, match="`quantization_aware`"):
         TrainingConfig(quantization_aware_epochs=3)

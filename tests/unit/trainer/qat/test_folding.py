@@ -11,8 +11,8 @@ from keras import layers
 
 from tests.support.qat_networks import ALL, SHAPE, residual
 from trainer.errors import TrainingError
-from trainer.qat import check
-from trainer.qat.folding import fold
+from trainer.qat.fine_tuning import check_simulable
+from trainer.qat.folding import fold_batch_norm
 
 pytestmark = pytest.mark.workstation
 
@@ -22,7 +22,7 @@ def test_a_folded_network_gives_the_same_answers(network: Callable[[], Any], tmp
     model = network()
     pictures = np.random.default_rng(0).normal(size=(64, *SHAPE)).astype(np.float32)
     before = model.predict(pictures, verbose=0)
-    folded = fold(model)
+    folded = fold_batch_norm(model)
     np.testing.assert_allclose(folded.predict(pictures, verbose=0), before, atol=2e-5)
     np.testing.assert_array_equal(model.predict(pictures, verbose=0), before)
     assert not any(isinstance(layer, layers.BatchNormalization | keras.Model) for layer in folded.layers)
@@ -34,7 +34,7 @@ def test_a_folded_network_gives_the_same_answers(network: Callable[[], Any], tmp
 def test_a_folded_network_can_be_trained_whole_and_keeps_its_layers_names() -> None:
     model = residual()
     model.trainable = False
-    folded = fold(model)
+    folded = fold_batch_norm(model)
     assert len(folded.trainable_weights) == len(folded.weights) > 0
     kept = {layer.name for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)}
     assert kept <= {layer.name for layer in folded.layers}
@@ -80,17 +80,17 @@ class OwnConvolution(layers.Conv2D):  # type: ignore[misc]
 )
 def test_what_cannot_be_simulated_is_named_in_one_line(build: Callable[[Any], Any], told: str) -> None:
     with pytest.raises(TrainingError, match=told) as caught:
-        check(_with(build))
+        check_simulable(_with(build))
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_of_several_inputs_or_a_class_is_refused() -> None:
     one, other = keras.Input(SHAPE), keras.Input(SHAPE)
     with pytest.raises(TrainingError, match="one input and one output"):
-        check(keras.Model([one, other], layers.Add()([one, other])))
+        check_simulable(keras.Model([one, other], layers.Add()([one, other])))
 
     class Subclass(keras.Model):  # type: ignore[misc]
         pass
 
     with pytest.raises(TrainingError, match="no graph of layers"):
-        check(Subclass(name="subclass"))
+        check_simulable(Subclass(name="subclass"))

@@ -20,10 +20,10 @@ from runtime.interpreter import build
 from tests.conftest import Exported
 from tests.support.qat_networks import ALL, SHAPE, depthwise, residual
 from trainer.qat.fake_quantization import quantized_values, quantized_weights
-from trainer.qat.folding import fold
-from trainer.qat.phase import input_range
+from trainer.qat.fine_tuning import input_range
+from trainer.qat.folding import fold_batch_norm
 from trainer.qat.simulation import Simulation
-from trainer.qat.steps import Grid, steps
+from trainer.qat.steps import Rounding, simulation_steps
 
 pytestmark = pytest.mark.workstation
 INPUT = ImageInput(SHAPE[0], SHAPE[1], "rgb", mean=(120.0,) * 3, std=(70.0,) * 3)
@@ -42,7 +42,7 @@ def pixels() -> npt.NDArray[np.uint8]:
 
 
 def simulate(model: Any, pixels: npt.NDArray[np.uint8]) -> Simulation:
-    simulation = Simulation(fold(model), input_range(INPUT))
+    simulation = Simulation(fold_batch_norm(model), input_range(INPUT))
     scaled = Preprocessor(INPUT).scale(pixels[:CALIBRATION])
     simulation.calibrate(np.array_split(scaled, 3))
     return simulation
@@ -77,10 +77,10 @@ def grids_of_file(content: bytes) -> set[tuple[float, int]]:
 
 def grids_of_simulation(simulation: Simulation) -> set[tuple[float, int]]:
     found = set()
-    made = steps(simulation.network)
-    for step, seen in zip(made, np.asarray(simulation.ranges), strict=True):
-        if step.grid in (Grid.OWN, Grid.FIXED):
-            least, greatest = step.fixed_range or seen
+    steps = simulation_steps(simulation.network)
+    for step, observed in zip(steps, np.asarray(simulation.ranges), strict=True):
+        if step.rounding in (Rounding.OBSERVED, Rounding.FIXED):
+            least, greatest = step.fixed_range or observed
             scale = (greatest - least) / 255
             found.add((float(f"{scale:.4g}"), round(-128 - least / scale)))
     return found
@@ -106,7 +106,9 @@ def test_a_trained_networks_int8_file_answers_as_simulated(digits_run: Path, dig
     contract = Contract.from_json((digits_run / "contract.json").read_text())
     splits = json.loads((digits_run / "splits.json").read_text())
     pixels = np.load(digits_run / "images.npy")[..., np.newaxis]
-    simulation = Simulation(fold(keras.saving.load_model(digits_run / "model.keras")), input_range(contract.input))
+    simulation = Simulation(
+        fold_batch_norm(keras.saving.load_model(digits_run / "model.keras")), input_range(contract.input)
+    )
     scale = Preprocessor(contract.input).scale
     simulation.calibrate([scale(pixels[np.random.default_rng(5).permutation(splits["train"])[:500]])])
     judged = pixels[splits["test"] + splits["validation"]]
@@ -127,7 +129,7 @@ def test_every_activation_has_the_files_scale_and_zero_point(
 
 def test_the_file_of_the_folded_network_is_that_of_the_network(pixels: npt.NDArray[np.uint8]) -> None:
     model = depthwise()
-    as_it_was, folded = (answers(int8_file(m, pixels), pixels) for m in (model, fold(model)))
+    as_it_was, folded = (answers(int8_file(m, pixels), pixels) for m in (model, fold_batch_norm(model)))
     assert np.abs(as_it_was - folded).max() <= 2 / 256
 
 

@@ -18,7 +18,7 @@ from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.evaluation.metrics import compute_metrics
 from trainer.presets import default_epochs
-from trainer.train import train
+from trainer.training import train
 
 QUICK = ("train", "--dataset", "digits", "--arch", "dense", "--units", "16", "--epochs", "2")
 
@@ -122,12 +122,12 @@ def test_training_that_diverges_is_an_error() -> None:
     data = load_dataset("digits", Geometry())
     spec = TrainingConfig("dense", units=(512, 512, 512), optimizer="sgd", learning_rate=10, epochs=5, activation="elu")
     with pytest.raises(TrainingError, match="diverged"):
-        train(spec, data)
+        train(data, spec)
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
     data = load_dataset("digits", Geometry())
-    first, again, other = (train(TrainingConfig(epochs=1, seed=seed), data) for seed in (3, 3, 4))
+    first, again, other = (train(data, TrainingConfig(epochs=1, seed=seed)) for seed in (3, 3, 4))
     for one, two in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert first.contract == again.contract
@@ -139,12 +139,12 @@ def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.Monkey
     data = load_dataset("digits", Geometry())
     spec = TrainingConfig("dense", units=(4,), epochs=1)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert train(spec, data).contract.provenance.date == "1998-07-01"
+    assert train(data, spec).contract.provenance.date == "1998-07-01"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    assert train(spec, data).contract.provenance.date == "1970-01-02"
+    assert train(data, spec).contract.provenance.date == "1970-01-02"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(TrainingError, match="SOURCE_DATE_EPOCH"):
-        train(spec, data)
+        train(data, spec)
 
 
 def test_small_data_sets_get_more_epochs() -> None:

@@ -20,13 +20,13 @@ import tensorflow as tf
 
 from tests.conftest import run_pocketlens, succeed
 from trainer.distributed.cluster import Cluster, is_chief, read_cluster, rendezvous
-from trainer.distributed.distribution import Distribution, Mirrored, as_on_one_device, distribute, share
+from trainer.distributed.strategy import Mirrored, Strategy, batch_share, make_strategy, unsynchronize
 from trainer.errors import TrainingError
 
 ROOT = Path(__file__).parents[4]
 
 #: Batch normalization, and no dropout: it draws for each device.
-OWN = """
+CUSTOM_MODEL = """
 import keras
 from keras import layers
 
@@ -52,7 +52,7 @@ main()
 
 def options(folder: Path) -> tuple[str, ...]:
     file = folder / "mine.py"
-    file.write_text(OWN)
+    file.write_text(CUSTOM_MODEL)
     # 1,295 training images: the last batch of 100 is shared out unevenly.
     return (
         *("--dataset", "digits", "--model-file", str(file), "--batch-size", "100", "--epochs", "2"),
@@ -241,7 +241,7 @@ def test_the_shares_of_a_batch_have_its_mean(rows: int, count: int) -> None:
     )
     losses = []
     for rank in range(count):
-        pictures, targets, weights = share(batch, rank, count)
+        pictures, targets, weights = batch_share(batch, rank, count)
         assert len(pictures) == len(targets) == len(weights) == max(1, len(range(rank, rows, count)))
         losses.append(np.mean(targets * weights))
     assert np.mean(losses) == pytest.approx(np.mean(batch[1] * batch[2]), rel=1e-5)
@@ -249,16 +249,16 @@ def test_the_shares_of_a_batch_have_its_mean(rows: int, count: int) -> None:
 
 def test_one_device_alone_is_refused_and_no_distribution_is_plain() -> None:
     with pytest.raises(TrainingError, match="expected two GPUs or more"):
-        distribute("mirrored")
-    plain = distribute(None)
-    assert type(plain) is Distribution
+        make_strategy("mirrored")
+    plain = make_strategy(None)
+    assert type(plain) is Strategy
     assert plain.chief
-    assert issubclass(Mirrored, Distribution)
+    assert issubclass(Mirrored, Strategy)
 
 
 def test_a_model_is_left_as_any_other() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(synchronized=True)])
-    as_on_one_device(model)
+    unsynchronize(model)
     assert not model.layers[0].synchronized
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from tests.conftest import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
-from trainer.fitting.lr_finder import HIGHEST, LOWEST, read_sweep
+from trainer.lr_finder import HIGHEST_RATE, LOWEST_RATE, analyse_sweep
 from trainer.plots.figure import save_sweep
 
-RATES = np.geomspace(LOWEST, HIGHEST, 300)
+RATES = np.geomspace(LOWEST_RATE, HIGHEST_RATE, 300)
 
 
 def valley(noise: float) -> npt.NDArray[Any]:
@@ -29,7 +29,7 @@ def valley(noise: float) -> npt.NDArray[Any]:
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_a_valley_is_read(noise: float) -> None:
-    sweep = read_sweep(RATES, valley(noise))
+    sweep = analyse_sweep(RATES, valley(noise))
     truth = RATES[valley(0).argmin()]
     assert truth / 2 < sweep.minimum < truth * 2
     assert 3e-4 < sweep.steepest < 3e-3
@@ -38,7 +38,7 @@ def test_a_valley_is_read(noise: float) -> None:
 
 
 def test_a_loss_that_only_falls_has_its_minimum_at_the_end() -> None:
-    sweep = read_sweep(RATES, np.linspace(2.3, 0.2, 300))
+    sweep = analyse_sweep(RATES, np.linspace(2.3, 0.2, 300))
     assert sweep.minimum == RATES[-1]
 
 
@@ -46,22 +46,24 @@ def test_a_loss_that_only_falls_has_its_minimum_at_the_end() -> None:
 def test_noise_on_a_plateau_is_no_valley(seed: int) -> None:
     losses = np.random.default_rng(seed).normal(2.3, 0.1, 300)
     with pytest.raises(TrainingError, match="never fell"):
-        read_sweep(RATES, losses)
+        analyse_sweep(RATES, losses)
 
 
 def test_a_loss_that_only_rises_has_no_valley() -> None:
     with pytest.raises(TrainingError, match="never fell"):
-        read_sweep(RATES, np.linspace(0.2, 2.3, 300))
+        analyse_sweep(RATES, np.linspace(0.2, 2.3, 300))
 
 
 @pytest.mark.parametrize("steps", [0, 9])
 def test_a_sweep_that_explodes_at_once_is_told(steps: int) -> None:
     with pytest.raises(TrainingError, match=f"beyond all bounds after {steps} steps"):
-        read_sweep(RATES[:steps], np.ones(steps))
+        analyse_sweep(RATES[:steps], np.ones(steps))
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
-    save_sweep(tmp_path / "lr.png", read_sweep(RATES, valley(0.1)))
+    sweep = analyse_sweep(RATES, valley(0.1))
+    marks = {"steepest": sweep.steepest, "minimum": sweep.minimum}
+    save_sweep(tmp_path / "lr.png", sweep.rates, sweep.losses, sweep.smoothed, marks)
     with Image.open(tmp_path / "lr.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300

@@ -1,4 +1,4 @@
-"""`--minutes`: the epochs that fit into a time."""
+"""The time budget: the epochs that fit into a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import click
 import pytest
 
 from tests.conftest import call_pocketlens
-from trainer.cli.train import _fitted
+from trainer.cli.train import _epochs_for_minutes
 from trainer.cli.training_options import Settled, settle, training_options
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
-from trainer.fitting.time_budget import fit_into, shared_out
 from trainer.presets import default_patience
-from trainer.train import train
+from trainer.time_budget import epochs_and_steps, fit_to_time
+from trainer.training import train
 
 
 def settled(*options: str) -> Settled:
@@ -36,7 +36,7 @@ def settled(*options: str) -> Settled:
 @pytest.mark.parametrize("seconds", [3.0, 40.0, 100.0, 101.0, 250.0, 9999.0])
 def test_the_time_is_filled_and_not_exceeded(seconds: float) -> None:
     step, validation, most = 0.1, 2.0, 980  # 100 seconds an epoch
-    epochs, steps = shared_out(seconds, step, validation, most)
+    epochs, steps = epochs_and_steps(seconds, step, validation, most)
     taken = epochs * (steps * step + validation)
     assert 1 <= steps <= most
     assert taken <= seconds + 1e-6
@@ -46,16 +46,16 @@ def test_the_time_is_filled_and_not_exceeded(seconds: float) -> None:
 @pytest.mark.parametrize("seconds", [-5.0, 0.0, 2.05])
 def test_too_little_time_is_told(seconds: float) -> None:
     with pytest.raises(TrainingError, match="give more minutes"):
-        shared_out(seconds, 0.1, 2.0, 980)
+        epochs_and_steps(seconds, 0.1, 2.0, 980)
 
 
 def test_more_time_gives_more_steps(capsys: pytest.CaptureFixture[str]) -> None:
     # Hours, so that the load of the machine does not matter; what is measured is 200 steps at most.
     data = load_dataset("digits", Geometry())
     spec = TrainingConfig("dense", units=(8,), batch_size=8)
-    fitted = fit_into(spec, data, 3600)
+    fitted = fit_to_time(data, spec, 3600)
     assert 1 <= fitted.steps_per_epoch <= 162
-    epochs, steps = _fitted(spec, data, 6000, sweeps=False)
+    epochs, steps = _epochs_for_minutes(data, spec, 6000, sweeps=False)
     assert epochs * steps > fitted.epochs * fitted.steps_per_epoch
     told = capsys.readouterr().err
     assert f"6000 minutes: --epochs {epochs} --steps-per-epoch {steps}" in told
@@ -65,14 +65,14 @@ def test_a_pass_of_few_steps_is_measured_too() -> None:
     """What is timed goes over its end: the first steps, in which TensorFlow traces, are many times as long."""
     data = load_dataset("digits", Geometry())
     spec = TrainingConfig("dense", units=(8,), batch_size=8, steps_per_epoch=3)
-    fitted = fit_into(spec, data, 60)
+    fitted = fit_to_time(data, spec, 60)
     assert fitted.epochs * fitted.steps_per_epoch > 60, "a step takes milliseconds, tracing seconds"
 
 
 def test_a_sweep_is_part_of_the_time() -> None:
     data = load_dataset("digits", Geometry())
     with pytest.raises(TrainingError, match=r"the sweep over learning rates will take .*: none are left; give more"):
-        fit_into(TrainingConfig("dense", units=(8,), batch_size=8), data, 60, swept=10**6)
+        fit_to_time(data, TrainingConfig("dense", units=(8,), batch_size=8), 60, sweep_steps=10**6)
 
 
 def test_what_follows_from_the_epochs_follows_from_those_that_fit(tmp_path: Path) -> None:
@@ -83,13 +83,13 @@ def test_what_follows_from_the_epochs_follows_from_those_that_fit(tmp_path: Path
     assert ("shift" in short.augmentation, "shift" in long.augmentation) == (False, True)
     assert long.patience == default_patience(50)
     for spec in (short, long):
-        assert settled(*options, "--epochs", str(spec.epochs), "--steps-per-epoch", "2").spec == spec
+        assert settled(*options, "--epochs", str(spec.epochs), "--steps-per-epoch", "2").config == spec
     assert settled(*options, "--augment", "none").with_epochs(50, 2).augmentation == ()
 
 
 def test_a_pass_of_fewer_steps_ends_its_cosine() -> None:
     data = load_dataset("digits", Geometry())
-    run = train(TrainingConfig("dense", units=(8,), batch_size=8, epochs=2, steps_per_epoch=5), data)
+    run = train(data, TrainingConfig("dense", units=(8,), batch_size=8, epochs=2, steps_per_epoch=5))
     assert len(run.history) == 2
     assert run.history[0]["learning_rate"] > 0
     assert run.history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)

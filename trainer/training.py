@@ -1,0 +1,158 @@
+"""Training: the steps from a data set to a measured model, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runtime import Contract
+
+from .config import TrainingConfig
+from .data import Dataset
+from .data.splits import Splits
+from .distributed.strategy import Strategy, unsynchronize
+from .epoch_loop import EpochLoop
+from .errors import DatasetError, TrainingError
+from .evaluation.metrics import Metrics, compute_metrics
+from .fitting.optimizers import make_optimizer
+from .models import mixed_precision
+from .models.factory import strip_compile_state
+from .models.weight_standardization import to_plain_convolutions
+from .qat.fine_tuning import FineTuningResult, fine_tune
+from .session import TrainingSession, prepare
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The result of a training; `run_writer.write_run` makes a folder of it.
+
+    Attributes:
+        model: the Keras model with the weights of the best epoch.
+        history: one row an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase, and the
+            other metrics of the task.
+        best_epoch: the epoch of the model's weights, counted from 1 over all phases.
+        metrics: figures of the test split.
+        monitor: the metric by which the best epoch was chosen.
+        stopped: why the training ended before its last epoch: `"early"` (patience was exhausted), `"interrupted"`,
+            `"diverged"`, `"unreadable"` (an image could not be read any more); `""` where it ended as planned.
+        problem: the error message of `"unreadable"`.
+        quantization_aware: figures of the quantization-aware phase, for `metrics.json`; None without that phase.
+    """
+
+    model: Any
+    contract: Contract
+    dataset: Dataset
+    splits: Splits
+    history: list[dict[str, Any]]
+    best_epoch: int
+    metrics: Metrics
+    config: TrainingConfig
+    monitor: str
+    stopped: str = ""
+    problem: str = ""
+    quantization_aware: dict[str, Any] | None = None
+
+
+def train(
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    checkpoint_file: Path | None = None,
+    resume: bool = False,
+    strategy: Strategy | None = None,
+) -> TrainedRun:
+    """Train a classifier and measure it.
+
+    The best epoch is chosen by the task's own metric on the validation split. The test split is used once, for the
+    metrics of that epoch. If Ctrl-C, a loss that is not finite, or an unreadable image ends the training after its
+    first epoch, the result is the best epoch so far. The same data set, configuration, seed and package versions give
+    the same weights.
+
+    Args:
+        dataset: images or feature vectors with their targets, as `load_dataset` gives them.
+        config: all settings.
+        checkpoint_file: file to write after each epoch; None writes no checkpoints.
+        resume: continue from `checkpoint_file`, if it exists, to the result of an uninterrupted training.
+        strategy: the devices to train on; None for one device.
+
+    Raises:
+        DatasetError: the data set is too small to split, or an image cannot be read any more.
+        RunError: the checkpoint is damaged, belongs to another training, or cannot be written.
+        TrainingError: a setting is out of range; the training was interrupted or diverged before the first epoch
+            ended; a worker was lost.
+
+    Example:
+        from trainer import TrainingConfig, load_dataset, train
+        run = train(load_dataset("digits"), TrainingConfig(epochs=5))
+        print(run.metrics.accuracy)
+    """
+    strategy = strategy or Strategy()
+    with strategy.scope():
+        run = _train(dataset, config, checkpoint_file, resume, strategy)
+    unsynchronize(run.model)
+    return replace(run, model=strip_compile_state(run.model))
+
+
+def _train(
+    dataset: Dataset, config: TrainingConfig, checkpoint_file: Path | None, resume: bool, strategy: Strategy
+) -> TrainedRun:
+    if config.quantization_aware and type(strategy) is not Strategy:
+        raise TrainingError("`quantization_aware` trains on one device; leave `strategy` out")
+    session = prepare(dataset, config, strategy)
+    loop = EpochLoop(session, dataset, checkpoint_file)
+    if resume:
+        loop.resume()
+    stopped, problem = loop.run()
+    model, best_epoch, figures = _plain_model(session), loop.best.epoch, None
+    with _resumable(checkpoint_file), session.pipeline.dataset_errors():
+        if config.quantization_aware and stopped in ("", "early"):
+            result = _fine_tune(session, model, loop)
+            model, best_epoch = result.network or model, result.best_epoch or best_epoch
+            figures = result.figures(loop.best.accuracy)
+            stopped = result.stopped if result.stopped == "interrupted" else stopped
+        scores = model.predict(session.pipeline.batches(session.splits.test), verbose=0)
+    metrics = compute_metrics(scores, dataset.targets[session.splits.test], dataset.labels, dataset.task)
+    return TrainedRun(
+        model=model,
+        contract=session.contract,
+        dataset=dataset,
+        splits=session.splits,
+        history=loop.log.rows,
+        best_epoch=best_epoch,
+        metrics=metrics,
+        config=config,
+        monitor=session.objective.monitor,
+        stopped=stopped,
+        problem=problem,
+        quantization_aware=figures,
+    )
+
+
+def _plain_model(session: TrainingSession) -> Any:
+    """The trained model in float32, with layers of Keras alone."""
+    model = session.model
+    if mixed_precision.is_mixed(session.config.mixed_precision):
+        model = mixed_precision.with_policy(model, mixed_precision.FLOAT32)
+    return to_plain_convolutions(model)
+
+
+def _fine_tune(session: TrainingSession, model: Any, loop: EpochLoop) -> FineTuningResult:
+    config = session.config
+    return fine_tune(
+        model, session.fine_tuning_data(), session.objective, config, loop.log, partial(make_optimizer, config)
+    )
+
+
+@contextmanager
+def _resumable(checkpoint_file: Path | None) -> Iterator[None]:
+    """A read error after the last epoch keeps the checkpoint: say so in the error."""
+    try:
+        yield
+    except DatasetError as error:
+        if checkpoint_file is None:
+            raise
+        raise DatasetError(f"{error}, and `resume` goes on after the last epoch") from error
