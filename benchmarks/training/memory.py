@@ -60,9 +60,9 @@ def main(folder: str, cache: str, epochs: str) -> None:
 
     return_large_blocks()  # as the command does
     quiet_tensorflow()
-    from trainer.train import train
+    from trainer.training import train
 
     spec = TrainingConfig("dense", units=(4,), epochs=int(epochs), batch_size=32, augmentation=AUGMENTATIONS)
     data = load_dataset(folder, Geometry(SHAPE[:2], "rgb"), cache="none" if cache == "none" else "temporary")
     with tempfile.TemporaryDirectory() as place:
-        train(spec, data, checkpoint_file=Path(place) / "checkpoint.npz")
+        train(data, spec, checkpoint_file=Path(place) / "checkpoint.npz")
