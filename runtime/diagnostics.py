@@ -7,15 +7,17 @@ end the process.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from .child_process import ChildError, call_in_child
+from .child_process import PACKAGE_ROOT, ChildError, call_in_child
 from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
 from .files import read_regular_file
@@ -27,6 +29,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
 
 _TIMEOUT_S = 60
+_PACKAGE = __name__.partition(".")[0]
 _BOARD = Path("/proc/device-tree/model")
 _CAMERA_PROGRAMS = ("rpicam-still", "libcamera-still")
 #: Bits of `vcgencmd get_throttled`; source: Raspberry Pi documentation, "vcgencmd".
@@ -65,7 +68,7 @@ class Finding:
 
 def examine(model: str | None = None) -> list[Finding]:
     """Look at Python, the interpreters, the board, and a model where one is named."""
-    findings = [_python(), *_interpreters(), *_board()]
+    findings = [_python(), *_hidden(), *_interpreters(), *_board()]
     if model is not None:
         findings += _model(model)
     return findings
@@ -75,6 +78,23 @@ def _python() -> Finding:
     libc = " ".join(platform.libc_ver()).strip()
     text = f"Python {platform.python_version()} on {platform.machine()}{', ' + libc if libc else ''}"
     return Finding("python", OK, text)
+
+
+def _hidden() -> list[Finding]:
+    """A user's own `runtime.py` or `runtime/`, which programs that are started beside it import in place of ours."""
+    before_ours = itertools.takewhile(lambda folder: Path(folder).resolve() != PACKAGE_ROOT, sys.path)
+    folders = dict.fromkeys([str(Path.cwd()), *(folder for folder in before_ours if folder)])
+    specs = (PathFinder.find_spec(_PACKAGE, [folder]) for folder in folders if Path(folder).resolve() != PACKAGE_ROOT)
+    return [
+        Finding(
+            "imports",
+            WARNING,
+            f"{spec.origin} hides Pocketlens's package `{_PACKAGE}` from programs that are started in its folder",
+            "rename it",
+        )
+        for spec in specs
+        if spec is not None and spec.origin is not None  # a folder without code has none, and hides nothing
+    ]
 
 
 def wheel_advice(version: tuple[int, int], machine: str, system: str, glibc: tuple[int, int]) -> str:

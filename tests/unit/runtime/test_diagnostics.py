@@ -27,6 +27,21 @@ def test_a_model_is_run_too(digits_export: Exported) -> None:
     assert all(set(f) == {"subject", "status", "text", "cure"} for f in findings)
 
 
+@pytest.mark.parametrize("name", ["runtime.py", "runtime/__init__.py"])
+def test_a_file_that_hides_our_package_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", list)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runtime").mkdir()  # without code in it, a folder hides nothing
+    assert "imports" not in {finding.subject for finding in examine()}
+    (tmp_path / name).write_text("")
+    if name == "runtime.py":
+        (tmp_path / "runtime").rmdir()
+    (finding,) = (finding for finding in examine() if finding.subject == "imports")
+    assert finding.status == "warning"
+    assert finding.text.startswith(f"{tmp_path / name} hides Pocketlens's package `runtime`")
+    assert finding.cure == "rename it"
+
+
 def test_a_damaged_model_is_an_error_with_a_cure(tmp_path: Path) -> None:
     path = tmp_path / "bad.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3 and no more")
