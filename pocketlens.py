@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trainer.data.datasets import load_dataset
     from trainer.data.run_folder import read_run
     from trainer.errors import DatasetError, RunError, TrainingError
-    from trainer.train import train
+    from trainer.training import train
 
 __all__ = [
     "Classifier",
@@ -82,7 +82,7 @@ _WORKSTATION = {
     "trainer.data.datasets": ("load_dataset",),
     "trainer.data.run_folder": ("read_run",),
     "trainer.errors": ("DatasetError", "RunError", "TrainingError"),
-    "trainer.train": ("train",),
+    "trainer.training": ("train",),
 }
 _HOMES = {name: module for module, names in _WORKSTATION.items() for name in names}
 
