@@ -24,7 +24,6 @@ _MANY_NEAR = 0.1
 #: Of training's standard deviation: how far the mean may lie off, and the factor that the deviation may differ by.
 _FAR_MEAN = 0.25
 _FAR_STD = 1.25
-_NAMED = 5
 _BATCH = 64
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
+
+from .options import JSON_OPTION, output_file
 
 _LONGEST_VALUE = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}
@@ -26,13 +28,7 @@ _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": 
     "pocketlens compare runs/scaled runs/raw --out compare.png",
 )
 @click.argument("runs", type=click.Path(path_type=Path), metavar="RUN RUN...", nargs=-1, required=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw the runs' loss and accuracy over the epochs as a PNG.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@with_options(output_file("--out", "Draw the runs' loss and accuracy over the epochs as a PNG."), JSON_OPTION)
 def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """Put runs beside each other: accuracy, best epoch, parameters, seconds, and the settings that differ.
 

@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
-from .dataset_options import GEOMETRY_OPTIONS, SOURCE_OPTIONS, TASK_OPTIONS, load, with_all
+from .options import (
+    GEOMETRY_OPTIONS,
+    JSON_OPTION,
+    MAX_SEED,
+    OPTION_NAMES,
+    SOURCE_OPTIONS,
+    TASK_OPTIONS,
+    output_file,
+)
+from .settings import load_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,24 +49,29 @@ def data() -> None:
     "data show",
     cls=Command,
     requires=("sklearn", "matplotlib"),
-    option_names={"split=all": "evaluate --split all"},
+    option_names=OPTION_NAMES,
     example="pocketlens data show digits --plot digits.png\n"
     "pocketlens data show photos/ --json\n"
     "pocketlens data show fashion-mnist --index 7 --plot seven.png",
 )
 @click.argument("dataset", metavar="NAME|DIR|CSV")
-@with_all(SOURCE_OPTIONS + TASK_OPTIONS + GEOMETRY_OPTIONS)
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the splits and the samples."
+@with_options(
+    *SOURCE_OPTIONS,
+    *TASK_OPTIONS,
+    *GEOMETRY_OPTIONS,
+    Option(
+        ("--seed",),
+        "Seed of the splits and of the samples.",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=MAX_SEED,
+        show_default=True,
+    ),
+    Option(("--index",), "Show one image instead: label, file, size, values.", type=int, metavar="N"),
+    output_file("--plot", "Draw a grid of labelled samples, or the one image, as a PNG."),
+    JSON_OPTION,
 )
-@click.option("--index", type=int, metavar="N", help="Show one image instead: label, file, size, values.")
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw a grid of labelled samples, or the one image, as a PNG.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json: bool, **options: Any) -> None:
     """Tell what a data set holds: images of each class and split, sizes, channels, pixels, copies, unreadable files.
 
@@ -65,7 +80,7 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
     the same image saved or resized anew; of images that are much alike, as noise is, only the likeliest pairs are
     compared, and "at least" (near_copies_complete in --json) says so.
     """
-    found = load(dataset, **options)
+    found = load_named(dataset, **options)
     if index is not None:
         _show_image(found, index, seed, plot, as_json)
         return

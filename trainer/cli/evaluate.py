@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 
-from .dataset_options import SOURCE_OPTIONS, load, with_all
-from .typed_options import typed_options
+from .options import JSON_OPTION, MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
+from .settings import load_named
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,22 +45,31 @@ _MOST_MISTAKES = 60
     "pocketlens evaluate runs/digits --index 7 --out look/",
 )
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL.tflite")
-@click.option("--dataset", metavar="NAME|DIR|CSV", help="Measure on this. [default: what the run was trained with]")
-@with_all(SOURCE_OPTIONS)
-@click.option(
-    "--split", type=click.Choice(_SPLITS), default="test", show_default=True, help="all: everything, unsplit."
+@with_options(
+    Option(
+        ("--dataset",),
+        "Data set to measure on. [default: what the run was trained with]",
+        metavar="NAME|DIR|CSV",
+    ),
+    *SOURCE_OPTIONS,
+    Option(
+        ("--split",),
+        "Split to measure on; all: the whole data set.",
+        choices=_SPLITS,
+        default="test",
+        show_default=True,
+    ),
+    Option(
+        ("--seed",),
+        "Seed of the splits of --dataset. [default: the model's own]",
+        type=int,
+        minimum=0,
+        maximum=MAX_SEED,
+    ),
+    Option(("--index",), "Show the scores of one image of the data set instead.", type=int, metavar="N"),
+    output_folder("Draw into this folder: confusion, predictions, the most confident mistakes, curves."),
+    JSON_OPTION,
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), help="Of the splits of --dataset. [default: the model's own]"
-)
-@click.option("--index", type=int, metavar="N", help="Show the scores of one image of the data set instead.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Draw into this folder: confusion, predictions, the most confident mistakes, curves.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def evaluate(
     model: Path,
     dataset: str | None,
@@ -87,22 +97,22 @@ def evaluate(
         run, contract, model, dataset, "all" if index is not None else split, seed, options
     )
     if index is not None:
-        from .evaluate_one import show_one
+        from .evaluate_output import show_sample
 
-        show_one(model, contract, evaluation_set, index, lambda chosen: _score(run, model, chosen), out, as_json)
+        show_sample(model, contract, evaluation_set, index, lambda chosen: _score(run, model, chosen), out, as_json)
         return
     if evaluation_set.caution:
         click.echo(f"note: {evaluation_set.caution}", err=True)
     scores, interpreter = _score(run, model, evaluation_set)
     from ..evaluation.metrics import compute_metrics
     from ..evaluation.predictions import Predictions
-    from .evaluate_plots import draw
+    from .evaluate_output import draw_evaluation
 
     targets = evaluation_set.chosen_targets
     metrics = compute_metrics(scores, targets, contract.labels, contract.task)
     predictions = Predictions(scores, targets, contract.task)
     unknown = predictions.below_threshold(contract.confidence.threshold)
-    pictures = draw(out, contract, metrics, evaluation_set, predictions, shown(model.name)) if out else []
+    pictures = draw_evaluation(out, contract, metrics, evaluation_set, predictions, shown(model.name)) if out else []
     if as_json:
         click.echo(json.dumps(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)))
         return
@@ -153,7 +163,7 @@ def _evaluation_set(
     if spec.kind == "image":
         colour = "grey" if spec.channels == 1 else "rgb"
         geometry = {"image_size": (spec.height, spec.width), "colour": colour, "resize": spec.resize}
-    data = load(dataset, **geometry, **options)
+    data = load_named(dataset, **geometry, **options)
     for line in data.left_out:
         click.echo(f"left out: {shown(line)}", err=True)
     return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)

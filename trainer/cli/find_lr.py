@@ -9,30 +9,35 @@ from typing import Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import Option
 
-from .training_options import OPTION_NAMES, REQUIRES, settle, training_options
+from .options import JSON_OPTION, OPTION_NAMES, output_file, training_options
+from .settings import TRAINING_REQUIRES, read_training_options
 
 
 @click.command(
     "find-lr",
     cls=Command,
-    requires=REQUIRES,
+    requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens find-lr --dataset fashion-mnist\n"
     "pocketlens find-lr --dataset photos/ --image-size 96 --size base --plot lr.png --json",
 )
 @training_options
-@click.option("--steps", type=click.IntRange(50, 10_000), default=300, show_default=True, help="From 1e-6 to 1.")
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="lr.png",
-    show_default=True,
-    metavar="FILE",
-    help="Draw the loss over the rate as a PNG.",
+@with_options(
+    Option(
+        ("--steps",),
+        "Steps of the sweep from 1e-6 to 1.",
+        type=int,
+        default=300,
+        minimum=50,
+        maximum=10_000,
+        show_default=True,
+    ),
+    output_file("--plot", "Draw the loss over the rate as a PNG.", default="lr.png"),
+    JSON_OPTION,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     """Train a little while the learning rate rises from 1e-6 to 1, and tell where the loss falls.
 
@@ -40,7 +45,7 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     tenth of the minimum.
     """
     started = time.perf_counter()
-    config, data, _ = settle(options)
+    config, data, _ = read_training_options(options)
     from ..lr_finder import sweep_learning_rates
     from ..plots.figure import save_sweep
 

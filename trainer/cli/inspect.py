@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
+
+from .options import JSON_OPTION, output_folder
 
 if TYPE_CHECKING:
     from ..keras_inspection.layers import Layer
@@ -27,14 +30,11 @@ if TYPE_CHECKING:
     example="pocketlens inspect runs/digits --out look/\npocketlens inspect runs/digits --layer conv2d_1 --json",
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--layer", metavar="NAME", help="Show this layer's weights and biases.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Draw the model (model.png), and the layer's weights (weights-NAME.png), into this folder.",
+@with_options(
+    Option(("--layer",), "Show this layer's weights and biases.", metavar="NAME"),
+    output_folder("Draw the model (model.png), and the layer's weights (weights-NAME.png), into this folder."),
+    JSON_OPTION,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> None:
     """Show a trained model's layers: output shapes, parameters, multiply-adds, and weights.
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import Option
 
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
-from .training_options import OPTION_NAMES, REQUIRES, settle, training_options
+from .options import JSON_OPTION, OPTION_NAMES, training_options
+from .settings import TRAINING_REQUIRES, read_training_options
 
 if TYPE_CHECKING:
     from ..config import TrainingConfig
@@ -25,16 +27,16 @@ STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
 
-def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | str | None:
+def _learning_rate(text: str) -> float | str:
     try:
-        return value if value is None or value == _AUTO else float(value)
+        return text if text == _AUTO else float(text)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r}, expected a number or {_AUTO}") from error
+        raise ValueError(f"{text!r}, expected a number or {_AUTO}") from error
 
 
 @click.command(
     cls=Command,
-    requires=REQUIRES,
+    requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens train --dataset digits --out runs/digits\n"
     "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos\n"
@@ -42,30 +44,45 @@ def _learning_rate(_context: click.Context, _parameter: click.Parameter, value: 
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to write.")
 @training_options
-@click.option(
-    "--learning-rate",
-    callback=_learning_rate,
-    metavar="RATE|auto",
-    help="At its highest; auto looks for one, as find-lr does. [default: by architecture]",
+@with_options(
+    Option(
+        ("--learning-rate",),
+        "Highest learning rate; auto looks for one, as find-lr does. [default: by architecture]",
+        type=_learning_rate,
+        metavar="RATE|auto",
+    ),
 )
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
 )
-@click.option("--patience", type=click.IntRange(min=0), help="Epochs without a better one, then stop; 0: never.")
-@click.option(
-    "--distribute",
-    type=click.Choice(DISTRIBUTIONS),
-    help="mirrored: over every GPU of this machine; workers: over the machines that $TF_CONFIG names.",
+@with_options(
+    Option(
+        ("--patience",),
+        "Epochs without a better one after which training stops; 0: never.",
+        type=int,
+        minimum=0,
+    ),
+    Option(
+        ("--distribute",),
+        "mirrored: on every GPU of this machine; workers: on the machines that $TF_CONFIG names.",
+        choices=DISTRIBUTIONS,
+    ),
+    Option(
+        ("--quantization-aware",),
+        "Continue training with int8 simulated, for networks that lose too much accuracy by it.",
+        type=bool,
+        default=False,
+    ),
+    Option(
+        ("--quantization-aware-epochs",),
+        "Epochs with int8 simulated. [default: a fifth of --epochs]",
+        type=int,
+        minimum=1,
+    ),
+    Option(("--resume",), "Go on where the same command was stopped or killed.", type=bool, default=False),
+    Option(("--force",), "Replace the run at --out.", type=bool, default=False),
+    JSON_OPTION,
 )
-@click.option(
-    "--quantization-aware", is_flag=True, help="Train on with int8 simulated, for networks that lose too much by it."
-)
-@click.option(
-    "--quantization-aware-epochs", type=click.IntRange(min=1), help="Epochs of that. [default: a fifth of --epochs]"
-)
-@click.option("--resume", is_flag=True, help="Go on where the same command was stopped or killed.")
-@click.option("--force", is_flag=True, help="Replace the run that lies at --out.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def train(
     out: Path,
     learning_rate: float | str | None,
@@ -91,7 +108,9 @@ def train(
     chief = is_chief(distribute)
     if chief:
         check_target(out, force, resume)
-    config, data, with_epochs = settle(options | ({} if learning_rate == _AUTO else {"learning_rate": learning_rate}))
+    if learning_rate != _AUTO:
+        options["learning_rate"] = learning_rate
+    config, data, with_epochs = read_training_options(options)
     from ..distributed.strategy import make_strategy
     from ..training import train as train_model
 

@@ -9,8 +9,9 @@ import click
 import pytest
 
 from tests.conftest import call_pocketlens
+from trainer.cli.options import training_options
+from trainer.cli.settings import TrainingInputs, read_training_options
 from trainer.cli.train import _epochs_for_minutes
-from trainer.cli.training_options import Settled, settle, training_options
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
@@ -19,17 +20,17 @@ from trainer.time_budget import epochs_and_steps, fit_to_time
 from trainer.training import train
 
 
-def settled(*options: str) -> Settled:
+def settled(*options: str) -> TrainingInputs:
     """What `train` makes of options."""
     values: dict[str, Any] = {}
 
     @click.command()
     @training_options
     def command(**found: Any) -> None:
-        values["settled"] = settle(found | {"learning_rate": None, "patience": None})
+        values["settled"] = read_training_options(found | {"learning_rate": None, "patience": None})
 
     command.main(list(options), standalone_mode=False)
-    found: Settled = values["settled"]
+    found: TrainingInputs = values["settled"]
     return found
 
 

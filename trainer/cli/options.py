@@ -1,0 +1,237 @@
+"""The options of the workstation's commands, each declared once; and which of them were typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from runtime.cli.app import with_options
+from runtime.cli.options import Option
+from runtime.contract import TASKS
+from runtime.input_spec import RESIZES
+
+from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, SIZES
+from ..presets import PRESETS
+
+if TYPE_CHECKING:
+    from ..data.image_cache import CachePlace
+
+MAX_SEED = 2**31 - 1
+#: How messages name parameters of the library that have another option, or none.
+OPTION_NAMES = {
+    "architecture": "--arch",
+    "normalize=False": "--no-normalise",
+    "seconds": "--minutes",
+    "split=all": "evaluate --split all",
+    "strategy": "--distribute",
+    "target": "--out",
+}
+
+
+def _units(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise ValueError(f"{text!r}, expected whole numbers with commas between, as in 128 or 4,4")
+    return tuple(int(number) for number in text.split(","))
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise ValueError(f"{text!r}, expected one number or HEIGHTxWIDTH, as in 96 or 96x128")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _cache(text: str) -> CachePlace | None:
+    return "none" if text == "none" else Path(text) if text else None
+
+
+def _augmentation(text: str) -> tuple[str, ...]:
+    kinds = () if text == "none" else tuple(text.split(","))
+    for kind in kinds:
+        if kind not in AUGMENTATIONS:
+            raise ValueError(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
+    return kinds
+
+
+def _fine_tune_layers(text: str) -> int | float:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}, expected a number of layers, or a share as in 0.3") from error
+
+
+def output_folder(help_text: str) -> Option:
+    """`--out` of a command that draws into a folder."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return Option(("--out",), help_text, type=kind, metavar="DIR")
+
+
+def output_file(flag: str, help_text: str, default: str | None = None) -> Option:
+    """An option that names a file to write."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return Option((flag,), help_text, type=kind, metavar="FILE", default=default, show_default=default is not None)
+
+
+JSON_OPTION = Option(("--json",), "Print the result as one JSON object.", name="as_json", type=bool, default=False)
+SOURCE_OPTIONS = (
+    Option(("--data-dir",), "Folder of Fashion-MNIST's four files.", type=Path, metavar="PATH"),
+    Option(("--merge",), "Merge the classes A and B into one class, C; repeatable.", multiple=True, metavar="A,B=C"),
+)
+TASK_OPTIONS = (
+    Option(("--task",), "Task of the model. [default: by data set, or binary with --positive]", choices=TASKS),
+    Option(("--positive",), "Tell this class from all the rest: the task binary.", metavar="NAME"),
+)
+GEOMETRY_OPTIONS = (
+    Option(("--image-size",), "Input size. [default: by data set]", type=_image_size, metavar="N|HxW"),
+    Option(("--colour",), "Colour of the input. [default: by data set]", choices=("grey", "rgb")),
+    Option(
+        ("--resize",),
+        "How images are brought to the input size.",
+        choices=RESIZES,
+        default="stretch",
+        show_default=True,
+    ),
+)
+_CACHE_OPTION = Option(
+    ("--cache",),
+    "Folder that keeps decoded image files, for the next training too; none decodes them in each epoch. "
+    "[default: a temporary file]",
+    type=_cache,
+    metavar="DIR|none",
+)
+_NETWORK_OPTIONS = (
+    Option(("--arch",), "Architecture.", choices=ARCHITECTURES, default="cnn", show_default=True),
+    Option(("--size",), "Number of filters (cnn only).", choices=SIZES, default="small", show_default=True),
+    Option(
+        ("--units",),
+        "Units of the hidden layers, as in 4,4 (dense only).",
+        type=_units,
+        default="128",
+        show_default=True,
+        metavar="TEXT",
+    ),
+    Option(
+        ("--activation",),
+        "Activation of the hidden layers (dense only).",
+        choices=ACTIVATIONS,
+        default="relu",
+        show_default=True,
+    ),
+    Option(
+        ("--model-file",),
+        "Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
+        metavar="FILE.py",
+    ),
+    Option(
+        ("--weights",),
+        "Initial weights of a backbone such as mobilenet_v2: imagenet (downloaded), none, a file, or a run of the same "
+        "--arch. [default: imagenet]",
+        metavar="NAME|FILE|RUN",
+    ),
+    Option(
+        ("--alpha",),
+        "Width of the backbone (mobilenet_v2 and mobilenet_v3_small only). [default: 1.0]",
+        type=float,
+        metavar="WIDTH",
+    ),
+    Option(
+        ("--head-epochs",),
+        "Epochs at the start that keep a backbone's weights unchanged. [default: a quarter of all]",
+        type=int,
+        minimum=0,
+    ),
+    Option(
+        ("--fine-tune-layers",),
+        "Topmost convolutions of a backbone that are tuned afterwards, a number or a share. [default: 0.3]",
+        type=_fine_tune_layers,
+        metavar="N|SHARE",
+    ),
+)
+_FITTING_OPTIONS = (
+    Option(
+        ("--mixed-precision",),
+        "Train in float16; auto: on a GPU that is quick at it.",
+        choices=MIXED_PRECISIONS,
+        default="auto",
+        show_default=True,
+    ),
+    Option(
+        ("--preset",),
+        "How long to train; best also blanks out parts of the images.",
+        choices=tuple(PRESETS),
+        default="fast",
+        show_default=True,
+    ),
+    Option(("--optimizer",), "Optimizer.", choices=OPTIMIZERS, default="adamw", show_default=True),
+    Option(("--weight-decay",), "Weight decay (adamw only).", type=float, default=0.05, show_default=True),
+    Option(("--label-smoothing",), "Label smoothing, 0 to below 1. [default: by preset]", type=float, metavar="SHARE"),
+    Option(
+        ("--augment",),
+        f"Augmentation: {','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
+        name="augmentation",
+        type=_augmentation,
+        metavar="KINDS",
+    ),
+    Option(
+        ("--balance",),
+        "Give each class the same weight, however many images it has; of several labels, each label and its absence.",
+        type=bool,
+        default=False,
+    ),
+    Option(
+        ("--normalise/--no-normalise",),
+        "Scale the input to zero mean and unit variance; without it pixels go in as 0 to 255.",
+        name="normalize",
+        type=bool,
+        default=True,
+        show_default=True,
+    ),
+    Option(("--batch-size",), "Images a step. [default: 64; 32 of few images]", type=int, minimum=1),
+    Option(("--epochs",), "Passes over the images. [default: by preset and data]", type=int, minimum=1),
+    Option(("--steps-per-epoch",), "Steps after which a pass ends. [default: all images]", type=int, minimum=1),
+    Option(
+        ("--seed",),
+        "Seed of everything random.",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=MAX_SEED,
+        show_default=True,
+    ),
+)
+#: What `train` and `find-lr` share, but for `--dataset`, which they require.
+TRAINING_OPTIONS = (
+    SOURCE_OPTIONS[0],
+    _CACHE_OPTION,
+    SOURCE_OPTIONS[1],
+    *TASK_OPTIONS,
+    *GEOMETRY_OPTIONS,
+    *_NETWORK_OPTIONS,
+    *_FITTING_OPTIONS,
+)
+_DATASET = click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|DIR|CSV",
+    help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
+)
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that gives `--dataset` and `TRAINING_OPTIONS` to a command."""
+    return _DATASET(with_options(*TRAINING_OPTIONS)(function))
+
+
+def typed_options() -> dict[str, str]:
+    """The options that were typed for the running command: parameter to the option as people know it."""
+    context = click.get_current_context()
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    }

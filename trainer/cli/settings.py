@@ -1,0 +1,181 @@
+"""The data set and the training settings that a command's options name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from runtime.errors import UsageError
+from runtime.files import shown
+from runtime.native_output import quiet_tensorflow
+
+from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
+from ..config import CUSTOM, TrainingConfig
+from ..errors import TrainingError
+from ..fitting.memory import return_large_blocks
+from ..presets import complete_config, default_epochs
+from .options import typed_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime import FeaturesInput
+
+    from ..data import Dataset
+    from ..data.image_cache import CachePlace
+
+#: Modules that `train` and `find-lr` need.
+TRAINING_REQUIRES = ("tensorflow", "sklearn", "matplotlib")
+#: The architectures that an option is for.
+_ARCHITECTURES_OF = {
+    "size": ("cnn",),
+    "units": ("dense",),
+    "activation": ("dense",),
+    "weights": tuple(BACKBONES),
+    "alpha": tuple(name for name, backbone in BACKBONES.items() if backbone.has_width),
+    "head_epochs": tuple(BACKBONES),
+    "fine_tune_layers": tuple(BACKBONES),
+}
+_FOR_INITIAL_WEIGHTS = ("head_epochs", "fine_tune_layers")
+_FOR_IMAGES = ("image_size", "colour", "resize", "size", "cache", "weights", "alpha", "head_epochs", "fine_tune_layers")
+_FEATURES_ARCHITECTURE = "dense"
+#: Feature vectors are few beside images, and a step over them is small: five times the rate for images.
+_FEATURES_LEARNING_RATE = 0.01
+#: A training on feature vectors takes at least so many steps, unless that were more epochs than the second number.
+_MIN_STEPS, _MAX_EPOCHS = 500, 200
+
+
+def load_named(
+    name: str,
+    *,
+    data_dir: Path | None,
+    merge: tuple[str, ...],
+    task: str | None = None,
+    positive: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    colour: str | None = None,
+    resize: str = "stretch",
+    cache: CachePlace | None = None,
+) -> Dataset:
+    """The data set that the options name.
+
+    Raises:
+        DatasetError: it is missing, damaged or too small, or the options do not fit it.
+    """
+    from ..data import Geometry, load_dataset
+    from ..data.relabel import choose_task, merge_classes
+
+    # A command without these options takes the geometry from a model.
+    from_user = "image_size" in click.get_current_context().params
+    found = load_dataset(name, Geometry(image_size, colour, resize, from_user), data_dir, cache)
+    return choose_task(merge_classes(found, merge), task, positive)
+
+
+class TrainingInputs(NamedTuple):
+    """What the options of a training come to.
+
+    Attributes:
+        with_epochs: gives the settings for other epochs, and steps of each. Settings that depend on these numbers are
+            chosen again, as if the numbers had been typed.
+    """
+
+    config: TrainingConfig
+    dataset: Dataset
+    with_epochs: Callable[[int, int], TrainingConfig]
+
+
+def read_training_options(options: dict[str, Any]) -> TrainingInputs:
+    """The settings and the data set that the options name; TensorFlow is made quiet, and not yet imported.
+
+    Args:
+        options: the values of `TRAINING_OPTIONS` and of `--dataset`, and further fields of `TrainingConfig`.
+
+    Raises:
+        UsageError: an option of another architecture or optimizer was typed.
+        DatasetError, TrainingError: what is refused before anything heavy is imported.
+    """
+    of_data = ("data_dir", "merge", "task", "positive", "image_size", "colour", "resize", "cache")
+    name, data_options = options["dataset"], {key: options[key] for key in of_data}
+    settings = {key: value for key, value in options.items() if key not in (*of_data, "dataset")}
+    preset, arch = settings.pop("preset"), settings.pop("arch")
+    settings["architecture"] = CUSTOM if settings["model_file"] else arch
+    if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
+        _check_typed(settings)
+    complete_config(settings, preset, 1, ())  # a setting out of range is refused before images are read
+    check_weight_files(settings["weights"])
+    data = load_named(name, **data_options)
+    for line in data.left_out:
+        click.echo(f"left out: {shown(line)}", err=True)
+    if data.input.kind == "features":
+        settings = _for_features(settings, preset, data, data.input)
+    _check_typed(settings)
+    if data.task == "multilabel" and settings["label_smoothing"] is None:
+        settings["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+    return_large_blocks()
+    # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
+    quiet_tensorflow()
+
+    def completed(**fitted: int) -> TrainingConfig:
+        return complete_config(settings | fitted, preset, len(data.targets), data.augmentation)
+
+    return TrainingInputs(completed(), data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))
+
+
+def _check_typed(settings: dict[str, Any]) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UsageError: it names the option, and what it is for.
+    """
+    typed, architecture = typed_options(), settings["architecture"]
+    if architecture == CUSTOM and "arch" in typed:
+        raise UsageError("--arch names a network of ours, and --model-file is your own; leave one of them out")
+    chosen = "--model-file" if architecture == CUSTOM else f"--arch {architecture}"
+    for name, architectures in _ARCHITECTURES_OF.items():
+        if name in typed and architecture not in architectures:
+            raise UsageError(f"{typed[name]} is for --arch {', '.join(architectures)}; {chosen} has no use for it")
+    for name in _FOR_INITIAL_WEIGHTS:
+        if name in typed and settings["weights"] == NO_WEIGHTS:
+            raise UsageError(
+                f"{typed[name]} is for a backbone that brings weights; --weights {NO_WEIGHTS} trains it whole"
+            )
+    if "weight_decay" in typed and settings["optimizer"] != "adamw":
+        raise UsageError(f"{typed['weight_decay']} is for --optimizer adamw; {settings['optimizer']} has none")
+
+
+def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: FeaturesInput) -> dict[str, Any]:
+    """The settings for a data set of features: unless others were typed, dense, a higher learning rate, enough steps.
+
+    Raises:
+        TrainingError: an option that is for images was typed.
+    """
+    typed = typed_options()
+    has = f"{data.name} has {spec.describe()}"
+    for option in _FOR_IMAGES:
+        if option in typed:
+            raise TrainingError(f"{typed[option]} is for images, and {has}; leave it out")
+    if settings.get("augmentation"):
+        raise TrainingError(f"--augment {','.join(settings['augmentation'])} is for images, and {has}; leave it out")
+    architecture = settings["architecture"]
+    if architecture not in (CUSTOM, _FEATURES_ARCHITECTURE):
+        if "arch" in typed:
+            raise TrainingError(f"--arch {architecture} is for images, and {has}; use --arch {_FEATURES_ARCHITECTURE}")
+        architecture = _FEATURES_ARCHITECTURE
+    chosen = {"architecture": architecture, "augmentation": ()}
+    if "learning_rate" not in typed:
+        chosen["learning_rate"] = _FEATURES_LEARNING_RATE
+    if settings.get("epochs") is None:
+        batch_size = settings["batch_size"] or TrainingConfig.batch_size
+        chosen["epochs"] = _feature_epochs(len(data.targets), batch_size, preset)
+    return settings | chosen
+
+
+def _feature_epochs(rows: int, batch_size: int, preset: str) -> int:
+    from ..data.splits import TRAINING_SHARE
+
+    steps = math.ceil(TRAINING_SHARE * rows / batch_size)
+    epochs = min(_MAX_EPOCHS, math.ceil(_MIN_STEPS / steps))
+    return max(default_epochs(rows, _FEATURES_ARCHITECTURE, preset), epochs)
