@@ -26,6 +26,7 @@ from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
 from .tflite.model import check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
+#: A Dense(2) of 1.1 kB, to try an interpreter with where no model is at hand.
 TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
 
 _TIMEOUT_S = 60

@@ -16,7 +16,9 @@ Targets: TypeAlias = npt.NDArray[Any]
 #: Places in a split, int64, shape (n,).
 Places: TypeAlias = npt.NDArray[np.int64]
 
-#: From this score on a label of the task multilabel is predicted.
+#: From this score on a label of the task multilabel is predicted: in training, in the exporter's figures, and by the
+#: threshold of the contract. No temperature moves a score across 0.5. The second label of the task binary needs more
+#: than 0.5, because `runtime.postprocessing.rank` prefers the first of two equal scores.
 DECISION_THRESHOLD = 0.5
 
 
