@@ -1,109 +1,81 @@
-"""The decision boundary of a model on two features: Keras's, and each file's as a device answers.
-
-The files are answered in a process of its own that never imports TensorFlow, as for `scoring`.
-"""
+"""The decision boundary of a run on two features: of the Keras model, and of each model file as on a device."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Classifier, make_preprocessor
-from runtime.errors import describe
-from runtime.features import Vector
-from runtime.input_spec import FeaturesInput
+from runtime import Classifier
+from runtime.child_process import ChildError, call_in_child
 from runtime.native_output import held_stderr
-from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
 
-BOUNDARY = "boundary.png"
-#: Points a side.
+if TYPE_CHECKING:
+    from trainer.data.run_folder import RunFolder
+    from trainer.evaluation.predictions import Scores
+
+#: Points of each feature.
 _SIDE = 100
-_MARGIN = 0.1
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-Scores = npt.NDArray[np.float32]
+_KERAS = "Keras"
 
 
 def draw_boundary(run: RunFolder, files: Sequence[Path], library: str) -> bytes | None:
-    """Keras's answers over the plane and each file's, side by side, with the test vectors; None but for two features.
+    """Draw the predictions of Keras and of each file over the plane, side by side, with the test vectors.
 
     Args:
         files: model files.
-        library: the interpreter's, as `Classifier` takes it.
+        library: name of the interpreter, as `Classifier` takes it.
+
+    Returns:
+        The drawing as a PNG; None where the model takes anything but two features.
 
     Raises:
-        ExportError: a file cannot be scored, or the model not be loaded.
+        ExportError: a file cannot be scored, or the Keras model cannot be loaded.
     """
-    spec = run.contract.input
-    if spec.kind != "features" or len(spec.names) != 2:
-        return None
-    from .report.plots_boundary import Plane, boundaries
+    from trainer.plots.decision_boundary import draw_boundaries, make_plane, takes_two_features
+    from trainer.plots.figure import png_bytes
 
-    vectors: Vector = np.stack([*map(run.source.sample, range(len(run.source)))])
-    across, up = plane(vectors)
-    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    found = {"Keras": _keras(run, spec, grid)}
-    found |= {path.name: scores for path, scores in zip(files, _scores(files, grid, library), strict=True)}
-    test = run.splits["test"]
-    looked_at = Plane(across, up, spec.names, run.contract.labels, vectors[test], run.targets[test])
-    return boundaries({name: scores.reshape(_SIDE, _SIDE, -1) for name, scores in found.items()}, looked_at)
-
-
-def plane(vectors: Vector) -> tuple[Vector, Vector]:
-    """The values of both features at which the plane is looked at: all that the data span, and a little more."""
-    low, high = vectors.min(axis=0), vectors.max(axis=0)
-    margin = _MARGIN * np.where(high > low, high - low, 1.0)
-    across, up = np.linspace(low - margin, high + margin, _SIDE).T
-    return across, up
-
-
-def _keras(run: RunFolder, spec: FeaturesInput, grid: Vector) -> Scores:
     from .keras_loading import load_classifier
 
-    scores = np.asarray(
-        load_classifier(run.model_path, spec.kind).predict(make_preprocessor(spec).scale(grid), verbose=0)
-    )
-    return np.concatenate([1 - scores, scores], axis=1) if run.contract.task == "binary" else scores
+    if not takes_two_features(run.contract):
+        return None
+    vectors = np.stack([*map(run.source.sample, range(len(run.source)))])
+    plane = make_plane(run.contract, vectors, run.targets, run.splits["test"], _SIDE)
+    reference = plane.keras_scores(load_classifier(run.model_path, "features"))
+    panels = {_KERAS: reference}
+    for path, scores in zip(files, _score_files(files, plane.grid, library), strict=True):
+        same = float((scores.argmax(axis=1) == reference.argmax(axis=1)).mean())
+        panels[f"{path.name}: {100 * same:.2f} % as {_KERAS}"] = scores
+    return png_bytes(draw_boundaries(panels, plane))
 
 
-def _scores(files: Sequence[Path], grid: Vector, library: str) -> list[Scores]:
+def _score_files(files: Sequence[Path], grid: npt.NDArray[np.float64], library: str) -> list[Scores]:
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
         folder = Path(name)
         np.save(folder / "grid.npy", grid)
-        command = [
-            sys.executable,
-            "-m",
-            "exporter.decision_boundary",
-            name,
-            library,
-            *(str(path.resolve()) for path in files),
-        ]
-        # Run from where the package lies, so that no file of the user's folder can be imported in its place.
-        done = subprocess.run(command, cwd=_PACKAGE_ROOT, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            reason = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-            raise ExportError(f"the decision boundary cannot be drawn: {reason[-1]}")
+        try:
+            call_in_child(
+                "exporter.decision_boundary:score_grid", name, [str(path.resolve()) for path in files], library
+            )
+        except ChildError as error:
+            raise ExportError(f"the decision boundary cannot be drawn: {error}") from error
         return [np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(len(files))]
 
 
-def _child(folder: Path, library: str, files: Sequence[str]) -> None:
-    grid = np.load(folder / "grid.npy", allow_pickle=False)
+def score_grid(folder: str, files: Sequence[str], library: str) -> None:
+    """Score the vectors in `grid.npy` with each file, without its temperature, in a child process.
+
+    Writes float32 scores of shape (n, labels) to `0.npy`, `1.npy` and so on.
+    """
+    grid = np.load(Path(folder, "grid.npy"), allow_pickle=False)
     for number, path in enumerate(files):
         with held_stderr():  # the interpreter announces its delegates
             classifier = Classifier(path, interpreter=library)
         rows = [classifier.interpret(classifier.run(vector), tempered=False) for vector in grid]
-        np.save(folder / f"{number}.npy", np.stack(rows))
-
-
-if __name__ == "__main__":
-    try:
-        _child(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
-    except Exception as problem:
-        sys.exit(describe(problem))
+        np.save(Path(folder, f"{number}.npy"), np.stack(rows))

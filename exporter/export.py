@@ -10,13 +10,14 @@ from typing import Any
 
 from runtime import read_model
 from trainer.data.run_folder import RunFolder
+from trainer.plots.decision_boundary import BOUNDARY
 
 from .accuracy import score_model
 from .artifacts.c_source import C_FILES, write_c_source
 from .candidate import Candidate
 from .candidate_builder import Attempt, CandidateBuilder
 from .converter import convert
-from .decision_boundary import BOUNDARY, draw_boundary
+from .decision_boundary import draw_boundary
 from .edgetpu import summarise
 from .errors import ExportError
 from .evaluated_model import EvaluatedModel, measure

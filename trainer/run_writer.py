@@ -27,21 +27,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime import make_preprocessor
-
 from .data.run_folder import RUN_MARKER, SPLITS_VERSION
 from .errors import RunError
 from .fitting.checkpoint import checkpoint_path
-from .plots.decision_boundary import save_boundary
-from .plots.figure import save_curves
+from .plots.decision_boundary import BOUNDARY, draw_boundaries, make_plane, takes_two_features
+from .plots.figure import save_png
+from .plots.history import save_curves
 from .plots.metrics import save_task_pictures
 
 if TYPE_CHECKING:
     from .data import Dataset
     from .training import TrainedRun
 
-#: The plane of a decision boundary: points a side, and the margin around the data as a share of their range.
-_PLANE_SIDE, _PLANE_MARGIN = 200, 0.1
+#: Points of each feature in the drawing of the decision boundary.
+_PLANE_SIDE = 200
 _NO_PLACE = "which no run can take the place of; name a folder in it with `target`"
 
 
@@ -131,31 +130,15 @@ def write_run(run: TrainedRun, target: Path) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, run.monitor)
         save_task_pictures(folder, run.metrics, run.dataset.name)
-        _write_boundary(run, folder / "boundary.png")
+        if takes_two_features(run.contract):
+            _draw_boundary(run, folder / BOUNDARY)
 
 
-def _write_boundary(run: TrainedRun, path: Path) -> None:
-    """Draw the decision boundary of a model on two features; nothing for any other input."""
-    spec = run.contract.input
-    if spec.kind != "features" or len(spec.names) != 2:
-        return
+def _draw_boundary(run: TrainedRun, path: Path) -> None:
     vectors = np.asarray(run.dataset.pixels)
-    low, high = vectors.min(axis=0), vectors.max(axis=0)
-    margin = _PLANE_MARGIN * np.where(high > low, high - low, 1.0)
-    across, up = np.linspace(low - margin, high + margin, _PLANE_SIDE).T
-    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    scores = np.asarray(run.model.predict(make_preprocessor(spec).scale(grid), batch_size=4096, verbose=0))
-    if run.contract.task == "binary":
-        scores = np.concatenate([1 - scores, scores], axis=1)
-    test = run.splits.test
+    plane = make_plane(run.contract, vectors, run.dataset.targets, run.splits.test, _PLANE_SIDE)
     title = f"{run.dataset.name}, Keras: test accuracy {run.metrics.accuracy:.4f}"
-    save_boundary(
-        path,
-        scores.reshape(_PLANE_SIDE, _PLANE_SIDE, -1),
-        (across, up),
-        (vectors[test], run.dataset.targets[test]),
-        (spec.names, run.contract.labels, title),
-    )
+    save_png(path, draw_boundaries({title: plane.keras_scores(run.model)}, plane))
 
 
 def _targets(dataset: Dataset) -> list[Any]:

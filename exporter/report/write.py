@@ -9,14 +9,18 @@ from typing import Any
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.predictions import disagreements
+from trainer.plots.calibration import draw_reliability
+from trainer.plots.confusion import draw_confusion_pair
+from trainer.plots.decision_boundary import BOUNDARY
+from trainer.plots.figure import png_bytes
+from trainer.plots.image_grid import LARGE_TILES, Tile, draw_tiles
 
-from ..decision_boundary import BOUNDARY
 from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
-from . import plots
-from .contact_sheet import MAX_TILES, contact_sheet, make_tiles
+from .contact_sheet import make_tiles
 from .html import ReportFigure, html_page
 from .model_card import model_card
+from .plots import draw_class_changes, draw_sizes
 from .report import write_json
 
 #: In the order of publishing. `report.json` is last: scripts take it as the sign that an export is complete.
@@ -45,7 +49,7 @@ def write_documents(
         ReportFigure(
             f"Size against {metric}",
             f"{metric[0].upper()}{metric[1:]} over the size of each file",
-            plots.size_accuracy(report["models"]),
+            png_bytes(draw_sizes(report["models"])),
         )
     ]
     if boundary is not None:
@@ -59,7 +63,7 @@ def write_documents(
         places = disagreements(reference.scored, model.scored)
         if len(places) and with_sheets:
             predictions = {"float32": reference.scored, model.recipe.name: model.scored}
-            sheet = contact_sheet(make_tiles(run, places, predictions))
+            sheet = _sheet(make_tiles(run, places, predictions))
             (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
             caption = f"{model.recipe.name} and float32 differ on {_test_images(len(places))}"
             figures.append(ReportFigure(_section(model), caption, sheet))
@@ -77,8 +81,12 @@ def _section(model: EvaluatedModel) -> str:
 def _test_images(count: int) -> str:
     """How many test images a contact sheet is about, and which of them it shows."""
     return f"{count:,} test images" + (
-        f"; the {MAX_TILES} surest answers" if count > MAX_TILES else ", the surest first"
+        f"; the {LARGE_TILES.max_tiles} surest answers" if count > LARGE_TILES.max_tiles else ", the surest first"
     )
+
+
+def _sheet(tiles: Sequence[Tile]) -> bytes:
+    return png_bytes(draw_tiles(tiles, layout=LARGE_TILES))
 
 
 def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[ReportFigure]:
@@ -91,25 +99,23 @@ def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -
         yield ReportFigure(
             section,
             "Confusion of the classes, before and after quantization",
-            plots.confusion(before.confusion, after.confusion, labels, mode),
+            png_bytes(draw_confusion_pair(before.confusion, after.confusion, labels, ("float32", mode))),
         )
     yield ReportFigure(
         section,
         f"What each class's {figure} gained or lost",
-        plots.class_change(before.by_class(), after.by_class(), labels, mode, figure),
+        png_bytes(draw_class_changes(before.by_class(), after.by_class(), labels, mode, figure)),
     )
+    curves = {
+        "float32": before.uncalibrated,
+        mode: after.uncalibrated,
+        f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
+    }
     subject = "a label with a given score is present" if of_labels else "an answer with a given score is right"
     yield ReportFigure(
         section,
         f"Reliability: how often {subject}; below the dotted line the scores are too high",
-        plots.reliability_diagram(
-            {
-                "float32": before.uncalibrated,
-                mode: after.uncalibrated,
-                f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
-            },
-            of_labels=of_labels,
-        ),
+        png_bytes(draw_reliability(curves, of_labels=of_labels)),
     )
 
 
@@ -117,7 +123,7 @@ def _mistakes(run: RunFolder, model: EvaluatedModel) -> Iterator[ReportFigure]:
     """The test images on which a model is wrong with the highest scores."""
     places = model.scored.mistakes()
     if len(places):
-        sheet = contact_sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
+        sheet = _sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
         yield ReportFigure(
             "Worst confident mistakes", f"{model.recipe.name} is wrong on {_test_images(len(places))}", sheet
         )

@@ -105,13 +105,13 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     import numpy as np
 
     from ..data.samples import choose_samples, label_of
-    from ..plots.image_grid import MAX_TILES, Tile, save_tiles
+    from ..plots.image_grid import SMALL_TILES, Tile, save_tiles
     from ..plots.scatter import save_scatter
 
     if found.input.kind == "features":
         save_scatter(plot, found.pixels[np.arange(len(found.targets))], found.targets, found.labels, found.input.names)
         return
-    chosen = choose_samples(found.targets, MAX_TILES, seed)
+    chosen = choose_samples(found.targets, SMALL_TILES.max_tiles, seed)
     tiles = [Tile(found.pixels[chosen[[i]]][0], (label_of(found, n), f"#{n}")) for i, n in enumerate(chosen.tolist())]
     save_tiles(plot, tiles, f"{found.name}: {len(tiles)} of {len(found.targets):,} images")
 
@@ -214,7 +214,7 @@ def _left_out_lines(seen: DatasetSummary) -> list[str]:
 
 def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
     from ..data.samples import describe_sample
-    from ..plots.image_grid import save_picture
+    from ..plots.image_grid import save_image
 
     if not 0 <= index < len(found.targets):
         raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")
@@ -225,7 +225,7 @@ def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_jso
         _show_vector(seen, dict(zip(found.input.names, pixels.tolist(), strict=True)), as_json)
         return
     if plot:
-        save_picture(plot, pixels, f"{found.name} #{index}: {seen['label']}")
+        save_image(plot, pixels, f"{found.name} #{index}: {seen['label']}")
     if as_json:
         click.echo(json.dumps(seen | {"values": pixels.tolist(), "plot": str(plot) if plot else None}))
         return

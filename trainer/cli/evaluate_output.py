@@ -11,7 +11,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, load_pixels
+from runtime import Contract
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -20,20 +20,12 @@ from ..data.samples import choose_samples
 from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
 from ..evaluation.predictions import Predictions
-from ..plots.figure import save_confusions
-from ..plots.image_grid import MAX_TILES, save_tiles
+from ..plots.confusion import save_confusions
+from ..plots.image_grid import SMALL_TILES, input_pixels, prediction_tile, save_probabilities, save_tiles
 from ..plots.metrics import save_binary_curves, save_labels
-from ..plots.predictions import answer_tile, save_probabilities
 
 #: All pictures that a call may draw.
 _PICTURES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
-
-
-def _pixels_of(contract: Contract, evaluation_set: EvaluationSet, index: int) -> npt.NDArray[np.uint8]:
-    """An image as the network gets it, its channels in the order red, green, blue."""
-    spec = contract.image_input
-    pixels = load_pixels(evaluation_set.source.sample(index), spec)
-    return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
 
 
 def draw_evaluation(
@@ -73,7 +65,7 @@ def _draw_predictions(
     out: Path, contract: Contract, evaluation_set: EvaluationSet, predictions: Predictions, title: str
 ) -> list[Path]:
     mistakes = predictions.mistakes()
-    some = choose_samples(evaluation_set.chosen_targets, MAX_TILES, seed=0)
+    some = choose_samples(evaluation_set.chosen_targets, SMALL_TILES.max_tiles, seed=0)
     sheets = {
         "predictions.png": (some, title),
         "mistakes.png": (mistakes, f"{len(mistakes):,} mistakes, the most confident first: {title}"),
@@ -81,12 +73,12 @@ def _draw_predictions(
     pictures, correct = [], predictions.correct
     for name, (places, heading) in sheets.items():
         tiles = [
-            answer_tile(
-                _pixels_of(contract, evaluation_set, int(evaluation_set.chosen[place])),
+            prediction_tile(
+                input_pixels(evaluation_set.source.sample(int(evaluation_set.chosen[place])), contract.image_input),
                 evaluation_set.describe(predictions, place),
                 bool(correct[place]),
             )
-            for place in places[:MAX_TILES].tolist()
+            for place in places[:SMALL_TILES.max_tiles].tolist()
         ]
         if tiles:
             pictures.append(out / name)
@@ -122,9 +114,10 @@ def show_sample(
     ranked = [(contract.labels[place], float(scores[0, place])) for place in order]
     picture = out / f"probabilities-{index}.png" if out else None
     if picture:
-        pixels = _pixels_of(contract, evaluation_set, index) if contract.input.kind == "image" else None
+        sample, spec = evaluation_set.source.sample(index), contract.input
+        pixels = input_pixels(sample, spec) if spec.kind == "image" else None
         title = f"{evaluation_set.name} {name}: {true_label}"
-        save_probabilities(picture, pixels, scores[0], contract.labels, _labels_of(evaluation_set, index), title)
+        save_probabilities(picture, pixels, dict(ranked), evaluation_set.true_labels(index), title)
     if as_json:
         found = {"model": str(model), "index": index, "name": name, "truth": true_label, "interpreter": interpreter}
         result = {"scores": dict(ranked), "picture": str(picture) if picture else None}
@@ -135,9 +128,3 @@ def show_sample(
         click.echo(line)
     if picture:
         click.echo(f"picture: {shown(picture)}")
-
-
-def _labels_of(evaluation_set: EvaluationSet, index: int) -> list[str]:
-    target = evaluation_set.targets[index]
-    places = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
-    return [evaluation_set.labels[place] for place in places]

@@ -47,7 +47,7 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     started = time.perf_counter()
     config, data, _ = read_training_options(options)
     from ..lr_finder import sweep_learning_rates
-    from ..plots.figure import save_sweep
+    from ..plots.history import save_sweep
 
     found = sweep_learning_rates(data, config, steps)
     marks = {"steepest": found.steepest, "a tenth of the minimum": found.suggestion, "minimum": found.minimum}

@@ -18,12 +18,19 @@ from .sources import ArraySource, FileSource, Indices
 from .splits import make_splits
 
 
+def labels_of(target: Any, labels: Sequence[str]) -> list[str]:
+    """The label of a class; for a row of 0 or 1, as the task multilabel has it, all its labels."""
+    return [labels[place] for place in (np.flatnonzero(target) if np.ndim(target) else [int(target)])]
+
+
+def label_text(target: Any, labels: Sequence[str], nothing: str = "(none)") -> str:
+    """The labels of `labels_of` with commas between; `nothing` where there is none."""
+    return ", ".join(labels_of(target, labels)) or nothing
+
+
 def label_of(dataset: Dataset, index: int) -> str:
     """The label of a sample; for the task multilabel all of them with commas between, `(none)` where it has none."""
-    target = dataset.targets[index]
-    if np.ndim(target) == 0:
-        return dataset.labels[int(target)]
-    return ", ".join(dataset.labels[place] for place in np.flatnonzero(target)) or "(none)"
+    return label_text(dataset.targets[index], dataset.labels)
 
 
 def file_of(dataset: Dataset, index: int) -> str:

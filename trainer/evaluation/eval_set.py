@@ -14,10 +14,11 @@ from runtime.files import shown
 from ..data import Dataset
 from ..data.relabel import choose_task
 from ..data.run_folder import RunFolder
+from ..data.samples import label_text, labels_of
 from ..data.sources import ArraySource, FileSource, Indices, Source
 from ..data.splits import make_splits
 from ..errors import DatasetError, RunError
-from .predictions import Predictions, Targets, label_text
+from .predictions import Predictions, Targets
 
 SPLITS = ("test", "validation", "train", "all")
 #: By split: why the figures are too good where the split is the training's own.
@@ -60,6 +61,10 @@ class EvaluationSet:
     def true_label(self, index: int) -> str:
         """The true label of a sample, or its labels with commas between; `(none)` without any."""
         return label_text(self.targets[index], self.labels)
+
+    def true_labels(self, index: int) -> list[str]:
+        """All true labels of a sample."""
+        return labels_of(self.targets[index], self.labels)
 
     def name_of(self, index: int) -> str:
         """The file of a sample, or its number."""

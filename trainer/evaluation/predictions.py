@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -29,13 +29,6 @@ def scores_of_both(scores: Scores) -> Scores:
     """
     second = scores.reshape(len(scores), -1)
     return second if second.shape[1] == 2 else np.concatenate([1 - second, second], axis=1)
-
-
-def label_text(target: Any, labels: Sequence[str], nothing: str = "(none)") -> str:
-    """The label of a class; for a row of 0 or 1 all its labels with commas between, or `nothing`."""
-    if np.ndim(target) == 0:
-        return labels[int(target)]
-    return ", ".join(labels[place] for place in np.flatnonzero(target)) or nothing
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The picture of a decision boundary."""
+"""The decision boundary of models on two features: predictions over the plane of both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,53 +11,114 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from runtime import Contract, make_preprocessor
 from runtime.files import shown
 
-from .figure import save_png, shorten
+from ..evaluation.predictions import Scores, scores_of_both
+from .figure import shorten, show_as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Above it a legend would hide the picture.
+#: The file of the drawing, in a run folder and beside exported models.
+BOUNDARY = "boundary.png"
+#: How far the plane reaches beyond the data, as a share of their range.
+_MARGIN = 0.1
+#: With more classes a legend would hide the drawing.
 _MAX_NAMED = 10
+_BATCH = 4096
 
 
-def save_boundary(
-    path: Path,
-    scores: npt.NDArray[np.float32],
-    plane: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-    points: tuple[npt.NDArray[np.float64], npt.NDArray[Any]],
-    texts: tuple[Sequence[str], Sequence[str], str],
-) -> None:
-    """Answers over the plane of two features: a colour a class, paler where less sure; boundaries, and points.
+@dataclass(frozen=True)
+class Plane:
+    """The plane of two features, and the samples in it.
+
+    Attributes:
+        contract: of the models that are drawn.
+        across, up: values of the two features, shape (side,) each.
+        vectors, targets: of the test split, shape (n, 2) and (n,).
+    """
+
+    contract: Contract
+    across: npt.NDArray[np.float64]
+    up: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float64]
+    targets: npt.NDArray[Any]
+
+    @property
+    def grid(self) -> npt.NDArray[np.float64]:
+        """All points of the plane as vectors, shape (side * side, 2)."""
+        points: npt.NDArray[np.float64] = np.stack(np.meshgrid(self.across, self.up), axis=-1).reshape(-1, 2)
+        return points
+
+    def keras_scores(self, model: Any) -> Scores:
+        """The scores of a Keras model for all points, shape (side * side, labels)."""
+        inputs = make_preprocessor(self.contract.input).scale(self.grid)
+        scores = np.asarray(model.predict(inputs, batch_size=_BATCH, verbose=0))
+        return scores_of_both(scores) if self.contract.task == "binary" else scores
+
+
+def takes_two_features(contract: Contract) -> bool:
+    """Whether a model has a plane to draw."""
+    return contract.input.kind == "features" and len(contract.input.names) == 2
+
+
+def make_plane(
+    contract: Contract, vectors: npt.NDArray[np.float64], targets: npt.NDArray[Any], test: Any, side: int
+) -> Plane:
+    """The plane that all vectors of a data set span, and a little more.
 
     Args:
-        scores: shape (rows, columns, labels).
-        plane: values of the features, of shape (columns,) and (rows,).
-        points: vectors, shape (n, 2), and their classes.
-        texts: names of the features, the labels, and the title.
+        vectors, targets: of all samples, shape (n, 2) and (n,).
+        test: indices of the test split.
+        side: points of each feature.
     """
-    names, labels, title = texts
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    margin = _MARGIN * np.where(high > low, high - low, 1.0)
+    across, up = np.linspace(low - margin, high + margin, side).T
+    return Plane(contract, across, up, vectors[test], targets[test])
+
+
+def draw_boundaries(panels: Mapping[str, Scores], plane: Plane) -> Figure:
+    """Draw each model's predictions over the plane, with the boundaries between classes and the test vectors.
+
+    Each class has a colour, which is paler where the highest score is lower.
+
+    Args:
+        panels: scores for all points by the title of the panel, shape (side * side, labels).
+    """
+    size = (6.5, 6) if len(panels) == 1 else (4.6 * len(panels), 4.8)
+    figure = Figure(figsize=size, layout="constrained")
+    axes_of_panels = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (title, scores) in zip(axes_of_panels, panels.items(), strict=True):
+        _draw(axes, plane, scores.reshape(len(plane.up), len(plane.across), -1))
+        axes.set_title(shown(title), parse_math=False)
+    _, vertical = _names(plane)
+    axes_of_panels[0].set_ylabel(shorten(vertical), parse_math=False)
+    if len(plane.contract.labels) <= _MAX_NAMED:
+        show_as_text(axes_of_panels[-1].legend(loc="upper right", fontsize=8))
+    return figure
+
+
+def _names(plane: Plane) -> Sequence[str]:
+    spec = plane.contract.input
+    assert spec.kind == "features"  # a plane has no other
+    return spec.names
+
+
+def _draw(axes: Axes, plane: Plane, scores: Scores) -> None:
+    labels = plane.contract.labels
     classes = len(labels)
     even = np.linspace(0, 1, classes, endpoint=False)
     colours = colormaps["tab10"](np.arange(classes)) if classes <= _MAX_NAMED else colormaps["hsv"](even)
-    answers, best = scores.argmax(axis=2), scores.max(axis=2)
-    shades = colours[answers].copy()
-    shades[..., 3] = 0.1 + 0.4 * np.clip((best - 1 / classes) / (1 - 1 / classes), 0, 1)
-    figure = Figure(figsize=(6.5, 6), layout="constrained")
-    axes: Axes = figure.subplots()
-    axes.pcolormesh(*plane, shades, shading="nearest", rasterized=True)
-    vectors, targets = points
-    for label in range(classes):
-        lead = scores[..., label] - np.delete(scores, label, axis=2).max(axis=2)
+    predicted, highest = scores.argmax(axis=2), scores.max(axis=2)
+    shades = colours[predicted].copy()
+    shades[..., 3] = 0.1 + 0.4 * np.clip((highest - 1 / classes) / (1 - 1 / classes), 0, 1)
+    axes.pcolormesh(plane.across, plane.up, shades, shading="nearest", rasterized=True)
+    for place, label in enumerate(labels):
+        lead = scores[..., place] - np.delete(scores, place, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
-            axes.contour(*plane, lead, levels=[0], colors="black", linewidths=0.8)
-        members = vectors[targets == label]
-        axes.plot(*members.T, ".", color=colours[label], label=shorten(labels[label]))
-    axes.set_xlabel(shorten(names[0]), parse_math=False)
-    axes.set_ylabel(shorten(names[1]), parse_math=False)
-    axes.set_title(shown(title), parse_math=False)
-    if classes <= _MAX_NAMED:
-        for text in axes.legend(loc="upper right").get_texts():
-            text.set_parse_math(False)
-    save_png(path, figure)
+            axes.contour(plane.across, plane.up, lead, levels=[0], colors="black", linewidths=0.8)
+        members = plane.vectors[plane.targets == place]
+        axes.plot(*members.T, ".", color=colours[place], markersize=4, label=shorten(label))
+    axes.set_xlabel(shorten(_names(plane)[0]), parse_math=False)

@@ -1,50 +1,99 @@
-"""Curves of several trainings in one picture."""
+"""Curves over a training: loss and metrics by epoch, of one run or several, and the loss by learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figure import save_png
+from .figure import COLOURS, MARKERS, save_png, show_as_text
 
-#: Okabe and Ito's colours, told apart by the colour-blind too, and dashes and markers beside them.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _LONGEST_NAME = 60
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, metric: str = "accuracy") -> None:
+    """Draw loss, and accuracy or another metric, of training and validation by epoch; the kept epoch is marked.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
+        epochs = [row["epoch"] for row in history]
+        for prefix, split in (("", "training"), ("val_", "validation")):
+            axes.plot(epochs, [row[prefix + name] for row in history], marker=".", label=split)
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save_png(path, figure)
+
+
+def save_sweep(
+    path: Path,
+    rates: npt.NDArray[np.float64],
+    losses: npt.NDArray[np.float64],
+    smoothed: npt.NDArray[np.float64],
+    marks: Mapping[str, float],
+) -> None:
+    """Draw the loss by learning rate, on a logarithmic axis, with vertical lines at marked rates.
+
+    Args:
+        rates, losses, smoothed: shape (steps,).
+        marks: up to three rates by name.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, color="lightgrey", label="each batch")
+    axes.semilogx(rates, smoothed, label="smoothed")
+    for (name, rate), style in zip(marks.items(), ("--", "-", ":"), strict=False):
+        axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"{name}: {rate:.2g}")
+    # Without a limit, a loss that explodes at the end would flatten the rest of the curve.
+    axes.set_ylim(top=1.2 * float(smoothed[: len(smoothed) // 2 + 1].max()))
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    save_png(path, figure)
 
 
 def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[dict[str, float]]]) -> None:
-    """Loss, and accuracy or what the best epoch is chosen by, of every run; validation drawn through, training dotted.
+    """Draw loss, and accuracy or mean average precision, of every run; validation as solid lines, training dotted.
 
     Args:
         names: of the runs.
-        histories: one row an epoch each, as `RunFolder.history`.
+        histories: one row an epoch each, as in `RunFolder.history`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     figure = Figure(figsize=(12, 4.8 + 0.22 * len(names)), layout="constrained")
-    axes = figure.subplots(1, 2)
+    panels = figure.subplots(1, 2)
     precise = all("mean_average_precision" in history[0] for history in histories)
     metrics = ("loss", "mean_average_precision" if precise else "accuracy")
     for place, (name, history) in enumerate(zip(names, histories, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
         every = max(1, len(history) // 12)
-        for one, metric in zip(axes, metrics, strict=True):
-            epochs = [row["epoch"] for row in history]
-            one.plot(epochs, [row[metric] for row in history], color=colour, linestyle=":", linewidth=1)
-            label = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"  # paths differ at their end
+        epochs = [row["epoch"] for row in history]
+        label = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"  # paths differ at their end
+        for axes, metric in zip(panels, metrics, strict=True):
+            axes.plot(epochs, [row[metric] for row in history], color=colour, linestyle=":", linewidth=1)
             values = [row[f"val_{metric}"] for row in history]
-            one.plot(epochs, values, color=colour, marker=marker, markevery=(place % every, every), label=label)
-    for one, metric in zip(axes, metrics, strict=True):
-        one.set_xlabel("epoch")
-        one.set_ylabel(f"{metric.replace('_', ' ')} (through: validation, dotted: training)")
-        one.xaxis.get_major_locator().set_params(integer=True)
-        one.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=1 if len(names) < 7 else 2, fontsize=8)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+            axes.plot(epochs, values, color=colour, marker=marker, markevery=(place % every, every), label=label)
+    for axes, metric in zip(panels, metrics, strict=True):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{metric.replace('_', ' ')} (solid: validation, dotted: training)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    columns = 1 if len(names) < 7 else 2
+    show_as_text(figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8))
     save_png(path, figure)

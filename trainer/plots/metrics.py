@@ -1,4 +1,4 @@
-"""Pictures of what only one of the tasks has: the curves of binary, the labels of multilabel."""
+"""The metrics of a split: confusion, the curves of binary, the labels of multilabel."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from runtime.files import shown
 
 from ..evaluation.metrics import Metrics, readable
 from ..evaluation.predictions import DECISION_THRESHOLD
-from .figure import save_confusion, save_png, shorten
+from .confusion import save_confusion
+from .figure import save_png, shorten
 
-#: More labels than these are told in `metrics.json` alone; the rarest are left out.
+#: How many labels are drawn at most, the most frequent; `metrics.json` has all.
 _MAX_LABELS = 40
 
 
 def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
-    """What the test split looks like: `confusion.png`, or `labels.png` of multilabel; `roc.png` of binary.
+    """Draw `confusion.png`, or `labels.png` for multilabel, and `roc.png` for binary, of the test split.
 
     Args:
         name: of the data set.
@@ -32,7 +33,7 @@ def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
 
 
 def save_binary_curves(path: Path, metrics: Metrics, title: str) -> None:
-    """ROC beside precision over recall, each with its area, and what guessing would give."""
+    """Draw the ROC curve beside precision by recall, each with its area, and the curves of a random guess."""
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     roc, precision_recall = metrics.curves["roc"], metrics.curves["precision_recall"]
@@ -58,20 +59,20 @@ def save_binary_curves(path: Path, metrics: Metrics, title: str) -> None:
 
 
 def save_labels(path: Path, metrics: Metrics, title: str) -> None:
-    """Precision, recall, F1 and average precision of each label, the most frequent first, with the images it is on."""
+    """Draw precision, recall, F1 and average precision of each label, the most frequent first, with its support."""
     rows = sorted(metrics.per_class.items(), key=lambda row: -row[1]["support"])[:_MAX_LABELS]
     figure = Figure(figsize=(9, 1.6 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    signs = {"precision": ">", "recall": "<", "f1": "o", "average_precision": "D"}
-    for place, (key, marker) in enumerate(signs.items()):
+    markers = {"precision": ">", "recall": "<", "f1": "o", "average_precision": "D"}
+    for place, (key, marker) in enumerate(markers.items()):
         values = [row[key] for _, row in rows]
-        heights = [row + 0.15 * (place - 1.5) for row in range(len(rows))]  # below each other: all may be 1
+        heights = [row + 0.15 * (place - 1.5) for row in range(len(rows))]  # apart from each other: all may be 1
         axes.plot(values, heights, marker, label="F1" if key == "f1" else readable(key), clip_on=False)
     names = [f"{shorten(label)} ({int(row['support']):,})" for label, row in rows]
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"precision, recall and F1 where a label is taken to be there from {DECISION_THRESHOLD} on")
+    axes.set_xlabel(f"precision, recall and F1 of labels that are predicted from {DECISION_THRESHOLD} on")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     axes.set_title(shown(title), parse_math=False, fontsize=10)

@@ -1,4 +1,4 @@
-"""A network as boxes and arrows, drawn by matplotlib alone."""
+"""A network as boxes and arrows, drawn with matplotlib alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from ..keras_inspection.layers import Layer
 
-#: Drawn inside the box of the layer before them, if nothing else takes that one's output.
+#: Drawn inside the box of the layer before them, unless another layer takes that layer's output too.
 _JOINED = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Dropout")
 _SHORT = {"BatchNormalization": "BatchNorm", "GlobalAveragePooling2D": "GlobalAveragePooling"}
-#: Boxes below each other, before the drawing goes on in another column; and columns at most.
+#: Boxes in a column before the next column begins, and columns at most.
 _ROWS = 14
 _MOST_COLUMNS = 10
 #: Inches.
@@ -33,7 +33,7 @@ _COLOURS = {"Conv": "#cfe2f3", "Depth": "#cfe2f3", "Dense": "#fde5c8", "Input": 
 
 @dataclass
 class _Box:
-    """One layer, and those that are drawn inside it."""
+    """One layer, and the layers that are drawn inside its box."""
 
     layers: list[Layer]
     sources: list[str] = field(default_factory=list)
@@ -47,18 +47,18 @@ class _Box:
         joined = ", ".join(layer.detail or _SHORT.get(layer.kind, layer.kind) for layer in self.layers[1:])
         size = " x ".join("?" if side is None else str(side) for side in last.shape)
         parameters = sum(layer.parameters for layer in self.layers)
-        told = f"{size}   {parameters:,} parameters" if parameters else size
-        return tuple(shorten(line, 38) for line in (head, f"+ {joined}" if joined else "", told) if line)
+        output = f"{size}   {parameters:,} parameters" if parameters else size
+        return tuple(shorten(line, 38) for line in (head, f"+ {joined}" if joined else "", output) if line)
 
 
 def save_network(path: Path, layers: Sequence[Layer], title: str) -> None:
-    """Draw a network: a box a layer, arrows where its output goes, branches side by side.
+    """Draw a network: a box for each layer, arrows to the layers that take its output, branches side by side.
 
     Args:
-        layers: as `layers_of` gives them.
+        layers: from `layers_of`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     boxes = _boxes(layers)
     _place(boxes)
@@ -86,8 +86,8 @@ def save_network(path: Path, layers: Sequence[Layer], title: str) -> None:
 
 
 def _boxes(layers: Sequence[Layer]) -> dict[str, _Box]:
-    """Boxes by the name of their last layer, which is the one that others take their input from."""
-    # The input of an inner model does nothing: it stands for what the outer one feeds it.
+    """Boxes by the name of their last layer, whose output other layers take."""
+    # The input of a nested model has no box: it stands for the layer that feeds it.
     stands_for = {layer.name: layer.inputs[0] for layer in layers if layer.kind == "InputLayer" and layer.inputs}
     takers: dict[str, int] = defaultdict(int)
     for layer in layers:
@@ -115,7 +115,7 @@ def _end(source: str, stands_for: dict[str, str]) -> str:
 
 
 def _place(boxes: dict[str, _Box]) -> None:
-    """As deep as the longest way from the input; boxes of one depth beside each other."""
+    """Set each box's depth, the longest path from the input, and its place among the boxes of that depth."""
     beside: dict[int, int] = defaultdict(int)
     for box in boxes.values():
         box.depth = 1 + max((boxes[source].depth for source in box.sources), default=-1)
@@ -149,7 +149,7 @@ def _connect(
     if same_column and below == above + 1:
         ends = (x0, y0 + half_height), (x1, y1 - half_height)
     elif same_column:
-        # Around what lies between, on the right.
+        # Around the boxes between them, on the right.
         ends = (max(x0, x1) + half_width, y0), (x1 + half_width, y1)
         style = f"arc3,rad={-min(0.45, 0.75 / max(0.1, y1 - y0)):.3f}"
     else:

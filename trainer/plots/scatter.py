@@ -9,17 +9,16 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figure import save_png, shorten
-from .history import COLOURS, MARKERS
+from .figure import COLOURS, MARKERS, save_png, shorten, show_as_text
 
-#: Classes that are drawn at most.
+#: How many classes are drawn at most.
 _MAX_CLASSES = len(COLOURS) * len(MARKERS)
 
 
 def save_scatter(
     path: Path, vectors: npt.NDArray[Any], targets: npt.NDArray[Any], labels: Sequence[str], names: Sequence[str]
 ) -> None:
-    """The first two features of every vector, or the one over its number; classes by colour and sign.
+    """Draw the first two features of every vector, or a single one by number; classes differ by colour and marker.
 
     Args:
         vectors: shape (n, features).
@@ -27,7 +26,7 @@ def save_scatter(
         names: of the features.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
@@ -40,7 +39,5 @@ def save_scatter(
     axes.set_xlabel(shorten(across_name), parse_math=False)
     axes.set_ylabel(shorten(up_name), parse_math=False)
     axes.grid(alpha=0.3)
-    legend = axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    show_as_text(axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5)))
     save_png(path, figure)

@@ -1,4 +1,4 @@
-"""The weights of a layer: how they are spread, and how far each channel reaches."""
+"""The weights of a layer: their distribution, and the range of each channel."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ _BINS = 60
 
 
 def save_weights(path: Path, weights: Sequence[WeightFigures], title: str) -> None:
-    """A row a tensor: the histogram of its values, and the range of each output channel where it has some.
+    """Draw a row for each tensor: the histogram of its values, and the range of each output channel.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     figure = Figure(figsize=(11, 0.6 + 2.6 * len(weights)), layout="constrained")
     rows = figure.subplots(len(weights), 2, squeeze=False)
-    for (left, right), found in zip(rows, weights, strict=True):
-        _histogram(left, found)
-        _channels(right, found)
+    for (left, right), figures in zip(rows, weights, strict=True):
+        _histogram(left, figures)
+        _channels(right, figures)
     figure.suptitle(shorten(title, 90), fontsize=10, parse_math=False)
     save_png(path, figure)
 
 
-def _histogram(axes: Axes, found: WeightFigures) -> None:
-    values = found.values[np.isfinite(found.values)]
+def _histogram(axes: Axes, figures: WeightFigures) -> None:
+    values = figures.values[np.isfinite(figures.values)]
     axes.hist(values.ravel(), bins=_BINS, color="#3060b0")
     axes.axvline(0, color="black", linewidth=0.8)
-    shape = "x".join(map(str, found.values.shape))
-    axes.set_title(f"{found.name} {shape}: mean {found.mean:.3g}, std {found.std:.3g}", fontsize=9, parse_math=False)
+    shape = "x".join(map(str, figures.values.shape))
+    axes.set_title(
+        f"{figures.name} {shape}: mean {figures.mean:.3g}, std {figures.std:.3g}", fontsize=9, parse_math=False
+    )
     axes.set_xlabel("value")
     axes.set_ylabel("weights")
 
 
-def _channels(axes: Axes, found: WeightFigures) -> None:
-    if found.channels is None:
-        values = found.values.reshape(-1)
+def _channels(axes: Axes, figures: WeightFigures) -> None:
+    if figures.channels is None:
+        values = figures.values.reshape(-1)
         axes.bar(np.arange(len(values)), values, width=1.0, color="#3060b0")
         axes.set_title("value of each channel", fontsize=9)
     else:
-        least, greatest = found.channels.T
+        least, greatest = figures.channels.T
         axes.bar(np.arange(len(least)), greatest - least, bottom=least, width=0.8, color="#3060b0")
-        spread = "" if found.spread is None else f": the widest {found.spread:.1f} times the narrowest"
+        spread = "" if figures.spread is None else f": the widest {figures.spread:.1f} times the narrowest"
         axes.set_title(f"range of each output channel{spread}", fontsize=9)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("channel")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.decision_boundary import plane
 from exporter.errors import ExportError
 from exporter.representative_dataset import prepare_calibration, representative_dataset
 from exporter.representative_features import FAR
@@ -19,6 +18,7 @@ from runtime import Contract, FeaturesInput, ImageInput
 from trainer.data.run_folder import RunFolder, read_run
 from trainer.data.sources import VectorSource
 from trainer.errors import RunError
+from trainer.plots.decision_boundary import make_plane
 
 SPEC = FeaturesInput(("temperature", "pressure"), (20.0, 101_325.0), (5.0, 800.0))
 
@@ -88,7 +88,9 @@ def test_rgb_input_is_for_images() -> None:
 
 
 def test_the_plane_reaches_beyond_the_data() -> None:
-    across, up = plane(np.array([[0.0, 5.0], [10.0, 5.0]]))
+    vectors = np.array([[0.0, 5.0], [10.0, 5.0]])
+    plane = make_plane(Contract(("a", "b"), SPEC), vectors, np.array([0, 1]), [1], side=100)
+    across, up = plane.across, plane.up
     assert (across[0], across[-1]) == (-1.0, 11.0)
     assert up[0] < 5 < up[-1]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,17 +21,20 @@ from exporter.candidate import Candidate
 from exporter.evaluated_model import EvaluatedModel, measure
 from exporter.gates import Limits
 from exporter.recipe import Recipe
-from exporter.report import plots
-from exporter.report.contact_sheet import MAX_TILES, contact_sheet, make_tiles
+from exporter.report.contact_sheet import make_tiles
 from exporter.report.html import ReportFigure, html_page
 from exporter.report.model_card import model_card
+from exporter.report.plots import draw_class_changes
 from exporter.report.report import Settings, make_report, make_timings, summary_table
 from exporter.report.templating import escape_markdown, render
 from exporter.report.write import DOCUMENTS, write_documents
 from runtime import Contract, ImageInput, Provenance
 from trainer.data.run_folder import RunFolder
-from trainer.data.sources import ArraySource
+from trainer.data.sources import ArraySource, FileSource
 from trainer.evaluation.predictions import Predictions, disagreements
+from trainer.plots.confusion import draw_confusion_pair
+from trainer.plots.figure import png_bytes
+from trainer.plots.image_grid import LARGE_TILES, draw_tiles
 
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{", '"><img src=x onerror=alert(1)>', "a|b*c_d`e`", "猫" * 40)
 
@@ -157,20 +163,31 @@ def test_disagreements_and_mistakes_are_bounded_and_the_surest_come_first() -> N
     wrong = int8.mistakes()
     assert (int8.predicted[wrong] != run.targets[wrong]).all()
     tiles = make_tiles(run, np.arange(60), {"float32": reference})
-    assert len(tiles) == MAX_TILES
+    assert len(tiles) == LARGE_TILES.max_tiles
     # What is shown of a bgr contract has its colours in their places.
-    assert tiles[0].pixels[64, 64].tolist() == np.asarray(run.source.sample(0))[4, 6].tolist()
-    with Image.open(io.BytesIO(contact_sheet(tiles[:7]))) as sheet:
-        assert sheet.size == (6 * (128 + 24), 2 * (128 + 70))
+    assert tiles[0].pixels[4, 6].tolist() == np.asarray(run.source.sample(0))[4, 6].tolist()
+    with Image.open(io.BytesIO(png_bytes(draw_tiles(tiles[:7], layout=LARGE_TILES)))) as sheet:
+        assert sheet.size == (6 * (128 + 24) + 24, 2 * (128 + 3 * 15 + 24) + 12)
+
+
+def test_a_file_name_that_is_not_utf8_is_drawn(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (12, 9)).save(tmp_path / name, "PNG")
+    digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    run = replace(hostile_run(), source=FileSource(tmp_path, (name,), (digest,)))
+    tiles = make_tiles(run, np.arange(1), {})
+    assert tiles[0].lines[0] == "caf\\udce9.png"
+    with Image.open(io.BytesIO(png_bytes(draw_tiles(tiles, layout=LARGE_TILES)))) as sheet:
+        assert min(sheet.size) > 100
 
 
 def test_a_thousand_classes_make_pictures_of_the_usual_size() -> None:
     labels = [f"class {n}" for n in range(1000)]
     counts = np.eye(1000, dtype=np.int64)
-    with Image.open(io.BytesIO(plots.confusion(counts, counts, labels, "int8"))) as image:
+    with Image.open(io.BytesIO(png_bytes(draw_confusion_pair(counts, counts, labels, ("float32", "int8"))))) as image:
         assert max(image.size) < 2500
     before, after = [1.0] * 999 + [None], [n / 1000 for n in range(1000)]
-    with Image.open(io.BytesIO(plots.class_change(before, after, labels, "int8"))) as image:
+    with Image.open(io.BytesIO(png_bytes(draw_class_changes(before, after, labels, "int8")))) as image:
         assert max(image.size) < 1200
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.conftest import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
 from trainer.lr_finder import HIGHEST_RATE, LOWEST_RATE, analyse_sweep
-from trainer.plots.figure import save_sweep
+from trainer.plots.history import save_sweep
 
 RATES = np.geomspace(LOWEST_RATE, HIGHEST_RATE, 300)
 

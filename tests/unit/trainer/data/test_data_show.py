@@ -24,7 +24,7 @@ from trainer.data.samples import choose_samples, label_of
 from trainer.data.sources import ArraySource
 from trainer.data.splits import make_splits
 from trainer.data.summary import summarize
-from trainer.plots.image_grid import Tile, save_picture, save_tiles
+from trainer.plots.image_grid import Tile, save_image, save_tiles
 from trainer.plots.scatter import save_scatter
 
 
@@ -255,7 +255,7 @@ def test_any_label_can_be_drawn(tmp_path: Path) -> None:
     pixels = np.zeros((5, 9, 3), np.uint8)
     lines = (r"$\frac{", "日本語", "x" * 300, os.fsdecode(b"caf\xe9\x1b[31m"))
     save_tiles(tmp_path / "tiles.png", [Tile(pixels, lines), Tile(pixels, (), "#b2182b", True)], r"$\frac{" * 40)
-    save_picture(tmp_path / "one.png", pixels[:, :, :1], "".join(lines[::3]))
+    save_image(tmp_path / "one.png", pixels[:, :, :1], "".join(lines[::3]))
     for name in ("tiles.png", "one.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.info.keys() <= {"dpi"}

@@ -27,7 +27,7 @@ from trainer.errors import DatasetError, RunError
 from trainer.evaluation.eval_set import EvaluationSet, from_dataset, from_run
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.scoring import score_file
-from trainer.plots.predictions import save_probabilities
+from trainer.plots.image_grid import save_probabilities
 
 
 def test_a_run_is_measured_on_its_own_test_split(small_run: Path, tmp_path: Path) -> None:
@@ -275,9 +275,11 @@ def test_a_source_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_any_label_and_many_of_them_have_bars(tmp_path: Path) -> None:
     labels = (r"$\frac{", "日本語", *(f"label {n}" for n in range(200)))
-    scores = np.random.default_rng(0).dirichlet(np.ones(len(labels))).astype(np.float32)
-    save_probabilities(tmp_path / "bars.png", np.zeros((4, 6, 1), np.uint8), scores, labels, [r"$\frac{"], r"$\frac{")
-    save_probabilities(tmp_path / "few.png", None, scores[:2], labels[:2], [], "no picture")
+    values = np.random.default_rng(0).dirichlet(np.ones(len(labels))).astype(np.float32)
+    scores = dict(zip(labels, values.tolist(), strict=True))
+    save_probabilities(tmp_path / "bars.png", np.zeros((4, 6, 1), np.uint8), scores, [r"$\frac{"], r"$\frac{")
+    few = {label: scores[label] for label in labels[:2]}
+    save_probabilities(tmp_path / "few.png", None, few, [], "no picture")
     for name in ("bars.png", "few.png"):
         with Image.open(tmp_path / name) as picture:
             assert 300 < min(picture.size) < max(picture.size) < 1500

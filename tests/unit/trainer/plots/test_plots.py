@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trainer.plots.figure import save_confusion, save_confusions, save_curves
+from trainer.plots.confusion import save_confusion, save_confusions
+from trainer.plots.history import save_curves
 
 #: What a label may hold, and a drawing library might read otherwise.
 HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "caf\udce9\x1b[31m", "a" * 200, "100 % \\")
