@@ -39,11 +39,11 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     if len(runs) < 2:
         raise UsageError("one run, expected two or more to compare")
     from ..data.run_folder import read_run
-    from ..evaluation.run_comparison import differences, summary
+    from ..evaluation.run_comparison import setting_differences, summarize_run
     from ..plots.history import save_comparison
 
     found = [read_run(run) for run in runs]
-    rows, differ = [summary(run) for run in found], differences(found)
+    rows, differ = [summarize_run(run) for run in found], setting_differences(found)
     if out:
         save_comparison(out, [run.name for run in found], [run.history for run in found])
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,7 @@ def evaluate(
 
         show_sample(model, contract, evaluation_set, index, lambda chosen: _score(run, model, chosen), out, as_json)
         return
+    evaluation_set = replace(evaluation_set, caution=evaluate.in_its_words(evaluation_set.caution))
     if evaluation_set.caution:
         click.echo(f"note: {evaluation_set.caution}", err=True)
     scores, interpreter = _score(run, model, evaluation_set)

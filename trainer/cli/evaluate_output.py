@@ -78,7 +78,7 @@ def _draw_predictions(
                 evaluation_set.describe(predictions, place),
                 bool(correct[place]),
             )
-            for place in places[:SMALL_TILES.max_tiles].tolist()
+            for place in places[: SMALL_TILES.max_tiles].tolist()
         ]
         if tiles:
             pictures.append(out / name)

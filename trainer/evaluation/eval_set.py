@@ -23,7 +23,7 @@ from .predictions import Predictions, Targets
 SPLITS = ("test", "validation", "train", "all")
 #: By split: why the figures are too good where the split is the training's own.
 _CAUTIONS = {
-    "test": "to choose by the test split makes its figures too good; choose by --split validation",
+    "test": "to choose by the test split makes its figures too good; choose by `split=validation`",
     "validation": "the best epoch was chosen by these",
     "train": "the model was trained on these, or on most of them",
     "all": "the model was trained on these, or on most of them",
@@ -95,7 +95,7 @@ def from_run(run: RunFolder, split: str) -> EvaluationSet:
     """
     chosen = np.sort(np.concatenate([*run.splits.values()] if split == "all" else [run.splits[split]]))
     if not len(chosen):
-        raise RunError(f"{run.name}: its {split} split is empty; choose another with --split")
+        raise RunError(f"{run.name}: its {split} split is empty; choose another `split`")
     if (run.targets[chosen] < 0).any():
         raise RunError(f"{run.name}: a sample of its {split} split has no class; train again")
     name, labels = run.contract.provenance.dataset, run.contract.labels
@@ -105,64 +105,73 @@ def from_run(run: RunFolder, split: str) -> EvaluationSet:
 def from_dataset(
     dataset: Dataset, contract: Contract, split: str, seed: int, model: str, run: RunFolder | None = None
 ) -> EvaluationSet:
-    """A split of a data set, for a model that answers with the same labels, in whatever order.
+    """A split of a data set, for a model with the same labels in any order.
 
     Args:
         seed: of the splits.
         model: its name, for messages.
-        run: that the model is of, where it is no file: it knows which images it was trained on.
+        run: the run that the model belongs to, which knows the samples it was trained on; None for a model file.
 
     Raises:
-        DatasetError: the data set has other labels, another kind of input, or cannot be split.
+        DatasetError: the data set has other labels or another kind of input, or it cannot be split.
     """
-    dataset = as_asked(dataset, contract)
+    dataset = with_task_of(contract, dataset)
     if set(dataset.labels) != set(contract.labels):
         raise DatasetError(
-            f"{model} answers {_some(contract.labels)}; {dataset.name} has {_some(dataset.labels)}: expected the same "
-            "labels; --merge joins classes of a data set"
+            f"{model} answers {_first(contract.labels)}; {dataset.name} has {_first(dataset.labels)}: expected the "
+            "same labels; `merge` joins classes of a data set"
         )
     if dataset.input.kind != contract.input.kind or getattr(dataset.input, "names", 0) != getattr(
         contract.input, "names", 0
     ):
-        raise DatasetError(f"{model} takes {_taken(contract.input)}; {dataset.name} has {_taken(dataset.input)}")
+        raise DatasetError(
+            f"{model} takes {_input_text(contract.input)}; {dataset.name} has {_input_text(dataset.input)}"
+        )
     if split == "all":
         chosen = np.arange(len(dataset.targets))
     else:
         splits = make_splits(dataset.targets, dataset.labels, dataset.given, seed)
         chosen = dict(splits.items())[split]
-    caution = _of_run(run, dataset.source, chosen) if run else _of_file(dataset, contract.provenance, split, seed)
-    targets = _in_order(dataset, contract.labels)
+    if run:
+        caution = _caution_for_run(run, dataset.source, chosen)
+    else:
+        caution = _caution_for_file(dataset, contract.provenance, split, seed)
+    targets = _targets_in_order(dataset, contract.labels)
     return EvaluationSet(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
 
 
-def _of_run(run: RunFolder, source: Source, chosen: Indices) -> str:
-    """A caution where the run knows some of the samples: a data set that has changed is split otherwise than it was."""
+def _caution_for_run(run: RunFolder, source: Source, chosen: Indices) -> str:
+    """How many of the samples the run was trained on: a data set that has changed is not split as it was then."""
     known = {*run.source.digests(np.concatenate([run.splits["train"], run.splits["validation"]]))}
     count = sum(digest in known for digest in source.digests(chosen))
-    told = f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
-    return f"{told}; measure the run without --dataset" if count else ""
-
-
-def _of_file(dataset: Dataset, made: Provenance, split: str, seed: int) -> str:
-    """A caution where a model file, which does not know its images, comes from a data set of that name."""
-    if dataset.name != made.dataset:
+    if not count:
         return ""
-    # What comes as an array comes with its publisher's date, and is never another: the same seed splits it the same.
-    unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (made.date, made.seed)
+    return (
+        f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good; "
+        "measure the run without `dataset`"
+    )
+
+
+def _caution_for_file(dataset: Dataset, provenance: Provenance, split: str, seed: int) -> str:
+    """A caution for a model file from a data set of the same name: the file does not list its samples."""
+    if dataset.name != provenance.dataset:
+        return ""
+    # An array has its publisher's date and never changes: the same seed splits it in the same way.
+    unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (provenance.date, provenance.seed)
     if unchanged or split in dataset.given:
         return "" if split == "test" else _CAUTIONS[split]
     return "a model file does not know its images: it may have been trained on some of these; measure its run instead"
 
 
-def as_asked(dataset: Dataset, contract: Contract) -> Dataset:
-    """The data set with the question that a model answers: as it is, or one of its labels against the rest."""
+def with_task_of(contract: Contract, dataset: Dataset) -> Dataset:
+    """The data set for the task of a model: as it is, or for binary the model's positive label against the rest."""
     if contract.task != "binary":
         return choose_task(dataset, contract.task)
     positive = contract.labels[1]
     return choose_task(dataset, positive=positive) if positive in dataset.labels else dataset
 
 
-def _in_order(dataset: Dataset, labels: tuple[str, ...]) -> npt.NDArray[Any]:
+def _targets_in_order(dataset: Dataset, labels: tuple[str, ...]) -> npt.NDArray[Any]:
     if dataset.targets.ndim == 2:
         return dataset.targets[:, [dataset.labels.index(label) for label in labels]]
     places = np.array([labels.index(label) for label in dataset.labels], np.int32)
@@ -170,9 +179,9 @@ def _in_order(dataset: Dataset, labels: tuple[str, ...]) -> npt.NDArray[Any]:
     return classes
 
 
-def _some(labels: tuple[str, ...], most: int = 12) -> str:
+def _first(labels: tuple[str, ...], most: int = 12) -> str:
     return ", ".join(map(shown, labels[:most])) + f" and {len(labels) - most} more" * (len(labels) > most)
 
 
-def _taken(spec: Any) -> str:
-    return f"features {_some(spec.names)}" if spec.kind == "features" else "images"
+def _input_text(spec: Any) -> str:
+    return f"features {_first(spec.names)}" if spec.kind == "features" else "images"

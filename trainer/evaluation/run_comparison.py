@@ -1,4 +1,4 @@
-"""Runs beside each other: their figures, and what was done differently."""
+"""Runs beside each other: their metrics, and the settings that differ."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from ..config import TrainingConfig
 from ..data.run_folder import RunFolder
 
-#: Figures of the test split that a table shows where a run has them, in this order.
-_FIGURES = ("accuracy", "roc_auc", "mean_average_precision", "micro_f1")
+#: Metrics of the test split in the order of the table; each where a run has it.
+_METRICS = ("accuracy", "roc_auc", "mean_average_precision", "micro_f1")
 
 
-def summary(run: RunFolder) -> dict[str, Any]:
-    """One run, for a table or JSON.
+def summarize_run(run: RunFolder) -> dict[str, Any]:
+    """The metrics of one run, for a table or JSON.
 
     Returns:
-        run, dataset, task, the figures of its test split, those of its kept epoch on validation images
-        (validation_accuracy, with validation_balanced_accuracy beside it where the epoch was chosen by that; of the
-        task multilabel validation_mean_average_precision alone), best_epoch, epochs, parameters, seconds, stopped.
+        run, dataset, task, metrics of the test split, metrics of the kept epoch on the validation split
+        (validation_accuracy, with validation_balanced_accuracy where the epoch was chosen by that; for multilabel
+        validation_mean_average_precision alone), best_epoch, epochs, parameters, seconds, stopped.
     """
     metrics, test = run.metrics, run.metrics.get("test", {})
     best = next((row for row in run.history if row["epoch"] == metrics.get("best_epoch")), {})
-    # Told by its columns: `tasks`, which says by what an epoch is chosen, would bring Keras. The accuracy that Keras
-    # tells of multilabel is of each yes and no, which compares with nothing else in the row.
+    # The columns show which metric the epoch was chosen by; `trainer.tasks` knows it too, but imports Keras. Keras's
+    # accuracy for multilabel counts single labels, and is comparable with nothing else in the row.
     precise = "val_mean_average_precision" in run.history[0]
     validated = ["mean_average_precision"] if precise else ["accuracy", "balanced_accuracy"]
     validated = [name for name in validated if f"val_{name}" in run.history[0]]
@@ -31,7 +31,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
         "run": run.name,
         "dataset": run.contract.provenance.dataset,
         "task": run.contract.task,
-        **{name: test[name] for name in _FIGURES if name in test},
+        **{name: test[name] for name in _METRICS if name in test},
         **{f"validation_{name}": best.get(f"val_{name}") for name in validated},
         "best_epoch": metrics.get("best_epoch"),
         "epochs": len(run.history),
@@ -41,18 +41,18 @@ def summary(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def differences(runs: Sequence[RunFolder]) -> dict[str, list[Any]]:
-    """The settings, and what the runs were trained on, that are not the same in all: name to a value for each run.
+def setting_differences(runs: Sequence[RunFolder]) -> dict[str, list[Any]]:
+    """Settings and data that are not the same in all runs: a value for each run by name.
 
-    A setting that an older run does not know is taken to be what it is by default today.
+    A setting that an older run does not have counts as today's default.
     """
-    described = [_described(run) for run in runs]
+    described = [_settings(run) for run in runs]
     names = list(dict.fromkeys(name for each in described for name in each))
-    found = {name: [each.get(name) for each in described] for name in names}
-    return {name: values for name, values in found.items() if any(value != values[0] for value in values[1:])}
+    by_name = {name: [each.get(name) for each in described] for name in names}
+    return {name: values for name, values in by_name.items() if any(value != values[0] for value in values[1:])}
 
 
-def _described(run: RunFolder) -> dict[str, Any]:
+def _settings(run: RunFolder) -> dict[str, Any]:
     spec = run.contract.input
     given = {
         "dataset": run.contract.provenance.dataset,
@@ -61,7 +61,7 @@ def _described(run: RunFolder) -> dict[str, Any]:
         "input": " ".join([f"{'x'.join(map(str, spec.shape))}", getattr(spec, "colour", ""), spec.kind]).strip(),
         "merged": run.metrics.get("merged", []),
     }
-    # As JSON has it: lists, no tuples.
+    # Lists instead of tuples, as JSON has them.
     defaults = {
         n: list(value) if isinstance(value, tuple) else value for n, value in TrainingConfig().as_dict().items()
     }

@@ -17,7 +17,7 @@ from exporter.representative_dataset import calibration_pixels
 from runtime import Classifier, Contract, seal
 from tests.unit.trainer.conftest import answer, call
 from trainer.data.run_folder import read_run
-from trainer.evaluation.run_comparison import differences, summary
+from trainer.evaluation.run_comparison import setting_differences, summarize_run
 from trainer.plots.history import save_comparison
 
 
@@ -51,23 +51,23 @@ def test_runs_are_put_beside_each_other(small_run: Path, dense_run: Path, tmp_pa
 def test_a_run_of_before_a_setting_was_there_has_its_default(small_run: Path) -> None:
     new, old = read_run(small_run), read_run(small_run)
     del old.metrics["settings"]["normalise"]
-    assert differences([new, old]) == {}
+    assert setting_differences([new, old]) == {}
     old.metrics["settings"]["normalise"] = False
-    assert differences([new, old]) == {"normalise": [True, False]}
-    assert summary(new) == summary(old)
+    assert setting_differences([new, old]) == {"normalise": [True, False]}
+    assert summarize_run(new) == summarize_run(old)
 
 
 def test_validation_is_told_by_what_the_epoch_was_chosen_by(small_run: Path, marks_run: Path) -> None:
     several, single = read_run(marks_run), read_run(small_run)
-    found = summary(several)
+    found = summarize_run(several)
     assert found["validation_mean_average_precision"] == several.history[0]["val_mean_average_precision"]
     assert "validation_accuracy" not in found, "Keras's is of each yes and no, and beside accuracy it would mislead"
     best = single.history[int(single.metrics["best_epoch"]) - 1]
-    assert summary(single)["validation_accuracy"] == best["val_accuracy"]
-    assert "validation_balanced_accuracy" not in summary(single)
+    assert summarize_run(single)["validation_accuracy"] == best["val_accuracy"]
+    assert "validation_balanced_accuracy" not in summarize_run(single)
     for row in single.history:  # as --balance has it
         row["val_balanced_accuracy"] = row["val_accuracy"] / 2
-    assert summary(single)["validation_balanced_accuracy"] == best["val_accuracy"] / 2
+    assert summarize_run(single)["validation_balanced_accuracy"] == best["val_accuracy"] / 2
 
     heads = re.split("  +", answer("compare", marks_run, small_run).splitlines()[0])
     assert heads[:1] + heads[2:6] == ["run", "mAP", "micro f1", "validation mAP", "best epoch"]
