@@ -18,17 +18,19 @@ DATASET_NAMES = ("digits", "fashion-mnist", "circles")
 
 
 def load_dataset(
-    name: str, geometry: Geometry, data_dir: Path | None = None, cache: CachePlace | None = None
+    name: str, geometry: Geometry | None = None, data_dir: Path | None = None, cache: CachePlace | None = None
 ) -> Dataset:
     """A data set by name, or the folder or the CSV file of that path.
 
     Args:
+        geometry: size, colour and resizing of the images; those of the data set by default.
         data_dir: the folder of Fashion-MNIST's files.
         cache: where decoded image files are kept; a temporary file by default.
 
     Raises:
         DatasetError: the data set is missing, damaged or too small, or has no use for `data_dir` or `cache`.
     """
+    geometry = geometry or Geometry()
     if name in DATASET_NAMES and cache is not None:
         raise DatasetError(f"`cache` is for image files; {name} has none")
     if name == "fashion-mnist":

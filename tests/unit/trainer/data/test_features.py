@@ -168,7 +168,7 @@ def test_scaling_is_measured_on_training_vectors_alone() -> None:
 
 
 def test_a_network_for_images_does_not_take_vectors() -> None:
-    with pytest.raises(TrainingError, match="--arch dense"):
+    with pytest.raises(TrainingError, match="`architecture=dense`"):
         train(load_dataset("circles", Geometry()), TrainingConfig("cnn", epochs=1))
 
 

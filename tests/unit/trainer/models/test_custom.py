@@ -86,6 +86,18 @@ def test_a_file_that_gives_no_such_model_is_told_in_one_line(text: str, reason: 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+@pytest.mark.parametrize("score", [1.0, 0.99999994])
+def test_a_softmax_over_one_unit_is_refused_on_every_processor(score: float, tmp_path: Path) -> None:
+    """Some processors compute 0.99999994 for it."""
+    ends = f'layers.Rescaling({score})(layers.Dense(classes, activation="softmax")(x))'
+    text = GOOD.replace('layers.Dense(classes, activation="softmax")(x)', ends)
+    with pytest.raises(TrainingError, match="sum to one; end it with one sigmoid"):
+        build_custom(written(tmp_path, text), SHAPE, 1, "binary")
+    sigmoid = GOOD.replace('"softmax"', '"sigmoid"')
+    assert build_custom(written(tmp_path, sigmoid), SHAPE, 1, "binary").output_shape == (None, 1)
+
+
 @pytest.mark.parametrize("name", ["missing.py", "."])
 def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no such Python file"):
