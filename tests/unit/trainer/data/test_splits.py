@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
-from trainer.data.splits import make_splits
+from trainer.data.splits import TEST_SHARE, TRAINING_SHARE, VALIDATION_SHARE, Splits, make_splits
 from trainer.errors import DatasetError
 
 LABELS = ("a", "b", "c")
@@ -102,3 +105,83 @@ def test_given_splits_of_several_labels_stay() -> None:
     splits = make_splits(targets, tuple("abcde"), given, 0)
     assert splits.test.tolist() == [0, 1]
     assert targets[splits.validation].any(axis=0).all()
+
+
+seeds = st.integers(0, 2**31 - 1)
+class_counts = st.lists(st.integers(3, 60), min_size=2, max_size=6)
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def assert_a_partition(splits: Splits, members: npt.NDArray[Any]) -> None:
+    joined = np.concatenate([indices for _, indices in splits.items()])
+    np.testing.assert_array_equal(np.sort(joined), np.sort(members))
+    for _, indices in splits.items():
+        assert (np.diff(indices) > 0).all(), "ascending, none twice"
+
+
+def taken(share: float, count: int) -> int:
+    return max(1, round(share * count))
+
+
+@for_all(counts=class_counts, seed=seeds, order=st.randoms(use_true_random=False))
+def test_any_classes_are_split_in_their_shares(counts: list[int], seed: int, order: Random) -> None:
+    classes = targets(*counts)
+    order.shuffle(classes)
+    splits = make_splits(classes, names(len(counts)), {}, seed)
+    assert_a_partition(splits, np.arange(len(classes)))
+    for target, count in enumerate(counts):
+        test = taken(TEST_SHARE, count)
+        validation = taken(VALIDATION_SHARE, count - test)
+        found = [int((classes[indices] == target).sum()) for _, indices in splits.items()]
+        assert found == [count - test - validation, validation, test]
+
+
+@for_all(counts=class_counts, few=st.integers(1, 2), place=st.integers(0, 5), seed=seeds)
+def test_a_class_of_fewer_than_three_is_refused_by_name(counts: list[int], few: int, place: int, seed: int) -> None:
+    place %= len(counts)
+    counts[place] = few
+    with pytest.raises(DatasetError, match=f"class '{place}' has too few images"):
+        make_splits(targets(*counts), names(len(counts)), {}, seed)
+
+
+@for_all(counts=class_counts, seed=seeds)
+def test_the_same_seed_gives_the_same_splits(counts: list[int], seed: int) -> None:
+    first, again = (make_splits(targets(*counts), names(len(counts)), {}, seed) for _ in range(2))
+    for (_, one), (_, other) in zip(first.items(), again.items(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@for_all(counts=class_counts, brought=st.sampled_from(["test", "validation"]), seed=seeds)
+def test_a_given_split_is_kept_and_the_other_comes_from_training(counts: list[int], brought: str, seed: int) -> None:
+    classes = np.concatenate([targets(*counts), targets(*counts)])
+    train, other = np.split(np.arange(len(classes)), 2)
+    splits = make_splits(classes, names(len(counts)), {"train": train, brought: other}, seed)
+    assert_a_partition(splits, np.arange(len(classes)))
+    np.testing.assert_array_equal(dict(splits.items())[brought], other)
+    made, share = (splits.validation, VALIDATION_SHARE) if brought == "test" else (splits.test, TEST_SHARE)
+    assert set(made.tolist()) <= set(train.tolist())
+    assert len(made) == sum(taken(share, count) for count in counts)
+
+
+@for_all(counts=class_counts, seed=seeds)
+def test_splits_that_are_all_given_are_untouched(counts: list[int], seed: int) -> None:
+    classes = np.tile(targets(*counts), 3)
+    train, validation, test = np.split(np.arange(len(classes)), 3)
+    given = {"train": train, "validation": validation, "test": test}
+    splits = make_splits(classes, names(len(counts)), given, seed)
+    for name, indices in splits.items():
+        np.testing.assert_array_equal(indices, given[name])
+
+
+@for_all(shares=st.lists(st.floats(0.2, 0.9), min_size=1, max_size=5), count=st.integers(60, 150), seed=seeds)
+def test_any_labels_are_in_every_split(shares: list[float], count: int, seed: int) -> None:
+    marks = (np.random.default_rng(seed).random((count, len(shares))) < shares).astype(np.uint8)
+    splits = make_splits(marks, names(len(shares)), {}, seed)
+    assert_a_partition(splits, np.arange(count))
+    for _, indices in splits.items():
+        assert marks[indices].any(axis=0).all()
+    assert len(splits.test) == pytest.approx(TEST_SHARE * count, abs=1 + len(shares))
+    assert len(splits.train) == pytest.approx(TRAINING_SHARE * count, abs=2 * (1 + len(shares)))
