@@ -66,15 +66,16 @@ def check_archive(
         error: as `read_config`, or a layer is not part of Keras.
     """
     name = shown(path)
-    for found in _objects(read_config(path, error, cure=cure)):
-        layer = found.get("config", {}).get("name") if isinstance(found.get("config"), dict) else None
-        what = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
-        if found.get("class_name") == "Lambda":
-            raise error(f"{name}: cannot be loaded: {what} is a Lambda, which carries code; use a layer of Keras")
-        if not _is_keras(found.get("module")):
+    for described in _objects(read_config(path, error, cure=cure)):
+        config, kind, module = (described.get(key) for key in ("config", "class_name", "module"))
+        layer = config.get("name") if isinstance(config, dict) else None
+        subject = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
+        if kind == "Lambda":
+            raise error(f"{name}: cannot be loaded: {subject} is a Lambda, which carries code; use a layer of Keras")
+        if not _is_keras(module):
             raise error(
-                f"{name}: cannot be loaded: {what} is {shown(found.get('class_name'))} of "
-                f"{shown(found.get('module'))}, code that is not part of Keras; {instead}"
+                f"{name}: cannot be loaded: {subject} is {shown(kind)} of {shown(module)}, "
+                f"code that is not part of Keras; {instead}"
             )
 
 
@@ -106,13 +107,13 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Every object in a configuration that Keras would create."""
     pending = [value]
     while pending:
-        found = pending.pop()
-        if isinstance(found, dict):
-            if "class_name" in found:
-                yield found
-            pending += found.values()
-        elif isinstance(found, list):
-            pending += found
+        value = pending.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
 
 
 def _is_keras(module: object) -> bool:

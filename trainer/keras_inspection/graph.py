@@ -84,7 +84,7 @@ def _walk(graph: Any, calls: list[Call], feeds: dict[int, int], prefix: str, *, 
     return places
 
 
-def calls(model: Any) -> list[Call]:
+def classifier_calls(model: Any) -> list[Call]:
     """The calls that a classifier's output needs, without the inputs of nested models.
 
     The first call is the model's input, the last gives its output.
@@ -98,27 +98,27 @@ def calls(model: Any) -> list[Call]:
             f"quantization-aware: the model {model.name!r} is no graph of layers with one input and one output; build "
             "it with keras.Model(inputs, outputs)"
         )
-    found: list[Call] = []
-    output = _walk(graph, found, {}, "", nested=True)[id(graph.outputs[0])]
-    return _needed(found, output)
+    calls: list[Call] = []
+    output = _walk(graph, calls, {}, "", nested=True)[id(graph.outputs[0])]
+    return _needed(calls, output)
 
 
-def _needed(found: list[Call], output: int) -> list[Call]:
+def _needed(calls: list[Call], output: int) -> list[Call]:
     """The calls that the output needs, so that it comes last."""
 
     def source(place: int) -> int:
         """The call itself, or what feeds it where it is the input of a nested model."""
-        while found[place].inputs and isinstance(found[place].layer, keras.layers.InputLayer):
-            (place,) = found[place].inputs
+        while calls[place].inputs and isinstance(calls[place].layer, keras.layers.InputLayer):
+            (place,) = calls[place].inputs
         return place
 
     wanted = {source(output), 0}
     for place in range(output, 0, -1):
         if place in wanted:
-            wanted.update(map(source, found[place].inputs))
+            wanted.update(map(source, calls[place].inputs))
     kept = sorted(wanted)
     renumbered = {place: number for number, place in enumerate(kept)}
-    chosen = [found[place] for place in kept]
+    chosen = [calls[place] for place in kept]
     return [replace(call, inputs=tuple(renumbered[source(place)] for place in call.inputs)) for call in chosen]
 
 

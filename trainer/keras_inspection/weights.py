@@ -60,14 +60,14 @@ class WeightFigures:
 
 def weight_figures(layer: Any) -> list[WeightFigures]:
     """The figures of each tensor of a Keras layer or operation; an empty list where it has none."""
-    found = []
+    figures = []
     for weight in getattr(layer, "weights", []):
         name = weight.path.rpartition("/")[2]
         values = np.asarray(weight.value)
         if values.dtype.kind == "f" and values.size:  # not a dropout's seeds
             depthwise = name.startswith("depthwise") or type(layer).__name__.startswith("DepthwiseConv")
-            found.append(_figures(name, values.astype(np.float32, copy=False), depthwise))
-    return found
+            figures.append(_figures(name, values.astype(np.float32, copy=False), depthwise))
+    return figures
 
 
 def _figures(name: str, values: npt.NDArray[np.float32], depthwise: bool) -> WeightFigures:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from keras import layers
 
 from ..errors import TrainingError
-from ..keras_inspection.graph import Call, calls, readers
+from ..keras_inspection.graph import Call, classifier_calls, readers
 from .operations import WEIGHTED, check_layer, function_name
 
 
@@ -26,7 +26,7 @@ def fold_batch_norm(model: Any) -> Any:
     Raises:
         TrainingError: a layer, or its use, cannot be simulated; the message names it.
     """
-    network = calls(model)
+    network = classifier_calls(model)
     norms = _foldable(network)
     outputs: list[Any] = []
     copies: dict[int, Any] = {}

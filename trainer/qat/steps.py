@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from ..keras_inspection.graph import Call, calls
+from ..keras_inspection.graph import Call, classifier_calls
 from .fake_quantization import quantized_weights
 from .operations import FIXED_RANGES, FUNCTIONS, RANGE_KEEPING, WEIGHTED, compute_weighted, function_name
 
@@ -72,7 +72,7 @@ def simulation_steps(folded: Any) -> list[Step]:
     """The operators of a network from `folding.fold_batch_norm`, from the image to the scores."""
     steps: list[Step] = []
     places: list[int] = []
-    for call in calls(folded):
+    for call in classifier_calls(folded):
         steps.extend(_steps_of_call(call, [places[i] for i in call.inputs], len(steps)))
         places.append(len(steps) - 1)
     counts = Counter(index for step in steps for index in step.inputs)

@@ -1,16 +1,13 @@
-"""The figures, against numbers that were published or worked out by hand."""
+"""Intervals and tests, against numbers that were published or worked out by hand."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from math import comb
 
-import numpy as np
 import pytest
 
-from trainer.evaluation.calibration_error import reliability
 from trainer.evaluation.intervals import mcnemar_p_value, paired_interval, wilson_interval
-from trainer.evaluation.metrics import confusion_of, recalls
 
 
 @pytest.mark.parametrize(
@@ -60,28 +57,3 @@ def test_mcnemar_is_the_tail_of_the_binomial_distribution(lost: int, won: int) -
     total = lost + won
     tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
     assert mcnemar_p_value(lost, won) == float(Fraction(2 * tail, 2**total))
-
-
-def test_confusion_and_recall() -> None:
-    targets = np.array([0, 0, 0, 1, 1, 3])
-    predicted = np.array([0, 1, 0, 1, 1, 2])
-    confusion = confusion_of(predicted, targets, 4)
-    assert confusion.tolist() == [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
-    assert recalls(confusion) == [pytest.approx(2 / 3), 1.0, None, 0.0]
-
-
-def test_calibration_error_by_hand() -> None:
-    # Two bins of ten are filled: 0.85 with one right of two, 0.65 with both right. The error is
-    # (2 * |0.85 - 0.5| + 2 * |0.65 - 1|) / 4 = 0.35.
-    scores = np.array([[0.85, 0.15], [0.15, 0.85], [0.65, 0.35], [0.35, 0.65]], np.float32)
-    found = reliability(scores, np.array([0, 0, 0, 1]), bins=10)
-    assert found.error == pytest.approx(0.35, abs=1e-6)
-    assert found.counts == (0, 0, 0, 0, 0, 0, 2, 0, 2, 0)
-    assert found.confidence[8] == pytest.approx(0.85)
-    assert found.accuracy[6] == 1.0
-
-
-def test_scores_at_the_edges_are_in_a_bin() -> None:
-    found = reliability(np.array([[1.0, 0.0], [0.5, 0.5]], np.float32), np.array([0, 0]), bins=2)
-    assert found.counts == (1, 1)
-    assert reliability(np.zeros((1, 2), np.float32), np.array([1])).counts[0] == 1

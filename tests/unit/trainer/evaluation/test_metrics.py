@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import compute_metrics
+from trainer.evaluation.metrics import compute_metrics, confusion_of, percent_of_true_class, recalls
 
 
 def test_multiclass_tells_how_often_the_truth_is_among_three() -> None:
@@ -84,3 +84,13 @@ def test_multilabel_figures() -> None:
     assert found.figures["macro_f1"] == pytest.approx((0.8 + 0.5 + 0) / 3)
     assert found.confusion.tolist() == [[[1, 0], [1, 2]], [[1, 1], [1, 1]], [[4, 0], [0, 0]]]
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_confusion_and_recall() -> None:
+    targets = np.array([0, 0, 0, 1, 1, 3])
+    predicted = np.array([0, 1, 0, 1, 1, 2])
+    confusion = confusion_of(predicted, targets, 4)
+    assert confusion.tolist() == [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert recalls(confusion) == [pytest.approx(2 / 3), 1.0, None, 0.0]
+    assert percent_of_true_class(confusion)[0].tolist() == pytest.approx([200 / 3, 100 / 3, 0, 0])
+    assert percent_of_true_class(confusion)[2].tolist() == [0, 0, 0, 0]
