@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from runtime import load_pixels
 from runtime.progress import progress
-from trainer.data.duplicates import MOST_COMPARED, Fingerprints
+from trainer.data.duplicates import MAX_COMPARED, Fingerprints
 from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
@@ -90,7 +90,7 @@ def _read(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
 def _count_near(run: RunFolder, indices: npt.NDArray[np.int64], prints: Fingerprints, count: int) -> tuple[int, int]:
     """How many of the first `count` images look like an earlier one of them, and how many like one of the others."""
     read = lru_cache(maxsize=256)(lambda place: _read(run, int(indices[place])))
-    pairs, _ = prints.near_pairs(read, first_below=count, most=MOST_COMPARED)
+    pairs, _ = prints.near_pairs(read, first_below=count, most=MAX_COMPARED)
     own = {pair.second for pair in pairs if pair.second < count}
     return len(own), len({pair.first for pair in pairs if pair.second >= count})
 

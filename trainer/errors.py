@@ -1,4 +1,4 @@
-"""What the trainer refuses."""
+"""The errors of the trainer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from runtime import PocketlensError
 
 
 class DatasetError(PocketlensError, ValueError):
-    """A data set that is missing, damaged, or too small to train and test on."""
+    """A data set is missing, damaged, or too small to train and test on."""
 
 
 class RunError(PocketlensError, OSError, ValueError):
-    """A run folder that exists already, cannot be read or written, is half there, or is damaged."""
+    """A run folder exists already, cannot be read or written, is incomplete, or is damaged."""
 
 
 class TrainingError(PocketlensError, ValueError):
-    """Settings that cannot train, or a training that diverged."""
+    """The settings cannot be trained with, or a training diverged."""

@@ -1,4 +1,4 @@
-"""Writing a file so that it is whole or not there."""
+"""Writes a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file's place, then rename; folders above it are made.
+    """Write a temporary file beside the target, then rename it; missing folders are created.
 
     Raises:
-        OSError: it cannot be written; what lay there is untouched.
+        OSError: the file cannot be written; an existing file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.partial-", delete=False) as file:

@@ -1,1 +1,4 @@
-"""The workstation's commands for looking: a module each, which parses, makes one call, and prints."""
+"""The workstation's commands, a module each: it parses options, calls the library, and prints.
+
+Imports anything of the trainer and `runtime.cli`; only the table of commands in `runtime.cli.main` imports it.
+"""

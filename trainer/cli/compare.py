@@ -15,7 +15,7 @@ from runtime.files import shown
 
 from .options import JSON_OPTION, output_file
 
-_LONGEST_VALUE = 40
+_MAX_VALUE_LENGTH = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}
 
 
@@ -30,11 +30,11 @@ _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": 
 @click.argument("runs", type=click.Path(path_type=Path), metavar="RUN RUN...", nargs=-1, required=True)
 @with_options(output_file("--out", "Draw the runs' loss and accuracy over the epochs as a PNG."), JSON_OPTION)
 def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Put runs beside each other: accuracy, best epoch, parameters, seconds, and the settings that differ.
+    """Compare runs: accuracy, best epoch, parameters, seconds, and the settings that differ.
 
-    Accuracy is that of each run's own test split: where the data sets differ, it compares nothing. Validation is of
-    the kept epoch: accuracy; balanced accuracy beside it, where the epoch was chosen by that; of several labels mean
-    average precision.
+    Accuracy is measured on each run's own test split, so it cannot be compared where the data sets differ. The
+    validation figures are those of the kept epoch: accuracy, also balanced accuracy where it chose the epoch, and mean
+    average precision for several labels.
     """
     if len(runs) < 2:
         raise UsageError("one run, expected two or more to compare")
@@ -86,4 +86,4 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         value = "yes" if value else "no"
     text = shown("-" if value is None else str(value))
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}…"

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..data.summary import DatasetSummary
 
-#: Lines of a list that are printed; --json has all of them.
-_MOST_LINES = 12
+#: Lines of a list that are printed; --json has all lines.
+_MAX_LINES = 12
 #: Members of a group of copies that are printed.
-_MOST_COPIES = 6
-#: Pictures up to so many rows and columns have their values printed.
-_SMALL = 32
+_MAX_COPIES = 6
+#: The values of images up to this many rows and columns are printed.
+_MAX_PRINTED_SIDE = 32
 
 
 @click.group("data")
 def data() -> None:
-    """Look at a data set before a model is trained on it."""
+    """Examine a data set before a model is trained on it."""
 
 
 @click.command(
@@ -73,12 +73,12 @@ def data() -> None:
     JSON_OPTION,
 )
 def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json: bool, **options: Any) -> None:
-    """Tell what a data set holds: images of each class and split, sizes, channels, pixels, copies, unreadable files.
+    """Summarize a data set: images of each class and split, sizes, channels, pixels, copies, unreadable files.
 
     NAME is digits, fashion-mnist or circles, DIR a folder of images, CSV a file of readings, or of images and their
-    labels. The splits are those that a training with this seed makes. Copies are images with equal pixels, near copies
-    the same image saved or resized anew; of images that are much alike, as noise is, only the likeliest pairs are
-    compared, and "at least" (near_copies_complete in --json) says so.
+    labels. The splits are those of a training with this seed. Copies are images with equal pixels; near copies are the
+    same image saved again or resized. Where many images are alike, only the likeliest pairs are compared, and "at
+    least" (near_copies_complete in --json) says so.
     """
     found = load_named(dataset, **options)
     if index is not None:
@@ -86,13 +86,13 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
         return
     from ..data.summary import summarize
 
-    seen = summarize(found, seed)
+    summary = summarize(found, seed)
     if plot:
         _plot_samples(found, seed, plot)
     if as_json:
-        click.echo(json.dumps(seen.as_dict() | {"plot": str(plot) if plot else None}))
+        click.echo(json.dumps(summary.as_dict() | {"plot": str(plot) if plot else None}))
         return
-    for line in _lines(seen):
+    for line in _lines(summary):
         click.echo(line)
     if plot:
         click.echo(f"samples: {shown(plot)}")
@@ -116,18 +116,18 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
     save_tiles(plot, tiles, f"{found.name}: {len(tiles)} of {len(found.targets):,} images")
 
 
-def _lines(seen: DatasetSummary) -> list[str]:
-    found = seen.dataset
+def _lines(summary: DatasetSummary) -> list[str]:
+    found = summary.dataset
     what = "vectors" if found.input.kind == "features" else "images"
     head = f"{shown(found.name)}: {len(found.targets):,} {what}, {len(found.labels)} classes"
-    lines = [f"{head}, {found.task}", "", *_count_table(seen), ""]
-    if seen.refusal:
-        lines.append(f"splits: cannot be made: {seen.refusal}")
-    return lines + _value_lines(seen) + _copy_lines(seen) + _left_out_lines(seen)
+    lines = [f"{head}, {found.task}", "", *_count_table(summary), ""]
+    if summary.refusal:
+        lines.append(f"splits: cannot be made: {summary.refusal}")
+    return lines + _value_lines(summary) + _copy_lines(summary) + _left_out_lines(summary)
 
 
-def _value_lines(seen: DatasetSummary) -> list[str]:
-    spec, values = seen.dataset.input, seen.values
+def _value_lines(summary: DatasetSummary) -> list[str]:
+    spec, values = summary.dataset.input, summary.values
     rows = list(zip(values.least, values.greatest, values.mean, values.std, strict=True))
     if spec.kind == "features":
         heads = ["feature", "min", "max", "mean", "standard deviation"]
@@ -139,8 +139,8 @@ def _value_lines(seen: DatasetSummary) -> list[str]:
         ]
     lines = [
         f"input: {spec.height}x{spec.width} {spec.colour}",
-        f"sizes: {_sizes(seen.sizes)}",
-        f"channels: {seen.grey:,} grey, {len(seen.dataset.targets) - seen.grey:,} colour",
+        f"sizes: {_sizes(summary.sizes)}",
+        f"channels: {summary.grey:,} grey, {len(summary.dataset.targets) - summary.grey:,} colour",
     ]
     names = ("",) if spec.channels == 1 else ("red ", "green ", "blue ")
     for name, (least, greatest, mean, std) in zip(names, rows, strict=True):
@@ -148,68 +148,68 @@ def _value_lines(seen: DatasetSummary) -> list[str]:
     return lines
 
 
-def _count_table(seen: DatasetSummary) -> list[str]:
-    labels = [shown(label) for label in seen.dataset.labels]
-    rows = [[label, *(f"{found[i]:,}" for found in seen.counts.values())] for i, label in enumerate(labels)]
-    every: list[tuple[str, int]] = [(name, seen.splits.count(name)) for name in seen.counts if name != "all"]
-    totals = [f"{count:,}" for _, count in (*every, ("all", len(seen.dataset.targets)))]
-    return columns([["class", *seen.counts], *rows, ["all", *totals]])
+def _count_table(summary: DatasetSummary) -> list[str]:
+    labels = [shown(label) for label in summary.dataset.labels]
+    rows = [[label, *(f"{found[i]:,}" for found in summary.counts.values())] for i, label in enumerate(labels)]
+    every: list[tuple[str, int]] = [(name, summary.splits.count(name)) for name in summary.counts if name != "all"]
+    totals = [f"{count:,}" for _, count in (*every, ("all", len(summary.dataset.targets)))]
+    return columns([["class", *summary.counts], *rows, ["all", *totals]])
 
 
 def _sizes(sizes: list[tuple[int, int, int]]) -> str:
-    told = ", ".join(f"{height}x{width} ({count:,})" for height, width, count in sizes[:5])
+    text = ", ".join(f"{height}x{width} ({count:,})" for height, width, count in sizes[:5])
     if len(sizes) <= 5:
-        return told
+        return text
     heights, widths = [h for h, _, _ in sizes], [w for _, w, _ in sizes]
     return (
         f"{len(sizes):,} different ones, heights {min(heights)} to {max(heights)}, "
-        f"widths {min(widths)} to {max(widths)}; most often {told}"
+        f"widths {min(widths)} to {max(widths)}; most often {text}"
     )
 
 
-def _copy_lines(seen: DatasetSummary) -> list[str]:
-    lines = [f"copies: {_told('group', seen, seen.copies)}"]
-    for group in seen.copies[:_MOST_LINES]:
-        more = f" and {len(group) - _MOST_COPIES:,} more" if len(group) > _MOST_COPIES else ""
-        lines.append(f"  {' = '.join(_item(seen, index) for index in group[:_MOST_COPIES])}{more}")
-    pairs = [[pair.first, pair.second] for pair in seen.near]
-    told = _told("pair", seen, pairs)
-    if not seen.all_pairs_told:
-        told = f"at least {told}" if pairs else "none among the likeliest pairs; there are too many to compare all"
-    lines.append(f"near copies: {told}")
-    for pair in seen.near[:_MOST_LINES]:
-        both = " ~ ".join(_item(seen, index) for index in (pair.first, pair.second))
+def _copy_lines(summary: DatasetSummary) -> list[str]:
+    lines = [f"copies: {_describe_groups('group', summary, summary.copies)}"]
+    for group in summary.copies[:_MAX_LINES]:
+        more = f" and {len(group) - _MAX_COPIES:,} more" if len(group) > _MAX_COPIES else ""
+        lines.append(f"  {' = '.join(_item(summary, index) for index in group[:_MAX_COPIES])}{more}")
+    pairs = [[pair.first, pair.second] for pair in summary.near]
+    text = _describe_groups("pair", summary, pairs)
+    if not summary.near_complete:
+        text = f"at least {text}" if pairs else "none among the likeliest pairs; there are too many to compare all"
+    lines.append(f"near copies: {text}")
+    for pair in summary.near[:_MAX_LINES]:
+        both = " ~ ".join(_item(summary, index) for index in (pair.first, pair.second))
         lines.append(f"  {both}, {pair.difference:.1f} grey levels apart")
     return lines
 
 
-def _told(what: str, seen: DatasetSummary, groups: list[list[int]]) -> str:
+def _describe_groups(what: str, summary: DatasetSummary, groups: list[list[int]]) -> str:
     if not groups:
         return "none"
-    across = sum(seen.is_across_splits(group) for group in groups)
-    mixed = sum(seen.differs_in_label(group) for group in groups)
+    across = sum(summary.is_across_splits(group) for group in groups)
+    mixed = sum(summary.differs_in_label(group) for group in groups)
     return (
         f"{len(groups):,} {what}{'s' * (len(groups) != 1)}, {across:,} across splits, {mixed:,} with different labels"
-        + (f"; the first {_MOST_LINES} (--json has all)" if len(groups) > _MOST_LINES else "")
+        + (f"; the first {_MAX_LINES} (--json has all)" if len(groups) > _MAX_LINES else "")
     )
 
 
-def _item(seen: DatasetSummary, index: int) -> str:
-    item = seen.item(index)
+def _item(summary: DatasetSummary, index: int) -> str:
+    item = summary.item(index)
     where = item.get("file") or f"#{index}"
     return f"{where} ({', '.join(filter(None, (item['split'], shown(item['label']))))})"
 
 
-def _left_out_lines(seen: DatasetSummary) -> list[str]:
-    left_out = seen.dataset.left_out
+def _left_out_lines(summary: DatasetSummary) -> list[str]:
+    left_out = summary.dataset.left_out
     if not left_out:
         return ["left out: none"]
-    copied = seen.copied_files
-    more = "" if len(left_out) <= _MOST_LINES else f"; the first {_MOST_LINES} (--json has all)"
+    copied = summary.copied_files
+    more = "" if len(left_out) <= _MAX_LINES else f"; the first {_MAX_LINES} (--json has all)"
     lines = [
         f"left out: {len(left_out):,} ({copied:,} copies of other files, {len(left_out) - copied:,} unusable){more}"
     ]
-    return lines + [f"  {shown(line)}" for line in left_out[:_MOST_LINES]]
+    return lines + [f"  {shown(line)}" for line in left_out[:_MAX_LINES]]
 
 
 def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
@@ -218,18 +218,18 @@ def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_jso
 
     if not 0 <= index < len(found.targets):
         raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")
-    seen, pixels = describe_sample(found, index, seed)
+    description, pixels = describe_sample(found, index, seed)
     if found.input.kind == "features":
         if plot:
             raise UsageError(f"--plot with --index draws an image; {found.name} has vectors: leave --index out")
-        _show_vector(seen, dict(zip(found.input.names, pixels.tolist(), strict=True)), as_json)
+        _show_vector(description, dict(zip(found.input.names, pixels.tolist(), strict=True)), as_json)
         return
     if plot:
-        save_image(plot, pixels, f"{found.name} #{index}: {seen['label']}")
+        save_image(plot, pixels, f"{found.name} #{index}: {description['label']}")
     if as_json:
-        click.echo(json.dumps(seen | {"values": pixels.tolist(), "plot": str(plot) if plot else None}))
+        click.echo(json.dumps(description | {"values": pixels.tolist(), "plot": str(plot) if plot else None}))
         return
-    for name, value in seen.items():
+    for name, value in description.items():
         click.echo(f"{name}: {shown(value)}")
     for line in _matrix(pixels):
         click.echo(line)
@@ -237,17 +237,17 @@ def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_jso
         click.echo(f"picture: {shown(plot)}")
 
 
-def _show_vector(seen: dict[str, Any], values: dict[str, float], as_json: bool) -> None:
+def _show_vector(description: dict[str, Any], values: dict[str, float], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(seen | {"values": values}))
+        click.echo(json.dumps(description | {"values": values}))
         return
-    for name, value in (*seen.items(), *values.items()):
+    for name, value in (*description.items(), *values.items()):
         click.echo(f"{name}: {shown(value)}")
 
 
 def _matrix(pixels: npt.NDArray[np.uint8]) -> list[str]:
     height, width, channels = pixels.shape
-    if max(height, width) > _SMALL:
+    if max(height, width) > _MAX_PRINTED_SIDE:
         return ["values: too many to print; --json has them, --plot draws them"]
     lines = []
     for channel, name in enumerate(("",) if channels == 1 else ("red", "green", "blue")):

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from ..evaluation.predictions import Predictions
 
 _SPLITS = ("test", "validation", "train", "all")
-#: More classes have their confusion matrix in --json and --out alone.
+#: The confusion matrix of more classes is not printed; --json and --out have it.
 _MAX_PRINTED = 16
-#: Mistakes that --json tells.
-_MOST_MISTAKES = 60
+#: Mistakes that --json lists.
+_MAX_MISTAKES = 60
 
 
 @click.command(
@@ -83,13 +83,13 @@ def evaluate(
 ) -> None:
     """Measure a trained run, or an exported model, on a split of a data set.
 
-    A .tflite file is run as on a device, by its interpreter and without TensorFlow. A binary model is asked its own
-    question of a data set with more classes: its positive label against the rest. To look at the test split often
+    A .tflite file runs as on a device, in its interpreter and without TensorFlow. On a data set with more classes a
+    binary model is measured on its own question: its positive label against the rest. Choosing models by the test split
     makes its figures too good: choose by --split validation. A note (caution in --json) says so, and how many samples
     of --dataset the run was trained on.
 
-    The figures are of every answer, whatever its score. Where the model has a threshold, it is told beside them how
-    many samples a device answers with "unknown", and how many of these are wrong otherwise (unknown in --json).
+    The figures count every prediction, whatever its score. If the model has a threshold, the output also says for how
+    many samples a device answers "unknown", and how many of these would be wrong (unknown in --json).
     """
     if index is not None and {"split", "seed"} & typed_options().keys():
         raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
@@ -118,8 +118,8 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)))
         return
-    told = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
-    click.echo(f"{told}: {len(targets):,} samples, {interpreter}")
+    heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
+    click.echo(f"{heading}: {len(targets):,} samples, {interpreter}")
     for line in _lines(metrics, [shown(label) for label in contract.labels]):
         click.echo(line)
     if unknown:
@@ -132,7 +132,7 @@ def evaluate(
 
 
 def _model(model: Path) -> tuple[RunFolder | None, Contract]:
-    """The run, None of a file, and the contract."""
+    """The run, or None for a model file; and the contract."""
     if model.is_dir():
         from ..data.run_folder import read_run
 
@@ -206,7 +206,7 @@ def _result(
         "unknown": unknown,
         "labels": list(evaluation_set.labels),
         "mistakes": [
-            evaluation_set.describe(predictions, place) for place in predictions.mistakes()[:_MOST_MISTAKES].tolist()
+            evaluation_set.describe(predictions, place) for place in predictions.mistakes()[:_MAX_MISTAKES].tolist()
         ],
         "pictures": [str(picture) for picture in pictures],
     }

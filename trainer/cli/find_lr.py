@@ -39,10 +39,10 @@ from .settings import TRAINING_REQUIRES, read_training_options
     JSON_OPTION,
 )
 def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
-    """Train a little while the learning rate rises from 1e-6 to 1, and tell where the loss falls.
+    """Train a few steps while the learning rate rises from 1e-6 to 1, and show where the loss falls.
 
-    Give it the settings that `pocketlens train` is to have. Its `--learning-rate auto` does the same and takes a
-    tenth of the minimum.
+    Use the settings of the training to come. `pocketlens train --learning-rate auto` does the same and takes a tenth of
+    the minimum.
     """
     started = time.perf_counter()
     config, data, _ = read_training_options(options)

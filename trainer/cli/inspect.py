@@ -84,7 +84,7 @@ def _chosen(layers: list[Layer], name: str) -> Layer:
 
 
 def _total(layers: list[Layer]) -> dict[str, Any]:
-    """Of all layers, and the names of those that are not in it."""
+    """The multiply-adds of all layers, and the names of layers that are not counted."""
     return {
         "multiply_adds": sum(layer.multiply_adds or 0 for layer in layers),
         "not_counted": [layer.name for layer in layers if layer.multiply_adds is None],

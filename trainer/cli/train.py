@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..training import TrainedRun
 
-#: As a shell tells of a process that Ctrl-C ended.
+#: The status that a shell reports for a process that Ctrl-C ended.
 STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
@@ -95,10 +95,10 @@ def train(
 ) -> None:
     """Train a classifier and write a run folder, whole or not at all.
 
-    Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume goes on from it,
-    to the same result as if nothing had happened.
+    Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume continues from it
+    and gives the same result as an uninterrupted training.
 
-    --distribute workers wants the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
+    --distribute workers needs the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
     from ..fitting.checkpoint import checkpoint_path
     from ..run_writer import check_target, write_run
@@ -130,7 +130,7 @@ def train(
     write_run(run, out)
     if run.stopped != "interrupted":
         checkpoint_path(out).unlink(missing_ok=True)
-    _tell(run, out, time.perf_counter() - started, as_json)
+    _print_result(run, out, time.perf_counter() - started, as_json)
     if run.stopped == "interrupted":
         click.get_current_context().exit(STATUS_INTERRUPTED)
 
@@ -146,7 +146,7 @@ def _with_found_rate(data: Dataset, config: TrainingConfig) -> TrainingConfig:
 
 
 def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str | None, resume: bool) -> None:
-    """Refuse options that do not go together."""
+    """Refuse options that exclude each other."""
     if options["quantization_aware"] and distribute is not None:
         raise click.UsageError("--quantization-aware trains on one device; leave --distribute out")
     if minutes is None:
@@ -154,8 +154,8 @@ def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str
     if options["epochs"] is not None:
         raise click.UsageError("--minutes chooses the epochs; leave --epochs or --minutes out")
     if resume:
-        told = "the --epochs and --steps-per-epoch that the stopped one told"
-        raise click.UsageError(f"--minutes would measure anew; --resume wants {told}")
+        wanted = "the --epochs and --steps-per-epoch that the stopped training printed"
+        raise click.UsageError(f"--minutes would measure again; --resume needs {wanted}")
     if distribute is not None:
         raise click.UsageError("--minutes measures on one device; give --epochs with --distribute")
     if options["quantization_aware"]:
@@ -163,7 +163,7 @@ def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str
 
 
 def _epochs_for_minutes(data: Dataset, config: TrainingConfig, minutes: float, *, sweeps: bool) -> tuple[int, int]:
-    """Epochs, and the steps of each."""
+    """The epochs that fit into the time, and the steps of each."""
     from ..lr_finder import SWEEP_STEPS
     from ..time_budget import fit_to_time
 
@@ -177,26 +177,28 @@ def _keep_last_good(run: TrainedRun, out: Path) -> None:
     from ..run_writer import was_interrupted, write_run
 
     checkpoint_path(out).unlink(missing_ok=True)
-    told = f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
+    message = (
+        f"the loss is not a number any more after epoch {len(run.history)}: training diverged; lower --learning-rate"
+    )
     if out.exists() and any(out.iterdir()) and not was_interrupted(out):
-        raise TrainingError(f"{told}. The run at {out} stays as it was")
+        raise TrainingError(f"{message}. The run at {out} stays as it was")
     write_run(run, out)
-    raise TrainingError(f"{told}. {out} has the model of epoch {run.best_epoch}, the last good one")
+    raise TrainingError(f"{message}. {out} has the model of epoch {run.best_epoch}, the last good one")
 
 
 def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
     from ..run_writer import was_interrupted, write_run
 
-    told, done = f"{run.problem}, and", len(run.history)
+    message, done = f"{run.problem}, and", len(run.history)
     if out.exists() and any(out.iterdir()) and not was_interrupted(out):
-        raise DatasetError(f"{told} --resume --force goes on after epoch {done}; the run at {out} is untouched")
+        raise DatasetError(f"{message} --resume --force goes on after epoch {done}; the run at {out} is untouched")
     write_run(run, out)
     raise DatasetError(
-        f"{told} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
+        f"{message} --resume goes on after epoch {done}; {out} has the model of epoch {run.best_epoch}, the best one"
     )
 
 
-def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
+def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
     if as_json:
         result = {
             "run": str(out),
@@ -213,7 +215,7 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
         click.echo(json.dumps(result))
         return
     if run.quantization_aware:
-        click.echo(_gained(run.quantization_aware))
+        click.echo(_describe_quantization_aware(run.quantization_aware))
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     click.echo(
         f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} images), "
@@ -222,8 +224,8 @@ def _tell(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
     )
 
 
-def _gained(figures: dict[str, Any]) -> str:
-    """What the quantization-aware phase brought, in one line."""
+def _describe_quantization_aware(figures: dict[str, Any]) -> str:
+    """The effect of the quantization-aware phase, in one line."""
     before, after = figures["validation_int8_before"], figures["validation_int8_after"]
     float32 = f"simulated int8 on the validation split {before:.4f}"
     ended = {"diverged": "; it diverged", "interrupted": "; it was interrupted"}.get(figures["stopped"], "")

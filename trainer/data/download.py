@@ -1,4 +1,7 @@
-"""Fetching a file: progress, a limit, a check of the content, and the final name only when all is well."""
+"""Downloads a file with progress and a size limit; it gets its name only after its content was checked.
+
+Keras's `get_file` is not used: it hashes the compressed file, has no size limit, and imports TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ _CHUNK = 2**16
 
 
 def download(url: str, target: Path, *, limit: int, check: Callable[[Path], object]) -> None:
-    """Fetch `url` into `target`: beside its place first, renamed once `check` accepts it.
+    """Download `url` beside `target`, and rename the file once `check` accepts it.
 
     Args:
-        limit: bytes accepted at most.
+        limit: the size accepted at most, in bytes.
         check: called with the temporary file; raises DatasetError to refuse it.
 
     Raises:
-        DatasetError: no network, an HTTP error, cut off, too large, refused by `check`, or not writable.
+        DatasetError: the download failed, was cut off or is too large, `check` refused it, or it cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

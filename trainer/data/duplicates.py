@@ -1,4 +1,4 @@
-"""Pictures that a data set has twice: pixel for pixel, or nearly so."""
+"""Finds images that occur twice in a data set, pixel for pixel or nearly so."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from runtime.progress import progress
 
 from .sources import Indices
 
-#: Pairs of near copies that are told at most.
-MOST_PAIRS = 1000
-#: Pairs whose pixels are compared at most: two pictures are decoded for each. Of 70,000 pictures of clothes 47 are.
-MOST_COMPARED = 10_000
+#: Pairs of near copies that are returned at most.
+MAX_PAIRS = 1000
+#: Pairs whose pixels are compared at most: each takes two decoded images. Fashion-MNIST's 70,000 images have 47 pairs.
+MAX_COMPARED = 10_000
 _SIDE = 8
-#: Greatest root mean square difference of two near copies, in grey levels: of their thumbnails, and of their pixels.
-#: A photo saved anew as JPEG of quality 75, or at another size, stays below both.
+#: Greatest root mean square difference of two near copies, in grey levels, between their thumbnails and between their
+#: pixels. A photo that was saved again as a JPEG of quality 75, or at another size, stays below both.
 _THUMBNAIL_LEVELS = 3.0
 _PIXEL_LEVELS = 8.0
-#: Components by which candidates are looked for: where pictures differ most.
+#: Principal components in which neighbours are searched.
 _COMPONENTS = 8
-#: Neighbours that a search may give at once, for each takes 8 bytes, and that are looked at in all: of pictures much
-#: alike each is every other's neighbour.
+#: Neighbours that one search may return, at 8 bytes each, and that are examined in all: where images are much alike,
+#: each is a neighbour of every other.
 _NEIGHBOURS_AT_ONCE = 2**22
-_MOST_NEIGHBOURS = 2**24
+_MAX_NEIGHBOURS = 2**24
 
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two pictures that are nearly the same.
+    """Two images that are nearly the same.
 
     Attributes:
         first, second: their indices, the lower one first.
-        difference: of their pixels, root mean square, in grey levels (0 to 255).
+        difference: root mean square difference of their pixels, in grey levels (0 to 255).
     """
 
     first: int
@@ -48,14 +48,14 @@ class NearPair:
 
 
 class Fingerprints:
-    """A digest and a thumbnail of 8x8 areas of each image, taken while all images go by once."""
+    """A digest and a thumbnail of 8x8 areas for each image, so that each is read once."""
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
         self._thumbnails: list[npt.NDArray[np.uint8]] = []
 
     def add(self, pixels: npt.NDArray[Any]) -> None:
-        """Take the next images, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
+        """Add the next images, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
         for image in pixels:
             self.digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).digest())
         if pixels.ndim == 2:
@@ -84,17 +84,17 @@ class Fingerprints:
         """Pairs of nearly equal images, the nearest first, and whether these are all.
 
         Of images with equal pixels the first stands for all. Vectors have no pairs. A pair's thumbnails are close, and
-        so are its pixels. Where more than `MOST_COMPARED` pairs have close thumbnails, as in pictures of noise or of
+        so are its pixels. Where more than `MAX_COMPARED` pairs have close thumbnails, as in pictures of noise or of
         fabric, the closest of them are compared.
 
         Args:
             read: gives the pixels of an image by its index.
             first_below: return only pairs whose first image has a lower index than this.
-            most: the number of pairs to return at most; `MOST_PAIRS` by default.
+            most: the number of pairs to return at most; `MAX_PAIRS` by default.
         """
         if not self._thumbnails:
             return [], True
-        most = MOST_PAIRS if most is None else most
+        most = MAX_PAIRS if most is None else most
         distinct = np.array(sorted({digest: i for i, digest in reversed(list(enumerate(self.digests)))}.values()))
         thumbnails = np.concatenate(self._thumbnails)[distinct].astype(np.float32)
         queried = len(distinct) if first_below is None else int(np.searchsorted(distinct, first_below))
@@ -114,7 +114,7 @@ class Fingerprints:
 
 
 def _areas(side: int) -> npt.NDArray[np.float32]:
-    """Weights of shape (areas, side): each area's mean of the pixels that it covers, in part or in whole."""
+    """Weights of shape (areas, side): each area is the mean of the pixels that it covers, in part or in whole."""
     areas = min(_SIDE, side)
     edges = np.arange(areas + 1) * side / areas
     pixels = np.arange(side)
@@ -124,11 +124,11 @@ def _areas(side: int) -> npt.NDArray[np.float32]:
 
 
 class _Closest:
-    """Pairs of pictures with close thumbnails: of more than `MOST_COMPARED` the closest.
+    """Collects the `MAX_COMPARED` pairs of images with the closest thumbnails.
 
     Attributes:
-        radius: how far apart a pair may be that is still looked for; below 0 where none can be closer than those kept.
-        complete: whether none was dropped.
+        radius: the distance within which pairs are still accepted; below 0 where no pair can be closer than those kept.
+        complete: whether no pair was dropped.
     """
 
     def __init__(self, radius: float) -> None:
@@ -136,15 +136,15 @@ class _Closest:
         self._pairs, self._distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
 
     def add(self, first: int, others: npt.NDArray[np.int64], distances: npt.NDArray[np.float32]) -> None:
-        """Take the pairs of a picture with others, distances being those of their thumbnails."""
+        """Add the pairs of one image with others, given the distances of their thumbnails."""
         close = distances <= self.radius
         if not close.any():
             return
         pairs = np.stack([np.full(close.sum(), first), others[close]], axis=1)
         self._pairs = np.concatenate([self._pairs, pairs])
         self._distances = np.concatenate([self._distances, distances[close]])
-        if len(self._pairs) > MOST_COMPARED:
-            kept = np.argsort(self._distances, kind="stable")[:MOST_COMPARED]
+        if len(self._pairs) > MAX_COMPARED:
+            kept = np.argsort(self._distances, kind="stable")[:MAX_COMPARED]
             self._pairs, self._distances, self.complete = self._pairs[kept], self._distances[kept], False
             self.radius = float(np.nextafter(self._distances[-1], np.float32(-1)))
 
@@ -156,8 +156,8 @@ class _Closest:
 def _candidates(thumbnails: npt.NDArray[np.float32], queried: int) -> _Closest:
     """Pairs of rows that are close, the first of them among the first `queried` rows.
 
-    Projection onto a few components never takes two points further apart, so that no pair is missed by looking for
-    neighbours there.
+    Projection onto a few components never increases the distance of two points, so a search among the projections
+    misses no pair.
     """
     from sklearn.neighbors import KDTree
 
@@ -166,16 +166,16 @@ def _candidates(thumbnails: npt.NDArray[np.float32], queried: int) -> _Closest:
     _, axes = np.linalg.eigh(centred.T @ centred)
     points = centred @ axes[:, -_COMPONENTS:]
     tree, at_once = KDTree(points), max(1, _NEIGHBOURS_AT_ONCE // len(points))
-    looked_at = 0
+    examined = 0
     with progress(queried, "looking for near copies") as bar:
         for start in range(0, queried, at_once):
-            if found.radius < 0 or looked_at > _MOST_NEIGHBOURS:
+            if found.radius < 0 or examined > _MAX_NEIGHBOURS:
                 found.complete = False
                 break
             neighbours = tree.query_radius(points[start : min(start + at_once, queried)], found.radius + 1e-2)
             for first, others in enumerate(neighbours, start):
                 later = np.sort(others[others > first])
                 found.add(first, later, np.linalg.norm(thumbnails[later] - thumbnails[first], axis=1))
-            looked_at += sum(map(len, neighbours))
+            examined += sum(map(len, neighbours))
             bar.update(len(neighbours))
     return found

@@ -1,8 +1,9 @@
-"""Decoded pictures on disk, so that a picture is decoded once and not in every epoch.
+"""Decoded images on disk, so that an image is decoded once and not in every epoch.
 
-Two files a geometry, which several trainings may share: records of pixels, and for each of them a line of the index:
-whose it is and a checksum. A record is believed only if its checksum is right: one that was cut off, overwritten or
-never finished is as good as absent, and is written anew when its picture was decoded again.
+Each geometry has two files, which several trainings may share. One holds records of pixels; the other is the index,
+with a line for each record: the digest of the image's file, and a checksum. A record counts only if its checksum is
+right. One that was cut off, overwritten or never finished counts as absent, and is written again when its image has
+been decoded again.
 """
 
 from __future__ import annotations
@@ -32,25 +33,25 @@ from ..errors import DatasetError
 
 _logger = logging.getLogger(__name__)
 
-#: Where decoded pictures are kept: a folder that outlives the training, a file that does not, or nowhere.
+#: Where decoded images are kept: in a folder that outlives the training, in a temporary file, or nowhere.
 CachePlace: TypeAlias = Path | Literal["temporary", "none"]
 
-#: SHA-256 of the picture's file; CRC-32 of that and the pixels; CRC-32 of both.
+#: An index line: SHA-256 of the image's file; CRC-32 of that and the pixels; CRC-32 of both.
 _LINE = struct.Struct("<32sII")
 _FORMAT = 1
-#: What others on the disk are left with.
+#: Bytes of the disk that the cache leaves free.
 _RESERVE = 2**28
-#: Up to so many bytes may lie in a file system that is memory itself.
+#: A temporary cache up to this size may lie in a file system that is memory.
 _SMALL = 2**26
 
 
 class PixelCache:
-    """Pictures by the SHA-256 of their files, all of one geometry; for use by several threads.
+    """Images of one geometry by the SHA-256 of their files; several threads may use it.
 
     Args:
         records, index: descriptors of the two files, open for reading and writing; the cache closes them.
         spec: the geometry.
-        wanted: the pictures that will be asked for; of others nothing is kept in memory.
+        wanted: the images that will be read; nothing about others is kept in memory.
     """
 
     def __init__(self, records: int, index: int, spec: ImageInput, wanted: Collection[bytes]) -> None:
@@ -62,7 +63,7 @@ class PixelCache:
         self._places = self._read_index(wanted)
 
     def _read_index(self, wanted: Collection[bytes]) -> dict[bytes, tuple[int, int]]:
-        """Of each wanted picture its record's number and checksum."""
+        """The number and the checksum of each wanted image's record."""
         found = {}
         with os.fdopen(os.dup(self._index), "rb") as file:
             file.seek(0)
@@ -76,14 +77,14 @@ class PixelCache:
 
     @property
     def record_size(self) -> int:
-        """Bytes that a picture takes."""
+        """Bytes that an image takes."""
         return self._size + _LINE.size
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._places
 
     def read(self, digest: bytes, row: npt.NDArray[np.uint8]) -> bool:
-        """Put a picture into `row`, a contiguous array; False where it is not there, or damaged."""
+        """Put an image into `row`, a contiguous array; False where the record is absent or damaged."""
         number, checksum = self._places.get(digest, (-1, 0))
         if number < 0:
             return False
@@ -91,7 +92,7 @@ class PixelCache:
         return read == self._size and zlib.crc32(row.data, zlib.crc32(digest)) == checksum
 
     def write(self, digest: bytes, row: npt.NDArray[np.uint8]) -> None:
-        """Keep a picture. Where the disk takes no more, that is told once, and no more is kept."""
+        """Store an image. When the disk is full, a warning is logged once, and no more images are stored."""
         if self._is_closed:
             return
         checksum = zlib.crc32(row.data, zlib.crc32(digest))
@@ -113,20 +114,20 @@ class PixelCache:
             self._places[digest] = (number, checksum)
 
     def close_for_writing(self, reason: str) -> None:
-        """Take no more pictures, and say why, once."""
+        """Store no more images, and log the reason once."""
         if not self._is_closed:
             self._is_closed = True
-            _logger.warning("cache: %s; images that it lacks are decoded anew in each epoch", reason)
+            _logger.warning("cache: %s; images that it lacks are decoded again in each epoch", reason)
 
 
 def open_cache(place: CachePlace, spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None:
-    """A cache for some pictures; None where there is to be none, or no room for a temporary one.
+    """A cache for some images; None for the place "none", or where there is no room for a temporary cache.
 
     Args:
-        wanted: the SHA-256 of each picture's file.
+        wanted: the SHA-256 of each image's file.
 
     Raises:
-        DatasetError: the folder that was named cannot be used.
+        DatasetError: the folder cannot be used.
     """
     if place == "none":
         return None
@@ -160,21 +161,21 @@ def _temporary(spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None
         elif lacking := _lacks_room(folder, needed):
             problems.append(lacking)
         else:
-            # Without names: gone with the process, however it ends.
+            # The files have no names, so they vanish with the process, however it ends.
             files = [tempfile.TemporaryFile(dir=folder) for _ in range(2)]  # noqa: SIM115
             records, index = (os.dup(file.fileno()) for file in files)
             for file in files:
                 file.close()
             return PixelCache(records, index, spec, wanted)
     _logger.warning(
-        "cache: %s; images are decoded anew in each epoch, unless `cache` names a folder with room",
+        "cache: %s; images are decoded again in each epoch, unless `cache` names a folder with room",
         "; ".join(problems) or "no temporary folder",
     )
     return None
 
 
 def _key(spec: ImageInput) -> str:
-    """Names all that decides what becomes of a file's pixels, the decoder's version too."""
+    """A name made of everything that the decoded pixels depend on, the decoder's version included."""
     parts = (_FORMAT, *spec.shape, spec.colour, spec.resize, spec.filter, spec.background, __version__, PIL.__version__)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
@@ -199,7 +200,7 @@ def _write_at(handle: int, data: memoryview, offset: int) -> None:
 
 
 def _lacks_room(folder: Path, needed: int) -> str:
-    """What to say where a folder's disk has no room for so many bytes."""
+    """Why a folder's disk has no room for so many bytes; "" where it has."""
     free = shutil.disk_usage(folder).free - _RESERVE
     if needed <= free:
         return ""
@@ -207,7 +208,7 @@ def _lacks_room(folder: Path, needed: int) -> str:
 
 
 def _is_memory(folder: Path) -> bool:
-    """Whether a folder's files are kept in memory."""
+    """Whether a folder lies in a file system that is memory."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux: temporary folders are on disk

@@ -1,4 +1,4 @@
-"""What a data set holds, before anything is trained on it."""
+"""The summary of a data set that `pocketlens data show` prints."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .samples import file_of, label_of, split_names, splits_or_reason
 from .sources import ArraySource, FileSource, VectorSource
 from .splits import count_labels
 
-#: Bytes of pixels that are looked at at once; counting them takes eight times as many.
+#: Bytes of pixels that are counted at once; counting takes eight times as much memory.
 _PART_BYTES = 2**22
 
 
 @dataclass(frozen=True)
 class ValueRange:
-    """Of all pixels as the network will get them, before scaling: one number a channel, 0 to 255. Or a feature."""
+    """The values of all pixels before scaling (0 to 255), one number a channel; or of all vectors, one a feature."""
 
     least: tuple[float, ...]
     greatest: tuple[float, ...]
@@ -44,16 +44,16 @@ class DatasetSummary:
     """What a data set holds.
 
     Attributes:
-        dataset: that was looked at.
-        splits: for each picture the split that a training with the seed would put it in; "" where none can be made.
-        refusal: why none can be made, "" where they can.
-        counts: split (and "all") to pictures of each label, in the order of the labels.
-        sizes: (height, width, pictures) of the pictures as they were, the most frequent first; none of vectors.
-        grey: how many of them have no colour.
-        values: the range of their pixels at the size of the input, or of the features.
-        copies: groups of indices of pictures with equal pixels at that size.
-        near: pairs that are nearly the same.
-        all_pairs_told: whether `near` has every one.
+        dataset: the data set.
+        splits: the split of each sample in a training with the seed; "" where the data set cannot be split.
+        refusal: why the data set cannot be split, "" where it can.
+        counts: split (and "all") to the number of samples of each label, in the order of the labels.
+        sizes: (height, width, count) of the original images, the most frequent first; empty for vectors.
+        grey: the number of images without colour.
+        values: the range of the pixels at the size of the input, or of the features.
+        copies: groups of indices of images with equal pixels at that size.
+        near: pairs of images that are nearly the same.
+        near_complete: whether `near` has all such pairs.
     """
 
     dataset: Dataset
@@ -65,29 +65,29 @@ class DatasetSummary:
     values: ValueRange
     copies: list[list[int]]
     near: list[NearPair]
-    all_pairs_told: bool
+    near_complete: bool
 
     @property
     def copied_files(self) -> int:
-        """How many files were left out because another has the same bytes, or because they were named twice."""
+        """The number of files left out because another has the same bytes, or because they are listed twice."""
         return self.dataset.copied
 
     def is_across_splits(self, indices: list[int]) -> bool:
-        """Whether these pictures are in more than one split."""
+        """Whether these samples are in more than one split."""
         return len({self.splits[index] for index in indices}) > 1
 
     def differs_in_label(self, indices: list[int]) -> bool:
-        """Whether these pictures have not all the same label."""
+        """Whether these samples have different labels."""
         return len({label_of(self.dataset, index) for index in indices}) > 1
 
     def item(self, index: int) -> dict[str, Any]:
-        """One picture, for JSON: index, label, split, and its file where it has one."""
+        """One sample, for JSON: index, label, split, and its file where it has one."""
         data = self.dataset
         found = {"index": index, "label": label_of(data, index), "split": self.splits[index] or None}
         return found | ({"file": file_of(data, index)} if isinstance(data.source, FileSource) else {})
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The summary for JSON."""
         data = self.dataset
         return {
             "dataset": data.name,
@@ -109,7 +109,7 @@ class DatasetSummary:
                 }
                 for pair in self.near
             ],
-            "near_copies_complete": self.all_pairs_told,
+            "near_copies_complete": self.near_complete,
             "left_out": [shown(line) for line in data.left_out],
         }
 
@@ -128,13 +128,13 @@ class DatasetSummary:
 
 
 def summarize(dataset: Dataset, seed: int) -> DatasetSummary:
-    """Look at every picture once.
+    """Read every sample once and summarize the data set.
 
     Args:
-        seed: of the splits.
+        seed: the seed of the splits.
 
     Raises:
-        ImageError: a file was there when the data set was read, and cannot be read any more.
+        ImageError: a file could be read when the data set was loaded, and cannot be read any more.
     """
     splits, refusal = splits_or_reason(dataset, seed)
     fingerprints = Fingerprints()
@@ -152,7 +152,7 @@ def summarize(dataset: Dataset, seed: int) -> DatasetSummary:
 
 
 def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
-    """The range of each channel or feature; every sample's fingerprint is taken on the way."""
+    """The range of each channel or feature; adds the fingerprint of each sample."""
     if isinstance(dataset.source, VectorSource):
         vectors = dataset.pixels[np.arange(len(dataset.targets))]
         fingerprints.add(vectors)
@@ -168,12 +168,12 @@ def _scan(dataset: Dataset, fingerprints: Fingerprints) -> ValueRange:
 
 
 def _rounded(*found: npt.NDArray[Any]) -> ValueRange:
-    """Least, greatest, mean and standard deviation, to as many digits as a person reads."""
+    """Minimum, maximum, mean and standard deviation, rounded to six digits."""
     return ValueRange(*(tuple(float(f"{value:.6g}") for value in values) for values in found))
 
 
 def _parts(dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
-    """All pictures, as many at once as are moderate in bytes."""
+    """All images, in parts of moderate size."""
     count, size = len(dataset.targets), math.prod(dataset.pixels.shape[1:])
     at_once = max(1, _PART_BYTES // size)
     for start in range(0, count, at_once):
@@ -181,7 +181,7 @@ def _parts(dataset: Dataset) -> Iterator[npt.NDArray[Any]]:
 
 
 def _headers(dataset: Dataset) -> tuple[list[tuple[int, int, int]], int]:
-    """(height, width, pictures) of all sizes, and how many pictures are grey."""
+    """(height, width, count) of all sizes, and the number of grey images."""
     source = dataset.source
     if isinstance(source, ArraySource):
         count, height, width = source.images.shape[:3]

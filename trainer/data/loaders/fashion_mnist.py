@@ -1,7 +1,9 @@
-"""Fashion-MNIST: 60,000 + 10,000 grey 28x28 pictures of ten kinds of clothing, with the publisher's own test set.
+"""Loads Fashion-MNIST: 60,000 + 10,000 grey 28x28 images of ten kinds of clothing, with the publisher's test set.
+
+The files are in the IDX format of the MNIST family: a header that gives the shape, then bytes.
 
 Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-Algorithms, arXiv:1708.07747, 2017.
+Algorithms, arXiv:1708.07747, 2017. Y. LeCun, C. Cortes, C. Burges, The MNIST database, "file formats".
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from ..sources import ArraySource
 _logger = logging.getLogger(__name__)
 
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"
-#: Set it to fetch from a mirror; the content is checked either way.
+#: Names a mirror to download from; the content is checked either way.
 URL_VARIABLE = "FASHION_MNIST_URL"
-#: Where Keras downloads the same files from.
 #: The IDX type of unsigned bytes.
 _UNSIGNED_BYTE = 0x08
+#: Keras downloads the same files from there.
 _URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
 LABELS = (
@@ -51,7 +53,7 @@ LABELS = (
 
 @dataclass(frozen=True)
 class _File:
-    """One file: its name, and the size and SHA-256 of its decompressed content."""
+    """A file's name, and the size and SHA-256 of its decompressed content."""
 
     name: str
     size: int
@@ -74,13 +76,13 @@ FILES = (_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS)
 
 
 def load_fashion_mnist(geometry: Geometry, data_dir: Path | None = None) -> Dataset:
-    """The data set, grey 28x28 unless the geometry says otherwise; downloaded into Keras's cache if need be.
+    """The data set, grey 28x28 unless the geometry says otherwise; downloaded into Keras's cache if necessary.
 
     Args:
-        data_dir: the first place to look for the four IDX files.
+        data_dir: the first folder in which the four IDX files are looked for.
 
     Raises:
-        DatasetError: a file is damaged, or nowhere to be had.
+        DatasetError: a file is damaged, or cannot be found or downloaded.
     """
     folder = find_fashion_mnist(data_dir)
     _logger.info("fashion-mnist: reading from %s", folder)
@@ -103,10 +105,10 @@ def load_fashion_mnist(geometry: Geometry, data_dir: Path | None = None) -> Data
 
 
 def find_fashion_mnist(data_dir: Path | None) -> Path:
-    """The first folder that has all four files; without one, the cache, after a download.
+    """The first folder that has all four files; if none has, Keras's cache, after a download.
 
     Raises:
-        DatasetError: none has them, and they cannot be downloaded.
+        DatasetError: no folder has the files, and they cannot be downloaded.
     """
     for folder in _places(data_dir):
         if all((folder / file.name).is_file() for file in FILES):
@@ -149,13 +151,13 @@ def _cache() -> Path:
 def read_idx(path: Path, sha256: str, limit: int) -> npt.NDArray[np.uint8]:
     """The array in a gzipped IDX file whose *decompressed* content has the given SHA-256.
 
-    The compressed bytes may be anybody's: only the content is checked.
+    The compressed bytes may differ from the publisher's: only the content is checked.
 
     Args:
         limit: decompressed bytes read at most, so that a small hostile file cannot fill the memory.
 
     Raises:
-        DatasetError: missing, not gzip, cut off, or another content.
+        DatasetError: the file is missing, not gzip, or cut off, or has another content.
     """
     try:
         with gzip.open(path) as file:
@@ -172,7 +174,7 @@ def read_idx(path: Path, sha256: str, limit: int) -> npt.NDArray[np.uint8]:
 
 
 def parse_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """The array in decompressed IDX content; raises DatasetError where it is not one of unsigned bytes."""
+    """The array in decompressed IDX content; raises DatasetError where it is not an array of unsigned bytes."""
     axes = content[3] if len(content) >= 4 else 0
     start = 4 + 4 * axes
     if content[:2] != b"\0\0" or not axes or content[2] != _UNSIGNED_BYTE or len(content) < start:

@@ -1,4 +1,4 @@
-"""Vectors of features: a person's own readings in a CSV file, and scikit-learn's circles."""
+"""Loads vectors of features, such as the readings of sensors, from a CSV file."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ..dataset import Dataset
 from ..label_names import check_label_count, dataset_name
 from ..sources import VectorSource
 
-#: One in each split.
-_FEWEST = 3
-#: More labels than these, most of them in one row alone, are measurements. Of fewer that cannot be told.
+#: A class needs a row in each split.
+_MIN_ROWS = 3
+#: Above this number, labels that mostly occur in one row alone are taken for measurements.
 _FEW_CLASSES = 10
-#: What other programs put between cells.
+#: Separators of cells that other programs write.
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _IMAGES = "path"
 _FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
 
 
 def holds_features(file: Path) -> bool:
-    """Whether a CSV file holds readings, told by its first row: a header with `label` last. One of images has `path`
-    first, or, without a header, an image's name.
+    """Whether a CSV file holds features, which its first row shows: a header with `label` last. A file of images has
+    `path` first, or, without a header, an image's name.
 
     Raises:
-        DatasetError: it cannot be read, is empty, or is neither, or has other marks than commas between its cells.
+        DatasetError: the file cannot be read, is empty or is neither, or its cells are not separated by commas.
     """
     first = next((cells for _, cells in _table(file)), None)
     name = shown(file)
@@ -56,12 +56,12 @@ def holds_features(file: Path) -> bool:
 def load_features(file: Path) -> Dataset:
     """The data set of a CSV file: one class for each row.
 
-    A row with an empty cell, with one that is no finite number, or with no label is left out and listed. Rows that
-    are equal all stay: coarse sensors repeat themselves, and that they do belongs to what is to be learnt.
+    A row with an empty cell, with a value that is not a finite number, or without a label is left out and listed. Equal
+    rows are all kept: coarse sensors repeat themselves, and a model has to learn from readings as they occur.
 
     Raises:
-        DatasetError: not such a file, one whose name no contract takes, fewer than two classes, labels that are no
-            classes or too many, or most rows cannot be used.
+        DatasetError: the file has another form, a contract cannot hold its name, there are fewer than two classes, the
+            labels are no classes or too many, or most rows cannot be used.
     """
     name, table, called = shown(file), _table(file), dataset_name(file)
     spec = _features(next(table)[1], name)
@@ -100,7 +100,7 @@ def load_features(file: Path) -> Dataset:
 
 
 def _table(file: Path) -> Any:
-    """`read_table` of the file, its errors those of a data set."""
+    """The rows of the file as `read_table` gives them, with errors as DatasetError."""
     content, name = read_regular_file(file, MAX_TABLE_BYTES, DatasetError)
     try:
         yield from read_table(io.BytesIO(content), name)
@@ -113,7 +113,7 @@ def _names_image(cell: str) -> bool:
 
 
 def _check_separator(row: str, name: str) -> None:
-    """Refuse a row of one cell that holds what other programs put between cells."""
+    """Refuse a row of one cell that holds another separator."""
     for mark, word in _SEPARATORS.items():
         if mark in row:
             raise DatasetError(
@@ -132,7 +132,7 @@ def _features(header: Sequence[str], name: str) -> FeaturesInput:
 
 
 def _numbers(cells: Sequence[str], spec: FeaturesInput) -> list[float]:
-    """Raises ValueError with what is wrong."""
+    """The values of a row; raises ValueError with the reason why it cannot be used."""
     if len(cells) != len(spec.names) + 1:
         raise ValueError(f"{len(cells)} cells, expected {len(spec.names) + 1}")
     label = cells[-1]
@@ -155,11 +155,11 @@ def _classes(labels: Sequence[str], name: str) -> tuple[str, ...]:
     if len(classes) < 2:
         found = f"one class ({classes[0]})" if classes else "no rows"
         raise DatasetError(f"{name}: {found}; expected at least two in the column {LABEL!r}")
-    # A class with too few rows is no error here: to measure a model takes fewer than `make_splits` does.
+    # A class with too few rows is no error here, since an evaluation needs fewer rows than `make_splits`.
     if len(classes) > _FEW_CLASSES and 2 * len(classes) > len(labels):
         raise DatasetError(
-            f"{name}: {len(classes)} different labels in {len(labels)} rows; a class needs at least {_FEWEST}, and the "
-            f"column {LABEL!r} must hold classes, no measurements"
+            f"{name}: {len(classes)} different labels in {len(labels)} rows; a class needs at least {_MIN_ROWS}, "
+            f"and the column {LABEL!r} must hold classes, no measurements"
         )
     check_label_count(classes, name)
     return classes

@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder a class, with or without `train/`, `val/`, `test/` above them."""
+"""Loads a folder of images with one subfolder a class, with or without `train/`, `val/`, `test/` above them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from runtime.images import SUFFIXES
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry
 from ..image_cache import CachePlace
-from ..image_files import Pictures, read_pictures
+from ..image_files import ImageFiles, read_image_files
 from ..label_names import check_class_folders, dataset_name
 from .label_file import SPLIT_SYNONYMS
 
-#: Names of pictures that are not decoded: they are listed as left out, rather than passed over without a word.
+#: Suffixes of image files that are not decoded, but listed as left out.
 _FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".svg", ".dng", ".cr2", ".nef")
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One file that might be an image: relative path, class name, and the split it is given to ("" for none)."""
+    """A file that may be an image: relative path, class name, and its split ("" for none)."""
 
     path: str
     label: str
@@ -36,16 +36,16 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
     """The data set in a folder.
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median
-    size, at most 96 pixels a side. Files that cannot be decoded, and files whose bytes another file has
-    already, are left out and listed. Where they are equal, the copy in the test split is the one that stays. What is
-    hidden, with a name that begins with a dot, is passed over: galleries keep small copies of all images there.
+    size, at most 96 pixels a side. Files that cannot be decoded, and copies of other files, are left out and listed; of
+    equal files the one in the test split is kept. Hidden files and folders, whose names begin with a dot, are ignored:
+    galleries keep small copies of all images there.
 
     Args:
-        cache: where decoded pictures are kept; see `cache.open_cache`.
+        cache: where decoded images are kept; see `image_cache.open_cache`.
 
     Raises:
-        DatasetError: no folder, fewer than two classes, a class without a single usable image, splits
-            that name different classes, a name that no contract takes, or a cache that cannot be used.
+        DatasetError: there is no such folder, there are fewer than two classes, a class has no usable image, the splits
+            have different classes, a contract cannot hold a name, or the cache cannot be used.
     """
     parents = _parents(root)
     entries = [
@@ -53,32 +53,32 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
     ]
     labels = _labels(root, entries)
     name = dataset_name(root)
-    pictures = read_pictures(root, [entry.path for entry in entries], geometry, cache)
-    copied = pictures.leave_out_copies(
+    files = read_image_files(root, [entry.path for entry in entries], geometry, cache)
+    copied = files.leave_out_copies(
         [entry.split for entry in entries],
         lambda index, original: f"{shown(entries[index].path)}: the same file as {shown(entries[original].path)}",
     )
-    kept = pictures.kept
-    _check_classes(root, labels, entries, pictures)
+    kept = files.kept
+    _check_classes(root, labels, entries, files)
     splits = np.array([entries[i].split for i in kept])
     return Dataset(
         name=name,
         labels=labels,
-        input=pictures.input,
-        pixels=pictures.pixels(),
+        input=files.input,
+        pixels=files.pixels(),
         targets=np.array([labels.index(entries[i].label) for i in kept], np.int32),
-        source=pictures.source(),
+        source=files.source(),
         given={name: np.flatnonzero(splits == name) for name in sorted(set(splits) - {""})},
         date=_newest(root, entries),
-        left_out=(*pictures.left_out, *_loose({root, *parents})),
+        left_out=(*files.left_out, *_loose({root, *parents})),
         copied=copied,
-        # Grey images are often scans, of writing say, which means something else in the mirror.
-        augmentation=("shift", "colour") if pictures.input.channels == 1 else ("shift", "flip", "colour"),
+        # Grey images are often scans, such as writing, whose mirror image means something else.
+        augmentation=("shift", "colour") if files.input.channels == 1 else ("shift", "flip", "colour"),
     )
 
 
 def _parents(root: Path) -> dict[Path, str]:
-    """The folders that the class folders lie in: to each the split it is, "" where there are none."""
+    """The folders that hold class folders, and the split of each, "" where there are no splits."""
     if not root.is_dir():
         raise DatasetError(
             f"{shown(root)}: no such folder, and no data set of that name; expected one subfolder a class"
@@ -99,17 +99,17 @@ def _subfolders(folder: Path) -> list[Path]:
 def _files(root: Path, folder: Path, split: str) -> list[_Entry]:
     found = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)))
     entries = [_Entry(path.relative_to(root).as_posix(), folder.name, split) for path in found]
-    # A class folder with nothing in it is a mistake to name, not a class to forget.
+    # An empty class folder is an error to report, so it needs an entry.
     return entries or [_Entry("", folder.name, split)]
 
 
 def _is_picture(path: Path) -> bool:
-    """By its name, and by nothing of it being hidden."""
+    """Whether the name is that of an image file, and no part of the path is hidden."""
     return path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES and not is_hidden(path)
 
 
 def _loose(folders: Iterable[Path]) -> list[str]:
-    """A line for each picture that lies beside the class folders, or beside the splits."""
+    """A line for each image that lies beside the class folders or the splits."""
     found = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
     return [
         f"{shown(path)}: lies in no class folder; move it into one" for path in found if _is_picture(Path(path.name))
@@ -137,11 +137,11 @@ def _labels(root: Path, entries: list[_Entry]) -> tuple[str, ...]:
     return labels
 
 
-def _check_classes(root: Path, labels: tuple[str, ...], entries: list[_Entry], pictures: Pictures) -> None:
-    usable = {entries[i].label for i in pictures.kept}
+def _check_classes(root: Path, labels: tuple[str, ...], entries: list[_Entry], files: ImageFiles) -> None:
+    usable = {entries[i].label for i in files.kept}
     for label in labels:
         if label not in usable:
-            problem = next(p for p, e in zip(pictures.problems, entries, strict=True) if e.label == label)
+            problem = next(p for p, e in zip(files.problems, entries, strict=True) if e.label == label)
             raise DatasetError(f"{shown(root)}: class {label!r} has no usable image; the first: {problem}")
 
 

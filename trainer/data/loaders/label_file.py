@@ -1,4 +1,4 @@
-"""A CSV file of images and their labels: `path,label;label`, and the split of each where a third column says it."""
+"""Reads a CSV file of images and their labels: `path,label;label`, and in a third column, if any, the split."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FORM = "expected path,label;label (and train, val or test in a third column, wh
 
 
 class Row(NamedTuple):
-    """An image.
+    """A line of the file, for one image.
 
     Attributes:
-        line: in the file, from 1.
+        line: its number in the file, from 1.
         path: relative to the file's folder, with slashes; it does not lead out of it.
-        labels: those that it has, maybe none.
+        labels: the image's labels, maybe none.
         split: `"train"`, `"validation"`, `"test"`, or `""` where the file has no such column.
     """
 
@@ -38,13 +38,13 @@ class Row(NamedTuple):
 
 
 def read_label_file(file: Path) -> tuple[list[Row], list[str]]:
-    """The images of a CSV file, each once, and a line for each row that only repeats another.
+    """The images of a CSV file, each once, and a message for each row that repeats another.
 
-    A first row that begins with `path` is a header. Labels stand with semicolons between, in any order; an image that
-    has none of them has an empty second column.
+    A first row that begins with `path` is a header. Semicolons separate labels, in any order; an image without labels
+    has an empty second column.
 
     Raises:
-        DatasetError: no such file, no text in UTF-8, or a row that cannot be taken; it names the line.
+        DatasetError: the file cannot be read, is not UTF-8, or has an invalid row; the message names the line.
     """
     content, name = read_regular_file(file, _MAX_FILE_BYTES, DatasetError)
     try:

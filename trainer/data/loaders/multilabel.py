@@ -1,4 +1,4 @@
-"""Images with any number of labels each, named in a CSV file; see `label_file` for its form."""
+"""Loads images with any number of labels each, as a CSV file lists them; `label_file` describes its form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.files import shown
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry
 from ..image_cache import CachePlace
-from ..image_files import Pictures, read_pictures
+from ..image_files import ImageFiles, read_image_files
 from ..label_names import check_label_count, dataset_name
 from .label_file import Row, read_label_file
 
@@ -23,17 +23,17 @@ from .label_file import Row, read_label_file
 def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
     """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
 
-    The input is as of a folder of images. Files that are missing or cannot be decoded, and files whose bytes another
-    file has already, are left out and listed with their line.
+    The input is chosen as for a folder of images. Files that are missing or cannot be decoded, and copies of other
+    files, are left out and listed with their line.
 
     Args:
-        cache: where decoded pictures are kept; see `cache.open_cache`.
+        cache: where decoded images are kept; see `image_cache.open_cache`.
 
-    A label on few images is no error here: to measure a model takes fewer than `make_splits` does.
+    A label on few images is no error here, since an evaluation needs fewer images than `make_splits`.
 
     Raises:
-        DatasetError: as `read_label_file` does; a folder whose name no contract takes; a path that a link leads out of
-            it; most images missing; no label at all, or too many; or a cache that cannot be used.
+        DatasetError: as `read_label_file`; a contract cannot hold the folder's name; a link leads out of the folder;
+            most images are missing; there is no label, or there are too many; or the cache cannot be used.
     """
     root, name = file.parent, shown(file)
     called = dataset_name(root)
@@ -43,10 +43,10 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
         raise DatasetError(f"{name}: no image has a label; expected path,label;label")
     check_label_count(labels, name)
     _check_inside(root, rows, name)
-    pictures = read_pictures(root, [row.path for row in rows], geometry, cache)
-    unusable = _unusable(pictures, rows, name)
-    copied = _leave_out_copies(pictures, rows, name)
-    kept = [rows[index] for index in pictures.kept]
+    files = read_image_files(root, [row.path for row in rows], geometry, cache)
+    unusable = _unusable(files, rows, name)
+    copied = _leave_out_copies(files, rows, name)
+    kept = [rows[index] for index in files.kept]
     if len(kept) < len(unusable):
         raise DatasetError(
             f"{name}: {len(unusable)} of {len(rows)} images cannot be used; paths are relative to its folder. "
@@ -55,16 +55,16 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
     return Dataset(
         name=called,
         labels=labels,
-        input=pictures.input,
-        pixels=pictures.pixels(),
+        input=files.input,
+        pixels=files.pixels(),
         targets=_targets(kept, labels),
-        source=pictures.source(),
+        source=files.source(),
         given=_given(kept),
         date=_newest(file, [root / row.path for row in kept]),
-        left_out=(*pictures.left_out, *repeated),
+        left_out=(*files.left_out, *repeated),
         copied=copied + len(repeated),
-        # Grey images are often scans, of writing say, which means something else in the mirror.
-        augmentation=("shift", "colour") if pictures.input.channels == 1 else ("shift", "flip", "colour"),
+        # Grey images are often scans, such as writing, whose mirror image means something else.
+        augmentation=("shift", "colour") if files.input.channels == 1 else ("shift", "flip", "colour"),
         task="multilabel",
     )
 
@@ -78,21 +78,21 @@ def _check_inside(root: Path, rows: Sequence[Row], name: str) -> None:
             )
 
 
-def _unusable(pictures: Pictures, rows: Sequence[Row], name: str) -> list[str]:
-    """Give each file that cannot be read its line; returns them."""
-    for index, (row, problem) in enumerate(zip(rows, pictures.problems, strict=True)):
+def _unusable(files: ImageFiles, rows: Sequence[Row], name: str) -> list[str]:
+    """Add the line of the CSV file to the problem of each unusable image; returns the problems."""
+    for index, (row, problem) in enumerate(zip(rows, files.problems, strict=True)):
         if problem:
-            pictures.problems[index] = f"{name}, line {row.line}: {problem}; correct the path or take the line out"
-    return list(pictures.left_out)
+            files.problems[index] = f"{name}, line {row.line}: {problem}; correct the path or take the line out"
+    return list(files.left_out)
 
 
-def _leave_out_copies(pictures: Pictures, rows: Sequence[Row], name: str) -> int:
-    def told(index: int, original: int) -> str:
+def _leave_out_copies(files: ImageFiles, rows: Sequence[Row], name: str) -> int:
+    def describe(index: int, original: int) -> str:
         row, first = rows[index], rows[original]
         other = "" if set(first.labels) == set(row.labels) else ", with other labels"
         return f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {first.line}{other}"
 
-    return pictures.leave_out_copies([row.split for row in rows], told)
+    return files.leave_out_copies([row.split for row in rows], describe)
 
 
 def _given(kept: Sequence[Row]) -> dict[str, npt.NDArray[np.int64]]:

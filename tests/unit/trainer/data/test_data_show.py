@@ -135,12 +135,12 @@ def array_dataset(images: npt.NDArray[Any], targets: npt.NDArray[Any], labels: t
 
 
 def test_near_copies_stop_at_a_number_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.data.duplicates.MOST_PAIRS", 5)
+    monkeypatch.setattr("trainer.data.duplicates.MAX_PAIRS", 5)
     rng = np.random.default_rng(0)
     images = (100 + rng.integers(0, 3, (30, 12, 12))).astype(np.uint8)
     seen = summarize(array_dataset(images, np.arange(30, dtype=np.int32) % 3, ("a", "b", "c")), 0)
     assert len(seen.near) == 5
-    assert not seen.all_pairs_told
+    assert not seen.near_complete
     assert seen.as_dict()["near_copies_complete"] is False
 
 
@@ -157,7 +157,7 @@ class CountedPixels:
 
 
 def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("trainer.data.duplicates.MOST_COMPARED", 40)
+    monkeypatch.setattr("trainer.data.duplicates.MAX_COMPARED", 40)
     rng = np.random.default_rng(0)
     images = rng.integers(100, 150, (200, 96, 96), dtype=np.uint8)
     images[150] = np.clip(images[20].astype(int) + rng.integers(-3, 4, (96, 96)), 0, 255)
@@ -165,9 +165,9 @@ def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.Mon
     pixels = CountedPixels(images[..., None])
     seen = summarize(replace(made, pixels=pixels), 0)  # type: ignore[arg-type]
     assert [(pair.first, pair.second) for pair in seen.near] == [(20, 150)]
-    assert not seen.all_pairs_told
+    assert not seen.near_complete
     assert pixels.asked == 200 + 2 * 40
-    monkeypatch.setattr("trainer.data.duplicates.MOST_COMPARED", 4)
+    monkeypatch.setattr("trainer.data.duplicates.MAX_COMPARED", 4)
     for place, image in enumerate(images[:16]):
         path = tmp_path / "ab"[place % 2] / f"{place}.png"
         path.parent.mkdir(exist_ok=True)
@@ -175,17 +175,17 @@ def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.Mon
     assert "near copies: none among the likeliest pairs" in answer("data", "show", tmp_path)
     few = summarize(array_dataset(images[:3], np.arange(3, dtype=np.int32) % 2, ("a", "b")), 0)
     assert few.near == []
-    assert few.all_pairs_told
+    assert few.near_complete
 
 
 def test_pictures_with_the_same_thumbnail_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.data.duplicates.MOST_COMPARED", 100)
+    monkeypatch.setattr("trainer.data.duplicates.MAX_COMPARED", 100)
     monkeypatch.setattr("trainer.data.duplicates._NEIGHBOURS_AT_ONCE", 600)
     images = np.full((300, 24, 24), 90, np.uint8)
     images[np.arange(300), np.arange(300) % 24, np.arange(300) // 24] += 1  # one pixel, each time another
     seen = summarize(array_dataset(images, np.arange(300, dtype=np.int32) % 2, ("a", "b")), 0)
     assert len(seen.near) == 100
-    assert not seen.all_pairs_told
+    assert not seen.near_complete
 
 
 def test_large_pictures_are_looked_at_a_few_at_a_time() -> None:
