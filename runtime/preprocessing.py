@@ -179,6 +179,7 @@ class FeaturePreprocessor:
 
     def scale(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale vectors of shape (n, features) to the tensor's type, in the same shape."""
+        # Before quantization and in double precision: a tensor has one scale, and features have a range each.
         standard: npt.NDArray[np.float64] = (samples - self._mean) / self._std
         return standard.astype(np.float32) if self._tensor is None else _quantize(standard, self._tensor)
 
