@@ -1,6 +1,6 @@
-"""What all commands share: lazy loading, exit statuses, one plain line for an error.
+"""What all commands share through click: lazy loading, exit statuses, one plain line for an error, progress bars.
 
-Exit status: 0 done, 1 an error, 2 bad usage; a command may add its own (`export` has 3: the gate failed).
+Exit status: 0 done, 1 an error, 2 bad usage; a command may add its own (`export` has 3: a gate failed).
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ import importlib
 import importlib.util
 import inspect
 import logging
-import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -21,6 +19,7 @@ import click
 from .._version import __version__
 from ..errors import PocketlensError, UsageError, describe
 from ..progress import report_to
+from .fast_start import discard_output, ignore_pillow_warnings
 from .options import DeclaredCommand, Option, name_options
 
 STATUS_ERROR = 1
@@ -34,7 +33,7 @@ def report_progress() -> None:
 
 
 def _progress_bar(length: int, label: str) -> Any:
-    """A bar over `length` steps with the time left; elsewhere than on a terminal its label alone, once."""
+    """A bar over `length` steps with the remaining time; if standard error is no terminal, only its label, once."""
     return click.progressbar(
         length=length, label=label, file=sys.stderr, update_min_steps=max(1, length // 200), item_show_func=_shown_item
     )
@@ -45,7 +44,7 @@ def _shown_item(item: object) -> str:
 
 
 class MissingExtraError(PocketlensError, ImportError):
-    """A command of the workstation was called where only the device's packages are installed."""
+    """A command needs the workstation's packages, and only the device's packages are installed."""
 
 
 def _show_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -54,13 +53,13 @@ def _show_debug(context: click.Context, _parameter: click.Parameter, value: bool
 
 
 class Command(click.Command):
-    """A command with `--debug`, whose example stands at the end of its help as it is written.
+    """A click command with `--debug` and an example at the end of its help text.
 
     Args:
-        example: lines to show under "Example:".
-        requires: modules of the workstation without which the command cannot run.
-        option_names: how messages name the library's parameters on the command line, where the option is not called
-            as its parameter is, such as `{"normalize=False": "--no-normalise"}`.
+        example: lines to show under "Example:", unwrapped.
+        requires: the workstation's modules without which the command cannot run.
+        option_names: the options of library parameters that have another name on the command line, such as
+            `{"normalize=False": "--no-normalise"}`; messages then name the option.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Command(click.Command):
                 is_flag=True,
                 expose_value=False,
                 callback=_show_debug,
-                help="On an error, show the traceback.",
+                help="Show the traceback of an error.",
             )
         )
 
@@ -100,7 +99,7 @@ class Command(click.Command):
             raise click.UsageError(self.in_its_words(str(error)), ctx) from error
 
     def in_its_words(self, message: str) -> str:
-        """A message of the library, with the options of this command for the parameters that it names."""
+        """A library's message with the options of this command for the parameters that it names."""
         names = {option.name: max(option.opts, key=len) for option in self.params if isinstance(option, click.Option)}
         return name_options(message, {str(name): flag for name, flag in names.items()} | self._option_names)
 
@@ -115,7 +114,7 @@ class Command(click.Command):
 
 
 def click_command(declared: DeclaredCommand) -> Command:
-    """The click command of a declared one; it ends with the status that `run` gives."""
+    """The click command for a declared command; it ends with the status that `run` returns."""
 
     @click.pass_context
     def callback(context: click.Context, /, **values: Any) -> None:
@@ -136,7 +135,7 @@ def click_command(declared: DeclaredCommand) -> Command:
 
 
 def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that gives declared options to a click command's function."""
+    """A decorator that adds declared options to a click command's function."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -148,7 +147,7 @@ def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..
 
 
 class _Typed(click.ParamType[Any]):
-    """A value that a function of ours reads."""
+    """A value that the option's own function converts."""
 
     name = "text"
 
@@ -156,7 +155,7 @@ class _Typed(click.ParamType[Any]):
         self._option = option
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):  # converted already
+        if not isinstance(value, str):  # a default, or converted already
             return value
         try:
             return self._option.convert(value)
@@ -186,7 +185,7 @@ def _click_settings(option: Option) -> dict[str, Any]:
 
 
 def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
-    """Show a usage error as click does; the exit status."""
+    """Print a usage error as click does, and return the exit status."""
     parent = click.Context(click.Group("pocketlens"), info_name="pocketlens")
     context = click.Context(click_command(declared), info_name=declared.name, parent=parent)
     problem = click.UsageError(str(error), context)
@@ -198,7 +197,7 @@ class LazyGroup(click.Group):
     """A group that imports a subcommand only when it is called.
 
     Args:
-        lazy: name to ("module:attribute", one line of help): `--help` imports none of them.
+        lazy: the subcommands, name to ("module:attribute", one line of help); `--help` imports none of them.
     """
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -227,32 +226,31 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
-            # The reader of our output left, as `head` does; there is nobody to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            discard_output()
             ctx.exit(STATUS_ERROR)
         except Exception as error:
             if ctx.meta.get("debug"):
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            click.echo(f"error: {_in_words_of(ctx, describe(error))}", err=True)
+            click.echo(f"error: {name_options_of_command(describe(error))}", err=True)
             ctx.exit(STATUS_ERROR)
 
 
-def _in_words_of(ctx: click.Context, message: str) -> str:
-    command = ctx.find_root().meta.get("command")
+def name_options_of_command(message: str) -> str:
+    """A library's message with the options of the command that is running for the parameters that it names."""
+    context = click.get_current_context(silent=True)
+    command = None if context is None else context.find_root().meta.get("command")
     return command.in_its_words(message) if isinstance(command, Command) else message
 
 
 class _MessageHandler(logging.Handler):
-    """Shows a library's messages as plain lines on standard error."""
+    """Prints a library's messages as plain lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        context = click.get_current_context(silent=True)
-        message = record.getMessage()
-        click.echo(message if context is None else _in_words_of(context, message), err=True)
+        click.echo(name_options_of_command(record.getMessage()), err=True)
 
 
 def show_messages() -> None:
-    """Show what our packages log, from level INFO on, on standard error; once a process."""
+    """Print what our packages log, from level INFO on, to standard error; a second call changes nothing."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _MessageHandler) for handler in logger.handlers):
@@ -262,9 +260,8 @@ def show_messages() -> None:
 
 
 def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:
-    """Run the command that the process was called with, and end the process with its status."""
-    # What Pillow warns of (large images, odd tags) is either refused by the limits of `images` or harmless.
-    warnings.filterwarnings("ignore", module="PIL")
+    """Run the command that the process was started with, and end the process with its status."""
+    ignore_pillow_warnings()
     group = LazyGroup(
         "pocketlens",
         lazy=commands,

@@ -20,9 +20,9 @@ from ..images import load_pixels
 from ..model_file import read_model
 from ..progress import progress
 from .app import Command, with_options
-from .external_options import EXTERNAL_OPTIONS, given
-from .model_options import vector
-from .options import Option
+from .model_options import EXTERNAL_OPTIONS, FEATURES, without_none
+from .options import JSON
+from .tables import columns
 
 _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "call", "p95", "p99", "images/s", "MB")
 
@@ -30,17 +30,18 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
 @click.command(
     cls=Command, example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite"
 )
-@click.option("--image", metavar="FILE", help="The picture to classify. [default: a JPEG of 640x480]")
-@with_options(Option(("--features",), "The readings to classify. [default: the means]", type=vector, metavar="N,N"))
-@click.option("--rounds", type=click.IntRange(1, 10**6), default=200, show_default=True, help="Calls of each kind.")
+@click.option("--image", metavar="FILE", help="The picture to classify.  [default: a JPEG of 640x480]")
+@with_options(FEATURES)
+@click.option(
+    "--rounds", type=click.IntRange(1, 10**6), default=200, show_default=True, help="Number of measured calls."
+)
 @click.option(
     "--max-threads",
     type=click.IntRange(1, 64),
     default=os.cpu_count() or 1,
-    help="Measure 1, 2, 4... threads up to this. [default: one a processor]",
+    help="Measure with 1, 2, 4... threads up to this number.  [default: one per processor]",
 )
-@with_options(*EXTERNAL_OPTIONS)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@with_options(*EXTERNAL_OPTIONS, JSON)
 @click.argument("model", metavar="MODEL")
 def bench(
     image: str | None,
@@ -49,21 +50,23 @@ def bench(
     max_threads: int,
     as_json: bool,
     model: str,
-    **known: Any,
+    **external: Any,
 ) -> None:
-    """Measure how fast MODEL answers here, with each interpreter installed and 1, 2, 4... threads.
+    """Measure how fast MODEL answers here, with each installed interpreter and 1, 2, 4... threads.
 
-    All times are milliseconds; call is one whole classification, median. They hold for this machine only.
-    --labels to --task are for a model of someone else's.
+    All times are milliseconds and hold for this machine only; call is the median of one whole classification. A model
+    that takes readings is measured with its means, or with --features.
+
+    The options from --labels to --task describe a model that was not made by Pocketlens.
     """
-    known = given(known)
-    # Refused here, in one line, rather than once for every combination.
-    sample = _sample(read_model(model, adopting(ExternalOptions(**known))).contract, image, features)
+    description = without_none(external)
+    # An error is printed here, once, and not for every combination.
+    sample = _sample(read_model(model, adopting(ExternalOptions(**description))).contract, image, features)
     rows = []
     todo = list(combinations(max_threads))
     with progress(len(todo), "measuring") as bar:
         for library, threads in todo:
-            rows.append(measure(Path(model), sample, library, threads, rounds, known))
+            rows.append(measure(Path(model), sample, library, threads, rounds, description))
             bar.update(1)
     if as_json:
         click.echo(json.dumps({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)}))
@@ -74,7 +77,7 @@ def bench(
 
 
 def _sample(contract: Contract, image: str | None, features: tuple[float, ...] | None) -> bytes:
-    """What to classify, as `measure` takes it."""
+    """The image or the readings to classify, as `measure` takes them."""
     spec = contract.input
     if spec.kind == "features":
         if image is not None:
@@ -88,10 +91,8 @@ def _sample(contract: Contract, image: str | None, features: tuple[float, ...] |
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    lines = [list(_COLUMNS)] + [_cells(row) for row in rows if "error" not in row]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    for line in columns([_COLUMNS, *(_cells(row) for row in rows if "error" not in row)], left=0):
+        click.echo(line)
     for row in rows:
         if "error" in row:
             click.echo(f"{row['interpreter']}, {row['threads']} threads: {row['error']}")

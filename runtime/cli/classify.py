@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from ..errors import FeaturesError, InputError, UsageError, describe
 from ..files import shown
-from .answering import load
-from .external_options import EXTERNAL_OPTIONS
-from .model_options import ANSWER_OPTIONS, MODEL_OPTIONS, vector
-from .options import DeclaredCommand, Option
+from .model_options import (
+    ANSWER_OPTIONS,
+    EXTERNAL_OPTIONS,
+    FEATURES,
+    INTERPRETER_OPTIONS,
+    MODEL,
+    RECURSIVE,
+    load_model,
+)
+from .options import JSON, DeclaredCommand, Option
 
 if TYPE_CHECKING:
     from ..csv_rows import Reading
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from ..postprocessing import Prediction
     from .inputs import Input
 
-#: From this many images on a bar is drawn, where somebody watches and the answers go elsewhere.
+#: A progress bar is drawn from this many images on, if a person watches and the answers go elsewhere.
 _MANY = 20
 
 _Answer: TypeAlias = "list[Prediction] | InputError"
@@ -40,12 +46,12 @@ def classify(
     """Classify each image PATH and print its best labels.
 
     PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
-    stop the rest: its error stands on its own line, and the exit status is 1 at the end.
+    stop the rest: its error is printed on a line of its own, and the exit status is 1 at the end.
 
-    Where the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows
-    on standard input, answered as they arrive; or they are given by --features.
+    If the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows on
+    standard input, each answered as it arrives; or --features gives a row.
 
-    --labels to --task are for a model of someone else's, which does not say it itself.
+    The options from --labels to --task describe a model that was not made by Pocketlens.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other.")
@@ -53,55 +59,52 @@ def classify(
         raise UsageError("--features gives the readings themselves; leave out PATH and --from-file.")
     if not paths and from_file is None and not features:
         raise UsageError("Missing argument 'PATH...': name an image, a folder, or - for standard input.")
-    from .inputs import expand, read_list  # here: help and mistakes need neither numpy nor Pillow
+    from .inputs import expand, read_list  # here, as help and usage errors need neither numpy nor Pillow
 
     names = (*paths, *(read_list(from_file) if from_file is not None else ()))
-    answering = load(**model)
+    loaded = load_model(**model)
     show = _printer(as_json, as_csv)
-    if answering.features is not None:
-        return 0 if _print_rows(answering.classify, answering.features, names, features, show) else 1
+    if loaded.features is not None:
+        return 0 if _print_rows(loaded.classify, loaded.features, names, features, show) else 1
     if features:
         raise FeaturesError("--features: the model takes images; name files or a folder")
-    return 0 if _print_all(answering.classify, list(expand(names, recursive=recursive)), show) else 1
+    return 0 if _print_all(loaded.classify, list(expand(names, recursive=recursive)), show) else 1
 
 
 COMMAND = DeclaredCommand(
     "classify",
     classify,
     (
-        *MODEL_OPTIONS,
+        MODEL,
+        *INTERPRETER_OPTIONS,
         *ANSWER_OPTIONS,
         *EXTERNAL_OPTIONS,
-        Option(("--recursive", "-r"), "Look into the folders of a folder.", type=bool, default=False),
+        RECURSIVE,
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
+        FEATURES._replace(multiple=True),
+        JSON,
         Option(
-            ("--features",),
-            "Readings, for a model that takes such; repeatable.",
-            type=vector,
-            multiple=True,
-            metavar="N,N",
+            ("--csv",), "Print CSV with a header, one line for each answer.", name="as_csv", type=bool, default=False
         ),
-        Option(("--json",), "One JSON object a line, an image each.", name="as_json", type=bool, default=False),
-        Option(("--csv",), "CSV with a header, a line for each answer.", name="as_csv", type=bool, default=False),
     ),
     argument="paths",
     metavar="PATH...",
     example="pocketlens classify --model int8.tflite shoe.jpg\n"
     "pocketlens classify --model int8.tflite --json photos/ | jq .predictions[0].label\n"
-    "libcamera-still -o - | pocketlens classify --min-score 0.6 -\n"
+    "rpicam-still -o - | pocketlens classify --min-score 0.6 -\n"
     "pocketlens classify --model plant.tflite --features 0.31,21.5",
 )
 
 
 def _write(line: str, stream: TextIO | None) -> None:
-    """A line, at once; a daemon's stream may be closed."""
+    """Write a line and flush it; the stream is None if a daemon has closed it."""
     if stream is not None:
         stream.write(f"{line}\n")
         stream.flush()
 
 
 def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence[Input], show: _Printer) -> bool:
-    """Classify and print, in order; whether every image could be read."""
+    """Classify the images and print the answers in order; returns whether every image could be read."""
 
     def answer(item: Input) -> _Answer:
         try:
@@ -109,14 +112,14 @@ def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence
         except InputError as error:
             return error
 
-    good = True
+    all_read = True
     with _progress(len(inputs)) as bar:
         for item, found in zip(inputs, _answers(answer, inputs), strict=True):
             show(item.name, found)
-            good = good and not isinstance(found, InputError)
+            all_read = all_read and not isinstance(found, InputError)
             if bar is not None:
                 bar.update(1)
-    return good
+    return all_read
 
 
 def _print_rows(
@@ -126,23 +129,23 @@ def _print_rows(
     features: Sequence[tuple[float, ...]],
     show: _Printer,
 ) -> bool:
-    """Classify vectors and print, each before the next is read; whether all were good."""
+    """Classify rows of readings and print each answer before the next row is read; returns whether all were valid."""
     from ..csv_rows import Reading, read_rows
 
     rows: Iterable[Reading] = (Reading(",".join(f"{value:g}" for value in values), values) for values in features)
-    good = True
+    all_read = True
     for row in rows if features else read_rows(names, spec):
         found: _Answer
         try:
             found = classify_one(row.vector(spec))
         except FeaturesError as error:
-            found, good = error, False
+            found, all_read = error, False
         show(row.name, found)
-    return good
+    return all_read
 
 
 def _answers(answer: Callable[[Input], _Answer], inputs: Sequence[Input]) -> Iterator[_Answer]:
-    if len(inputs) == 1:  # threads are for many: one image is answered sooner without
+    if len(inputs) == 1:  # starting threads would only delay one answer
         return map(answer, inputs)
     from ..thread_map import ordered_map
     from .fast_start import load_deferred
@@ -152,8 +155,8 @@ def _answers(answer: Callable[[Input], _Answer], inputs: Sequence[Input]) -> Ite
 
 
 def _progress(length: int) -> AbstractContextManager[Any]:
-    watched = length >= _MANY and sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
-    if not watched:
+    is_watched = length >= _MANY and sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    if not is_watched:
         return nullcontext()
     from ..progress import progress
     from .app import report_progress
@@ -186,7 +189,7 @@ def _print_json(name: str, found: _Answer) -> None:
         line["error"] = describe(found)
     else:
         line["predictions"] = [p.as_dict() for p in found]
-    # Escaped to ASCII: a file name need not be text.
+    # Escaped to ASCII, as a file name need not be text.
     _write(json.dumps(line), sys.stdout)
 
 

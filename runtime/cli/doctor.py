@@ -7,16 +7,17 @@ import json
 import click
 
 from ..diagnostics import ERROR, examine
-from .app import Command
+from .app import Command, with_options
+from .options import JSON
 
 
 @click.command(cls=Command, example="pocketlens doctor int8.tflite\npocketlens doctor --json")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, a finding each.")
+@with_options(JSON)
 @click.argument("model", required=False, metavar="[MODEL]")
 def doctor(model: str | None, as_json: bool) -> None:
-    """Tell what is wrong with this machine, or with MODEL on it, and the cure.
+    """Check this machine, and MODEL on it, and say how to cure what is wrong.
 
-    Every interpreter installed is built and run for real. The exit status is 1 where something is wrong.
+    Every installed interpreter is created and run. The exit status is 1 if something is wrong.
     """
     findings = examine(model)
     for finding in findings:

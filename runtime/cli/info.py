@@ -13,7 +13,8 @@ from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
 from .app import Command, with_options
-from .external_options import EXTERNAL_OPTIONS, given
+from .model_options import EXTERNAL_OPTIONS, without_none
+from .options import JSON
 
 _SHOWN_FEATURES = 20
 
@@ -23,14 +24,14 @@ _SHOWN_FEATURES = 20
     example="pocketlens info int8.tflite\npocketlens info --json int8.tflite | jq .contract.labels\n"
     "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
-@click.option("--verify", is_flag=True, help="Only check the seal and the contract, with no interpreter.")
-@with_options(*EXTERNAL_OPTIONS)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--verify", is_flag=True, help="Only check the seal and the contract, without an interpreter.")
+@with_options(*EXTERNAL_OPTIONS, JSON)
 @click.argument("model", metavar="MODEL")
-def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:
+def info(model: str, verify: bool, as_json: bool, **external: Any) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
 
-    --labels to --task are for a model of someone else's; without them, what it needs is shown.
+    The options from --labels to --task describe a model that was not made by Pocketlens; without them, the output
+    says what is missing.
     """
     if verify:
         file = read_model(model)
@@ -38,7 +39,7 @@ def info(model: str, verify: bool, as_json: bool, **known: Any) -> None:
         click.echo(json.dumps(values) if as_json else f"{file.name}: {len(file.content):,} bytes, intact")
         return
     with held_stderr():  # the interpreter announces its delegates
-        found = inspect_model(model, **given(known))
+        found = inspect_model(model, **without_none(external))
     if as_json:
         click.echo(json.dumps(found))
         return

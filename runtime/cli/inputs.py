@@ -1,4 +1,4 @@
-"""What a user names on the command line, one picture after the other: files, folders, globs, lists, standard input."""
+"""From the names on a command line to pictures: files, folders, globs, lists of names, standard input."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Input(NamedTuple):
     """One picture to classify, or the reason why there is none.
 
     Attributes:
-        name: as the user would name it.
-        problem: what is wrong with it; "" where it has yet to be read.
+        name: the picture, as the user would name it.
+        problem: what is wrong with the name; "" if the picture has yet to be read.
     """
 
     name: str
     problem: str = ""
 
     def source(self) -> ImageSource:
-        """What `Classifier` takes; standard input is read here.
+        """The image for `Classifier`; standard input is read here.
 
         Raises:
-            ImageError: there is a problem, or standard input cannot be read.
+            ImageError: the name has a problem, or standard input cannot be read.
         """
         if self.problem:
             raise ImageError(self.problem)
@@ -42,10 +42,12 @@ class Input(NamedTuple):
 
 
 def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
-    """Files as they are; the images of a folder, sorted; what a glob matches, sorted; `-` for standard input.
+    """The pictures that the names stand for; `-` is standard input.
+
+    A folder gives its images and a glob its matches, both sorted.
 
     Args:
-        recursive: look into the folders of a folder too; links to folders are not followed.
+        recursive: look into subfolders too; links to folders are not followed.
     """
     for name in names:
         if name == STANDARD_INPUT:
@@ -64,7 +66,7 @@ def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
 
 
 def read_list(path: str) -> list[str]:
-    """The names in a list: one a line, `-` for standard input; blank lines are passed over.
+    """The names in a list: one a line, `-` for standard input; blank lines are ignored.
 
     Raises:
         ImageError: the list cannot be read.

@@ -12,10 +12,10 @@ COMMANDS = {
     "watch": ("runtime.cli.watch:watch", "Classify each image that arrives in a folder, once."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
     "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
-    "doctor": ("runtime.cli.doctor:doctor", "Tell what is wrong with this machine, and the cure."),
-    "selftest": ("runtime.cli.selftest:selftest", "Tell whether a model answers here as on the workstation."),
+    "doctor": ("runtime.cli.doctor:doctor", "Check this machine, and say how to cure what is wrong."),
+    "selftest": ("runtime.cli.selftest:selftest", "Check that a model answers here as on the workstation."),
     "data": ("trainer.cli.data:data", "Look at a data set (workstation)."),
-    "find-lr": ("trainer.cli.find_lr:find_lr", "Look for a learning rate (workstation)."),
+    "find-lr": ("trainer.cli.find_lr:find_lr", "Find a learning rate (workstation)."),
     "train": ("trainer.cli.train:train", "Train a classifier (workstation)."),
     "evaluate": ("trainer.cli.evaluate:evaluate", "Measure a run or a model on a data set (workstation)."),
     "inspect": ("trainer.cli.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
@@ -23,7 +23,7 @@ COMMANDS = {
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
 }
 
-#: The one command that is started for every picture; the others can wait for click.
+#: The command that scripts start for every picture, so its start must be quick.
 _QUICK = "classify"
 
 

@@ -1,51 +1,180 @@
-"""The options that several commands of the device share."""
+"""The options that the device's commands share: which model, what runs it, what it needs to know; and loading it."""
 
 from __future__ import annotations
 
-from ..contract import DEFAULT_TOP
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..contract import DEFAULT_TOP, TASKS
+from ..errors import ModelFileError, UsageError
+from ..files import shown
+from ..input_spec import COLOURS, FILTERS, RESIZES
 from ..interpreter import AUTO, LIBRARIES
 from .options import Option
 
-#: The environment variable that names the model where no option does.
+if TYPE_CHECKING:
+    from ..input_spec import FeaturesInput
+    from ..postprocessing import Prediction
+
+#: The environment variable that names the model if no option does.
 MODEL_VARIABLE = "POCKETLENS_MODEL"
 
 
-def vector(text: str) -> tuple[float, ...]:
-    """Numbers between commas; raises ValueError."""
+def _numbers(text: str, kind: type[Any], lengths: tuple[int, ...], wanted: str) -> tuple[Any, ...]:
+    """Numbers between commas, as many as one of `lengths` says, or any number of them if it is empty."""
     try:
-        return tuple(float(word) for word in text.split(","))
+        numbers = tuple(kind(word) for word in text.split(","))
     except ValueError as error:
-        raise ValueError(f"{text!r} is not numbers between commas") from error
+        raise ValueError(f"{text!r} is not {wanted}") from error
+    if lengths and len(numbers) not in lengths:
+        raise ValueError(f"{text!r} is not {wanted}")
+    return numbers
 
 
-#: Which model, and what runs it.
-MODEL_OPTIONS = (
-    Option(
-        ("--model",),
-        f"The model; without it ${MODEL_VARIABLE}, else the newest of ours in this folder.",
-        name="model_path",
-        metavar="FILE",
-    ),
-    Option(("--threads",), "Of one invocation.", type=int, default=1, minimum=1, maximum=64, show_default=True),
-    Option(("--interpreter",), "The library to use.", default=AUTO, choices=(AUTO, *LIBRARIES), show_default=True),
-    Option(("--delegate",), "An accelerator's library, such as libedgetpu.so.1.", metavar="LIBRARY"),
+def _scaling(text: str) -> tuple[float, ...]:
+    return _numbers(text, float, (1, 3), "a number, or three between commas")
+
+
+def _rgb(text: str) -> tuple[int, ...]:
+    return _numbers(text, int, (3,), "three whole numbers between commas")
+
+
+def _vector(text: str) -> tuple[float, ...]:
+    return _numbers(text, float, (), "numbers between commas")
+
+
+MODEL = Option(
+    ("--model",),
+    f"The model file.  [default: ${MODEL_VARIABLE}, else the newest model of Pocketlens in this folder]",
+    name="model_path",
+    metavar="FILE",
 )
-
-#: What becomes of the scores.
+#: What runs the model.
+INTERPRETER_OPTIONS = (
+    Option(
+        ("--threads",),
+        "Number of threads for one invocation.",
+        type=int,
+        default=1,
+        minimum=1,
+        maximum=64,
+        show_default=True,
+    ),
+    Option(("--interpreter",), "The interpreter to use.", default=AUTO, choices=(AUTO, *LIBRARIES), show_default=True),
+    Option(("--delegate",), "The library of an accelerator, such as libedgetpu.so.1.", metavar="LIBRARY"),
+)
+#: Which of the scores become answers.
 ANSWER_OPTIONS = (
     Option(
         ("--top",),
-        f"Answers an image.  [default: {DEFAULT_TOP}; of several labels all that reach the threshold]",
+        f"Number of answers for each image.  [default: {DEFAULT_TOP}; if several labels can be true, all that reach "
+        "the threshold]",
         type=int,
         minimum=1,
     ),
     Option(
         ("--min-score",),
-        'A lower score is no answer: "unknown".  [default: as MODEL says; 0 answers always]',
+        'Answer "unknown" below this score.  [default: the threshold in the model; 0 never answers "unknown"]',
         type=float,
         minimum=0,
         maximum=1,
     ),
-    Option(("--allow",), "Answer with this label only; repeatable.", multiple=True, metavar="LABEL"),
+    Option(("--allow",), "Answer only with this label; repeatable.", multiple=True, metavar="LABEL"),
     Option(("--deny",), "Never answer with this label; repeatable.", multiple=True, metavar="LABEL"),
 )
+#: What a model that was not made by Pocketlens does not say itself.
+EXTERNAL_OPTIONS = (
+    Option(("--labels",), "The labels, one a line, in the order of the outputs.", metavar="FILE"),
+    Option(("--colour",), "The channels of the input.", choices=tuple(COLOURS)),
+    Option(("--resize",), "How a picture is brought to the input's size.", choices=RESIZES),
+    Option(("--filter",), "The resampling filter.", choices=FILTERS),
+    Option(("--background",), "The colour under transparent pixels and in padding.", type=_rgb, metavar="R,G,B"),
+    Option(("--mean",), "The mean in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
+    Option(("--std",), "The std in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
+    Option(("--task",), "What the outputs mean.", choices=TASKS),
+)
+FEATURES = Option(("--features",), "One row of readings, for a model that takes readings.", type=_vector, metavar="N,N")
+RECURSIVE = Option(("--recursive", "-r"), "Look into subfolders too.", type=bool, default=False)
+
+
+class LoadedModel(NamedTuple):
+    """A model that is ready to answer.
+
+    Attributes:
+        labels: the labels of its contract.
+        classify: gives the predictions for an image or a vector, as `Classifier.classify` does.
+        features: the input, if it is a vector of features; None for images.
+    """
+
+    labels: tuple[str, ...]
+    classify: Callable[[Any], list[Prediction]]
+    features: FeaturesInput | None
+
+
+def load_model(
+    model_path: str | None,
+    threads: int,
+    interpreter: str,
+    delegate: str | None,
+    top: int | None,
+    min_score: float | None,
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
+    **external: Any,
+) -> LoadedModel:
+    """Load the model that the options describe; if none is named, print on standard error which one is used.
+
+    Raises:
+        UsageError: a name in `allow` or `deny` is no label.
+        ModelFileError, ContractError, InterpreterError: as `Classifier` does.
+    """
+    # Imported here because help and usage errors need neither numpy nor Pillow.
+    from ..classifier import Classifier
+    from ..native_output import held_stderr
+    from ..postprocessing import choose_labels
+
+    path = model_path or _default_model()
+    if not model_path and sys.stderr is not None:
+        print(f"model: {shown(path)}", file=sys.stderr, flush=True)
+    with held_stderr():  # the interpreter announces its delegates
+        classifier = Classifier(
+            path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
+        )
+    labels = classifier.contract.labels
+    try:
+        choose_labels(labels, allow or None, deny)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    spec = classifier.contract.input
+    classify = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
+    return LoadedModel(labels, classify, spec if spec.kind == "features" else None)
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as `Classifier` takes them."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _default_model() -> str:
+    """The model to use if none is named.
+
+    Raises:
+        ModelFileError: there is none.
+    """
+    from pathlib import Path
+
+    from ..model_file import has_seal
+
+    named = os.environ.get(MODEL_VARIABLE)
+    if named:
+        return named
+    models = [path for path in Path().glob("*.tflite") if path.is_file()]
+    for path in sorted(models, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if has_seal(path):
+            return str(path)
+    raise ModelFileError(
+        f"no model: name one with --model or ${MODEL_VARIABLE}; no *.tflite of Pocketlens lies in this folder"
+    )

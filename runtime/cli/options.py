@@ -1,8 +1,7 @@
-"""A command as plain data: from it a parser reads a well-formed line at once, and click does everything else.
+"""Commands and options declared as plain data, and a parser for command lines that need nothing else.
 
-click costs more to import than a small model needs to answer. So `parse` reads only the lines that it is sure of;
-of a line with help, a mistake or anything unusual in it, it says nothing, and click, which is made from the same
-table, prints the help or names the mistake.
+Importing click takes longer than a small model needs to answer. So `parse` reads the lines that it is sure of. Lines
+that ask for help, hold a mistake or are unusual are left to click, which is given the same declarations.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ class Option(NamedTuple):
     """One option of a command.
 
     Attributes:
-        flags: how it is written, the longest spelling first, such as `("--recursive", "-r")`.
-        help: what it does, in a line.
-        name: of the parameter that gets its value; "" for the first flag's own.
-        type: makes a value of what was typed, or raises ValueError: `str`, `int`, `float`, a function; a `bool` is a
+        flags: its spellings, the longest first, such as `("--recursive", "-r")`.
+        help: its help text.
+        name: the parameter that gets the value; "" for the first flag's own name.
+        type: converts the text of a value, or raises ValueError: `str`, `int`, `float` or a function. `bool` makes a
             flag that takes no value.
-        default: its value where it is not given; with `multiple` always the empty tuple.
-        minimum, maximum: of a number, both included.
-        choices: the only values of a text; empty for any.
-        multiple: it may be repeated, and gives a tuple.
-        metavar: what help calls its value.
-        show_default: help names the default.
+        default: the value if the option is absent; with `multiple` always the empty tuple.
+        minimum, maximum: limits of a number, both allowed.
+        choices: the allowed values of a text; empty allows any.
+        multiple: the option may be repeated, and gives a tuple.
+        metavar: the name of the value in the help text.
+        show_default: whether the help text names the default.
     """
 
     flags: tuple[str, ...]
@@ -42,19 +41,19 @@ class Option(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """The name of the parameter that gets its value."""
+        """The name of the parameter that gets the value."""
         return self.name or self.flags[0].lstrip("-").replace("-", "_")
 
     @property
     def start(self) -> Any:
-        """Its value where it is not given."""
+        """The value if the option is absent."""
         return () if self.multiple else self.default
 
     def convert(self, text: str) -> Any:
-        """The value of what was typed.
+        """The value of a text.
 
         Raises:
-            ValueError: it is no such value.
+            ValueError: the text is not an allowed value.
         """
         value = self.type(text)
         if self.choices and value not in self.choices:
@@ -66,16 +65,19 @@ class Option(NamedTuple):
         return value
 
 
+JSON = Option(("--json",), "Print JSON, one object a line for each result.", name="as_json", type=bool, default=False)
+
+
 class DeclaredCommand(NamedTuple):
     """A command declared as data.
 
     Attributes:
-        name: its own, after `pocketlens`.
-        run: called with every option's value and the arguments (as `argument`, a tuple); gives the exit status.
-            Its docstring is the command's help.
-        options: in the order of its help.
-        argument: the parameter that gets what is no option; "" where nothing may be left over.
-        metavar: what help calls that.
+        name: its name after `pocketlens`.
+        run: called with the values of all options and with the arguments (as a tuple); returns the exit status. Its
+            docstring is the command's help text.
+        options: the options in the order of the help text.
+        argument: the parameter that gets the arguments; "" if the command takes none.
+        metavar: the name of the arguments in the help text.
         example: lines to show under "Example:".
     """
 
@@ -88,14 +90,14 @@ class DeclaredCommand(NamedTuple):
 
 
 def parse(command: DeclaredCommand, arguments: Sequence[str]) -> dict[str, Any] | None:
-    """The parameters of `command.run`, or None where click should judge: for help, mistakes and rare spellings."""
+    """The parameters for `command.run`, or None if click must read the line: for help, mistakes and rare spellings."""
     flags = {flag: option for option in command.options for flag in option.flags}
     values = {option.parameter: option.start for option in command.options}
-    left_over: list[str] = []
+    words: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if not _is_option(word):
-            left_over.append(word)
+            words.append(word)
             continue
         flag, given, text = word.partition("=")
         option = flags.get(flag)
@@ -114,17 +116,18 @@ def parse(command: DeclaredCommand, arguments: Sequence[str]) -> dict[str, Any] 
             return None
         values[option.parameter] = (*values[option.parameter], value) if option.multiple else value
     if command.argument:
-        values[command.argument] = tuple(left_over)
-    elif left_over:
+        values[command.argument] = tuple(words)
+    elif words:
         return None
     return values
 
 
 def name_options(message: str, flags: Mapping[str, str]) -> str:
-    """A library's message in the words of a command: `` `parameter` `` and `` `parameter=value` `` become its options.
+    """A library's message with the options of a command: `` `parameter` `` and `` `parameter=value` `` are replaced.
 
     Args:
-        flags: by parameter, or by parameter and value where that is an option by itself, such as `normalize=False`.
+        flags: the option of each parameter, or of a parameter with its value, such as `normalize=False`, if that has
+            an option of its own.
 
     Example:
         >>> name_options("lower `epochs`, or set `task=binary`", {"epochs": "--epochs", "task": "--task"})
@@ -132,7 +135,7 @@ def name_options(message: str, flags: Mapping[str, str]) -> str:
     """
     if "`" not in message:
         return message
-    import re  # here: a message is rare
+    import re  # here, as most runs print no such message
 
     def named(found: re.Match[str]) -> str:
         name, given, value = found[1], found[2], found[3]

@@ -11,24 +11,22 @@ from ..interpreter import LIBRARIES
 from ..native_output import held_stderr
 from ..selftest.runner import Outcome, run_selftest
 from .app import Command, with_options
-from .model_options import MODEL_OPTIONS
-
-#: `--threads`, `--interpreter`, `--delegate`: the model is the argument here.
-_HOW = MODEL_OPTIONS[1:]
+from .model_options import INTERPRETER_OPTIONS
+from .options import JSON
 
 
 @click.command(
     cls=Command, example="pocketlens selftest int8.tflite\npocketlens selftest --interpreter ai_edge_litert int8.tflite"
 )
-@with_options(*_HOW)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@with_options(*INTERPRETER_OPTIONS, JSON)
 @click.argument("model", metavar="MODEL")
 def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool, model: str) -> None:
-    """Tell whether MODEL answers here as it did on the workstation.
+    """Check that MODEL answers here as it did on the workstation.
 
-    It carries a few images and what the workstation's interpreters made of them. An integer model must give the very
-    same bits in the same library on the same kind of processor; elsewhere, and of a float model, the scores must be the
-    same within a tolerance that the file states. The exit status is 1 where they are not.
+    The model file holds a few images and the scores that the workstation's interpreters gave for them. An integer model
+    must give the same bits with the same library on the same kind of processor. On another processor or library, or
+    with a float model, the scores must be the same within a tolerance that the file states. If they are not, the exit
+    status is 1.
     """
     with held_stderr():  # the interpreter announces its delegates
         found = run_selftest(model, interpreter, delegate, threads)

@@ -1,4 +1,4 @@
-"""Tables on a terminal."""
+"""Tables for a terminal, which all packages' commands print."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 
 def columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a table, each column as wide as its widest cell.
+    """The lines of a table; each column is as wide as its widest cell.
 
     Args:
-        left: how many of the first columns are set to the left; the others are set to the right.
+        rows: the cells of each row; all rows have the same length.
+        left: number of columns, from the first on, that are aligned to the left; the others are aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

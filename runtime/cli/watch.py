@@ -12,16 +12,16 @@ import click
 
 from ..errors import ActionError, ContractError, UsageError
 from ..files import shown
-from ..watch.hook import Program
+from ..watch.hook import Hook
 from ..watch.journal import DEFAULT_NAME, Journal
-from ..watch.scanner import Folder
+from ..watch.journal_file import History
+from ..watch.scanner import WatchedFolder
 from ..watch.service import Service
 from ..watch.sorter import Sorter
-from ..watch.watcher import Answer, Watch
-from .answering import load
-from .app import Command, with_options
-from .external_options import EXTERNAL_OPTIONS
-from .model_options import ANSWER_OPTIONS, MODEL_OPTIONS
+from ..watch.watcher import Delivery, Watcher
+from .app import Command, name_options_of_command, with_options
+from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, load_model
+from .options import JSON
 
 _SECONDS = click.FloatRange(0, 86_400)
 _WAIT = click.FloatRange(0.01, 86_400)
@@ -31,21 +31,30 @@ _WAIT = click.FloatRange(0.01, 86_400)
     cls=Command,
     example="pocketlens watch --model int8.tflite --json incoming/ >> answers.jsonl\n"
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
-    "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/",
+    "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/\n"
+    "pocketlens watch --history incoming/",
 )
-@with_options(*MODEL_OPTIONS, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS)
-@click.option("--recursive", "-r", is_flag=True, help="Look into the folders of DIR too.")
-@click.option("--existing/--no-existing", default=True, show_default=True, help="Answer images there at first start.")
-@click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER is its best label.")
+@with_options(MODEL, *INTERPRETER_OPTIONS, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
+@click.option(
+    "--existing/--no-existing", default=True, show_default=True, help="Answer images that are there at first start."
+)
+@click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER stands for its best label.")
 @click.option("--exec", "command", metavar="COMMAND", help="Run for each image, with {path}, {label} and {score}.")
 @click.option("--exec-timeout", type=_WAIT, default=60.0, show_default=True, help="Seconds until COMMAND is killed.")
-@click.option("--journal", metavar="FILE", help=f"The record of what was answered.  [default: DIR/{DEFAULT_NAME}]")
-@click.option("--interval", type=_WAIT, default=0.5, show_default=True, help="Seconds between two looks at DIR.")
-@click.option("--settle", type=_SECONDS, default=0.5, show_default=True, help="Seconds a file must stand still.")
+@click.option("--journal", metavar="FILE", help=f"The record of the answers.  [default: DIR/{DEFAULT_NAME}]")
+@click.option("--history", is_flag=True, help="Print the answers in the journal as JSON, one object a line, and end.")
+@click.option("--interval", type=_WAIT, default=0.5, show_default=True, help="Seconds between two scans of DIR.")
 @click.option(
-    "--patience", type=_SECONDS, default=10.0, show_default=True, help="The same, for one that cannot be read yet."
+    "--settle", type=_SECONDS, default=0.5, show_default=True, help="Seconds without change until a file is read."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, an image each.")
+@click.option(
+    "--patience",
+    type=_SECONDS,
+    default=10.0,
+    show_default=True,
+    help="Seconds without change until an unreadable file is an error.",
+)
+@with_options(JSON)
 @click.argument("folder", metavar="DIR")
 def watch(
     folder: str,
@@ -55,6 +64,7 @@ def watch(
     command: str | None,
     exec_timeout: float,
     journal: str | None,
+    history: bool,
     interval: float,
     settle: float,
     patience: float,
@@ -63,54 +73,66 @@ def watch(
 ) -> None:
     """Classify each image that arrives in DIR, once, until SIGTERM or Ctrl-C.
 
-    Also over a restart, after a kill too: what was answered stands in the journal. What a kill kept from being
-    printed is printed at the next start, with "replayed" in its JSON. An image put in another's place is a new one.
+    The journal records each answer, so an image is answered once over restarts and kills too. An answer that a kill
+    kept from being printed is printed at the next start, with "replayed" in its JSON. An image that replaces another
+    one is a new image.
 
-    COMMAND is split into arguments once and run without a shell, after the image was moved and printed. If it fails,
-    that is said on standard error, and the watch goes on.
+    COMMAND is split into arguments once and run without a shell, after the image was moved and its answer printed. If
+    it fails, a warning says so and the watch goes on.
     """
+    if history:
+        _print_history(folder, journal)
+        return
     try:
-        program = Program(command, exec_timeout) if command is not None else None
+        hook = Hook(command, exec_timeout) if command is not None else None
         if move_to is not None:
             _check_target(Sorter(move_to, ()), folder, recursive)
     except ValueError as error:
         raise UsageError(str(error)) from error
     with Service() as service:
-        answering = load(**model)
-        if answering.features is not None:
+        loaded = load_model(**model)
+        if loaded.features is not None:
             raise ContractError(
-                f"the model takes {answering.features.describe()}, and watch answers images; pipe readings into "
+                f"the model takes {loaded.features.describe()}, and watch answers images; pipe readings into "
                 "`pocketlens classify --model MODEL -`, a line each"
             )
-        place = Folder(folder, recursive)
-        mover = Sorter(move_to, answering.labels) if move_to is not None else None
-        tell = partial(_tell, as_json=as_json, program=program, alive=service.alive)
+        place = WatchedFolder(folder, recursive)
+        sorter = Sorter(move_to, loaded.labels) if move_to is not None else None
+        deliver = partial(_deliver, as_json=as_json, hook=hook, keep_going=service.keep_going)
         timing = {"interval": interval, "settle": settle, "patience": patience}
-        with Journal(journal or place.full(DEFAULT_NAME), folder) as record:
-            Watch(place, record, answering.classify, tell, mover=mover, existing=existing, **timing).run(service)
+        with Journal(journal or place.full_path(DEFAULT_NAME), folder) as record:
+            watcher = Watcher(place, record, loaded.classify, deliver, sorter=sorter, existing=existing, **timing)
+            watcher.run(service)
 
 
-def _check_target(mover: Sorter, folder: str, recursive: bool) -> None:
-    """A folder that is looked into must not be one that is moved to: its images would go round for ever."""
+def _print_history(folder: str, journal: str | None) -> None:
+    for answer, moved_to in History(journal or os.path.join(folder, DEFAULT_NAME), folder):  # noqa: PTH118 - as named
+        click.echo(json.dumps(Delivery(os.path.join(folder, answer.path), answer, moved_to).as_dict()))  # noqa: PTH118
+
+
+def _check_target(sorter: Sorter, folder: str, recursive: bool) -> None:
+    """Refuse to move images to where they are found again: they would be answered for ever."""
     watched = os.path.realpath(folder)
-    if recursive and os.path.commonpath([watched, mover.root]) in (watched, mover.root):
+    if recursive and os.path.commonpath([watched, sorter.root]) in (watched, sorter.root):
         raise ValueError("with --recursive, --move-to must name a folder neither in DIR nor around it")
 
 
-def _tell(answer: Answer, *, as_json: bool, program: Program | None, alive: Callable[[], object]) -> None:
+def _deliver(delivery: Delivery, *, as_json: bool, hook: Hook | None, keep_going: Callable[[], object]) -> None:
+    """Print an answer and run the command."""
+    answer = delivery.answer
     if as_json:
-        # Escaped to ASCII: a file name need not be text. Flushed by echo, so that a reader sees each line at once.
-        click.echo(json.dumps(answer.as_dict()))
-    elif answer.entry.error:
-        click.echo(f"error: {answer.entry.error}", err=True)
+        # Escaped to ASCII, as a file name need not be text. click.echo flushes, so a reader gets each line at once.
+        click.echo(json.dumps(delivery.as_dict()))
+    elif answer.error:
+        click.echo(f"error: {answer.error}", err=True)
     else:
-        scores = "  ".join(f"{p.label} {p.score:.3f}" for p in answer.entry.predictions)
-        moved = f"  -> {shown(answer.moved_to)}" if answer.moved_to else ""
-        click.echo(f"{shown(answer.path)}: {scores}{moved}")
-    if answer.problem:
-        click.echo(f"warning: {answer.problem}", err=True)
-    if program is not None and answer.entry.predictions:
+        scores = "  ".join(f"{p.label} {p.score:.3f}" for p in answer.predictions)
+        moved = f"  -> {shown(delivery.moved_to)}" if delivery.moved_to else ""
+        click.echo(f"{shown(delivery.path)}: {scores}{moved}")
+    if delivery.move_error:
+        click.echo(f"warning: {delivery.move_error}", err=True)
+    if hook is not None and answer.predictions:
         try:
-            program.run(answer.moved_to or answer.path, answer.entry.predictions[0], alive)
+            hook.run(delivery.moved_to or delivery.path, answer.predictions[0], keep_going)
         except ActionError as error:
-            click.echo(f"warning: {error}", err=True)
+            click.echo(f"warning: {name_options_of_command(str(error))}", err=True)

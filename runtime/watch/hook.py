@@ -1,4 +1,4 @@
-"""A command that is run for each image, without a shell."""
+"""The user's command, which is run for each answered image without a shell."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from contextlib import suppress
 from ..errors import ActionError
 from ..files import shown
 from ..postprocessing import Prediction
-from .service import VARIABLES
+from .service import MANAGER_VARIABLES
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _POLL_S = 0.5
 
 
-class Program:
-    """A command to run for each image, without a shell.
+class Hook:
+    """A command to run for each answered image, without a shell.
 
     Args:
-        command: as it is written in a shell, split into arguments once; `{path}`, `{label}` and `{score}` are
-            filled in afterwards, so that whatever they hold stays within its argument.
-        timeout: seconds after which it is killed, with what it started.
+        command: written as for a shell. It is split into arguments once; `{path}`, `{label}` and `{score}` are filled
+            in afterwards, so that each value stays within its argument.
+        timeout: seconds after which the command is killed, with all processes that it started.
 
     Raises:
-        ValueError: empty, quotes that do not close, another placeholder, or one in the program's name.
+        ValueError: the command is empty, a quote does not close, a placeholder is unknown, or the program's name
+            holds one.
     """
 
     def __init__(self, command: str, timeout: float = 60.0) -> None:
@@ -45,28 +46,28 @@ class Program:
         self._timeout = timeout
 
     def arguments(self, path: str, best: Prediction) -> list[str]:
-        """What is run for an image.
+        """The program and its arguments for one image.
 
         Example:
-            >>> Program("notify --text '{label} in {path}'").arguments("a; rm b.png", Prediction("cat", 0.5, 0))
+            >>> Hook("notify --text '{label} in {path}'").arguments("a; rm b.png", Prediction("cat", 0.5, 0))
             ['notify', '--text', 'cat in a; rm b.png']
         """
         values = {"path": path, "label": best.label, "score": f"{best.score:.6f}"}
         return [_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self._arguments]
 
-    def run(self, path: str, best: Prediction, alive: Callable[[], object] = lambda: None) -> None:
-        """Run it and wait for its end; what it prints goes to standard error.
+    def run(self, path: str, best: Prediction, keep_going: Callable[[], object] = lambda: None) -> None:
+        """Run the command and wait for its end; its output goes to standard error.
 
         Args:
-            alive: called every now and then while waiting.
+            keep_going: called twice a second while waiting.
 
         Raises:
-            ActionError: it could not be started, failed, or took too long.
+            ActionError: the command could not be started, failed, or took too long.
         """
         name = shlex.quote(self._arguments[0])
-        environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+        environment = {key: value for key, value in os.environ.items() if key not in MANAGER_VARIABLES}
         try:
-            # A session of its own: it gets no Ctrl-C of ours, and can be killed with all that it started.
+            # A session of its own: Ctrl-C does not reach it, and it can be killed together with its children.
             process = subprocess.Popen(
                 self.arguments(path, best),
                 stdin=subprocess.DEVNULL,
@@ -77,24 +78,24 @@ class Program:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ActionError(f"{shown(path)}: the command {name} cannot be started: {reason}") from error
-        status = self._wait(process, alive)
+        status = self._wait(process, keep_going)
         if status is None:
             raise ActionError(
-                f"{shown(path)}: the command {name} was killed after {self._timeout:g} s (--exec-timeout)"
+                f"{shown(path)}: the command {name} was killed after {self._timeout:g} s (`exec_timeout`)"
             )
         if status:
             how = f"status {status}" if status > 0 else f"signal {-status}"
             raise ActionError(f"{shown(path)}: the command {name} ended with {how}")
 
-    def _wait(self, process: subprocess.Popen[bytes], alive: Callable[[], object]) -> int | None:
+    def _wait(self, process: subprocess.Popen[bytes], keep_going: Callable[[], object]) -> int | None:
         end = time.monotonic() + self._timeout
         while True:
-            alive()
-            left = end - time.monotonic()
+            keep_going()
+            remaining = end - time.monotonic()
             try:
-                return process.wait(max(0.0, min(_POLL_S, left)))
+                return process.wait(max(0.0, min(_POLL_S, remaining)))
             except subprocess.TimeoutExpired:
-                if left <= 0:
+                if remaining <= 0:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
@@ -104,16 +105,16 @@ class Program:
 def _standard_error() -> int:
     try:
         os.fstat(2)
-    except OSError:  # a daemon's: closed
+    except OSError:  # a daemon's may be closed
         return subprocess.DEVNULL
     return 2
 
 
 def check_placeholders(template: str, known: tuple[str, ...]) -> None:
-    """Refuse what is likely a misspelt name.
+    """Refuse a placeholder that is likely misspelt.
 
     Raises:
-        ValueError: `{word}` in the template, which is not among the known ones.
+        ValueError: the template holds a `{word}` that is not among the known ones.
     """
     for name in _PLACEHOLDER.findall(template):
         if name not in known:

@@ -1,18 +1,16 @@
-"""The record of a watch: which images were answered, and with what.
+"""The journal of a watch: an SQLite file that holds which images were answered, and with what.
 
-A file of JSON lines that grows at its end:
+    meta     one row: version, folder
+    answers  one row an answer, in order: number, path, identity, answer, moved_to, delivered
 
-    {"format": "pocketlens-watch", "version": 1, "folder": "/srv/in"}
-    {"path": "a.jpg", "size": 912, "mtime_ns": 1718000000000000000, "inode": 77, "predictions": [...]}
-    {"told": "a.jpg", "moved_to": "/srv/out/cat/a.jpg"}
+An image is answered when its row is committed (write-ahead log, `synchronous=FULL`, one transaction an answer), before
+the answer is printed. So a kill, or a loss of power, leaves each image with one answer or none, and an image without
+one is answered at the next start. `delivered` is set after the answer was printed and its command has run. That change
+is not synced: an answer that is not marked is delivered again at the next start, so each is delivered at least once.
 
-An image is answered when its line is whole in this file: one write, then fdatasync, before anybody hears of it. So a
-kill, or a loss of power, leaves each image with one answer or none, and one without is answered at the next start. The
-mark `told` follows when the answer was printed and its command has run; it is not synced. An answer without its mark is
-told again at the next start, so those are told at least once.
-
-Lines are never changed. When there are many, the file is written anew beside itself and renamed: the last `KEPT_LINES`
-stay as they are, and of older ones those of files that are still in the folder.
+A queue of outgoing events can join as a third table, `events(number INTEGER PRIMARY KEY, answer INTEGER NOT NULL
+REFERENCES answers(number), output, attempts)`. Its rows belong into the transaction of their answer, and compaction
+must then keep the answers that an event refers to. VERSION is 2 from then on.
 """
 
 from __future__ import annotations
@@ -21,46 +19,64 @@ import fcntl
 import json
 import os
 import stat
+import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import WatchError
 from ..files import shown
-from .entries import Entry, Identity, place_of, typed
+from .journal_file import APPLICATION_ID, SCHEMA, VERSION, Answer, Identity, JournalFile, is_old_journal
+from .old_journal import OLD_DEFAULT_NAME, Row, read_old_journal
 
-FORMAT = "pocketlens-watch"
-VERSION = 1
-DEFAULT_NAME = ".pocketlens-watch.jsonl"
-#: Lines that stay whatever became of their files; two an image.
-KEPT_LINES = 20_000
-_MAX_LINE_BYTES = 4 * 2**20
+if TYPE_CHECKING:
+    import sqlite3
+
+DEFAULT_NAME = ".pocketlens-watch.sqlite"
+#: The newest answers that stay in the journal even if their files are gone.
+KEPT_ANSWERS = 10_000
+#: A watch locks this byte; SQLite itself locks the 512 bytes from 0x40000000 on.
+_LOCKED_BYTE = 0x40000400
 
 
-class Journal:
-    """The record of one folder's watch, locked while it is open; a context manager.
+class Journal(JournalFile):
+    """The journal of one folder's watch, locked while it is open; a context manager.
+
+    A journal of JSON lines, which earlier versions wrote, is imported once: one at `path` itself is renamed to
+    `*.imported` and an SQLite file takes its place; one called `.pocketlens-watch.jsonl` is taken over by a new
+    journal of the default name beside it.
 
     Args:
-        path: the file, made where it is missing.
+        path: the file; created if it is missing.
         folder: the folder that is watched.
 
+    Attributes:
+        is_new: whether `begin` was never called for it.
+
     Raises:
-        WatchError: locked by another watch, damaged, of another folder, or it cannot be read or written.
+        WatchError: the journal is locked by another watch, is damaged, belongs to another folder, or cannot be read
+            or written; or this Python has no sqlite3.
     """
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._folder = Path(folder).resolve()
+        super().__init__(path, folder)
+        self._wal = self.path.with_name(f"{self.path.name}-wal")
         self._answered: dict[str, Identity] = {}
-        self._untold: dict[str, Entry] = {}
-        self._lines = 0
-        self._fd = self._locked()
-        try:
-            self._load()
-        except BaseException:
-            self.close()
-            raise
+        self._undelivered: dict[str, tuple[int, Answer]] = {}
+        self._count = 0
+        with ExitStack() as resources, self._errors_of("opened"):
+            self._handle = self._open_and_lock(resources)
+            self._connection = self._connect(resources, "?mode=rw")
+            self.is_new = not self._is_begun(self._connection)
+            if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+                raise self._sqlite.OperationalError("its file system cannot share memory between processes")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            if self.is_new:
+                self._import()
+            else:
+                self._load()
+            self._resources = resources.pop_all()
 
     def __enter__(self) -> Journal:
         return self
@@ -69,200 +85,192 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
-        os.close(self._fd)
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it was never begun."""
-        return self._lines == 0
+        """Close the file and release its lock."""
+        self._resources.close()
 
     def begin(self, skipped: Mapping[str, Identity]) -> None:
-        """Write the first line, and that these files are not to be answered; all of it or nothing."""
-        header = {"format": FORMAT, "version": VERSION, "folder": str(self._folder)}
-        entries = [Entry(path, identity, skipped=True).as_dict() for path, identity in skipped.items()]
-        self._rewrite(_line(record) for record in (header, *entries))
-        self._answered = dict(skipped)
+        """Create the tables, and record that these images are not to be answered; all of it or nothing."""
+        self._create(Row(Answer(path, identity, skipped=True), True) for path, identity in skipped.items())
 
     def has(self, path: str, identity: Identity) -> bool:
         """Whether this very file was answered."""
         return self._answered.get(path) == identity
 
-    def untold(self) -> list[Entry]:
-        """Answers that may not have been told."""
-        return [*self._untold.values()]
+    def undelivered(self) -> list[Answer]:
+        """Answers that may not have been delivered, in the order in which they were given."""
+        return [answer for _, answer in self._undelivered.values()]
 
-    def add(self, entry: Entry) -> None:
+    def add(self, answer: Answer) -> None:
         """Record an answer; when this returns, it is on the disk.
 
         Raises:
             WatchError: it could not be written; the image is not answered then.
         """
-        self._append(entry.as_dict(), sync=True)
-        self._answered[entry.path] = entry.identity
-        self._untold[entry.path] = entry
+        self._check_in_place()
+        with self._transaction():
+            number = self._insert(answer, delivered=False)
+        self._count += 1
+        self._answered[answer.path] = answer.identity
+        self._undelivered[answer.path] = (number, answer)
 
-    def told(self, path: str, moved_to: str | None = None) -> None:
-        """Mark that an answer was told."""
-        self._append({"told": path} if moved_to is None else {"told": path, "moved_to": moved_to}, sync=False)
-        self._untold.pop(path, None)
+    def mark_delivered(self, path: str, moved_to: str | None = None) -> None:
+        """Record that the last answer to this image was delivered, and to where the image was moved."""
+        number, _ = self._undelivered[path]
+        place = None if moved_to is None else os.fsencode(moved_to)
+        self._connection.execute("PRAGMA synchronous=NORMAL")  # the next answer's commit syncs this one too
+        try:
+            with self._transaction():
+                self._connection.execute(
+                    "UPDATE answers SET delivered = 1, moved_to = ? WHERE number = ?", (place, number)
+                )
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
+        del self._undelivered[path]
 
     def compact_if_long(self, present: Collection[str]) -> bool:
-        """Drop old lines of files that are not among `present`, once there are twice as many as need be."""
-        if self._lines < 2 * max(KEPT_LINES, 2 * len(present)):
+        """Once there are twice as many answers as needed, drop old ones whose images are not among `present`."""
+        if self._count < 2 * max(KEPT_ANSWERS, len(present)):
             return False
-        newest: dict[str, int] = {}
-        marked: dict[str, int] = {}
-        for number, line in enumerate(self._raw_lines()):
-            record = json.loads(line)
-            if "told" in record:
-                marked[record["told"]] = number
-            elif "path" in record:
-                newest[record["path"]] = number
-        first = self._lines - KEPT_LINES
-        needed = {0} | {places[path] for path in present for places in (newest, marked) if path in places}
-        needed |= {newest[path] for path in self._untold}
-        self._rewrite(line for number, line in enumerate(self._raw_lines()) if number >= first or number in needed)
-        kept = {path for path, number in newest.items() if number >= first or number in needed}
-        self._answered = {path: identity for path, identity in self._answered.items() if path in kept}
+        with self._transaction() as connection:
+            newest = dict(connection.execute("SELECT path, max(number) FROM answers GROUP BY path"))
+            needed = {newest.get(os.fsencode(path)) for path in present}
+            old = connection.execute(
+                "SELECT number FROM answers WHERE delivered AND number <= (SELECT max(number) FROM answers) - ?",
+                (KEPT_ANSWERS,),
+            ).fetchall()
+            dropped = [row for row in old if row[0] not in needed]
+            connection.executemany("DELETE FROM answers WHERE number = ?", dropped)
+        self._load()
         return True
 
-    def _locked(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    def _open_and_lock(self, resources: ExitStack) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
-            try:
-                handle = os.open(self.path, flags, 0o644)
-            except OSError as error:
-                raise self._failed("opened", error) from error
-            try:
+            handle = os.open(self.path, flags, 0o644)
+            with ExitStack() as failed:
+                failed.callback(os.close, handle)
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise WatchError(f"{shown(self.path)}: not a regular file; name another journal with --journal")
-                self._lock(handle)
-                # Another watch may have renamed a new journal into its place before we had the lock.
-                if os.path.samestat(os.fstat(handle), os.stat(self.path)):  # noqa: PTH116 - beside fstat
-                    return handle
-            except FileNotFoundError:
-                pass
-            except BaseException:
-                os.close(handle)
-                raise
-            os.close(handle)
+                    raise WatchError(f"{self._name}: not a regular file; name another journal with `journal`")
+                if is_old_journal(os.pread(handle, 64, 0)):
+                    _lock_old(handle, self._name)
+                    if _is_at(handle, self.path):
+                        self.path.rename(self._beside(".importing"))
+                    continue
+                _lock(handle, self._name)
+                if not _is_at(handle, self.path):
+                    continue
+                failed.pop_all()
+            # Closed after SQLite's own handles, whose locks end when the process closes any handle of the file.
+            resources.callback(os.close, handle)
+            return handle
 
-    def _lock(self, handle: int) -> None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            name = shown(self.path)
-            raise WatchError(
-                f"{name}: another watch is using this journal; stop it, or name another with --journal"
-            ) from error
-        except OSError as error:
-            raise self._failed("locked", error) from error
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(f"{self.path.name}{suffix}")
 
-    def _failed(self, what: str, error: OSError) -> WatchError:
-        cure = "name another place with --journal" if what != "written" else "make room, then start again"
-        return WatchError(f"{shown(self.path)}: the journal cannot be {what}: {error.strerror}; {cure}")
+    def _check_in_place(self) -> None:
+        if os.fstat(self._handle).st_nlink == 0 or not self._wal.exists():
+            raise WatchError(f"{self._name}: the journal was removed while in use; start again")
 
-    def _raw_lines(self) -> Iterator[bytes]:
-        with os.fdopen(os.dup(self._fd), "rb") as file:
-            file.seek(0)
-            yield from iter(lambda: file.readline(_MAX_LINE_BYTES), b"")
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._errors_of("written"), self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def _insert(self, answer: Answer, *, delivered: bool, moved_to: str | None = None) -> int:
+        values = (
+            os.fsencode(answer.path),
+            " ".join(map(str, answer.identity)),
+            None if answer.skipped else json.dumps(answer.as_dict()),
+            None if moved_to is None else os.fsencode(moved_to),
+            delivered,
+        )
+        sql = "INSERT INTO answers (path, identity, answer, moved_to, delivered) VALUES (?, ?, ?, ?, ?)"
+        return int(self._connection.execute(sql, values).lastrowid or 0)
+
+    def _create(self, rows: Iterable[Row]) -> None:
+        with self._transaction() as connection:
+            for table in SCHEMA:
+                connection.execute(table)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute("INSERT INTO meta VALUES (?, ?)", (VERSION, os.fsencode(self._folder)))
+            for answer, delivered, moved_to in rows:
+                self._insert(answer, delivered=delivered, moved_to=moved_to)
+        with self._errors_of("written"):
+            sync_folder(self.path.parent)
+        self.is_new = False
+        self._load()
 
     def _load(self) -> None:
-        """Read every line; cut off a last one that a kill left unfinished."""
-        whole = torn = 0
-        unmarked: dict[str, Any] = {}
-        for number, line in enumerate(self._raw_lines(), 1):
-            try:
-                self._interpret(line, number, unmarked)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                torn = torn or number
-                continue
-            if torn:
-                raise self._damaged(torn)
-            whole += len(line)
-            self._lines = number
-        if torn == 1:  # never torn: the first line came by rename
-            raise self._damaged(torn)
-        if torn:
-            os.ftruncate(self._fd, whole)
-        try:
-            self._untold = {path: Entry.from_dict(record) for path, (_, record) in unmarked.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(next(number for number, _ in unmarked.values())) from error
-
-    def _damaged(self, line: int) -> WatchError:
-        hint = "no journal of `pocketlens watch`" if line == 1 else f"line {line} is damaged"
-        return WatchError(
-            f"{shown(self.path)}: {hint}; move it away to begin anew, which answers every image in the folder again"
+        """Read which images were answered, and the answers that were not delivered."""
+        self._answered, self._undelivered, self._count = {}, {}, 0
+        rows = self._connection.execute(
+            "SELECT number, path, identity, CASE WHEN delivered THEN NULL ELSE answer END FROM answers ORDER BY number"
         )
+        with self._errors_of("read"):
+            for number, *values in rows:
+                answer = self._answer(*values)
+                self._count += 1
+                self._answered[answer.path] = answer.identity
+                if not answer.skipped:
+                    self._undelivered[answer.path] = (number, answer)
 
-    def _interpret(self, line: bytes, number: int, unmarked: dict[str, Any]) -> None:
-        """Take in a line; `unmarked`: answers without their mark, with the number of their line."""
-        if not line.endswith(b"\n"):
-            raise ValueError("unfinished")
-        record = json.loads(line)
-        if number == 1:
-            self._check_header(record)
-        elif "told" in record:
-            unmarked.pop(typed(record["told"], str), None)
-        else:
-            path, identity = place_of(record)
-            self._answered[path] = identity
-            if "skipped" not in record:
-                unmarked[path] = number, record
-
-    def _check_header(self, record: Mapping[str, Any]) -> None:
-        if record["format"] != FORMAT:
-            raise ValueError("another format")
-        name = shown(self.path)
-        if record["version"] != VERSION:
-            raise WatchError(f"{name}: version {record['version']!r}, expected {VERSION}; upgrade Pocketlens")
-        # A journal that lies in its folder moves with it; another one's paths mean nothing without the folder's name.
-        if record["folder"] != str(self._folder) and self.path.resolve().parent != self._folder:
-            raise WatchError(f"{name}: the journal of {shown(str(record['folder']))}; name another one with --journal")
-
-    def _append(self, record: Mapping[str, Any], *, sync: bool) -> None:
-        line, state = _line(record), os.fstat(self._fd)
-        if state.st_nlink == 0:
-            raise WatchError(f"{shown(self.path)}: the journal was removed while in use; start again")
-        try:
-            if os.write(self._fd, line) != len(line):
-                raise OSError(0, "no room for a whole line")
-            if sync:
-                os.fdatasync(self._fd)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._fd, state.st_size)
-            raise self._failed("written", error) from error
-        self._lines += 1
-
-    def _rewrite(self, lines: Iterable[bytes]) -> None:
-        """Write these lines beside the journal, lock them, and put them in its place."""
-        beside = self.path.with_name(f"{self.path.name}.new")
-        try:
-            with suppress(FileNotFoundError):
-                beside.unlink()
-            handle = os.open(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+    def _import(self) -> None:
+        """Take over a journal of JSON lines, if there is one."""
+        sources = {self._beside(".importing"): self._beside(".imported")}
+        if self.path.name == DEFAULT_NAME:
+            old = self.path.with_name(OLD_DEFAULT_NAME)
+            sources[old] = old.with_name(f"{old.name}.imported")
+        for source, imported in sources.items():
             try:
-                count = 0
-                with os.fdopen(os.dup(handle), "wb") as file:
-                    for line in lines:
-                        file.write(line)
-                        count += 1
-                os.fsync(handle)
-                self._lock(handle)
-                beside.rename(self.path)
-            except BaseException:
-                os.close(handle)
-                raise
-            sync_folder(self.path.parent)
-        except OSError as error:
-            if isinstance(error, WatchError):
-                raise
-            raise self._failed("written", error) from error
-        os.close(self._fd)
-        self._fd, self._lines = handle, count
+                handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except FileNotFoundError:
+                continue
+            with os.fdopen(handle, "rb") as file:
+                _lock_old(handle, shown(source))
+                try:
+                    folder, rows = read_old_journal(file)
+                except ValueError as error:
+                    raise self._refused(str(error), source) from error
+                if not folder:  # empty: it was never begun
+                    continue
+                self._check_folder(folder)
+                self._create(rows)
+            source.rename(imported)
+            return
+
+
+def _lock(handle: int, name: str) -> None:
+    """Lock a journal's byte until its handle is closed.
+
+    It is a lock of the open file description. SQLite's own locks, which belong to the process, do not touch it, and it
+    works where `flock` stands for a lock of the whole file, as on NFS.
+    """
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
+    except (BlockingIOError, PermissionError) as error:
+        raise _in_use(name) from error
+
+
+def _lock_old(handle: int, name: str) -> None:
+    """Refuse a journal of JSON lines that a watch of an earlier version is writing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _in_use(name) from error
+
+
+def _in_use(name: str) -> WatchError:
+    return WatchError(f"{name}: another watch is using this journal; stop it, or name another with `journal`")
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether a path still names the file behind a handle."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
@@ -271,7 +279,3 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
     with suppress(OSError):
         os.fsync(handle)
     os.close(handle)
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record).encode() + b"\n"

@@ -1,7 +1,7 @@
-"""Which images lie in a folder, and which of them stand still.
+"""Which images lie in a folder, and which of them are complete.
 
-A folder is looked through again and again: that works on every file system, and sees what arrived while nobody looked.
-A file counts as arrived when its size and its time of change stood still for a while.
+The folder is scanned again and again: this works on every file system, and finds what arrived while no watch ran. A
+file counts as complete when its size and its time of change have stayed the same for a while.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from ..errors import ImageError, WatchError
 from ..files import read_stream, shown
 from ..image_limits import MAX_IMAGE_BYTES
 from ..images import SUFFIXES
-from .entries import Identity
+from .journal_file import Identity
 
-#: File systems that number their files anew each time they are mounted, or oftener.
+#: File systems that give their files new numbers each time they are mounted, or more often.
 _UNSTABLE = frozenset({"vfat", "msdos", "exfat", "fuseblk", "cifs", "smb3", "9p"})
 
 
-class Folder:
-    """A folder to look through; hidden names, links, and whatever is no image by its name are passed over.
+class WatchedFolder:
+    """A folder to scan for images; hidden names, links, and files without an image's suffix are ignored.
+
+    Args:
+        path: the folder.
+        recursive: scan its subfolders too.
 
     Raises:
-        WatchError: it is no folder that can be read.
+        WatchError: it is no folder, or cannot be read.
     """
 
     def __init__(self, path: str, recursive: bool = False) -> None:
@@ -38,19 +42,19 @@ class Folder:
         except OSError as error:
             raise WatchError(f"{shown(path)}: cannot be watched: {error.strerror}") from error
 
-    def full(self, path: str) -> str:
+    def full_path(self, path: str) -> str:
         """A path below the folder, as the user would name it."""
         return os.path.join(self.path, path)
 
     def identity(self, state: os.stat_result) -> Identity:
-        """What tells this file from others; without its number where the file system keeps none."""
+        """The identity of a file; its number is 0 if the file system does not keep numbers."""
         return Identity(state.st_size, state.st_mtime_ns, state.st_ino if self._has_inodes else 0)
 
     def scan(self) -> dict[str, Identity]:
-        """The images that are there, by their path below the folder.
+        """The images in the folder: their identities by their paths below it.
 
         Raises:
-            WatchError: the folder is gone, or another one is in its place.
+            WatchError: the folder is gone, or another folder is in its place.
         """
         found: dict[str, Identity] = {}
         try:
@@ -68,13 +72,13 @@ class Folder:
             try:
                 folders += self._list(folders.pop(), found)
             except OSError:
-                continue  # a subfolder that has just gone, or is not ours to read
+                continue  # a subfolder that was just removed, or that may not be read
         return found
 
     def _list(self, below: str, found: dict[str, Identity]) -> list[str]:
         folders = []
         before = f"{below}/" if below else ""
-        with os.scandir(self.full(below)) as entries:
+        with os.scandir(self.full_path(below)) as entries:
             for entry in entries:
                 name = entry.name
                 if name.startswith("."):
@@ -90,12 +94,12 @@ class Folder:
         return folders
 
     def read(self, path: str, identity: Identity) -> bytes | None:
-        """An image's bytes, or None if it is not the file that was seen any more.
+        """An image's bytes, or None if the file is no longer the one that was scanned.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: the file cannot be read.
         """
-        full = self.full(path)
+        full = self.full_path(path)
         try:
             handle = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -113,9 +117,9 @@ class Folder:
 
 
 def keeps_inodes(device: int, mounts: str = "/proc/self/mountinfo") -> bool:
-    """Whether the file system on a device numbers its files for good; True where that cannot be known.
+    """Whether the file system on a device keeps the numbers of its files; True if that cannot be known.
 
-    Source: proc(5), mountinfo: the third field is the device, the one after the lonely hyphen the type.
+    Source: proc(5), mountinfo: the third field is the device, and the field after the single hyphen is the type.
     """
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -126,36 +130,41 @@ def keeps_inodes(device: int, mounts: str = "/proc/self/mountinfo") -> bool:
     return not any(kind in _UNSTABLE or kind.startswith("fuse.") for kind in kinds)
 
 
-class Settling:
-    """Files that were seen and not answered yet: which of them stand still.
+class SettlingFiles:
+    """The files that have yet to be answered, and since when each of them has stayed the same.
 
     Args:
         settle: seconds without a change after which a file is read.
-        patience: seconds without a change after which one that cannot be read is given up.
+        patience: seconds without a change after which an unreadable file is answered with an error.
     """
 
     def __init__(self, settle: float, patience: float) -> None:
         self._settle = settle
         self._patience = max(settle, patience)
-        self._seen: dict[str, tuple[Identity, float]] = {}
+        self._since: dict[str, tuple[Identity, float]] = {}
         self._failed: set[str] = set()
 
     def ready(self, waiting: Mapping[str, Identity], now: float) -> list[str]:
-        """Of the files that wait, those to be read now, the oldest first."""
-        self._failed = {path for path in self._failed if self._seen[path][0] == waiting.get(path)}
-        self._seen = {
-            path: self._seen[path] if path in self._seen and self._seen[path][0] == identity else (identity, now)
+        """The files to read now, the oldest first.
+
+        Args:
+            waiting: all files that have yet to be answered.
+            now: seconds on a monotonic clock.
+        """
+        self._failed = {path for path in self._failed if self._since[path][0] == waiting.get(path)}
+        self._since = {
+            path: self._since[path] if path in self._since and self._since[path][0] == identity else (identity, now)
             for path, identity in waiting.items()
         }
-        still = [
+        settled = [
             path
-            for path, (_, since) in self._seen.items()
+            for path, (_, since) in self._since.items()
             if now - since >= (self._patience if path in self._failed else self._settle)
         ]
-        return sorted(still, key=lambda path: (waiting[path].mtime_ns, path))
+        return sorted(settled, key=lambda path: (waiting[path].mtime_ns, path))
 
     def failed(self, path: str) -> bool:
-        """Note that a file could not be read; whether it is to be given up."""
+        """Note that a file could not be read, and return whether its time is up."""
         if path in self._failed or self._patience == self._settle:
             return True
         self._failed.add(path)

@@ -1,7 +1,7 @@
-"""What a service manager wants of a process that runs for a year: signs of life, and a clean end.
+"""Working with a service manager such as systemd: readiness, status, watchdog messages, and a clean end.
 
-The protocol is that of sd_notify(3): datagrams of `NAME=value` lines to the socket named in `$NOTIFY_SOCKET`. Without
-that variable nothing is sent, and everything else works the same.
+The protocol is sd_notify(3): datagrams of `NAME=value` lines to the socket named in `$NOTIFY_SOCKET`. Without that
+variable nothing is sent, and everything else works the same.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
 
-#: What a service manager sets for the service itself; programs that the service starts must not have them.
-VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+#: Variables that a service manager sets for the service alone; programs that the service starts must not get them.
+MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: A manager that does not read its socket for this long is not waited for.
+#: How long to wait for a manager that does not read its socket.
 _SEND_TIMEOUT_S = 2.0
 
 
 def notify(address: str | None, *states: str) -> bool:
-    """Send states such as `READY=1` to a service manager; whether they were sent.
+    """Send states such as `READY=1` to a service manager, and return whether they were sent.
+
+    A manager that cannot be reached is no error: the work matters more than the report.
 
     Args:
         address: a socket's path, or `@name` for one in the abstract name space; None sends nothing.
-
-    A manager that cannot be reached is no error: the work matters more than the report.
     """
     if not address or address[0] not in "/@":
         return False
@@ -41,7 +41,7 @@ def notify(address: str | None, *states: str) -> bool:
 
 
 def watchdog_period(environment: Mapping[str, str]) -> float | None:
-    """Seconds between two signs of life, half of what `$WATCHDOG_USEC` allows; None where none are asked for."""
+    """Seconds between two watchdog messages, half of what `$WATCHDOG_USEC` allows; None if there is no watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
@@ -49,21 +49,21 @@ def watchdog_period(environment: Mapping[str, str]) -> float | None:
 
 
 class Service:
-    """A process under a service manager, or without one; a context manager around its work.
+    """A process that may run under a service manager; a context manager around its work, for the main thread.
 
-    While inside, SIGTERM and SIGINT only set `stopping`, so that the work at hand is finished; a second SIGINT ends
-    the process at once. To be entered in the main thread.
+    Inside it, SIGTERM and SIGINT only set `stopping`, so that the work that is under way is finished. A second SIGINT
+    ends the process at once.
 
     Args:
-        environment: where the manager's variables are; the process's own by default.
+        environment: holds the manager's variables; by default the environment of the process.
 
     Attributes:
-        stopping: whether one of the signals has come.
+        stopping: whether one of the signals has arrived.
 
     Example:
         >>> with Service({}) as service:
         ...     service.ready()
-        ...     service.alive()
+        ...     service.keep_going()
         True
     """
 
@@ -76,7 +76,7 @@ class Service:
         self._status = ""
 
     def __enter__(self) -> Service:
-        # A signal that comes between the check of `stopping` and the wait is still found in this pipe.
+        # A signal that arrives between the check of `stopping` and the wait also leaves a byte in this pipe.
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._old_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -97,17 +97,17 @@ class Service:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def ready(self) -> None:
-        """Tell that the start is over."""
+        """Report that the start-up is over."""
         notify(self._address, "READY=1")
 
     def status(self, text: str) -> None:
-        """Tell in a line what is being done; sent where it differs from the last one."""
+        """Report the state of the work in one line; it is sent only when it changes."""
         if text != self._status:
             self._status = text
             notify(self._address, f"STATUS={text}")
 
-    def alive(self) -> bool:
-        """Give a sign of life where one is due; whether to go on."""
+    def keep_going(self) -> bool:
+        """Send a watchdog message if one is due, and return whether to go on."""
         now = time.monotonic()
         if self._period is not None and now - self._sent >= self._period:
             notify(self._address, "WATCHDOG=1")
@@ -115,11 +115,12 @@ class Service:
         return not self.stopping
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, giving signs of life; a signal ends the sleep. Whether to go on."""
+        """Sleep, sending watchdog messages; a signal ends the sleep. Returns whether to go on."""
         end = time.monotonic() + seconds
-        while self.alive():
-            left = end - time.monotonic()
-            if left <= 0:
+        while self.keep_going():
+            remaining = end - time.monotonic()
+            if remaining <= 0:
                 return True
-            select.select([self._woken], [], [], left if self._period is None else min(left, self._period))
+            timeout = remaining if self._period is None else min(remaining, self._period)
+            select.select([self._woken], [], [], timeout)
         return False

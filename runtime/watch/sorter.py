@@ -12,12 +12,12 @@ from itertools import count
 from ..errors import ActionError
 from ..files import shown
 from ..postprocessing import UNKNOWN
-from .entries import Identity
 from .hook import check_placeholders
 from .journal import sync_folder
+from .journal_file import Identity
 
 LABEL = "{label}"
-#: Of a folder's name made of a label; file systems allow 255, a template may add its own.
+#: The longest name made from a label; file systems allow 255 bytes, and the template may add text.
 _MAX_NAME_BYTES = 120
 _UNSAFE = frozenset('/\\:*?"<>|')
 
@@ -25,8 +25,8 @@ _UNSAFE = frozenset('/\\:*?"<>|')
 def folder_names(labels: Sequence[str]) -> dict[str, str]:
     """A folder's name for each label, and for "unknown": plain names, all different.
 
-    What would lead elsewhere, hide the folder, or is refused by some file system is replaced by `_` or left out;
-    where two labels would then share a folder, whatever the case of their letters, the later one gets a number.
+    Characters that would lead elsewhere, hide the folder, or that some file system refuses are replaced by `_` or
+    dropped. If two labels would then share a folder, ignoring case, the later one gets a number.
 
     Example:
         >>> folder_names(["T-shirt/top", "..", "../x", "cat", "Cat"])
@@ -53,18 +53,21 @@ def _numbered(stem: str, suffix: str, first: int = 1) -> Iterator[str]:
 
 
 class Sorter:
-    """Moves answered images into a folder for each label; never over another file, never out of the user's folder.
+    """Moves answered images into a folder for each label; it replaces no file and stays within the user's folder.
 
-    A file is first claimed: renamed to a hidden name beside it, which no writer knows. So what is moved is what was
-    answered, even where a camera puts its next picture under the same name meanwhile, and after a kill at any moment
-    `move` does the rest.
+    A file is first claimed: renamed to a hidden name beside it, which no writer knows. So the file that is moved is the
+    one that was answered, even if a camera puts its next picture under the same name meanwhile. After a kill at any
+    moment, `move` does the rest.
 
     Args:
         template: a folder, with `{label}` in it.
         labels: the model's labels.
 
+    Attributes:
+        root: the part of the template before `{label}`, which no label can change.
+
     Raises:
-        ValueError: a template without `{label}`, or with another placeholder.
+        ValueError: the template has no `{label}`, or another placeholder.
     """
 
     def __init__(self, template: str, labels: Sequence[str]) -> None:
@@ -72,19 +75,18 @@ class Sorter:
         if LABEL not in template:
             raise ValueError(f"{template!r} has no {LABEL}; name a folder for each label, such as sorted/{LABEL}")
         self._template = template
-        #: The folder that the user alone decides.
         self.root = os.path.realpath(os.path.dirname(template.partition(LABEL)[0]) or ".")
         self._names = folder_names(labels)
 
     def folder(self, label: str) -> str:
-        """Where images with this label go."""
+        """The folder for images with this label."""
         return self._template.replace(LABEL, self._names.get(label) or _plain_name(label))
 
     def move(self, path: str, identity: Identity, label: str) -> str | None:
-        """Move an image, or finish a move that was cut short; where it lies then, or None if it is gone.
+        """Move an image, or finish a move that a kill interrupted; its new path, or None if the image is gone.
 
         Raises:
-            ActionError: it cannot be moved, and stays where it was.
+            ActionError: the image cannot be moved, and stays where it was.
         """
         try:
             return self._move(path, identity, label)
@@ -105,39 +107,39 @@ class Sorter:
         claim = _claimed(path, identity)
         resumed = os.path.lexists(claim)
         if not resumed:
-            if not _is(path, identity):
+            if not _is_file(path, identity):
                 return self._find(folder, name, identity)
             os.rename(path, claim)
-        if not _is(claim, identity):
-            _give_back(claim, path)  # replaced in the last moment, by a picture that has yet to be answered
+        if not _is_file(claim, identity):
+            _return_claimed(claim, path)  # another picture took its place before the rename; it has yet to be answered
             return None
-        return _publish_anywhere(claim, folder, name, resumed)
+        return _place(claim, folder, name, resumed)
 
     @staticmethod
     def _find(folder: str, name: str, identity: Identity) -> str | None:
-        """Where an earlier move put it."""
+        """The path to which an earlier move put the image."""
         stem, suffix = os.path.splitext(name)
         for candidate in _numbered(os.path.join(folder, stem), suffix):
             if not os.path.lexists(candidate):
                 return None
-            if _is(candidate, identity, anywhere=True):
+            if _is_file(candidate, identity, anywhere=True):
                 return candidate
         return None
 
 
 def unclaim(path: str, identity: Identity) -> None:
-    """Give an image that an unfinished move has claimed its name back, if there is one."""
+    """Return an image to its own name, if an unfinished move has claimed it."""
     claim = _claimed(path, identity)
     if os.path.lexists(claim):
-        _give_back(claim, path)
+        _return_claimed(claim, path)
 
 
 def _claimed(path: str, identity: Identity) -> str:
     return os.path.join(os.path.dirname(path), f".pocketlens-{'-'.join(f'{n:x}' for n in identity)}.moving")
 
 
-def _is(path: str, identity: Identity, *, anywhere: bool = False) -> bool:
-    """Whether a path is this very file; `anywhere`: or a copy of it on another disk."""
+def _is_file(path: str, identity: Identity, *, anywhere: bool = False) -> bool:
+    """Whether this very file lies at a path; with `anywhere`, a copy from another disk counts too."""
     try:
         state = os.lstat(path)
     except FileNotFoundError:
@@ -146,8 +148,8 @@ def _is(path: str, identity: Identity, *, anywhere: bool = False) -> bool:
     return same and (anywhere or identity.inode in (0, state.st_ino))
 
 
-def _give_back(claim: str, path: str) -> None:
-    """Undo a claim, unless a newer picture has the name by now: the claimed one would be overwritten without us too."""
+def _return_claimed(claim: str, path: str) -> None:
+    """Undo a claim; if a newer picture has the name by now, remove the claimed one, which it would have replaced."""
     try:
         os.link(claim, path, follow_symlinks=False)
         os.unlink(claim)
@@ -160,22 +162,22 @@ def _give_back(claim: str, path: str) -> None:
             os.rename(claim, path)
 
 
-def _publish_anywhere(claim: str, folder: str, name: str, resumed: bool) -> str:
-    """Put a claimed file into a folder, on whatever disk."""
+def _place(claim: str, folder: str, name: str, resumed: bool) -> str:
+    """Put a claimed file into a folder, which may be on another disk."""
     copy = os.path.join(folder, os.path.basename(claim))
     with suppress(FileNotFoundError):
-        os.unlink(copy)  # one that was cut short
-    done = _published_before(claim, folder, name) if resumed else None
+        os.unlink(copy)  # an earlier copy that was not finished
+    done = _placed_before(claim, folder, name) if resumed else None
     if done is not None:
         os.unlink(claim)
         return done
     if _same_disk(claim, folder):
-        return _publish(claim, folder, name)
+        return _place_on_same_disk(claim, folder, name)
     shutil.copy2(claim, copy, follow_symlinks=False)
     handle = os.open(copy, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
-    place = _publish(copy, folder, name)
+    place = _place_on_same_disk(copy, folder, name)
     sync_folder(folder)
     os.unlink(claim)
     return place
@@ -185,20 +187,20 @@ def _same_disk(path: str, other: str) -> bool:
     return os.stat(path).st_dev == os.stat(other).st_dev
 
 
-def _published_before(claim: str, folder: str, name: str) -> str | None:
-    """The name under which a claimed file, or a whole copy of it, lies in the folder already."""
+def _placed_before(claim: str, folder: str, name: str) -> str | None:
+    """The path at which a claimed file, or a complete copy of it, lies in the folder already."""
     state = os.lstat(claim)
     stem, suffix = os.path.splitext(name)
     for candidate in _numbered(os.path.join(folder, stem), suffix):
         if not os.path.lexists(candidate):
             return None
         inode = state.st_ino if _same_disk(claim, folder) else 0
-        if _is(candidate, Identity(state.st_size, state.st_mtime_ns, inode)):
+        if _is_file(candidate, Identity(state.st_size, state.st_mtime_ns, inode)):
             return candidate
     return None
 
 
-def _publish(source: str, folder: str, name: str) -> str:
+def _place_on_same_disk(source: str, folder: str, name: str) -> str:
     """Rename to the first free name in a folder of the same disk."""
     stem, suffix = os.path.splitext(name)
     for candidate in _numbered(os.path.join(folder, stem), suffix):

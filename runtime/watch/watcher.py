@@ -1,4 +1,4 @@
-"""The loop of a watch: each image that arrives is answered once, and told of."""
+"""The loop of a watch: each image that arrives is answered once, and its answer is delivered."""
 
 from __future__ import annotations
 
@@ -10,80 +10,76 @@ from typing import Any, Protocol, TypeAlias
 from ..errors import ActionError, ImageError
 from ..files import shown
 from ..postprocessing import Prediction
-from .entries import Entry, Identity
 from .journal import Journal
-from .scanner import Folder, Settling
+from .journal_file import Answer, Identity
+from .scanner import SettlingFiles, WatchedFolder
 from .sorter import Sorter, unclaim
 
-#: A look at the folder may take this share of the time.
-_MAX_SHARE = 0.05
+#: Scanning the folder may take at most this share of the time.
+_MAX_SCAN_SHARE = 0.05
 
 Classify: TypeAlias = Callable[[bytes], "list[Prediction]"]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is told of an image.
+class Delivery:
+    """An answer on its way to the user: to be printed, and given to the user's command.
 
     Attributes:
-        path: as the user would name it.
-        entry: its answer in the journal.
-        moved_to: where it was moved, or None.
-        problem: why it could not be moved, or "".
-        replayed: whether it may have been told before, by a process that was killed.
+        path: the image, as the user would name it.
+        answer: the answer in the journal.
+        moved_to: where the image was moved, or None.
+        move_error: why the image could not be moved, or "".
+        replayed: a process that was killed may have delivered it before.
     """
 
     path: str
-    entry: Entry
+    answer: Answer
     moved_to: str | None = None
-    problem: str = ""
+    move_error: str = ""
     replayed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """`{"path": ..., "predictions": [...]}` or `{"path": ..., "error": ...}`, for JSON."""
-        line: dict[str, Any] = {"path": self.path}
-        if self.entry.error:
-            line["error"] = self.entry.error
-        else:
-            line["predictions"] = [p.as_dict() for p in self.entry.predictions]
+        line: dict[str, Any] = {"path": self.path, **self.answer.as_dict()}
         if self.moved_to is not None:
             line["moved_to"] = self.moved_to
-        if self.problem:
-            line["move_error"] = self.problem
+        if self.move_error:
+            line["move_error"] = self.move_error
         return {**line, "replayed": True} if self.replayed else line
 
 
-class Life(Protocol):
-    """What the loop asks of its process; `runtime.systemd.Service` has it."""
+class ProcessControl(Protocol):
+    """What the loop needs of its process; `runtime.watch.service.Service` provides it."""
 
     def ready(self) -> None: ...
     def status(self, text: str) -> None: ...
-    def alive(self) -> bool: ...
+    def keep_going(self) -> bool: ...
     def wait(self, seconds: float) -> bool: ...
 
 
-class Watch:
-    """The loop: look, wait until files stand still, answer, record, move, tell.
+class Watcher:
+    """Scans a folder, waits until a file stands still, answers it, records the answer, moves the file, delivers.
 
     Args:
-        folder: what is watched.
-        journal: the record of what was answered.
-        classify: an encoded image's bytes to predictions; raises ImageError for what is no image.
-        tell: called with each answer, after it was recorded; called again after a restart if it did not return.
-        mover: moves what was answered.
+        folder: the folder to watch.
+        journal: the record of the answers.
+        classify: gives the predictions for an encoded image's bytes; raises ImageError if they are no image.
+        deliver: called with each answer after it was recorded; called again after a restart if it did not return.
+        sorter: moves the answered images; None leaves them where they are.
         existing: whether images that are there when the journal is begun are answered.
-        interval: seconds between two looks; more where a look takes long.
-        settle, patience: see `Settling`.
+        interval: seconds between two scans; more if a scan takes long.
+        settle, patience: seconds, see `SettlingFiles`.
     """
 
     def __init__(
         self,
-        folder: Folder,
+        folder: WatchedFolder,
         journal: Journal,
         classify: Classify,
-        tell: Callable[[Answer], None],
+        deliver: Callable[[Delivery], None],
         *,
-        mover: Sorter | None = None,
+        sorter: Sorter | None = None,
         existing: bool = True,
         interval: float = 0.5,
         settle: float = 0.5,
@@ -92,35 +88,35 @@ class Watch:
         self._folder = folder
         self._journal = journal
         self._classify = classify
-        self._tell = tell
-        self._mover = mover
+        self._deliver = deliver
+        self._sorter = sorter
         self._existing = existing
         self._interval = interval
-        self._settling = Settling(settle, patience)
+        self._settling = SettlingFiles(settle, patience)
         self._answers = self._errors = 0
 
-    def run(self, life: Life) -> None:
-        """Watch until `life` says that it is over; an image at hand is finished.
+    def run(self, process: ProcessControl) -> None:
+        """Watch until the process is asked to end; the image that is being answered is finished first.
 
         Raises:
             WatchError: the folder is gone, or the journal cannot be written.
-            InterpreterError: the model fails; the image at hand is answered at the next start.
+            InterpreterError: the model fails; the image is answered at the next start.
         """
         found, took = self._folder.scan(), 0.0
         if self._journal.is_new:
             self._journal.begin({} if self._existing else found)
-        life.ready()
-        for entry in self._journal.untold():
-            self._finish(entry, replayed=True)
-        while life.alive():
+        process.ready()
+        for answer in self._journal.undelivered():
+            self._finish(answer, replayed=True)
+        while process.keep_going():
             waiting = {path: identity for path, identity in found.items() if not self._journal.has(path, identity)}
-            life.status(f"{self._answers} answered, {self._errors} of them errors; {len(waiting)} waiting")
+            process.status(f"{self._answers} answered, {self._errors} of them errors; {len(waiting)} waiting")
             for path in self._settling.ready(waiting, time.monotonic()):
                 self._answer(path, waiting[path])
-                if not life.alive():
+                if not process.keep_going():
                     return
             self._journal.compact_if_long(found)
-            life.wait(max(self._interval, took / _MAX_SHARE))
+            process.wait(max(self._interval, took / _MAX_SCAN_SHARE))
             began = time.monotonic()
             found = self._folder.scan()
             took = time.monotonic() - began
@@ -130,26 +126,27 @@ class Watch:
             data = self._folder.read(path, identity)
             if data is None:
                 return
-            entry = Entry(path, identity, tuple(self._classify(data)))
+            answer = Answer(path, identity, tuple(self._classify(data)))
         except ImageError as error:
             if not self._settling.failed(path):
                 return
-            # What was classified are bytes, which have no name.
-            entry = Entry(path, identity, error=str(error).replace("image (bytes)", shown(self._folder.full(path)), 1))
-        self._journal.add(entry)
-        self._finish(entry)
+            # The classifier was given bytes, and does not know the file's name.
+            reason = str(error).replace("image (bytes)", shown(self._folder.full_path(path)), 1)
+            answer = Answer(path, identity, error=reason)
+        self._journal.add(answer)
+        self._finish(answer)
 
-    def _finish(self, entry: Entry, *, replayed: bool = False) -> None:
-        """What follows an answer, in an order in which it can be done again: move, tell, mark."""
-        path, moved_to, problem = self._folder.full(entry.path), None, ""
-        if self._mover is None and replayed:
-            unclaim(path, entry.identity)  # moved no longer: by another command line than before the kill
-        if self._mover is not None and entry.predictions:
+    def _finish(self, answer: Answer, *, replayed: bool = False) -> None:
+        """What follows an answer, in an order in which every step can be repeated: move, deliver, mark."""
+        path, moved_to, move_error = self._folder.full_path(answer.path), None, ""
+        if self._sorter is None and replayed:
+            unclaim(path, answer.identity)  # the killed watch sorted its images, and this one does not
+        if self._sorter is not None and answer.predictions:
             try:
-                moved_to = self._mover.move(path, entry.identity, entry.predictions[0].label)
+                moved_to = self._sorter.move(path, answer.identity, answer.predictions[0].label)
             except ActionError as error:
-                problem = str(error)
-        self._tell(Answer(path, entry, moved_to, problem, replayed))
-        self._journal.told(entry.path, moved_to)
+                move_error = str(error)
+        self._deliver(Delivery(path, answer, moved_to, move_error, replayed))
+        self._journal.mark_delivered(answer.path, moved_to)
         self._answers += 1
-        self._errors += bool(entry.error)
+        self._errors += bool(answer.error)

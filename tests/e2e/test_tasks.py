@@ -17,11 +17,9 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
-from runtime.watch.journal import DEFAULT_NAME, Journal
-from runtime.watch.scanner import Folder
 from runtime.watch.sorter import Sorter
-from runtime.watch.watcher import Answer, Watch
 from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketlens, succeed
+from tests.support.watching import watched
 from trainer.data.run_folder import RunFolder, read_run
 from trainer.errors import RunError
 
@@ -199,36 +197,16 @@ def test_multilabel_on_the_command_line(multilabel_trip: Trip, tmp_path: Path) -
 
 
 def test_a_watched_folder_is_sorted_by_the_surest_label(multilabel_trip: Trip, tmp_path: Path) -> None:
-    folder, told = tmp_path / "incoming", []
+    folder = tmp_path / "incoming"
     folder.mkdir()
     draw_marks(["bar", "line"], 2000).save(folder / "two.png")
     draw_marks([], 2001).save(folder / "none.png")
     classifier = Classifier(multilabel_trip.folder / "int8.tflite")
 
-    class Once:
-        """A life that ends after the first look at files that stand still."""
-
-        looks = 3
-
-        def ready(self) -> None: ...
-        def status(self, text: str) -> None: ...
-
-        def alive(self) -> bool:
-            return self.looks > 0
-
-        def wait(self, seconds: float) -> bool:
-            self.looks -= 1
-            return self.alive()
-
-    def tell(answer: Answer) -> None:
-        told.append(answer.as_dict())
-
-    mover = Sorter(str(tmp_path / "sorted/{label}"), classifier.contract.labels)
-    with Journal(folder / DEFAULT_NAME, folder) as journal:
-        Watch(Folder(str(folder), False), journal, classifier.classify, tell, mover=mover, settle=0, patience=0).run(
-            Once()
-        )
-    moved = {Path(line["path"]).name: line for line in told}
+    sorter = Sorter(str(tmp_path / "sorted/{label}"), classifier.contract.labels)
+    deliveries = watched(folder, *[lambda: None] * 2, classify=classifier.classify, sorter=sorter)
+    lines = [delivery.as_dict() for delivery in deliveries]
+    moved = {Path(line["path"]).name: line for line in lines}
     two = moved["two.png"]["predictions"]
     assert {p["label"] for p in two} == {"bar", "line"}
     assert (tmp_path / "sorted" / two[0]["label"] / "two.png").is_file()

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import ActionError
 from runtime.postprocessing import Prediction
-from runtime.watch.hook import Program
+from runtime.watch.hook import Hook
 
 BEST = Prediction("sports car", 0.98765432, 4)
 #: Writes its arguments and what it may not have into a file.
@@ -26,7 +26,7 @@ def test_what_is_filled_in_stays_in_its_argument(name: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOTIFY_SOCKET", "/x")
     (tmp_path / "record.py").write_text(RECORD)
-    program = Program(f"{sys.executable} record.py out --in={{path}} '{{label}} is {{score}}' {{path}}")
+    program = Hook(f"{sys.executable} record.py out --in={{path}} '{{label}} is {{score}}' {{path}}")
     program.run(f"in/{name}", BEST)
     expected = [f"--in=in/{name}", "sports car is 0.987654", f"in/{name}"]
     assert json.loads((tmp_path / "out").read_text()) == [expected, False, ""]
@@ -44,13 +44,13 @@ def test_what_is_filled_in_stays_in_its_argument(name: str, tmp_path: Path, monk
 )
 def test_a_failure_is_told(command: str, reason: str) -> None:
     with pytest.raises(ActionError, match=reason):
-        Program(command).run("a.png", BEST)
+        Hook(command).run("a.png", BEST)
 
 
 def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     late = tmp_path / "late"
     calls: list[int] = []
-    program = Program(f"sh -c '(sleep 2; touch {late}) & sleep 60'", timeout=0.7)
+    program = Hook(f"sh -c '(sleep 2; touch {late}) & sleep 60'", timeout=0.7)
     began = time.monotonic()
     with pytest.raises(ActionError, match=r"killed after 0\.7 s"):
         program.run("a.png", BEST, lambda: calls.append(1))
@@ -71,9 +71,9 @@ def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> 
 )
 def test_a_command_that_cannot_be_meant(command: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason.replace("{", r"\{").replace("}", r"\}")):
-        Program(command)
+        Hook(command)
 
 
 def test_other_braces_are_left_alone() -> None:
-    program = Program("awk '{ print $1 }' {path} {}")
+    program = Hook("awk '{ print $1 }' {path} {}")
     assert program.arguments("x", BEST) == ["awk", "{ print $1 }", "x", "{}"]

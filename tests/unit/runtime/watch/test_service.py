@@ -40,7 +40,7 @@ def test_a_service_tells_its_manager(manager: tuple[str, socket.socket]) -> None
         service.ready()
         service.status("3 answered\nREADY=1")
         service.status("3 answered\nREADY=1")
-        assert service.alive()
+        assert service.keep_going()
     assert received(server) == ["READY=1", "STATUS=3 answered READY=1", "STOPPING=1"]
 
 
@@ -83,5 +83,5 @@ def test_a_signal_ends_the_wait(number: signal.Signals) -> None:
         assert not service.wait(60)
         assert time.monotonic() - began < 30
         assert service.stopping
-        assert not service.alive()
+        assert not service.keep_going()
     assert signal.getsignal(number) == before

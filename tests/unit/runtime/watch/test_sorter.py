@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from runtime.errors import ActionError
-from runtime.watch import sorter as moving
-from runtime.watch.entries import Identity
+from runtime.watch import sorter as sorters
+from runtime.watch.journal_file import Identity
 from runtime.watch.sorter import Sorter, folder_names
 
 HOSTILE = ["../x", "..", ".", "/etc", "a/b", "a\\b", ".hidden", "-rf", "  ", "cat", "CAT", "a_b", "x" * 200, "é" * 200]
@@ -37,11 +37,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_label_never_leads_elsewhere(tmp_path: Path) -> None:
-    mover = Sorter(f"{tmp_path}/out/{{label}}", HOSTILE)
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", HOSTILE)
     seen = set()
     for label in [*HOSTILE, "unknown", "../of another model"]:
         source = tmp_path / "in" / "a.png"
-        place = Path(mover.move(str(source), image(source), label) or "")
+        place = Path(sorter.move(str(source), image(source), label) or "")
         assert place.parent.parent == tmp_path / "out"
         assert place.resolve() == place
         assert not place.parent.name.startswith(".")
@@ -52,10 +52,10 @@ def test_a_label_never_leads_elsewhere(tmp_path: Path) -> None:
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
-    mover = Sorter(f"{tmp_path}/out/{{label}}", ["cat"])
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat"])
     for number in range(3):
         source = tmp_path / "in" / "a.tar.png"
-        mover.move(str(source), image(source, b"%d" % number), "cat")
+        sorter.move(str(source), image(source, b"%d" % number), "cat")
     assert files(tmp_path) == {"out/cat/a.tar.png": b"0", "out/cat/a.tar-1.png": b"1", "out/cat/a.tar-2.png": b"2"}
 
 
@@ -95,7 +95,7 @@ def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_two_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving, "_same_disk", lambda *_: False)
+    monkeypatch.setattr(sorters, "_same_disk", lambda *_: False)
 
 
 @pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks])
@@ -127,13 +127,13 @@ def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
             image(folder / "out/cat/a.png", b"another")
             source = folder / "in" / "a.png"
             known = image(source)
-            mover = Sorter(f"{folder}/out/{{label}}", ["cat"])
+            sorter = Sorter(f"{folder}/out/{{label}}", ["cat"])
             left = moment
             with monkeypatch.context() as patch:
                 for name in names:
                     patch.setattr(os, name, counted(name, after=after))
                 try:
-                    mover.move(str(source), known, "cat")
+                    sorter.move(str(source), known, "cat")
                 except Killed:
                     pass
                 else:
@@ -165,18 +165,18 @@ def test_another_disk(tmp_path: Path) -> None:
 def test_what_cannot_be_moved_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "in" / "a.png"
     known = image(source)
-    mover = Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(moving, "_publish", full)
+        patch.setattr(sorters, "_place_on_same_disk", full)
         with pytest.raises(ActionError, match=r"cannot be moved to .*cat: No space left"):
-            mover.move(str(source), known, "cat")
+            sorter.move(str(source), known, "cat")
     (tmp_path / "out/dog").write_text("a file, no folder")
     with pytest.raises(ActionError, match="File exists"):
-        mover.move(str(source), known, "dog")
+        sorter.move(str(source), known, "dog")
     assert files(tmp_path) == {"in/a.png": b"picture", "out/dog": b"a file, no folder"}
     assert identity(source) == known
 

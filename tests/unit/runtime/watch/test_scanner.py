@@ -1,0 +1,89 @@
+"""Which files are found, and when they are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import WatchError
+from runtime.watch.journal_file import Identity
+from runtime.watch.scanner import SettlingFiles, WatchedFolder, keeps_inodes
+from tests.support.watching import draw, names, watched
+
+
+def test_folders_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    draw(tmp_path / "out" / "x.png")
+    folder = tmp_path / "in"
+    for name in ("a.png", "deep/b.png", "deep/deeper/c.png", ".hidden/d.png"):
+        draw(folder / name)
+    (folder / "link").symlink_to(tmp_path / "out")
+    told = watched(folder, lambda: shutil.rmtree(folder / "deep"), lambda: draw(folder / "new/d.png"), recursive=True)
+    assert sorted(names(told)) == ["a.png", "deep/b.png", "deep/deeper/c.png", "new/d.png"]
+
+
+def test_files_must_stand_still() -> None:
+    settling = SettlingFiles(settle=1.0, patience=5.0)
+    small, large = Identity(10, 1, 7), Identity(20, 2, 7)
+    assert settling.ready({"a": small}, now=100.0) == []
+    assert settling.ready({"a": small}, now=100.9) == []
+    assert settling.ready({"a": large}, now=101.1) == []
+    assert settling.ready({"a": large, "b": small}, now=102.0) == []
+    assert settling.ready({"a": large, "b": small}, now=102.1) == ["a"]
+    assert settling.ready({"a": large, "b": small}, now=103.0) == ["b", "a"]  # the oldest first
+    assert not settling.failed("a")
+    assert settling.ready({"a": large}, now=106.0) == []
+    assert settling.ready({"a": large}, now=106.1) == ["a"]
+    assert settling.failed("a")
+    assert settling.ready({"a": small}, now=107.0) == []  # it grew after all: from the beginning
+    assert settling.ready({"a": small}, now=108.0) == ["a"]
+    assert not settling.failed("a")
+    assert settling.ready({}, now=109.0) == []
+    assert settling.ready({"a": small}, now=110.0) == []
+
+
+def test_a_file_that_is_replaced_or_gone_before_it_is_read_waits(tmp_path: Path) -> None:
+    folder = WatchedFolder(str(tmp_path))
+    first = draw(tmp_path / "a.png")
+    known = folder.scan()["a.png"]
+    assert folder.read("a.png", known) == first.read_bytes()
+    draw(first, 1)
+    assert folder.read("a.png", known) is None
+    for replacement in (os.mkfifo, os.mkdir):
+        first.unlink(missing_ok=True)
+        replacement(first)
+        assert folder.read("a.png", known) is None
+    first.rmdir()
+    assert folder.read("a.png", known) is None
+
+
+def test_a_folder_that_goes_away_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    draw(folder / "a.png")
+    with pytest.raises(WatchError, match="cannot be watched any more: No such file"):
+        watched(folder, lambda: folder.rename(tmp_path / "away"))
+    (tmp_path / "away").rename(folder)
+
+    def unmounted() -> None:
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+
+    with pytest.raises(WatchError, match="another folder is in its place"):
+        watched(folder, unmounted)
+    with pytest.raises(WatchError, match="cannot be watched: Not a directory"):
+        WatchedFolder(str(draw(tmp_path / "x.png")))
+
+
+def test_file_systems_that_number_their_files_anew(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 254:0 / / rw,noatime shared:1 - ext4 /dev/root rw\n"
+        "40 22 8:1 / /media/a\\040card rw shared:2 master:1 - vfat /dev/sda1 rw\n"
+        "41 22 0:44 / /mnt/x rw - fuse.sshfs me@there: rw\n"
+    )
+    for device, expected in (((254, 0), True), ((8, 1), False), ((0, 44), False), ((9, 9), True)):
+        assert keeps_inodes(os.makedev(*device), str(mounts)) is expected
+    assert keeps_inodes(0, str(tmp_path / "none"))
