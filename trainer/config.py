@@ -10,7 +10,7 @@ from .errors import TrainingError
 
 ARCHITECTURES = ("cnn", "dense", *BACKBONES)
 #: The architecture of a user's own `build_model` in a Python file.
-CUSTOM = "own"
+CUSTOM_ARCHITECTURE = "own"
 #: Sizes of `cnn`: int8 files of about 45, 97, 295 and 910 kB for images of 28x28.
 SIZES = ("tiny", "small", "base", "large")
 #: Activations of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
@@ -100,7 +100,7 @@ class TrainingConfig:
 
     def _check_names(self) -> None:
         choices = {
-            "architecture": (*ARCHITECTURES, CUSTOM),
+            "architecture": (*ARCHITECTURES, CUSTOM_ARCHITECTURE),
             "size": SIZES,
             "activation": ACTIVATIONS,
             "optimizer": OPTIMIZERS,
@@ -112,7 +112,7 @@ class TrainingConfig:
         for name in self.augmentation:
             if name not in AUGMENTATIONS:
                 raise TrainingError(f"augmentation {name!r}, expected one of {', '.join(AUGMENTATIONS)}, or none")
-        if (self.architecture == CUSTOM) != (self.model_file is not None):
+        if (self.architecture == CUSTOM_ARCHITECTURE) != (self.model_file is not None):
             raise TrainingError("a model file is for the architecture 'own', and expected there; see `model_file`")
 
     def _check_numbers(self) -> None:

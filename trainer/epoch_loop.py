@@ -59,7 +59,7 @@ class EpochLoop:
             return
         content = strategy.from_chief(file.read_bytes() if strategy.chief and file.is_file() else b"")
         if content:
-            self._resumed = checkpoint.parse(content, file, self._identity)
+            self._resumed = checkpoint.parse_checkpoint(content, file, self._identity)
             _check_shapes(self._session.model.weights, self._resumed.best)
             _assign(self._session.model.variables, self._resumed.model)
             self.best.restore_state(self._resumed)
@@ -150,7 +150,7 @@ class EpochLoop:
         state = checkpoint.Checkpoint(
             model_values, optimizer_values, best.weights, best.epoch, best.accuracy, best.loss, self.log.rows
         )
-        checkpoint.save(self._file, state, self._identity)
+        checkpoint.save_checkpoint(self._file, state, self._identity)
 
 
 def _assign(variables: Any, values: checkpoint.Arrays) -> None:

@@ -20,7 +20,7 @@ from .data import Dataset
 from .errors import TrainingError
 from .fitting.input_pipeline import Passes
 from .fitting.optimizers import make_optimizer
-from .session import prepare
+from .session import prepare_session
 
 _Curve = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def sweep_learning_rates(dataset: Dataset, config: TrainingConfig, steps: int = 
         DatasetError: the data set is too small to split, or an image cannot be read any more.
         TrainingError: settings out of range, or a loss that never falls.
     """
-    session = prepare(dataset, replace(config, steps_per_epoch=0))
+    session = prepare_session(dataset, replace(config, steps_per_epoch=0))
     rates = np.geomspace(LOWEST_RATE, HIGHEST_RATE, steps)
     optimizer = make_optimizer(config, LOWEST_RATE)
     session.model.compile(optimizer=optimizer, loss=session.objective.compile_options["loss"])

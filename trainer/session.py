@@ -59,7 +59,7 @@ class TrainingSession:
         return FineTuningData(self.passes, self.validation, self.pipeline.batches(chosen), limits)
 
 
-def prepare(dataset: Dataset, config: TrainingConfig, strategy: Strategy | None = None) -> TrainingSession:
+def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy | None = None) -> TrainingSession:
     """Seed every random generator, split the data set, and build the model; raises as `training.train`."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()

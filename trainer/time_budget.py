@@ -13,7 +13,7 @@ from .data import Dataset
 from .errors import TrainingError
 from .fitting import phases
 from .fitting.optimizers import make_optimizer
-from .session import TrainingSession, prepare
+from .session import TrainingSession, prepare_session
 
 #: Share of the budget for measuring steps; the weights learned in them are discarded.
 _MEASURING_SHARE = 0.04
@@ -64,7 +64,7 @@ def fit_to_time(dataset: Dataset, config: TrainingConfig, seconds: float, sweep_
         TrainingError: too little time for even one step.
     """
     began = time.perf_counter()
-    session = prepare(dataset, config)
+    session = prepare_session(dataset, config)
     phases.set_trainable(session.model, phases.plan_phases(config)[-1])  # the most layers learn in the last phase
     session.model.compile(optimizer=make_optimizer(config, 1e-6), **session.objective.compile_options)
     clock = _StepClock(_MEASURING_SHARE * seconds)

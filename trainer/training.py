@@ -23,7 +23,7 @@ from .models import mixed_precision
 from .models.factory import strip_compile_state
 from .models.weight_standardization import to_plain_convolutions
 from .qat.fine_tuning import FineTuningResult, fine_tune
-from .session import TrainingSession, prepare
+from .session import TrainingSession, prepare_session
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _train(
 ) -> TrainedRun:
     if config.quantization_aware and type(strategy) is not Strategy:
         raise TrainingError("`quantization_aware` trains on one device; leave `strategy` out")
-    session = prepare(dataset, config, strategy)
+    session = prepare_session(dataset, config, strategy)
     loop = EpochLoop(session, dataset, checkpoint_file)
     if resume:
         loop.resume()

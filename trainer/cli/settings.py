@@ -13,7 +13,7 @@ from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
-from ..config import CUSTOM, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
 from ..errors import TrainingError
 from ..fitting.memory import return_large_blocks
 from ..presets import complete_config, default_epochs
@@ -101,7 +101,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     name, data_options = options["dataset"], {key: options[key] for key in of_data}
     settings = {key: value for key, value in options.items() if key not in (*of_data, "dataset")}
     preset, arch = settings.pop("preset"), settings.pop("arch")
-    settings["architecture"] = CUSTOM if settings["model_file"] else arch
+    settings["architecture"] = CUSTOM_ARCHITECTURE if settings["model_file"] else arch
     if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
         _check_typed(settings)
     complete_config(settings, preset, 1, ())  # a setting out of range is refused before images are read
@@ -131,9 +131,9 @@ def _check_typed(settings: dict[str, Any]) -> None:
         UsageError: it names the option, and what it is for.
     """
     typed, architecture = typed_options(), settings["architecture"]
-    if architecture == CUSTOM and "arch" in typed:
+    if architecture == CUSTOM_ARCHITECTURE and "arch" in typed:
         raise UsageError("--arch names a network of ours, and --model-file is your own; leave one of them out")
-    chosen = "--model-file" if architecture == CUSTOM else f"--arch {architecture}"
+    chosen = "--model-file" if architecture == CUSTOM_ARCHITECTURE else f"--arch {architecture}"
     for name, architectures in _ARCHITECTURES_OF.items():
         if name in typed and architecture not in architectures:
             raise UsageError(f"{typed[name]} is for --arch {', '.join(architectures)}; {chosen} has no use for it")
@@ -160,7 +160,7 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
     if settings.get("augmentation"):
         raise TrainingError(f"--augment {','.join(settings['augmentation'])} is for images, and {has}; leave it out")
     architecture = settings["architecture"]
-    if architecture not in (CUSTOM, _FEATURES_ARCHITECTURE):
+    if architecture not in (CUSTOM_ARCHITECTURE, _FEATURES_ARCHITECTURE):
         if "arch" in typed:
             raise TrainingError(f"--arch {architecture} is for images, and {has}; use --arch {_FEATURES_ARCHITECTURE}")
         architecture = _FEATURES_ARCHITECTURE

@@ -74,7 +74,7 @@ def training_identity(config: TrainingConfig, dataset: Dataset, mode: str = "") 
     return digest.hexdigest()
 
 
-def save(path: Path, checkpoint: Checkpoint, identity: str) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: str) -> None:
     """Write a checkpoint in place of the last one.
 
     Args:
@@ -107,7 +107,7 @@ def save(path: Path, checkpoint: Checkpoint, identity: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def parse(content: bytes, path: Path, identity: str) -> Checkpoint:
+def parse_checkpoint(content: bytes, path: Path, identity: str) -> Checkpoint:
     """The checkpoint in the bytes of a file.
 
     Args:

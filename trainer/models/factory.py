@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from ..backbones import BACKBONES
-from ..config import CUSTOM, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
 from ..errors import TrainingError
 from .custom import build_custom
 from .pretrained import build_pretrained
@@ -47,7 +47,7 @@ def build_model(config: TrainingConfig, input_shape: tuple[int, ...], labels: in
     Raises:
         TrainingError: the architecture does not take this input, or a custom model's file is not usable.
     """
-    if config.architecture == CUSTOM:
+    if config.architecture == CUSTOM_ARCHITECTURE:
         return build_custom(str(config.model_file), input_shape, _output_count(labels, task), task)
     if len(input_shape) == 1 and config.architecture != "dense":
         raise TrainingError(

@@ -27,7 +27,7 @@ from .folding import fold_batch_norm
 from .simulation import Simulation
 from .steps import simulation_steps
 
-PHASE = "quantization-aware"
+_PHASE = "quantization-aware"
 #: Activation ranges are taken anew so many times an epoch, with at least so many steps between.
 _RANGE_UPDATES, _LEAST_STEPS = 20, 10
 #: The highest rate, as a share of that of the ordinary training's last phase; it falls to 0 along a cosine.
@@ -127,7 +127,7 @@ def fine_tune(
 
     Args:
         model: a trained model that `check_simulable` accepts; it is not changed.
-        log: the log of the ordinary training; gets a row an epoch, whose `phase` is `PHASE`.
+        log: the log of the ordinary training; gets a row an epoch, whose `phase` is `"quantization-aware"`.
         make_optimizer: from a learning rate or a schedule.
     """
     epochs = config.quantization_aware_epochs or default_fine_tuning_epochs(config.epochs)
@@ -136,7 +136,7 @@ def fine_tune(
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(data.passes) * epochs)
     best = BestEpochKeeper(0, objective.monitor)
     continued = EpochLogger(len(data.passes), len(log.rows) + epochs, log.rows, objective.monitor)
-    continued.phase = PHASE
+    continued.phase = _PHASE
     simulation = Simulation(fold_batch_norm(model), data.input_range)
     simulation.compile(optimizer=make_optimizer(schedule), **objective.compile_options, jit_compile=False)
     simulation.calibrate(_images(data.representative))

@@ -10,7 +10,7 @@ from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.presets import PRESETS, complete_config
-from trainer.session import prepare
+from trainer.session import prepare_session
 
 SUITS = ("shift", "flip")
 
@@ -70,11 +70,11 @@ def test_a_label_smoothing_out_of_range_is_named(share: float) -> None:
 
 def test_label_smoothing_chooses_the_loss() -> None:
     data = load_dataset("digits", Geometry())
-    plain = prepare(data, TrainingConfig("dense"))
+    plain = prepare_session(data, TrainingConfig("dense"))
     assert isinstance(plain.objective.compile_options["loss"], keras.losses.SparseCategoricalCrossentropy)
     assert plain.pipeline.targets.dtype == np.int32
     assert plain.pipeline.targets.shape == (1797,)
-    smoothed = prepare(data, TrainingConfig("dense", label_smoothing=0.1))
+    smoothed = prepare_session(data, TrainingConfig("dense", label_smoothing=0.1))
     assert isinstance(smoothed.objective.compile_options["loss"], keras.losses.CategoricalCrossentropy)
     assert smoothed.objective.compile_options["loss"].label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)

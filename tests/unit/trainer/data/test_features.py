@@ -15,7 +15,7 @@ from trainer.data import Geometry, load_dataset
 from trainer.data.normalization import measure_feature_scaling
 from trainer.errors import DatasetError, TrainingError
 from trainer.evaluation.eval_set import from_dataset
-from trainer.session import prepare
+from trainer.session import prepare_session
 from trainer.training import train
 
 GOOD = "".join(f"{i},{i % 3}.5,{'wet' if i % 2 else 'dry'}\n" for i in range(20))
@@ -90,7 +90,7 @@ def test_few_rows_can_be_measured_and_not_trained_on(tmp_path: Path) -> None:
     material = from_dataset(data, Contract(("wet", "dry"), data.input), "all", 0, "model")
     assert material.targets[material.chosen].tolist() == [0, 1]
     with pytest.raises(DatasetError, match="class 'dry' has too few images or rows: 1 left"):
-        prepare(data, TrainingConfig("dense", units=(4,), epochs=1))
+        prepare_session(data, TrainingConfig("dense", units=(4,), epochs=1))
 
 
 def test_a_file_whose_name_no_contract_takes(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_each_feature_has_a_scaling_of_its_own() -> None:
 
 def test_scaling_is_measured_on_training_vectors_alone() -> None:
     data = load_dataset("circles", Geometry())
-    prepared = prepare(data, TrainingConfig("dense", units=(4,), epochs=1))
+    prepared = prepare_session(data, TrainingConfig("dense", units=(4,), epochs=1))
     train_vectors = data.pixels[prepared.splits.train]
     assert prepared.contract.input.mean == pytest.approx(train_vectors.mean(axis=0).tolist())
     assert prepared.contract.task == "binary"
@@ -182,4 +182,4 @@ def test_a_persons_own_network_takes_vectors(tmp_path: Path) -> None:
         "    return keras.Model(inputs, keras.layers.Dense(classes, activation='sigmoid')(hidden))\n"
     )
     spec = TrainingConfig("own", model_file=str(file), epochs=1)
-    assert prepare(load_dataset("circles", Geometry()), spec).model.input_shape == (None, 2)
+    assert prepare_session(load_dataset("circles", Geometry()), spec).model.input_shape == (None, 2)

@@ -17,7 +17,7 @@ from trainer.data.splits import make_splits
 from trainer.data.summary import summarize
 from trainer.errors import DatasetError
 from trainer.evaluation.eval_set import from_dataset
-from trainer.session import prepare
+from trainer.session import prepare_session
 
 
 def load(file: Path) -> Dataset:
@@ -122,7 +122,7 @@ def test_what_is_only_measured_needs_no_train_split(small: Path) -> None:
     with pytest.raises(DatasetError, match=r"only in test; a training needs .*`split=all`"):
         from_dataset(data, contract_for(data), "test", 0, "model")
     with pytest.raises(DatasetError, match="only in test; a training needs some there"):
-        prepare(data, TrainingConfig("dense", units=(4,), epochs=1))
+        prepare_session(data, TrainingConfig("dense", units=(4,), epochs=1))
 
 
 @pytest.mark.parametrize("usable", [0, 1])
@@ -136,7 +136,7 @@ def test_a_rare_label_is_refused_by_a_training_alone(usable: int, small: Path) -
     with pytest.raises(
         DatasetError, match=rf"label 'fox' has no usable image in the \w+ split, and {usable} in all; .*`merge`"
     ):
-        prepare(data, TrainingConfig("dense", units=(4,), epochs=1))
+        prepare_session(data, TrainingConfig("dense", units=(4,), epochs=1))
     merged = merge_classes(data, ["fox,bar=beast"])
     assert merged.left_out == data.left_out
     splits = make_splits(merged.targets, merged.labels, merged.given, 0)

@@ -31,7 +31,7 @@ def vanish_after(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Removes a file when a training has saved its checkpoint so many times."""
 
     def arrange(path: Path, epochs: int) -> bytes:
-        content, save, saved = path.read_bytes(), checkpoint.save, []
+        content, save, saved = path.read_bytes(), checkpoint.save_checkpoint, []
 
         def saving(*arguments: Any) -> None:
             save(*arguments)
@@ -39,7 +39,7 @@ def vanish_after(monkeypatch: pytest.MonkeyPatch) -> Any:
             if len(saved) == epochs:
                 path.unlink()
 
-        monkeypatch.setattr(checkpoint, "save", saving)
+        monkeypatch.setattr(checkpoint, "save_checkpoint", saving)
         return content
 
     return arrange

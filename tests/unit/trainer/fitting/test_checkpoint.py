@@ -152,17 +152,17 @@ def same(one: Checkpoint, two: Checkpoint) -> bool:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "new" / "c.npz"
-    checkpoint.save(path, SAVED, "me")
-    loaded = checkpoint.parse(path.read_bytes(), path, "me")
+    checkpoint.save_checkpoint(path, SAVED, "me")
+    loaded = checkpoint.parse_checkpoint(path.read_bytes(), path, "me")
     assert same(loaded, SAVED)
     assert [found.name for found in path.parent.iterdir()] == ["c.npz"]
     with pytest.raises(RunError, match="other settings, images or versions"):
-        checkpoint.parse(path.read_bytes(), path, "you")
+        checkpoint.parse_checkpoint(path.read_bytes(), path, "you")
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
-    checkpoint.save(path, SAVED, "me")
+    checkpoint.save_checkpoint(path, SAVED, "me")
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     damaged = [content[:length] for length in rng.integers(0, len(content), 60)]
@@ -172,20 +172,20 @@ def test_damage_is_told(tmp_path: Path) -> None:
         damaged.append(bytes(flipped))
     for candidate in [*damaged, b"", b"PK", b"no archive at all"]:
         with pytest.raises(RunError, match=r"damaged .*start anew with `force`"):
-            checkpoint.parse(candidate, path, "me")
+            checkpoint.parse_checkpoint(candidate, path, "me")
 
 
 def test_a_full_disk_is_told_and_the_last_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
-    checkpoint.save(path, SAVED, "me")
+    checkpoint.save_checkpoint(path, SAVED, "me")
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full")
     (tmp_path / "c.npz.partial").symlink_to(full)
     with pytest.raises(RunError, match="No space left on device") as error:
-        checkpoint.save(path, replace(SAVED, best_epoch=3), "me")
+        checkpoint.save_checkpoint(path, replace(SAVED, best_epoch=3), "me")
     assert "`resume`" in str(error.value)
-    loaded = checkpoint.parse(path.read_bytes(), path, "me")
+    loaded = checkpoint.parse_checkpoint(path.read_bytes(), path, "me")
     assert same(loaded, SAVED)
     assert [found.name for found in tmp_path.iterdir()] == ["c.npz"]
 

@@ -19,7 +19,7 @@ from trainer.fitting import checkpoint, phases
 from trainer.fitting.callbacks import BestEpochKeeper
 from trainer.models.factory import build_model
 from trainer.models.pretrained import BACKBONE_POOL, backbone_layers
-from trainer.session import prepare
+from trainer.session import prepare_session
 from trainer.training import TrainedRun, train
 
 SPEC = TrainingConfig("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
@@ -98,7 +98,7 @@ def test_what_learns_in_each_phase() -> None:
 @pytest.mark.usefixtures("little")
 def test_the_head_learns_first_and_batch_normalization_never(data: Dataset, weights: str) -> None:
     spec = replace(SPEC, weights=weights, head_epochs=1, epochs=2, fine_tune_layers=1, learning_rate=0.05)
-    before = prepare(data, spec).model
+    before = prepare_session(data, spec).model
     head = train(data, replace(spec, epochs=1))
     run = train(data, spec)
     assert [row["phase"] for row in head.history] == ["head"]
@@ -132,7 +132,7 @@ def test_a_killed_training_goes_on_over_the_boundary(
     spec = replace(SPEC, weights=weights, head_epochs=2, epochs=4, fine_tune_layers=1)
     whole, file = undisturbed(spec, data), tmp_path / "checkpoint.npz"
     ended: list[int] = []
-    original = checkpoint.save
+    original = checkpoint.save_checkpoint
 
     def dies(path: Path, state: checkpoint.Checkpoint, identity: str) -> None:
         original(path, state, identity)
@@ -140,7 +140,7 @@ def test_a_killed_training_goes_on_over_the_boundary(
         if len(ended) == killed_after:
             raise Killed
 
-    monkeypatch.setattr(checkpoint, "save", dies)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", dies)
     with pytest.raises(Killed):
         train(data, spec, checkpoint_file=file)
     resumed = train(data, spec, checkpoint_file=file, resume=True)

@@ -18,7 +18,7 @@ from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
 from trainer.fitting.callbacks import EpochLogger
 from trainer.qat.fine_tuning import FineTuningResult, default_fine_tuning_epochs, fine_tune
-from trainer.session import TrainingSession, prepare
+from trainer.session import TrainingSession, prepare_session
 from trainer.training import train
 
 pytestmark = pytest.mark.workstation
@@ -49,7 +49,7 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingConfig) -> None:
 
 def trained_session(spec: TrainingConfig) -> TrainingSession:
     """With its model trained by Keras alone, without the checks and the log of a training."""
-    prepared = prepare(load_dataset("digits", Geometry()), spec)
+    prepared = prepare_session(load_dataset("digits", Geometry()), spec)
     prepared.model.compile("adam", prepared.objective.compile_options["loss"])
     prepared.model.fit(prepared.passes.batches, epochs=2, verbose=0)
     return prepared
