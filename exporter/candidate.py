@@ -1,39 +1,51 @@
-"""From a recipe to a sealed file that the target knows every operator of."""
+"""Candidates: models as they are made and scored on validation images, before the test split judges them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from runtime import Confidence, Contract, read_model, seal
-from runtime.model_file import reseal
+from runtime import Confidence, Contract, seal
+from runtime.model_file import ModelFile
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.score_calibration import fit_confidence
 from trainer.keras_inspection.graph import layer_names
 
 from .artifacts.tflite_metadata import with_metadata
-from .edgetpu import Mapping, map_operators
-from .operator_support import CRASHES_ON_ARM, Lack, crashes_on_arm, lacking, refuse, released
-from .operators import Placed, placed_operators
-from .recipe import Recipe
-from .selftest import golden_files
+from .edgetpu import OperatorMapping, map_operators
+from .operator_support import (
+    CRASHES_ON_ARM,
+    LackingOperator,
+    PlacedOperator,
+    crashes_on_arm,
+    find_lacking,
+    placed_operators,
+    refuse_lacking,
+    release_of,
+)
+from .recipe import ExportConfig, Recipe
+from .scoring import SplitScorer
+from .selftest import make_selftest_member
 
-#: Makes the FlatBuffer of a recipe; `per_tensor_dense` as for `conversion.convert`.
+#: Makes the FlatBuffer of a recipe; takes `per_tensor_dense` as `converter.convert` does.
 Converter = Callable[..., bytes]
-_NOT_FITTED = Confidence()
 
 
 @dataclass(frozen=True)
 class RecoveryAttempt:
-    """A way of making a model, and how that fared on validation images.
+    """One way to make a model, and its figures on validation images.
 
     Attributes:
-        way: what was done, in words; "as it is" for the ordinary one.
-        accuracy: on validation images; of multilabel the mean average precision.
-        drop: of that, against float32.
-        bytes: of the file.
-        passed: whether it passed every gate.
+        way: the strategy in words; "as it is" for the ordinary conversion.
+        accuracy: on validation images; for the task multilabel the mean average precision.
+        drop: what that figure loses against float32.
+        bytes: size of the file.
+        passed: whether the file passed every gate.
     """
 
     way: str
@@ -45,79 +57,145 @@ class RecoveryAttempt:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that is not measured yet.
+    """A model that may become a published file. Its parts are kept apart, and sealed once.
 
     Attributes:
         recipe: what was made.
-        content: the whole file, sealed.
-        notes: what was done beside the recipe, a line each.
-        edgetpu: where each operator would run on a Coral; empty unless asked for.
-        confidence: in its contract.
-        repair: the ways that were tried, the last of them the one that it was made in if that passed.
+        flatbuffer: the model, with TFLite metadata.
+        contract: with the confidence that was fitted to this model.
+        members: further files for the archive behind the FlatBuffer, by name.
+        notes: conversion notes, a line each.
+        edgetpu: where each operator would run on a Coral; empty unless that was requested.
+        validation: the predictions for validation images, without a temperature; None where there are no such images.
+        recovery: the attempts to make a model that passes the gates, in order; empty unless recovery was needed.
     """
 
     recipe: Recipe
-    content: bytes
+    flatbuffer: bytes
+    contract: Contract
+    members: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    edgetpu: tuple[Mapping, ...] = ()
-    confidence: Confidence = _NOT_FITTED
-    repair: tuple[RecoveryAttempt, ...] = ()
+    edgetpu: tuple[OperatorMapping, ...] = ()
+    validation: Predictions | None = None
+    recovery: tuple[RecoveryAttempt, ...] = ()
 
-    def with_confidence(self, confidence: Confidence, notes: Sequence[str] = ()) -> Candidate:
-        """The same file with a temperature and a threshold in its contract."""
-        contract = replace(read_model(self.content).contract, confidence=confidence)
-        content = reseal(self.content, contract)
-        return replace(self, content=content, notes=(*self.notes, *notes), confidence=confidence)
+    @cached_property
+    def content(self) -> bytes:
+        """The whole file, sealed."""
+        return seal(self.flatbuffer, self.contract, self.members)
+
+    @property
+    def confidence(self) -> Confidence:
+        """Temperature and threshold in the contract."""
+        return self.contract.confidence
+
+    @property
+    def model_file(self) -> ModelFile:
+        """The file in memory."""
+        return ModelFile(self.content, self.contract, self.recipe.file_name)
 
 
-def make(
-    convert: Converter,
-    model: Any,
-    recipe: Recipe,
-    contract: Contract,
-    target: str,
-    edgetpu: bool,
-    golden: npt.NDArray[Any] | None = None,
-) -> Candidate:
-    """Convert, check every operator against the target, add metadata and a self-test, and seal.
+@dataclass(frozen=True)
+class CandidateBuilder:
+    """Makes candidates for one run.
 
-    Where the target lacks the operator of dense weights with a scale for each channel, or dies of it, the model is
+    Attributes:
+        contract: of the run.
+        config: how the export is made.
+        scorer: scores the splits of the run.
+        samples: the representative dataset, of which the self-test of each file is made.
+        staged: folder for the sealed files.
+    """
+
+    contract: Contract
+    config: ExportConfig
+    scorer: SplitScorer
+    samples: npt.NDArray[Any]
+    staged: Path
+
+    def build(self, convert: Converter, model: Any, recipe: Recipe) -> Candidate:
+        """Convert a model, check every operator against the target, add metadata and a self-test, fit the confidence.
+
+        Args:
+            convert: called with the recipe.
+            model: the Keras model, for the names of its layers.
+
+        Raises:
+            ExportError: the model cannot be converted, the target lacks an operator, no interpreter runs the model,
+                or it cannot be scored.
+        """
+        converted = convert_for_target(convert, layer_names(model), recipe, self.config.target)
+        flatbuffer = with_metadata(converted.flatbuffer, self.contract)
+        edgetpu = tuple(map_operators(converted.operators)) if self.config.edgetpu else ()
+        candidate = Candidate(recipe, flatbuffer, self.contract, notes=converted.notes, edgetpu=edgetpu)
+        path = self.scorer.worker.folder / recipe.file_name
+        path.write_bytes(candidate.flatbuffer)
+        if self.config.selftest:
+            members = make_selftest_member(self.scorer.worker, path, self.contract, recipe, self.samples)
+            candidate = replace(candidate, members=members)
+        return self._with_confidence(candidate, path)
+
+    def _with_confidence(self, candidate: Candidate, path: Path) -> Candidate:
+        """The candidate with its scores on validation images, and the temperature and threshold fitted to them."""
+        if not self.scorer.has_samples("validation"):
+            return candidate
+        predictions = self.scorer.submit(path, "validation", self.contract)()
+        name, rate = candidate.recipe.name, self.config.false_accept_rate
+        fitted = fit_confidence(predictions, name, rate)
+        contract = replace(self.contract, confidence=fitted.confidence)
+        return replace(candidate, contract=contract, notes=(*candidate.notes, *fitted.notes), validation=predictions)
+
+    def write(self, candidate: Candidate) -> Path:
+        """Write the sealed file into the folder from which it is published."""
+        path = self.staged / candidate.recipe.file_name
+        path.write_bytes(candidate.content)
+        return path
+
+
+class Converted(NamedTuple):
+    """What the converter gave, and conversion notes, a line each."""
+
+    flatbuffer: bytes
+    operators: list[PlacedOperator]
+    notes: tuple[str, ...]
+
+
+def convert_for_target(convert: Converter, layers: frozenset[str], recipe: Recipe, target: str) -> Converted:
+    """Convert a model, and check every operator against the target.
+
+    Where the target lacks the operator of dense weights with a scale for each channel, or crashes on it, the model is
     converted again with one scale, and a note says so.
 
     Args:
         convert: called with the recipe.
-        model: the Keras model, for the names of its layers.
-        golden: images or vectors that its self-test is made of, as in `calibration.Calibration`; none without.
+        layers: names of the Keras model's layers.
 
     Raises:
-        ExportError: it cannot be converted, the target lacks an operator, or no interpreter answers.
+        ExportError: the model cannot be converted, or the target lacks an operator.
     """
-    layers, notes = layer_names(model), []
-    content = convert(recipe)
-    lacks = lacking(placed_operators(content, layers), target)
-    curable = [lack for lack in lacks if lack.is_per_channel_dense]
-    deadly = next(filter(crashes_on_arm, placed_operators(content, layers)), None) if target in CRASHES_ON_ARM else None
-    if curable or deadly:
-        content = convert(recipe, per_tensor_dense=True)
-        lacks = lacking(placed_operators(content, layers), target)
-        notes += [_cured(recipe, lack, target) for lack in curable[:1]]
-        notes += [_spared(recipe, deadly, target)] if deadly else []
-    refuse(lacks, recipe.name, target)
-    mappings = tuple(map_operators(placed_operators(content, layers))) if edgetpu else ()
-    content = with_metadata(content, contract)
-    files = {} if golden is None else golden_files(content, contract, recipe, golden)
-    return Candidate(recipe, seal(content, contract, files), tuple(notes), mappings)
+    flatbuffer, notes = convert(recipe), list[str]()
+    operators = list(placed_operators(flatbuffer, layers))
+    curable = [lacking for lacking in find_lacking(operators, target) if lacking.is_per_channel_dense]
+    crashing = next(filter(crashes_on_arm, operators), None) if target in CRASHES_ON_ARM else None
+    if curable or crashing:
+        flatbuffer = convert(recipe, per_tensor_dense=True)
+        operators = list(placed_operators(flatbuffer, layers))
+        notes += [_lacking_note(recipe, lacking, target) for lacking in curable[:1]]
+        notes += [_crash_note(recipe, crashing, target)] if crashing else []
+    refuse_lacking(find_lacking(operators, target), recipe.name, target)
+    return Converted(flatbuffer, operators, tuple(notes))
 
 
-def _spared(recipe: Recipe, dense: Placed, target: str) -> str:
+def _crash_note(recipe: Recipe, dense: PlacedOperator, target: str) -> str:
     return (
-        f"{recipe.name}: {dense.use} without a bias, of which {released(target)} dies on ARM, was avoided: the weights "
-        f"of dense layers have one scale each instead of one a channel (layer {dense.layer!r} and what is like it)"
+        f"{recipe.name}: {dense.use} without a bias, of which {release_of(target)} dies on ARM, was avoided: the "
+        f"weights of dense layers have one scale each instead of one a channel (layer {dense.layer!r} and what is like "
+        "it)"
     )
 
 
-def _cured(recipe: Recipe, lack: Lack, target: str) -> str:
+def _lacking_note(recipe: Recipe, lacking: LackingOperator, target: str) -> str:
     return (
-        f"{recipe.name}: {lack.use}, which {released(target)} lacks, was avoided: the weights of dense layers have "
-        f"one scale each instead of one a channel (layer {lack.layer!r} and what is like it)"
+        f"{recipe.name}: {lacking.use}, which {release_of(target)} lacks, was avoided: the weights of dense layers "
+        f"have one scale each instead of one a channel (layer {lacking.layer!r} and what is like it)"
     )

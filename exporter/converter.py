@@ -18,16 +18,16 @@ from runtime.native_output import held_stderr
 from trainer.keras_inspection.graph import layer_names
 
 from .errors import ExportError
-from .operators import layer_of
+from .operator_support import layer_of
 from .recipe import Recipe
-from .representative_dataset import representative_dataset
+from .representative_dataset import converter_samples
 
 
 def convert(
     model: Any,
     recipe: Recipe,
     contract: Contract,
-    calibration: npt.NDArray[Any],
+    samples: npt.NDArray[Any],
     *,
     per_tensor_dense: bool = False,
 ) -> bytes:
@@ -35,7 +35,7 @@ def convert(
 
     Args:
         model: from `keras_loading.load_model`.
-        calibration: from `calibration_pixels`; used where the recipe needs it.
+        samples: those of a `RepresentativeDataset`; used where the recipe needs them.
         per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator
             (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.
 
@@ -45,12 +45,12 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     _configure(converter, recipe)
     converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor_dense
-    if recipe.needs_calibration:
-        converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    if recipe.needs_representative_dataset:
+        converter.representative_dataset = lambda: converter_samples(samples, contract.input)
     return _run(converter, recipe, model)
 
 
-def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[Any]) -> bytes:
+def calibrate(model: Any, contract: Contract, samples: npt.NDArray[Any]) -> bytes:
     """The model in float32 with the range of each activation written into it: what `quantize` starts from.
 
     Raises:
@@ -58,7 +58,7 @@ def calibrate(model: Any, contract: Contract, calibration: npt.NDArray[Any]) -> 
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: representative_dataset(calibration, contract.input)
+    converter.representative_dataset = lambda: converter_samples(samples, contract.input)
     converter._experimental_calibrate_only = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it misses the input's range, which only `quantize` needs

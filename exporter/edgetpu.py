@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .operators import Placed, Tensor
+from .operator_support import PlacedOperator, PlacedTensor
 
 _SUPPORTED = frozenset(
     {
@@ -28,7 +28,7 @@ _TYPES = frozenset({"INT8", "UINT8", "INT32"})
 _MAX_SOFTMAX = 16_000
 
 
-class Mapping(NamedTuple):
+class OperatorMapping(NamedTuple):
     """Where an operator would run: on the Edge TPU, or on the processor and why."""
 
     operator: str
@@ -45,22 +45,22 @@ class Mapping(NamedTuple):
         return {"operator": self.operator, "layer": self.layer, "mapped": self.mapped, "reason": self.reason}
 
 
-def map_operators(operators: Iterable[Placed]) -> list[Mapping]:
+def map_operators(operators: Iterable[PlacedOperator]) -> list[OperatorMapping]:
     """Where each operator would run.
 
     The compiler makes one part of the graph, from its beginning: from the first operator that it cannot map, all
     run on the processor.
     """
-    found: list[Mapping] = []
+    found: list[OperatorMapping] = []
     stopped = ""
     for placed in operators:
         reason = stopped or _reason(placed)
-        found.append(Mapping(str(placed.use), placed.layer, reason))
+        found.append(OperatorMapping(str(placed.use), placed.layer, reason))
         stopped = stopped or (f"after {placed.use.name} of {placed.layer}, which is not mapped" if reason else "")
     return found
 
 
-def summarise(mappings: Sequence[Mapping]) -> str:
+def summarize_mapping(mappings: Sequence[OperatorMapping]) -> str:
     """One line for people."""
     on = sum(mapping.mapped for mapping in mappings)
     line = f"Edge TPU: {on} of {len(mappings)} operators would be mapped"
@@ -70,12 +70,12 @@ def summarise(mappings: Sequence[Mapping]) -> str:
     )
 
 
-def _reason(placed: Placed) -> str:
+def _reason(placed: PlacedOperator) -> str:
     if placed.use.name not in _SUPPORTED:
         return "the compiler does not support it"
     others = sorted({tensor.type for tensor in placed.tensors} - _TYPES)
     if others:
-        return f"it has {others[0].lower()} values, expected 8-bit integers; export --mode int8"
+        return f"it has {others[0].lower()} values, expected 8-bit integers"
     if any(-1 in tensor.signature for tensor in placed.tensors):
         return "a shape is not fixed"
     if any(
@@ -87,5 +87,5 @@ def _reason(placed: Placed) -> str:
     return ""
 
 
-def _is_too_wide(tensor: Tensor) -> bool:
+def _is_too_wide(tensor: PlacedTensor) -> bool:
     return any(size > 1 for size in tensor.signature[:-3])

@@ -1,51 +1,53 @@
-"""The one-way story: run -> files -> figures -> gates -> published, or rejected."""
+"""The story of an export: run -> candidates -> scores -> figures -> gates -> published, or rejected."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime import read_model
 from trainer.data.run_folder import RunFolder
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.scoring import ScoringWorker
 from trainer.plots.decision_boundary import BOUNDARY
 
-from .accuracy import score_model
 from .artifacts.c_source import C_FILES, write_c_source
-from .candidate import Candidate
-from .candidate_builder import Attempt, CandidateBuilder
+from .candidate import Candidate, CandidateBuilder
 from .converter import convert
 from .decision_boundary import draw_boundary
-from .edgetpu import summarise
+from .edgetpu import summarize_mapping
 from .errors import ExportError
-from .evaluated_model import EvaluatedModel, measure
-from .gates import Limits
+from .evaluated_model import EvaluatedModel, evaluate_candidates
 from .keras_loading import load_model
-from .operator_support import DEFAULT_TARGET, runnable_library
+from .operator_support import runnable_library
 from .publish import final_names, publish, staging
-from .recipe import Recipe
+from .recipe import ExportConfig, Recipe
 from .recovery.search import RecoverySearch
 from .report.report import Settings, make_report, make_timings
 from .report.write import DOCUMENTS, write_documents
-from .representative_dataset import Calibration, prepare_calibration
-from .rgb_input import black_and_white, grey_inside, taking_rgb
+from .representative_dataset import RepresentativeDataset, prepare_representative_dataset
+from .representative_dataset_checks import request_fingerprints
+from .rgb_input import grey_inside, span_black_and_white, taking_rgb
+from .scoring import SplitScorer
 
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
-DEFAULT_LIMITS = Limits()
-DEFAULT_CALIBRATION_SAMPLES = 500
+DEFAULT_CONFIG = ExportConfig()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What an export gives.
 
     Attributes:
-        report: what `report.json` holds.
-        timings: what `timings.json` holds: ms a call on this machine, by file.
+        report: the content of `report.json`.
+        timings: the content of `timings.json`: ms a call on this machine, by file.
         failures: one line for each gate that a model did not pass.
-        files: where everything lies.
+        files: the paths of all files.
     """
 
     report: dict[str, Any]
@@ -63,116 +65,69 @@ def export(
     run: RunFolder,
     out: Path,
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
+    config: ExportConfig = DEFAULT_CONFIG,
     *,
-    limits: Limits = DEFAULT_LIMITS,
-    target: str = DEFAULT_TARGET,
-    edgetpu: bool = False,
-    rgb_input: bool = False,
-    c_array: bool = False,
-    selftest: bool = True,
-    calibration_samples: int = DEFAULT_CALIBRATION_SAMPLES,
-    calibration_seed: int | None = None,
-    false_accept_rate: float | None = None,
-    repair: bool = False,
     command: str = "",
-    say: Callable[[str], None] = lambda _line: None,
-) -> Exported:
-    """Convert a trained run, measure every file on its test split, and publish what passes.
+    worker: ScoringWorker | None = None,
+) -> ExportResult:
+    """Convert a trained run, measure every file on its test split, and publish the files if all pass their gates.
 
-    The float32 model is the reference: it is always made, first, and no gate is asked of it unless it is all that
-    was wanted. If a model fails a gate, none is published under its final name: what was made is left as
-    `NAME.rejected.tflite`, and models of an earlier export stay as they are. The report is written either way.
+    The float32 model is the reference: it is always made, first, and no gate is checked for it unless it is the only
+    model. If a model fails a gate, none is published under its final name: the files stay as `NAME.rejected.tflite`,
+    and models of an earlier export stay as they are. The report is written either way.
 
     Args:
-        run: what the trainer wrote, from `read_run`; or a model of one's own, from `any_model.gather`.
+        run: from `trainer.data.run_folder.read_run`; or a model of one's own, from `external_model.external_run`.
         out: folder for the files and the report.
         recipes: what to make, at least one.
-        limits: the gates.
-        target: the interpreter of the device, of `preflight.TARGETS`. Every operator is checked against it, and it
-            does the measuring where it is installed.
-        edgetpu: report where each operator would run on a Coral.
-        rgb_input: put the conversion to grey inside the graph; see `rgb_input`.
-        c_array: also write the first of `recipes` that is not float32 (else float32) as C++ source; see `c_array`.
-        selftest: let each file carry up to three training images, 32 pixels a side at most, for a device to check
-            itself with.
-        calibration_samples: training images that the quantizer sees, at least 1.
-        calibration_seed: of the choice of these; the run's own without it.
-        false_accept_rate: of the wrong answers, the share that a device may give all the same, 0 to 1; a threshold for
-            it is fitted on validation images. Without it a device always answers.
-        repair: where int8 fails a gate on validation images, try the known ways to mend it, and take the first that
-            passes them there.
+        config: how to make it.
         command: the command that makes the same files again, for the report; empty where there is none.
-        say: called with a line for each step.
+        worker: one that runs already, so that its start takes no time here; without it one is started.
 
     Raises:
-        RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not
-            suit calibration, or the target lacks an operator.
+        RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not suit the
+            quantizer, or the target lacks an operator.
         OSError: `out` cannot be written.
     """
-    library, unproved = runnable_library(target)
-    unfitted = _without_validation(run, false_accept_rate, repair)
-    seed = run.contract.provenance.seed if calibration_seed is None else calibration_seed
-    run, calibration, model = _prepare(run, rgb_input, calibration_samples, seed)
-    converter = partial(convert, model, contract=run.contract, calibration=calibration.pixels)
+    library, unproved = runnable_library(config.target)
+    uncalibrated = _check_validation(run, config)
     plan = _plan(recipes)
-    mend = RecoverySearch(model, calibration.pixels, limits, plan) if repair else None
-    measured: list[EvaluatedModel] = []
-    attempts: list[Attempt] = []
-    with staging(out) as staged:
-        golden = calibration.pixels if selftest else None
-        workshop = CandidateBuilder(run, staged, library, target, edgetpu, false_accept_rate, golden)
-        for recipe in plan:
-            say(f"converting to {recipe.name}" + f" with {len(calibration.pixels)} images" * recipe.needs_calibration)
-            attempt = workshop.attempt(converter, model, recipe)
-            if mend is not None:
-                attempt = mend(attempt, attempts[0], workshop, say) if attempts else attempt
-            attempts.append(attempt)
-            made = attempt.made
-            _tell(made, say)
-            scored = score_model(workshop.write(made), run, library=library)
-            asked = limits if measured or len(plan) == 1 else None
-            measured.append(measure(made, scored, measured[0] if measured else None, asked))
-        say("writing the report")
-        models = final_names(measured)
-        warnings = (*calibration.warnings, *filter(None, (unproved, unfitted)))
-        settings = Settings(limits, target, calibration.figures, warnings, false_accept_rate, command)
-        report, timings = make_report(run, settings, models), make_timings(models)
-        boundary = draw_boundary(run, [staged / model.file_name for model in measured], library)
-        write_documents(staged, run, measured, report, timings, boundary)
-        failures = tuple(f"{m.recipe.name} {gate.describe()}" for m in measured for gate in m.failed)
-        sources = C_FILES if c_array and not failures else ()
+    with ExitStack() as stack:
+        worker = worker or stack.enter_context(ScoringWorker())
+        exported = taking_rgb(run) if config.rgb_input else run
+        scorer = SplitScorer(worker, exported, library)
+        representative, model = _prepare(run, exported, scorer, config)
+        staged = stack.enter_context(staging(out))
+        builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
+        candidates, predictions = _make_candidates(exported, model, builder, plan)
+        latencies = [scorer.time_calls(staged / candidate.recipe.file_name) for candidate in candidates]
+        models = evaluate_candidates(candidates, predictions, latencies, config.limits)
+        _log.info("writing the report")
+        boundary = draw_boundary(exported, [staged / model.candidate.recipe.file_name for model in models], scorer)
+        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated)))
+        settings = Settings(config, representative.figures, warnings, command)
+        named = final_names(models)
+        report, timings = make_report(exported, settings, named), make_timings(named)
+        write_documents(staged, exported, models, report, timings, boundary)
+        failures = tuple(f"{model.name} {gate.describe()}" for model in models for gate in model.failed)
+        sources = C_FILES if config.c_array and not failures else ()
         if sources:
-            write_c_source(staged, read_model(_for_microcontrollers(measured, recipes).content))
+            write_c_source(staged, _for_microcontrollers(models, recipes).model_file)
         documents = (*sources, *((BOUNDARY,) if boundary is not None else ()), *DOCUMENTS)
-        files = publish(staged, out, models, documents)
-        if boundary is None:  # an earlier export's would show another model
+        files = publish(staged, out, named, documents)
+        if boundary is None:  # that of an earlier export would show another model
             (out / BOUNDARY).unlink(missing_ok=True)
-        return Exported(report, timings, failures, files)
+        return ExportResult(report, timings, failures, files)
 
 
-def _prepare(run: RunFolder, rgb_input: bool, samples: int, seed: int) -> tuple[RunFolder, Calibration, Any]:
-    """The run as it is exported, its calibration, and its Keras model."""
-    taken = taking_rgb(run) if rgb_input else run
-    calibration = prepare_calibration(taken, samples, seed)
-    model = load_model(run.model_path, run.contract)
-    if rgb_input:
-        return taken, black_and_white(calibration), grey_inside(model)
-    return taken, calibration, model
-
-
-def _for_microcontrollers(measured: Sequence[EvaluatedModel], recipes: Sequence[Recipe]) -> EvaluatedModel:
-    wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
-    return next(model for model in measured if model.recipe == wanted)
-
-
-def _without_validation(run: RunFolder, false_accept_rate: float | None, repair: bool) -> str:
-    """A warning where there is nothing to fit a temperature on."""
+def _check_validation(run: RunFolder, config: ExportConfig) -> str:
+    """A warning where there are no validation images to fit a temperature on, else ""."""
     if len(run.splits["validation"]):
         return ""
-    if false_accept_rate is not None or repair:
-        option = "--repair is judged" if repair else "--false-accept-rate is fitted"
-        raise ExportError(f"{option} on validation images, and there are none; name them by --val")
-    return "no validation images: the scores have no temperature, they are as the model gives them; see --val"
+    if config.false_accept_rate is not None or config.repair:
+        subject = "`repair` is judged" if config.repair else "`false_accept_rate` is fitted"
+        raise ExportError(f"{subject} on validation images, and there are none; name them by `validation`")
+    return "no validation images: the scores have no temperature, they are as the model gives them"
 
 
 def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
@@ -181,8 +136,56 @@ def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     return (reference, *(recipe for recipe in dict.fromkeys(recipes) if recipe != reference))
 
 
-def _tell(made: Candidate, say: Callable[[str], None]) -> None:
-    for line in made.notes:
-        say(line)
-    if made.edgetpu:
-        say(f"{made.recipe.name}: {summarise(made.edgetpu)}")
+def _prepare(
+    run: RunFolder, exported: RunFolder, scorer: SplitScorer, config: ExportConfig
+) -> tuple[RepresentativeDataset, Any]:
+    """The representative dataset, and the Keras model that is converted.
+
+    Args:
+        run: the run as it was trained.
+        exported: the same with the contract of the files.
+    """
+    seed = run.contract.provenance.seed if config.calibration_seed is None else config.calibration_seed
+    has_images = run.contract.input.kind == "image" and scorer.has_samples("test")
+    test = request_fingerprints(scorer, exported.contract) if has_images else None
+    model = load_model(run.model_path, run.contract)
+    representative = prepare_representative_dataset(exported, config.calibration_samples, seed, test)
+    if config.rgb_input:
+        return span_black_and_white(representative), grey_inside(model)
+    return representative, model
+
+
+def _make_candidates(
+    run: RunFolder, model: Any, builder: CandidateBuilder, plan: Sequence[Recipe]
+) -> tuple[list[Candidate], list[Predictions]]:
+    """Each recipe's candidate, the reference first, and its predictions for the test split.
+
+    The worker scores the test split with one candidate while the next is converted.
+    """
+    samples = builder.samples
+    ordinary = partial(convert, model, contract=run.contract, samples=samples)
+    search = RecoverySearch(run, model, samples, builder, plan) if builder.config.repair else None
+    candidates: list[Candidate] = []
+    pending: list[Callable[[], Predictions]] = []
+    for recipe in plan:
+        number = f" with {len(samples)} images" if recipe.needs_representative_dataset else ""
+        _log.info("converting to %s%s", recipe.name, number)
+        candidate = builder.build(ordinary, model, recipe)
+        if search is not None and candidates:
+            candidate = search.recover(candidate, candidates[0])
+        _log_notes(candidate)
+        candidates.append(candidate)
+        pending.append(builder.scorer.submit(builder.write(candidate), "test"))
+    return candidates, [wait() for wait in pending]
+
+
+def _log_notes(candidate: Candidate) -> None:
+    for note in candidate.notes:
+        _log.info("%s", note)
+    if candidate.edgetpu:
+        _log.info("%s: %s", candidate.recipe.name, summarize_mapping(candidate.edgetpu))
+
+
+def _for_microcontrollers(models: Sequence[EvaluatedModel], recipes: Sequence[Recipe]) -> Candidate:
+    wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
+    return next(model.candidate for model in models if model.candidate.recipe == wanted)

@@ -35,8 +35,8 @@ class Limits:
         return asdict(self)
 
 
-#: The gates that quantization makes a file fail, and `--repair` may mend. Of size and speed, its every way makes more.
-OF_ANSWERS = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
+#: The gates that a repair can make a file pass. Size and latency are excluded: every repair increases both.
+REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,15 @@ class Gate:
         return found
 
     def describe(self) -> str:
-        """One clause for people, in the units of the options."""
-        option = ("--min-" if self.name == "agreement" else "--max-") + self.name
-        option += "-ms" if self.name == "latency" else ""
+        """One clause for people; shares are in points."""
         if self.metric:
-            return f"loses {100 * self.value:.2f} points of {self.metric}, --max-drop allows {100 * self.limit:.2f}"
+            return f"loses {100 * self.value:.2f} points of {self.metric}, `max_drop` allows {100 * self.limit:.2f}"
         texts = {
-            "class-drop": f"one class loses {100 * self.value:.2f} points, {option} allows {100 * self.limit:.2f}",
-            "agreement": f"answers as float32 on {self.value:.4f} of the images, {option} asks {self.limit:.4f}",
-            "bytes": f"has {self.value:,.0f} bytes, {option} allows {self.limit:,.0f}",
-            "latency": f"takes {self.value:.3f} ms an image here, {option} allows {self.limit:.3f}",
+            "class-drop": f"one class loses {100 * self.value:.2f} points, `max_class_drop` allows "
+            f"{100 * self.limit:.2f}",
+            "agreement": f"answers as float32 on {self.value:.4f} of the images, `min_agreement` asks {self.limit:.4f}",
+            "bytes": f"has {self.value:,.0f} bytes, `max_bytes` allows {self.limit:,.0f}",
+            "latency": f"takes {self.value:.3f} ms an image here, `max_latency_ms` allows {self.limit:.3f}",
         }
         return texts[self.name]
 

@@ -1,17 +1,20 @@
-"""Whether the interpreter of a device knows every operator of a file, asked before anyone carries it there."""
+"""The operators of a converted file, and whether the interpreter of a device knows every one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from runtime import InterpreterError
 from runtime.interpreter import AUTO, LIBRARIES, choose
 from runtime.tflite._operator_versions import MEASURED, known, unknown_to
-from runtime.tflite.graph import OperatorUse
+from runtime.tflite._schema import TENSOR_TYPES
+from runtime.tflite.graph import OperatorUse, operator_use
+from runtime.tflite.model import check_structure
+from runtime.tflite.reader import Table
 
 from .errors import ExportError
-from .operators import Placed
 
 #: Target to the library whose table of operators it is checked against.
 TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
@@ -24,7 +27,68 @@ _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
 CRASHES_ON_ARM = ("tflite-runtime-2.14",)
 
 
-class Lack(NamedTuple):
+class PlacedTensor(NamedTuple):
+    """What a placed operator reads or writes: the element type, and the shape with -1 for what may vary."""
+
+    type: str
+    signature: tuple[int, ...]
+
+
+class PlacedOperator(NamedTuple):
+    """One operator in its place.
+
+    Attributes:
+        use: its name and version.
+        layer: the Keras layer's name, or the name of the tensor that it writes where no layer is known.
+        tensors: what it reads and writes, constants among them.
+    """
+
+    use: OperatorUse
+    layer: str
+    tensors: tuple[PlacedTensor, ...]
+
+
+def layer_of(name: str, layers: Collection[str]) -> str:
+    """The layer that a tensor's or an operation's name speaks of; the name itself where it speaks of none.
+
+    The converter writes the path of the names, `model_1/conv_1/Relu;model_1/conv_1/convolution`, each with a number.
+    """
+    for path in name.split(";"):
+        for part in reversed(path.split("/")):
+            for candidate in (part, re.sub(r"_\d+$", "", part)):
+                if candidate in layers:
+                    return candidate
+    return name
+
+
+def placed_operators(content: bytes, layers: Collection[str]) -> Iterator[PlacedOperator]:
+    """Every operator of a FlatBuffer, in the order in which they run.
+
+    Args:
+        layers: names of the Keras model's layers.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    check_structure(content, "converted model")
+    model = Table.root(content)
+    uses = [operator_use(table) for table in model.tables(1)]
+    for graph in model.tables(2):
+        tensors = graph.tables(0)
+        for table in graph.tables(3):
+            outputs = table.numbers(2, "i")
+            indices = [index for index in (*table.numbers(1, "i"), *outputs) if index >= 0]
+            name = tensors[outputs[0]].text(3) if outputs else ""
+            yield PlacedOperator(
+                uses[table.number(0, "I")], layer_of(name, layers), tuple(_tensor(tensors[index]) for index in indices)
+            )
+
+
+def _tensor(table: Table) -> PlacedTensor:
+    return PlacedTensor(TENSOR_TYPES[table.number(1, "b")], tuple(table.numbers(7, "i") or table.numbers(0, "i")))
+
+
+class LackingOperator(NamedTuple):
     """An operator that a target lacks: where it stands, and the highest version that the target knows, 0 for none."""
 
     use: OperatorUse
@@ -39,10 +103,10 @@ class Lack(NamedTuple):
     def describe(self, target: str) -> str:
         """One clause: operator, version, layer, and what the target knows."""
         knows = f"knows it up to version {self.known}" if self.known else "does not know it"
-        return f"{self.use} (layer {self.layer!r}): {released(target)} {knows}"
+        return f"{self.use} (layer {self.layer!r}): {release_of(target)} {knows}"
 
 
-def crashes_on_arm(placed: Placed) -> bool:
+def crashes_on_arm(placed: PlacedOperator) -> bool:
     """Whether it is an int8 dense layer without a bias: input, weights and output alone."""
     return placed.use.name == "FULLY_CONNECTED" and len(placed.tensors) == 3 and placed.tensors[0].type == "INT8"
 
@@ -58,23 +122,23 @@ def library_of(target: str) -> str:
     return TARGETS[target]
 
 
-def released(target: str) -> str:
+def release_of(target: str) -> str:
     """The distribution and release that a target's table was measured with."""
     library = library_of(target)
     return f"{LIBRARIES[library]} {MEASURED[library]}"
 
 
-def lacking(operators: Iterable[Placed], target: str) -> list[Lack]:
+def find_lacking(operators: Iterable[PlacedOperator], target: str) -> list[LackingOperator]:
     """The operators that a target lacks, each once, with the first layer that needs it.
 
     Flex and custom operators are among them: they pass the interpreter's loading and fail when it is called.
     """
     library = library_of(target)
     first = {placed.use: placed.layer for placed in reversed(list(operators))}
-    return [Lack(use, first[use], version) for use, version in unknown_to(library, first)]
+    return [LackingOperator(use, first[use], version) for use, version in unknown_to(library, first)]
 
 
-def refuse(lacks: Iterable[Lack], recipe: str, target: str) -> None:
+def refuse_lacking(lacks: Iterable[LackingOperator], recipe: str, target: str) -> None:
     """Raise an error that names every operator that is lacking and the cure; return where none is.
 
     Raises:
@@ -84,8 +148,8 @@ def refuse(lacks: Iterable[Lack], recipe: str, target: str) -> None:
     if not lacks:
         return
     others = [name for name in TARGETS if name != target and all(_knows(name, lack.use) for lack in lacks)]
-    cures = [f"--target {others[0]} where the device has {released(others[0])}"] if others else []
-    cures += ["another --mode", "a layer or activation of other operators"]
+    cures = [f"`target={others[0]}` where the device has {release_of(others[0])}"] if others else []
+    cures += ["another `mode`", "a layer or activation of other operators"]
     raise ExportError(
         f"{recipe}: {'; '.join(lack.describe(target) for lack in lacks)}; the cure is {', or '.join(cures)}"
     )
@@ -102,4 +166,4 @@ def runnable_library(target: str) -> tuple[str, str]:
         return choose(library), ""
     except InterpreterError as error:
         other = LIBRARIES[choose(AUTO)]
-        return AUTO, f"checked against {released(target)} by its table of operators, but run in {other}: {error}"
+        return AUTO, f"checked against {release_of(target)} by its table of operators, but run in {other}: {error}"

@@ -22,11 +22,11 @@ def staging(out: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def final_names(measured: Sequence[EvaluatedModel]) -> dict[str, EvaluatedModel]:
+def final_names(models: Sequence[EvaluatedModel]) -> dict[str, EvaluatedModel]:
     """The models by the name of the file that each becomes: where one failed, none gets its own name."""
-    if any(model.failed for model in measured):
-        return {model.recipe.name + _REJECTED: model for model in measured}
-    return {model.file_name: model for model in measured}
+    if any(model.failed for model in models):
+        return {model.name + _REJECTED: model for model in models}
+    return {model.candidate.recipe.file_name: model for model in models}
 
 
 def publish(staged: Path, out: Path, models: dict[str, EvaluatedModel], documents: Sequence[str]) -> tuple[Path, ...]:
@@ -42,9 +42,9 @@ def publish(staged: Path, out: Path, models: dict[str, EvaluatedModel], document
         The models' and the documents' paths.
     """
     for name, model in models.items():
-        (staged / model.file_name).replace(out / name)
+        (staged / model.candidate.recipe.file_name).replace(out / name)
         if not name.endswith(_REJECTED):
-            (out / (model.recipe.name + _REJECTED)).unlink(missing_ok=True)
+            (out / (model.name + _REJECTED)).unlink(missing_ok=True)
     _publish_pictures(staged / DISAGREEMENTS, out / DISAGREEMENTS)
     for name in documents:
         (staged / name).replace(out / name)

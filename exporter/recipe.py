@@ -1,8 +1,11 @@
-"""What to make of a model, as values."""
+"""What to make of a model, and how: values that say it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .gates import Limits
+from .operator_support import DEFAULT_TARGET
 
 MODES = ("float32", "float16", "dynamic", "int8", "int16x8")
 IO_TYPES = ("uint8", "int8", "float32")
@@ -15,7 +18,7 @@ class Recipe:
 
     Attributes:
         mode: one of `MODES`.
-        io: type of the input and output tensors: float32, but for `"int8"`, which has the choice of `IO_TYPES`.
+        io: type of the input and output tensors: float32; `"int8"` has the choice of `IO_TYPES`.
 
     Raises:
         ValueError: another mode, or an `io` that this mode does not have.
@@ -62,7 +65,7 @@ class Recipe:
 
     @classmethod
     def of(cls, mode: str, io: str = "uint8") -> Recipe:
-        """The recipe of a mode; `io` counts where the mode has a choice."""
+        """The recipe of a mode; `io` is used where the mode has a choice."""
         return cls(mode, io if mode == "int8" else "float32")
 
     @property
@@ -71,6 +74,44 @@ class Recipe:
         return self.mode if self.io == _DEFAULT_IO.get(self.mode, "float32") else f"{self.mode}-{self.io}"
 
     @property
-    def needs_calibration(self) -> bool:
-        """Whether the converter must see images to find the range of each layer."""
+    def file_name(self) -> str:
+        """The name under which the file is published."""
+        return f"{self.name}.tflite"
+
+    @property
+    def needs_representative_dataset(self) -> bool:
+        """Whether the converter must see samples to find the range of each layer."""
         return self.mode in ("int8", "int16x8")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How an export is made.
+
+    Attributes:
+        limits: the gates.
+        target: the interpreter of the device, one of `operator_support.TARGETS`. Every operator is checked against it,
+            and it does the measuring where it is installed.
+        edgetpu: report where each operator would run on a Coral.
+        rgb_input: put the conversion to grey inside the graph; see `rgb_input`.
+        c_array: also write the first recipe that is not float32 (else float32) as C++ source; see `artifacts.c_source`.
+        selftest: let each file carry up to three training images, 32 pixels a side at most, for a device to check
+            itself with.
+        calibration_samples: training samples that the quantizer sees, at least 1.
+        calibration_seed: seed of their choice; the seed of the run where it is None.
+        false_accept_rate: share of the wrong answers that a device may give all the same, 0 to 1; a threshold for it
+            is fitted on validation images. Where it is None a device always answers.
+        repair: where int8 fails a gate on validation images, try the known repairs, and take the first that passes
+            the gates there.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    target: str = DEFAULT_TARGET
+    edgetpu: bool = False
+    rgb_input: bool = False
+    c_array: bool = False
+    selftest: bool = True
+    calibration_samples: int = 500
+    calibration_seed: int | None = None
+    false_accept_rate: float | None = None
+    repair: bool = False

@@ -1,58 +1,80 @@
-"""The representative dataset: which training images, and in what form the converter sees them."""
+"""The representative dataset: which training samples the quantizer sees, and in what form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import load_pixels, make_preprocessor
-from runtime.input_spec import InputSpec
+from runtime import make_preprocessor
+from runtime.features import Vector, load_vector
+from runtime.input_spec import FeaturesInput, InputSpec
+from trainer.data.duplicates import Fingerprints
 from trainer.data.run_folder import RunFolder
+from trainer.data.sources import Indices
 
 from .errors import ExportError
-from .representative_dataset_checks import lint
-from .representative_features import calibration_vectors
+from .representative_dataset_checks import (
+    MAX_DEVIATIONS,
+    check_images,
+    check_vectors,
+    fingerprint_images,
+)
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What the quantizer sees.
+class RepresentativeDataset:
+    """The samples that the quantizer sees.
 
     Attributes:
-        pixels: uint8, shape (n, height, width, channels), from `calibration_pixels`; of a model that takes features
-            float64, shape (n, features), from `calibration_vectors`.
-        figures: for `report.json`: samples, seed, split, and what the lint measured.
-        warnings: what people should know of the images, a line each.
+        samples: uint8, shape (n, height, width, channels), with 0 and 255 among the values; for a model that takes
+            features float64, shape (n, features).
+        figures: for `report.json`: samples, seed, split, and what the checks measured.
+        warnings: what people should know of the samples, a line each.
     """
 
-    pixels: npt.NDArray[Any]
+    samples: npt.NDArray[Any]
     figures: Mapping[str, Any]
     warnings: tuple[str, ...]
 
 
-def prepare_calibration(run: RunFolder, count: int, seed: int) -> Calibration:
-    """Choose calibration images, check them, and decode them.
+def prepare_representative_dataset(
+    run: RunFolder, count: int, seed: int, test: Callable[[], Fingerprints] | None = None
+) -> RepresentativeDataset:
+    """Choose training samples, decode them, and check them.
+
+    Args:
+        count: how many to choose at most, at least 1.
+        seed: of the choice.
+        test: gives the fingerprints of the test split; without it the images are decoded here.
 
     Raises:
-        ExportError: there are none, they are one image repeated, or a folder that was given holds test images.
+        ExportError: there are no samples, they are one sample repeated, or a folder that a person gave holds test
+            images.
     """
-    chosen = choose_images(run, count, seed)
+    chosen = choose_samples(run, count, seed)
     spec = run.contract.input
     if spec.kind == "features":
-        readings = calibration_vectors(run, spec, chosen)
-        figures = {"samples": len(chosen), "seed": seed, "split": "train", **readings.figures}
-        return Calibration(readings.vectors, figures, readings.warnings)
-    found = lint(run, chosen)
-    figures = {"samples": len(found.kept), "seed": seed, "split": "train", **found.figures}
-    return Calibration(calibration_pixels(run, found.kept), figures, found.warnings)
+        vectors, trained, tested = (
+            _load_vectors(run, spec, i) for i in (chosen, run.splits["train"], run.splits["test"])
+        )
+        figures, warnings = check_vectors(run, chosen, vectors, trained, tested)
+        samples: npt.NDArray[Any] = span_features(vectors, trained, spec)
+        used = len(chosen)
+    else:
+        decoded = fingerprint_images(run.source, chosen, run.contract.image_input)
+        prints = test() if test else fingerprint_images(run.source, run.splits["test"], run.contract.image_input)[0]
+        pixels, figures, warnings = check_images(run, chosen, *decoded, prints)
+        samples, used = span_pixels(pixels), len(pixels)
+    figures = {"samples": used, "seed": seed, "split": "train", **figures}
+    return RepresentativeDataset(samples, figures, warnings)
 
 
-def choose_images(run: RunFolder, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Indices of `count` training images, the classes as even as they can be; all of them where there are fewer.
+def choose_samples(run: RunFolder, count: int, seed: int) -> Indices:
+    """Indices of `count` training samples, the classes as even as they can be; all of them where there are fewer.
 
     An image of several labels stands for each of them.
 
@@ -61,18 +83,18 @@ def choose_images(run: RunFolder, count: int, seed: int) -> npt.NDArray[np.int64
     """
     train = run.splits["train"]
     if not len(train):
-        raise ExportError(f"{run.folder}: the training split is empty: nothing to calibrate with")
+        raise ExportError(f"{run.name}: the training split is empty: nothing to calibrate with")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(train)
-    # The first image of every class, then the second of every class, and so on; -1 is an image of no known class.
+    # The first sample of every class, then the second of every class, and so on.
     place = np.full(len(shuffled), len(shuffled))
     for members in _classes(run, shuffled):
         place[members] = np.minimum(place[members], np.arange(members.sum()))
     return shuffled[np.argsort(place, kind="stable")][:count]
 
 
-def _classes(run: RunFolder, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.bool_]]:
-    """Which of the images are of each class, those of none first."""
+def _classes(run: RunFolder, indices: Indices) -> Iterator[npt.NDArray[np.bool_]]:
+    """For each class, which of the samples belong to it; first those that belong to none."""
     targets = run.targets[indices]
     if targets.ndim == 2:
         yield ~targets.any(axis=1)
@@ -82,16 +104,17 @@ def _classes(run: RunFolder, indices: npt.NDArray[np.int64]) -> Iterator[npt.NDA
         yield targets == target
 
 
-def calibration_pixels(run: RunFolder, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """The chosen images as the contract says, uint8, shape (n, height, width, channels), spanning 0 to 255.
+def span_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The images with 0 and 255 among their values: in the same array, one or two values of the first are set.
 
-    The converter takes the input's scale and zero point from the least and the greatest pixel that it sees.
-    Only if these are 0 and 255 do they come out as 1/std and the mean, so that a device can feed raw pixels.
-    Where no image has them, the first one's darkest and brightest pixel are set to 0 and 255: one or two
-    values in all, which leaves the ranges of the layers behind as they are.
+    The converter takes the input's scale and zero point from the least and the greatest pixel that it sees. Only if
+    these are 0 and 255 do they come out as 1/std and the mean, so that a device can feed raw pixels. Where no image has
+    them, the first one's darkest and brightest pixel are set to 0 and 255, which leaves the ranges of the layers behind
+    as they are.
+
+    Args:
+        pixels: shape (n, height, width, channels).
     """
-    spec = run.contract.image_input
-    pixels = np.stack([load_pixels(run.source.sample(int(i)), spec) for i in indices])
     if pixels.min() > 0:
         pixels[0].flat[pixels[0].argmin()] = 0
     if pixels.max() < 255:
@@ -99,8 +122,33 @@ def calibration_pixels(run: RunFolder, indices: npt.NDArray[np.int64]) -> npt.ND
     return pixels
 
 
-def representative_dataset(pixels: npt.NDArray[Any], spec: InputSpec) -> Iterator[list[npt.NDArray[np.float32]]]:
-    """The images or vectors one by one, scaled as on the device, in the form that TFLiteConverter wants."""
+def span_features(vectors: Vector, trained: Vector, spec: FeaturesInput) -> Vector:
+    """The vectors, and the two of the training split that reach furthest down and up, all clipped.
+
+    The converter takes the tensor's scale and zero point from the least and the greatest value that it sees, and a
+    device clips what it reads beyond them. So they are those of the whole training split, up to `MAX_DEVIATIONS`
+    standard deviations: the input tensor has 256 steps for its whole range, and one spike of 60 deviations would leave
+    ten steps to everything else.
+
+    Args:
+        vectors: the chosen vectors, shape (n, features).
+        trained: those of the whole training split.
+    """
+    clipped = np.clip((trained - spec.mean) / spec.std, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    extremes = trained[[clipped.min(axis=1).argmin(), clipped.max(axis=1).argmax()]]
+    standard = (np.concatenate([vectors, extremes]) - spec.mean) / spec.std
+    spanned: Vector = np.clip(standard, -MAX_DEVIATIONS, MAX_DEVIATIONS) * spec.std + spec.mean
+    return spanned
+
+
+def _load_vectors(run: RunFolder, spec: FeaturesInput, indices: Indices) -> Vector:
+    if not len(indices):
+        return np.empty((0, *spec.shape))
+    return np.stack([load_vector(run.source.sample(i), spec, f"{run.name}: row {i}") for i in indices.tolist()])
+
+
+def converter_samples(samples: npt.NDArray[Any], spec: InputSpec) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """The samples one by one, scaled as on the device, in the form that TFLiteConverter wants."""
     prepare = make_preprocessor(spec)
-    for image in pixels:
-        yield [prepare.scale(image[np.newaxis])]
+    for sample in samples:
+        yield [prepare.scale(sample[np.newaxis])]

@@ -1,107 +1,132 @@
-"""What is wrong with calibration images, told before they ruin a model without a word."""
+"""Checks of a representative dataset: faults that would ruin a quantized model without a message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import load_pixels
+from runtime import Contract, ImageInput, load_pixels
+from runtime.child_process import ChildError
+from runtime.features import Vector
+from runtime.input_spec import FeaturesInput
 from runtime.progress import progress
+from runtime.thread_map import ordered_map
 from trainer.data.duplicates import MAX_COMPARED, Fingerprints
 from trainer.data.run_folder import RunFolder
+from trainer.data.sources import Indices, Source
+from trainer.evaluation.worker import decoded_samples
 
 from .errors import ExportError
+from .scoring import SplitScorer
 
-#: Below it the ranges of layers are found by chance.
-FEW = 100
-#: A natural set has some; above this share somebody copied, or took frames of one scene.
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Figures: TypeAlias = dict[str, Any]
+
+#: With fewer samples the ranges of layers are found by chance.
+MIN_SAMPLES = 100
+#: Standard deviations beyond which a feature is clipped.
+MAX_DEVIATIONS = 6.0
+#: Near duplicates are natural up to this share; above it, images were copied or are frames of one scene.
 _MANY_NEAR = 0.1
-#: Of training's standard deviation: how far the mean may lie off, and the factor that the deviation may differ by.
+#: Equal vectors are natural up to this share; a coarse sensor has more.
+_MANY_EQUAL = 0.1
+#: How far the mean may be from that of training, in training's standard deviations, and the factor between both
+#: deviations.
 _FAR_MEAN = 0.25
 _FAR_STD = 1.25
+#: Images that are fingerprinted at once.
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class Lint:
-    """What was found.
+def fingerprint_images(source: Source, indices: Indices, spec: ImageInput) -> tuple[Fingerprints, Pixels]:
+    """Decode images as a model sees them: their fingerprints, and their pixels, shape (n, height, width, channels)."""
+    pixels = np.empty((len(indices), *spec.shape), np.uint8)
+    with progress(len(indices), "checking the calibration images") as bar:
+        for row, image in enumerate(source.map(indices.tolist(), lambda sample: load_pixels(sample, spec))):
+            pixels[row] = image
+            bar.update(1)
+    prints = Fingerprints()
+    for start in range(0, len(pixels), _BATCH):
+        prints.add(pixels[start : start + _BATCH])
+    return prints, pixels
 
-    Attributes:
-        kept: indices of the images to calibrate with.
-        figures: for `report.json`.
-        warnings: a line each.
+
+def request_fingerprints(scorer: SplitScorer, contract: Contract) -> Callable[[], Fingerprints]:
+    """Have the scoring worker decode the images of the test split and fingerprint them.
+
+    Returns:
+        A function that waits for the fingerprints. It raises an ExportError if an image cannot be read.
     """
+    out = scorer.worker.folder / "fingerprints.npz"
+    arguments = (str(scorer.samples("test")), contract.to_json(), str(out))
+    call = scorer.worker.submit(f"{__name__}:write_fingerprints", *arguments)
 
-    kept: npt.NDArray[np.int64]
-    figures: dict[str, Any]
-    warnings: tuple[str, ...]
+    def wait() -> Fingerprints:
+        try:
+            call.result()
+        except ChildError as error:
+            raise ExportError(str(error)) from error
+        return Fingerprints.load(out)
+
+    return wait
 
 
-def lint(run: RunFolder, chosen: npt.NDArray[np.int64]) -> Lint:
-    """Look at calibration images beside each other, the training pixels and the test split.
+def write_fingerprints(samples: str, contract: str, out: str) -> None:
+    """Fingerprint the images that `ScoringWorker.add_samples` put into a folder; the scoring worker calls this."""
+    decoded = decoded_samples(samples, Contract.from_json(contract).input)
+    prints = Fingerprints()
+    batches = [range(start, min(start + _BATCH, len(decoded))) for start in range(0, len(decoded), _BATCH)]
+    with progress(len(decoded), "decoding the test images") as bar:
+        for pixels in ordered_map(decoded.batch, batches, os.cpu_count() or 1):
+            prints.add(pixels)
+            bar.update(len(pixels))
+    prints.save(Path(out))
 
-    All are compared as the model sees them, so that the same picture saved twice is one. A training image that is
-    in the test split too is left out; in a folder that a person chose it is an error.
+
+def check_images(
+    run: RunFolder, chosen: Indices, prints: Fingerprints, pixels: Pixels, test: Fingerprints
+) -> tuple[Pixels, Figures, tuple[str, ...]]:
+    """Compare images with each other, with the training pixels and with the test split.
+
+    All are compared as the model sees them, so that the same picture saved twice is one. A training image that is in
+    the test split too is left out; in a folder that a person gave it is an error.
 
     Args:
         chosen: indices of the images, at least one.
+        prints, pixels: of these, from `fingerprint_images`.
+        test: the images of the test split.
+
+    Returns:
+        The pixels of the images that are kept, figures for `report.json`, and warnings, a line each.
 
     Raises:
         ExportError: all images are one, or a given folder shares images with the test split.
     """
-    test = run.splits["test"]
-    fingerprints = Fingerprints()
-    with progress(len(chosen) + len(test), "checking the calibration images") as bar:
-        everything = np.append(chosen, test)
-        for start in range(0, len(everything), _BATCH):
-            batch = [_read(run, index) for index in everything[start : start + _BATCH].tolist()]
-            fingerprints.add(np.stack(batch))
-            bar.update(len(batch))
-    tested = set(fingerprints.digests[len(chosen) :])
-    shared = np.array([digest in tested for digest in fingerprints.digests[: len(chosen)]])
+    tested = set(test.digests)
+    shared = np.array([digest in tested for digest in prints.digests])
     if shared.any() and run.is_external:
         raise ExportError(
             f"calibration: {shared.sum()} of {len(chosen)} images are test images too, so that the figures would "
             "flatter; take them out of one of the folders"
         )
-    kept, prints = chosen[~shared], fingerprints.select(np.flatnonzero(~np.append(shared, np.zeros(len(test), bool))))
-    distinct = len(set(prints.digests[: len(kept)]))
+    if shared.any():
+        chosen, pixels, prints = chosen[~shared], pixels[~shared], prints.select(np.flatnonzero(~shared))
+    distinct = len(set(prints.digests))
     if distinct < 2:
         raise ExportError(
-            f"calibration: {len(kept)} images, {distinct} distinct; one image shows the quantizer no "
-            "range: give at least 100 different ones, see --calibration-samples"
+            f"calibration: {len(chosen)} images, {distinct} distinct; one image shows the quantizer no range: give at "
+            f"least {MIN_SAMPLES} different ones, see `calibration_samples`"
         )
-    near, near_test = _count_near(run, np.append(kept, test), prints, len(kept))
-    figures = _figures(run, kept, len(kept) - distinct, near)
-    figures |= {"overlap": int(shared.sum()), "near_overlap": near_test}
-    return Lint(kept, figures, tuple(_warnings(run, figures, len(kept))))
-
-
-def _read(run: RunFolder, index: int) -> npt.NDArray[np.uint8]:
-    """An image as the model sees it."""
-    return load_pixels(run.source.sample(index), run.contract.image_input)
-
-
-def _count_near(run: RunFolder, indices: npt.NDArray[np.int64], prints: Fingerprints, count: int) -> tuple[int, int]:
-    """How many of the first `count` images look like an earlier one of them, and how many like one of the others."""
-    read = lru_cache(maxsize=256)(lambda place: _read(run, int(indices[place])))
-    pairs, _ = prints.near_pairs(read, first_below=count, most=MAX_COMPARED)
-    own = {pair.second for pair in pairs if pair.second < count}
-    return len(own), len({pair.first for pair in pairs if pair.second >= count})
-
-
-def _figures(run: RunFolder, kept: npt.NDArray[np.int64], duplicates: int, near: int) -> dict[str, Any]:
-    pixels = np.stack([_read(run, index) for index in kept.tolist()])
-    targets = run.targets[kept]
-    seen = np.flatnonzero(targets.any(axis=0)) if targets.ndim == 2 else np.unique(targets[targets >= 0])
-    return {
-        "classes": len(seen) or None,
-        "duplicates": duplicates,
+    near, near_test = _count_near(run, pixels, prints, test)
+    figures = {
+        "classes": _count_classes(run, chosen) or None,
+        "duplicates": len(chosen) - distinct,
         "near_duplicates": near,
         "pixels": {
             "min": int(pixels.min()),
@@ -109,13 +134,37 @@ def _figures(run: RunFolder, kept: npt.NDArray[np.int64], duplicates: int, near:
             "mean": round(float(pixels.mean(dtype=np.float64)), 2),
             "std": round(float(pixels.std(dtype=np.float64)), 2),
         },
+        "overlap": int(shared.sum()),
+        "near_overlap": near_test,
     }
+    return pixels, figures, tuple(_image_warnings(run, figures, len(chosen)))
 
 
-def _warnings(run: RunFolder, figures: dict[str, Any], count: int) -> Iterator[str]:
+def _count_classes(run: RunFolder, chosen: Indices) -> int:
+    targets = run.targets[chosen]
+    return int(targets.any(axis=0).sum()) if targets.ndim == 2 else len(np.unique(targets[targets >= 0]))
+
+
+def _count_near(run: RunFolder, pixels: Pixels, prints: Fingerprints, test: Fingerprints) -> tuple[int, int]:
+    """How many of the images look like an earlier one of them, and how many like a test image."""
+    count, spec = len(pixels), run.contract.image_input
+
+    @lru_cache(maxsize=256)
+    def read(place: int) -> Pixels:
+        if place < count:
+            own: Pixels = pixels[place]
+            return own
+        return load_pixels(run.source.sample(int(run.splits["test"][place - count])), spec)
+
+    pairs, _ = prints.joined(test).near_pairs(read, first_below=count, most=MAX_COMPARED)
+    earlier = {pair.second for pair in pairs if pair.second < count}
+    return len(earlier), len({pair.first for pair in pairs if pair.second >= count})
+
+
+def _image_warnings(run: RunFolder, figures: Mapping[str, Any], count: int) -> Iterator[str]:
     classes = len(run.contract.labels)
-    if count < FEW:
-        yield f"calibration: {count} images; below {FEW} the ranges of layers are found by chance, give more"
+    if count < MIN_SAMPLES:
+        yield f"calibration: {count} images; below {MIN_SAMPLES} the ranges of layers are found by chance, give more"
     if figures["classes"] is not None and figures["classes"] < classes:
         yield f"calibration: only {figures['classes']} of {classes} classes have an image"
     if figures["duplicates"]:
@@ -129,8 +178,8 @@ def _warnings(run: RunFolder, figures: dict[str, Any], count: int) -> Iterator[s
     yield from _range_warnings(run, figures["pixels"])
 
 
-def _range_warnings(run: RunFolder, pixels: dict[str, float]) -> Iterator[str]:
-    if run.is_external:  # what it was trained on is not known: only that a pixel can be 0 to 255
+def _range_warnings(run: RunFolder, pixels: Mapping[str, float]) -> Iterator[str]:
+    if run.is_external:  # its training pixels are unknown; but a pixel can be 0 to 255
         if pixels["max"] - pixels["min"] < 128:
             yield f"calibration: the pixels are {pixels['min']} to {pixels['max']}, less than half of what there can be"
         return
@@ -142,3 +191,66 @@ def _range_warnings(run: RunFolder, pixels: dict[str, float]) -> Iterator[str]:
             f"calibration: pixels of mean {pixels['mean']} and deviation {pixels['std']}, "
             f"training's are {mean:g} and {std:g}; these are other pictures"
         )
+
+
+def check_vectors(
+    run: RunFolder, chosen: Indices, vectors: Vector, trained: Vector, tested: Vector
+) -> tuple[Figures, tuple[str, ...]]:
+    """Compare vectors of features with each other and with the test split.
+
+    Args:
+        chosen: indices of the vectors.
+        vectors: those, shape (n, features).
+        trained, tested: all vectors of the training and of the test split.
+
+    Returns:
+        Figures for `report.json`, and warnings, a line each.
+
+    Raises:
+        ExportError: all vectors are one.
+    """
+    distinct = len(np.unique(vectors, axis=0))
+    if distinct < 2:
+        raise ExportError(
+            f"calibration: {len(vectors)} vectors, all the same; one shows the quantizer no range: "
+            f"give at least {MIN_SAMPLES} different ones, see `calibration_samples`"
+        )
+    spec: FeaturesInput = run.contract.input  # type: ignore[assignment]  # the caller saw to it
+    test = {row.tobytes() for row in tested}
+    figures = {
+        "classes": len(set(run.targets[chosen].tolist())),
+        "duplicates": len(vectors) - distinct,
+        "overlap": sum(row.tobytes() in test for row in vectors),
+        "features": {
+            name: {"min": float(column.min()), "max": float(column.max())}
+            for name, column in zip(spec.names, vectors.T, strict=True)
+        },
+    }
+    clipped = (np.abs((trained - spec.mean) / spec.std) > MAX_DEVIATIONS).sum(axis=0)
+    names = zip(spec.names, vectors.T, clipped.tolist(), strict=True)
+    return figures, (*_vector_warnings(run, figures, len(vectors)), *_feature_warnings([*names]))
+
+
+def _vector_warnings(run: RunFolder, figures: Mapping[str, Any], count: int) -> Iterator[str]:
+    classes = len(run.contract.labels)
+    if count < MIN_SAMPLES:
+        yield f"calibration: {count} vectors; below {MIN_SAMPLES} the ranges of layers are found by chance, give more"
+    if figures["classes"] < classes:
+        yield f"calibration: only {figures['classes']} of {classes} classes have a vector"
+    if figures["overlap"] > _MANY_EQUAL * count:
+        yield (
+            f"calibration: {figures['overlap']} of {count} training vectors are test vectors too; where the readings "
+            "of a sensor repeat themselves so much, accuracy says little of new ones"
+        )
+
+
+def _feature_warnings(features: list[tuple[str, Vector, int]]) -> Iterator[str]:
+    for name, column, _ in features:
+        if column.min() == column.max():
+            yield f"calibration: feature {name!r} is {column[0]:g} in every vector; it tells the model nothing"
+    for name, _, clipped in features:
+        if clipped:
+            yield (
+                f"calibration: feature {name!r} lies more than {MAX_DEVIATIONS:g} standard deviations from its mean in "
+                f"{clipped} training vectors; 8-bit files clip it there"
+            )

@@ -16,7 +16,7 @@ from runtime.files import shown
 from trainer.data.run_folder import RunFolder
 
 from .errors import ExportError
-from .representative_dataset import Calibration
+from .representative_dataset import RepresentativeDataset
 
 _WEIGHTS = (0.299, 0.587, 0.114)
 LAYER = "rgb_to_grey"
@@ -30,9 +30,9 @@ def taking_rgb(run: RunFolder) -> RunFolder:
     """
     spec = run.contract.input
     if spec.kind != "image":
-        raise ExportError(f"{shown(run.folder)}: its model takes {spec.describe()}, no images; leave out --rgb-input")
+        raise ExportError(f"{shown(run.folder)}: its model takes {spec.describe()}, no images; leave out `rgb_input`")
     if spec.colour != "grey":
-        raise ExportError(f"{shown(run.folder)}: its model takes {spec.colour} pictures already; leave out --rgb-input")
+        raise ExportError(f"{shown(run.folder)}: its model takes {spec.colour} pictures already; leave out `rgb_input`")
     spec = replace(spec, colour="rgb", mean=spec.mean * 3, std=spec.std * 3)
     return replace(run, contract=replace(run.contract, input=spec))
 
@@ -50,16 +50,16 @@ def grey_inside(model: Any) -> Any:
     return keras.Model(inputs, outputs, name="classifier")
 
 
-def black_and_white(calibration: Calibration) -> Calibration:
-    """The same images, one pixel of the first set to black and one to white where none has these.
+def span_black_and_white(representative: RepresentativeDataset) -> RepresentativeDataset:
+    """The same images, with one pixel of the first set to black and one to white where no image has these.
 
     The converter takes the range of the grey picture from the pixels that it sees; a brighter one would be cut off.
     """
-    pixels = calibration.pixels.copy()
+    pixels = representative.samples.copy()
     first = pixels[0].reshape(-1, 3)
     sums = first.sum(axis=1)
     if not (pixels == 0).all(axis=3).any():
         first[sums.argmin()] = 0
     if not (pixels == 255).all(axis=3).any():
         first[sums.argmax()] = 255
-    return replace(calibration, pixels=pixels)
+    return replace(representative, samples=pixels)

@@ -1,70 +1,112 @@
-"""Scores a model on one split of a run, as a process of its own that never imports TensorFlow.
-
-That is what a device is; and tflite-runtime 2.14 does not work after TensorFlow was imported.
-"""
+"""Predictions for the splits of a run, from the scoring worker."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+from runtime import Contract
+from runtime.features import Vector
+from trainer.data.run_folder import RunFolder
+from trainer.data.sources import VectorSource
+from trainer.errors import RunError
+from trainer.evaluation.predictions import Predictions, Scores
+from trainer.evaluation.scoring import PendingScores, ScoringWorker
 
-from runtime import Classifier
-from runtime.cli.app import report_progress
-from runtime.errors import describe
-from runtime.interpreter import LIBRARIES, choose
-from runtime.native_output import held_stderr
-from runtime.progress import progress
-from trainer.data.run_folder import read_run
-
-_WARM_UP = 10
-#: Of the file beside the scores that says why there are none.
-REASON_SUFFIX = ".reason"
+from .errors import ExportError
 
 
-def score(model: str, run_folder: str, out: str, split: str, library: str) -> None:
-    """Score a split and write what was found to a file.
+class SplitScorer:
+    """Scores model files on the splits of one run.
 
     Args:
-        out: where to write scores, float32 (n, labels), and plain, the same without the contract's temperature;
-            seconds, float64 (n,), of each call; step, the output's scale; interpreter, text.
-        split: "train", "validation" or "test".
+        worker: runs them.
+        run: gives the samples and their true labels.
         library: the interpreter's, as `Classifier` takes it.
     """
-    run = read_run(Path(run_folder), needs_model=False)
-    with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(model, interpreter=library)
-    chosen = run.splits[split]
-    scores = np.empty((len(chosen), len(run.contract.labels)), np.float32)
-    plain, seconds = np.empty_like(scores), np.empty(len(chosen))
-    for index in chosen[:_WARM_UP]:
-        classifier.scores(run.source.sample(int(index)))
-    with progress(len(chosen), f"scoring {Path(model).name}") as bar:
-        for row, index in enumerate(chosen):
-            image = run.source.sample(int(index))
-            started = time.perf_counter()
-            stored = classifier.run(image)  # this and the next line are what `scores` does
-            scores[row] = classifier.interpret(stored)
-            seconds[row] = time.perf_counter() - started
-            plain[row] = classifier.interpret(stored, tempered=False)
-            bar.update(1)
-    if "tensorflow" in sys.modules:
-        raise RuntimeError("TensorFlow was imported into the process that stands for a device")
-    distribution = LIBRARIES[choose(library)]
-    interpreter = f"{distribution} {importlib.metadata.version(distribution)}"
-    step = classifier.output.scale
-    np.savez(out, scores=scores, plain=plain, seconds=seconds, step=step, interpreter=np.array(interpreter))
+
+    def __init__(self, worker: ScoringWorker, run: RunFolder, library: str) -> None:
+        self.worker = worker
+        self._run = run
+        self._library = library
+        self._folders: dict[str, Path] = {}
+
+    def has_samples(self, split: str) -> bool:
+        """Whether a split has any samples."""
+        return len(self._run.splits[split]) > 0
+
+    def samples(self, split: str) -> Path:
+        """The folder by which the worker knows the samples of a split."""
+        if split not in self._folders:
+            self._folders[split] = self.worker.add_samples(self._run.source.select(self._run.splits[split]))
+        return self._folders[split]
+
+    def submit(self, model: Path, split: str, contract: Contract | None = None) -> Callable[[], Predictions]:
+        """Have a split scored.
+
+        Args:
+            model: a model file; a bare FlatBuffer where `contract` is given.
+            split: "train", "validation" or "test".
+            contract: without it the file carries its own.
+
+        Returns:
+            A function that waits for the scores. It raises an ExportError if the model cannot be scored.
+
+        Raises:
+            ExportError: the split is empty.
+        """
+        if not self.has_samples(split):
+            raise ExportError(f"{self._run.name}: the {split} split is empty: nothing to measure with")
+        pending = self.worker.submit_scores(model, self.samples(split), contract, self._library)
+        return partial(self._wait, pending, split)
+
+    def _wait(self, pending: PendingScores, split: str) -> Predictions:
+        try:
+            found = pending.result()
+        except RunError as error:
+            raise ExportError(str(error)) from error
+        targets = self._run.targets[self._run.splits[split]]
+        task = self._run.contract.task
+        return Predictions(
+            found.scores, targets, task, found.uncalibrated, found.output_step, interpreter=found.interpreter
+        )
+
+    def time_calls(self, model: Path, split: str = "test") -> dict[str, float]:
+        """Median and 95th percentile of one call in ms, decoding included, alone on this machine.
+
+        Raises:
+            ExportError: the model cannot be run.
+        """
+        try:
+            return self.worker.time_calls(model, self.samples(split), self._library)
+        except RunError as error:
+            raise ExportError(str(error)) from error
+
+    def score_vectors(self, model: Path, vectors: Vector) -> Scores:
+        """Scores of vectors of features that are in no split, float32 (n, labels), without a temperature.
+
+        Args:
+            vectors: shape (n, features).
+
+        Raises:
+            ExportError: the model cannot be run.
+        """
+        samples = self.worker.add_samples(VectorSource(vectors))
+        try:
+            return self.worker.submit_scores(model, samples, library=self._library, silent=True).result().uncalibrated
+        except RunError as error:
+            raise ExportError(str(error)) from error
 
 
-if __name__ == "__main__":
-    report_progress()
-    try:
-        score(*sys.argv[1:6])
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as problem:  # whatever it is, the exporter tells it in its own error
-        Path(sys.argv[3] + REASON_SUFFIX).write_text(describe(problem), encoding="utf-8")
-        sys.exit(1)
+def score_model(
+    model: Path, run: RunFolder, split: str = "test", library: str = "auto"
+) -> tuple[Predictions, dict[str, float]]:
+    """The scores of one sealed file on a whole split, and the time of its calls, in a worker of its own.
+
+    Raises:
+        ExportError: the model cannot be scored, or the split is empty.
+    """
+    with ScoringWorker() as worker:
+        scorer = SplitScorer(worker, run, library)
+        return scorer.submit(model, split)(), scorer.time_calls(model, split)

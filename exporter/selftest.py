@@ -1,73 +1,76 @@
-"""The golden images of a model file, and what this machine's interpreters answer to them.
-
-They are answered in a process of its own that never imports TensorFlow, as for `scoring`: tflite-runtime 2.14 does not
-work after TensorFlow was imported.
-"""
+"""The self-test that a model file carries: a few images, and what the interpreters of this machine give for them."""
 
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, InterpreterError, seal
-from runtime.errors import describe
+from runtime import Contract, InterpreterError
+from runtime.child_process import ChildError
+from runtime.child_worker import ChildWorker
 from runtime.interpreter import LIBRARIES, choose
-from runtime.model_file import ModelFile, read_model
-from runtime.native_output import held_stderr
+from runtime.model_file import ModelFile
 from runtime.preprocessing import TensorSpec
 from runtime.selftest.format import MEMBER, GoldenOutputs, SelfTest, shrink
 from runtime.selftest.runner import raw_outputs, version_of
+from trainer.evaluation.worker import refuse_tensorflow
 
 from .errors import ExportError
 from .recipe import Recipe
 
-_CANDIDATES = 16
-#: Of a score, by how the file computes: (same library, other library). Integer kernels of one library give the same
-#: bits on one kind of processor, on another they were 1 of 255 apart, and those of two libraries up to 12: the second
-#: holds for both. The order of float additions differs between processors; arithmetic that quantizes as it goes turns
-#: that into a whole step. int16x8 was not measured on other processors.
+_MAX_IMAGES_TRIED = 16
+#: How far a score may be off, by how the file computes: (same library, other library). Integer kernels of one library
+#: give the same bits on one kind of processor; on another they were 1 of 255 apart, and those of two libraries up to
+#: 12: the second number holds for both. The order of float additions differs between processors; arithmetic that
+#: quantizes as it goes turns that into a whole step. int16x8 was not measured on other processors.
 _INTEGER, _FLOAT, _MIXED = (0.0, 16 / 255), (1e-4, 1e-3), (16 / 255, 16 / 255)
 _TOLERANCES = {"float32": _FLOAT, "float16": _FLOAT, "dynamic": _MIXED, "int8": _INTEGER, "int16x8": _MIXED}
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
 
-def golden_files(flatbuffer: bytes, contract: Contract, recipe: Recipe, pixels: npt.NDArray[Any]) -> dict[str, bytes]:
+def make_selftest_member(
+    worker: ChildWorker, model: Path, contract: Contract, recipe: Recipe, samples: npt.NDArray[Any]
+) -> dict[str, bytes]:
     """The archive member that holds a file's self-test, by its name.
 
     Args:
-        flatbuffer: what will be sealed.
-        pixels: images or vectors to choose from, as in `calibration.Calibration`.
+        worker: runs the model, in a process without TensorFlow.
+        model: the FlatBuffer, in a file.
+        samples: the images or vectors to choose from, as in `RepresentativeDataset`.
 
     Raises:
-        ExportError: no interpreter of this machine answers.
+        ExportError: no interpreter of this machine runs the model.
     """
-    with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
-        folder = Path(name)
-        (folder / "model.tflite").write_bytes(seal(flatbuffer, contract))
-        spread = np.linspace(0, len(pixels) - 1, min(len(pixels), _CANDIDATES)).astype(int)
-        np.save(folder / "images.npy", np.stack([shrink(pixels[index]) for index in spread]))
-        command = [sys.executable, "-m", "exporter.selftest", str(folder), recipe.mode]
-        # Run from where the package lies, so that no file of the user's folder can be imported in its place.
-        done = subprocess.run(command, cwd=_PACKAGE_ROOT, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise ExportError(f"{recipe.name}: no self-test can be made for it: {reason[-1]}")
-        return {MEMBER: (folder / MEMBER).read_bytes()}
+    spread = np.linspace(0, len(samples) - 1, min(len(samples), _MAX_IMAGES_TRIED)).astype(int)
+    images, out = worker.folder / "selftest.npy", worker.folder / MEMBER
+    np.save(images, np.stack([shrink(samples[index]) for index in spread]))
+    arguments = (str(model), contract.to_json(), recipe.mode, str(images), str(out))
+    try:
+        worker.submit("exporter.selftest:write_selftest", *arguments).result()
+    except ChildError as error:
+        raise ExportError(f"{recipe.name}: no self-test can be made for it: {error}") from error
+    return {MEMBER: out.read_bytes()}
 
 
-def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfTest:
-    """Run stored images in every interpreter that is here and takes the model, and keep those that tell most.
+def write_selftest(model: str, contract: str, mode: str, images: str, out: str) -> None:
+    """Run stored images in every interpreter that is installed and takes the model; write the most telling as JSON.
+
+    The scoring worker calls this.
 
     Raises:
-        InterpreterError: none does.
+        InterpreterError: no interpreter takes the model.
     """
+    path = Path(model)
+    file = ModelFile(path.read_bytes(), Contract.from_json(contract), path.name)
+    made = _make_selftest(file, np.load(images, allow_pickle=False), mode)
+    refuse_tensorflow()
+    Path(out).write_bytes(made.to_json())
+
+
+def _make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfTest:
     found: list[GoldenOutputs] = []
     kept = np.arange(len(images))
     refused = InterpreterError("no TensorFlow Lite interpreter is installed")
@@ -78,7 +81,7 @@ def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfT
             refused = error
             continue
         if not found:
-            kept = _telling(outputs, tensor)
+            kept = _most_telling(outputs, tensor)
             outputs = outputs[kept]
         found.append(GoldenOutputs(library, version_of(library), platform.machine(), outputs))
     if not found:
@@ -86,31 +89,17 @@ def make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> SelfT
     return SelfTest(images[kept], tuple(found), *_TOLERANCES[mode])
 
 
-def _telling(outputs: npt.NDArray[np.generic], tensor: TensorSpec) -> npt.NDArray[np.int64]:
-    """Indices of the images that tell most: the surest of two classes, and the least sure of all.
+def _most_telling(outputs: npt.NDArray[np.generic], tensor: TensorSpec) -> npt.NDArray[np.int64]:
+    """Indices of the images that show most: the most confident of two classes, and the least confident of all.
 
-    A sure answer shows an interpreter that is wrong altogether; one on the border, where no score is saturated, shows
-    the least difference in rounding.
+    A confident answer shows an interpreter that is wrong altogether. One close to the decision boundary, where no score
+    is saturated, shows the least difference in rounding.
     """
     scores = tensor.dequantize(outputs)
     ordered = np.sort(scores, axis=1)
     margins = np.abs(ordered[:, -1] - ordered[:, -2]) if scores.shape[1] > 1 else np.abs(scores[:, 0] - 0.5)
-    answers = scores.argmax(axis=1) if scores.shape[1] > 1 else scores[:, 0] > 0.5
+    labels = scores.argmax(axis=1) if scores.shape[1] > 1 else scores[:, 0] > 0.5
     order = np.argsort(-margins, kind="stable")
-    others = order[answers[order] != answers[order[0]]]
+    others = order[labels[order] != labels[order[0]]]
     chosen = [order[0], *others[:1], order[-1]]
     return np.array(list(dict.fromkeys(chosen)), np.int64)
-
-
-def _child(folder: Path, mode: str) -> None:
-    file, images = read_model(folder / "model.tflite"), np.load(folder / "images.npy", allow_pickle=False)
-    with held_stderr():  # the interpreters announce their delegates
-        made = make_selftest(file, images, mode)
-    (folder / MEMBER).write_bytes(made.to_json())
-
-
-if __name__ == "__main__":
-    try:
-        _child(Path(sys.argv[1]), sys.argv[2])
-    except Exception as problem:
-        sys.exit(describe(problem))

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from .progress import Silent, report_to_named, reporter_name
 
 #: The folder that holds our packages.
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-_STATUS_INTERRUPTED = 130
+#: Exit status of a child that Ctrl-C ended.
+STATUS_INTERRUPTED = 130
 _MAX_REASON = 1000
 _SILENT = f"{Silent.__module__}:{Silent.__qualname__}"
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from runtime.child_process import _child; _child()"
@@ -79,7 +80,7 @@ def call_in_child(
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _PROGRAM.format(path=_import_path())],
+            [sys.executable, "-I", "-c", _PROGRAM.format(path=import_path())],
             env={**os.environ, **(variables or {})},
             input=json.dumps(call).encode() + b"\n" + (content or b""),
             stdout=subprocess.PIPE,
@@ -91,25 +92,25 @@ def call_in_child(
         raise ChildError(f"it gave no answer within {timeout:g} s; is this machine busy?", None) from error
     except (OSError, ValueError) as error:
         raise ChildError(f"{sys.executable or 'no Python'} cannot be started: {error}", None) from error
-    if done.returncode == _STATUS_INTERRUPTED:
+    if done.returncode == STATUS_INTERRUPTED:
         raise KeyboardInterrupt
     try:
         answer = json.loads(done.stdout)
     except ValueError as error:
-        raise ChildError(_reason(done.returncode, done.stderr), done.returncode) from error
+        raise ChildError(describe_end(done.returncode, done.stderr), done.returncode) from error
     if "reason" in answer:
         raise ChildError(answer["reason"][:_MAX_REASON], done.returncode)
     return answer["result"]
 
 
-def _import_path() -> list[str]:
+def import_path() -> list[str]:
     """The folders that this process imports from, as absolute paths."""
     path = [str(Path(folder).absolute()) for folder in sys.path if folder]
     return path if str(PACKAGE_ROOT) in path else [str(PACKAGE_ROOT), *path]
 
 
-def _reason(status: int, stderr: bytes | None) -> str:
-    """Why a child gave no answer."""
+def describe_end(status: int, stderr: bytes | None) -> str:
+    """Why a child gave no answer: the signal that ended it, else the last line of its standard error."""
     if status < 0:
         return f"its process died of {signal_name(-status)}"
     lines = (stderr or b"").decode(errors="replace").strip().splitlines()
@@ -124,6 +125,12 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def call_by_name(function: str, arguments: Sequence[Any]) -> Any:
+    """Call a function that is named as `"package.module:function"`."""
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(module), name)(*arguments)
+
+
 def _child() -> None:
     """Answer the call on standard input, and end the process."""
     answers = os.dup(1)
@@ -135,11 +142,10 @@ def _child() -> None:
         if call["has_content"]:
             arguments.append(sys.stdin.buffer.read())
         report_to_named(call["reporter"])
-        module, _, name = call["function"].partition(":")
-        result = getattr(importlib.import_module(module), name)(*arguments)
+        result = call_by_name(call["function"], arguments)
         answer = json.dumps({"result": result}).encode()
     except KeyboardInterrupt:
-        status = _STATUS_INTERRUPTED
+        status = STATUS_INTERRUPTED
     except Exception as error:  # the caller raises its text again
         status, answer = 1, json.dumps({"reason": describe(error)}).encode()
     with open(answers, "wb") as file:  # noqa: PTH123 - a file descriptor

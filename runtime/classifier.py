@@ -187,7 +187,10 @@ class Classifier:
 
     def run(self, image: ImageSource | FeaturesSource) -> npt.NDArray[Any]:
         """The model's output tensor as it is stored, of `output.dtype`; errors as of `scores`, but for the numbers."""
-        tensor = self._preprocess(image)
+        return self.run_tensor(self._preprocess(image))
+
+    def run_tensor(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """As `run`, for an input tensor that `preprocessor` made."""
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
         stored: npt.NDArray[Any] = self._engines.run(tensor)

@@ -16,26 +16,38 @@ from runtime.cli.app import Command
 from runtime.native_output import quiet_tensorflow
 from trainer.errors import RunError
 
-from ..gates import OF_ANSWERS, Limits
+from ..gates import REPAIRABLE, Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
-from ..recipe import IO_TYPES, MODES, Recipe
+from ..recipe import IO_TYPES, MODES, ExportConfig, Recipe
 from .model_options import model_options, parse_model_options
 
 if TYPE_CHECKING:
     from trainer.data.run_folder import RunFolder
+    from trainer.evaluation.scoring import ScoringWorker
 
 logger = logging.getLogger(__name__)
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
 _GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms")
+#: Options that `ExportConfig` calls by the same name.
+_SETTINGS = (
+    "target",
+    "edgetpu",
+    "rgb_input",
+    "c_array",
+    "calibration_samples",
+    "calibration_seed",
+    "false_accept_rate",
+    "repair",
+)
 _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest")
 
 
 @click.command(
     cls=Command,
     requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
-    option_names={"validation": "--val", "selftest=False": "--no-selftest", "recipes": "--mode"},
+    option_names={"validation": "--val", "selftest=False": "--no-selftest", "mode": "--mode"},
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
     "pocketlens export runs/digits --out models/digits --mode int8 --mode dynamic --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ --test test/ --mean 0 --std 255 --out models",
@@ -127,28 +139,21 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     file fails a gate, nothing is published: the exit status is 3, and the files stay as *.rejected.tflite beside
     report.html and report.json.
     """
-    with _opened(run, options) as (material, words):
+    from trainer.evaluation.scoring import ScoringWorker  # here and below: it imports more than the help needs
+
+    with ScoringWorker() as worker, _opened(run, options, worker) as (material, words):
         from ..export import export as export_run
 
         seed = options["calibration_seed"]
         options["calibration_seed"] = material.contract.provenance.seed if seed is None else seed
-        exported = export_run(
-            material,
-            out,
-            [Recipe.of(mode, io) for mode in modes],
+        config = ExportConfig(
             limits=Limits(*(options[name] for name in _GATES)),
-            target=options["target"],
-            edgetpu=options["edgetpu"],
-            rgb_input=options["rgb_input"],
-            c_array=options["c_array"],
             selftest=not options["no_selftest"],
-            calibration_samples=options["calibration_samples"],
-            calibration_seed=options["calibration_seed"],
-            false_accept_rate=options["false_accept_rate"],
-            repair=options["repair"],
-            command=reproduce_command(words, modes, io, options),
-            say=lambda line: click.echo(line, err=True),
+            **{name: options[name] for name in _SETTINGS},
         )
+        command = reproduce_command(words, modes, io, options)
+        recipes = [Recipe.of(mode, io) for mode in modes]
+        exported = export_run(material, out, recipes, config, command=command, worker=worker)
     _show(exported.report, exported.timings, out, as_json)
     for line in exported.failures:
         logger.info("gate failed: %s", line)
@@ -187,20 +192,24 @@ def _flag(name: str) -> str:
 def _is_recoverable(report: dict[str, Any]) -> bool:
     """Whether int8 fails a gate that recovery can make it pass."""
     gates = [gate for model in report["models"] if model["mode"] == "int8" for gate in model["gates"]]
-    return any(gate["name"] in OF_ANSWERS and not gate["passed"] for gate in gates)
+    return any(gate["name"] in REPAIRABLE and not gate["passed"] for gate in gates)
 
 
 @contextmanager
-def _opened(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[RunFolder, tuple[str, ...]]]:
+def _opened(
+    path: Path, options: Mapping[str, Any], worker: ScoringWorker
+) -> Iterator[tuple[RunFolder, tuple[str, ...]]]:
     """What to export, and the words of the command that name it.
 
-    TensorFlow takes seconds to import, so that everything else that can be refused is refused first.
+    TensorFlow takes seconds to import, so that everything else that can be refused is refused first. The worker starts
+    meanwhile.
     """
     from trainer.data.run_folder import read_run
 
     external = parse_model_options(path, options)
     if external is None and not path.is_file() and not (path / "saved_model.pb").is_file():
         run = read_run(path)
+        worker.start()
         quiet_tensorflow()
         yield run, (str(path),)
         return
@@ -208,6 +217,7 @@ def _opened(path: Path, options: Mapping[str, Any]) -> Iterator[tuple[RunFolder,
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():
         raise RunError(f"{path}: no such model; name a .keras file or a SavedModel folder")
+    worker.start()
     quiet_tensorflow()
     from ..external_model import ImageFolders, external_run
 

@@ -1,110 +1,113 @@
-"""The search: one way after the other, until a file passes every gate on validation images."""
+"""The search: one strategy after the other, until a file passes every gate on validation images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 
-from ..candidate import RecoveryAttempt
-from ..candidate_builder import Attempt, CandidateBuilder
+from ..candidate import Candidate, CandidateBuilder, RecoveryAttempt
 from ..errors import ExportError
-from ..evaluated_model import EvaluatedModel, measure
-from ..gates import OF_ANSWERS, Limits
+from ..evaluated_model import EvaluatedModel, evaluate_model
+from ..gates import REPAIRABLE
 from ..recipe import Recipe
-from .strategies import ways
+from .strategies import strategies
 
 _ORDINARY = "as it is"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RecoverySearch:
-    """Repairs int8 models.
+    """Finds a way to make an int8 model that passes the gates.
 
     Attributes:
+        run: the run of the model.
         model: the Keras model.
-        pixels: the calibration images, uint8, shape (n, height, width, channels).
-        limits: the gates.
-        plan: all that is made; int16x8 stands in only where it is not made anyway.
+        samples: the representative dataset, uint8, shape (n, height, width, channels).
+        builder: makes the candidates; its run has validation images.
+        plan: all recipes of the export; int16x8 takes the place of int8 only where it is not made anyway.
     """
 
+    run: RunFolder
     model: Any
-    pixels: npt.NDArray[np.uint8]
-    limits: Limits
+    samples: npt.NDArray[np.uint8]
+    builder: CandidateBuilder
     plan: Sequence[Recipe]
 
-    def __call__(
-        self, attempt: Attempt, reference: Attempt, workshop: CandidateBuilder, say: Callable[[str], None]
-    ) -> Attempt:
-        """The attempt itself where it needs no repair or finds none, else the first that passes every gate.
+    def recover(self, candidate: Candidate, reference: Candidate) -> Candidate:
+        """The candidate itself where it needs no repair or none is found, else the first repair that passes every gate.
 
         Args:
-            attempt: of any recipe; only int8 is repaired.
-            reference: the float32 one.
-            workshop: both were made in; its run has validation images.
-            say: called with a line for each way.
+            candidate: of any recipe; only int8 is repaired.
+            reference: the float32 candidate.
 
         Raises:
-            ExportError: as `CandidateBuilder.attempt` does of an ordinary attempt.
+            ExportError: the model cannot be scored.
         """
-        found = self._judge(attempt, reference)
-        if attempt.made.recipe.mode != "int8" or not OF_ANSWERS & {gate.name for gate in found.failed}:
-            return attempt
-        name = attempt.made.recipe.name
-        say(f"{name} {'; '.join(gate.describe() for gate in found.failed)}, on validation images: looking for a repair")
-        tried = [_tried(_ORDINARY, found)]
-        wide = Recipe.int16x8() not in self.plan
-        for way in ways(workshop.run, self.model, self.pixels, attempt.made.recipe, wide):
-            say(f"trying {way.name}")
+        if candidate.recipe.mode != "int8":
+            return candidate
+        before = self._evaluate(candidate, reference)
+        if not REPAIRABLE & {gate.name for gate in before.failed}:
+            return candidate
+        name = candidate.recipe.name
+        failures = "; ".join(gate.describe() for gate in before.failed)
+        _log.info("%s %s, on validation images: looking for a repair", name, failures)
+        attempts = [_attempt(_ORDINARY, before)]
+        allow_int16x8 = Recipe.int16x8() not in self.plan
+        for strategy in strategies(self.run, self.model, self.samples, candidate.recipe, allow_int16x8):
+            _log.info("trying %s", strategy.name)
             try:
-                candidate = workshop.attempt(way.converter, way.model, way.recipe)
+                repaired = self.builder.build(strategy.converter, strategy.model, strategy.recipe)
             except ExportError as error:  # the target lacks an operator, or the converter refuses
-                say(f"no repair: {error}")
+                _log.info("no repair: %s", error)
                 continue
-            judged = self._judge(candidate, reference)
-            tried.append(_tried(way.name, judged))
-            say(_told(tried[0], tried[-1], found, judged))
-            if not judged.failed:
-                cost = _cost(tried[0], tried[-1], _metric(found))
-                return _with(candidate, f"{name}: repaired by {way.name}: {cost}", tried)
-        ways_tried = "; ".join(each.way for each in tried[1:]) or "none is fit for it"
-        return _with(attempt, f"{name}: no repair was found; tried: {ways_tried}", tried)
+            after = self._evaluate(repaired, reference)
+            attempts.append(_attempt(strategy.name, after))
+            cost = _describe_cost(attempts[0], attempts[-1], metric_title(before.comparison.metrics[0].name))
+            _log.info("%s and %s a call: %s", cost, _describe_latency(before, after), _verdict(after))
+            if not after.failed:
+                return _with_note(repaired, f"{name}: repaired by {strategy.name}: {cost}", attempts)
+        tried = "; ".join(attempt.way for attempt in attempts[1:]) or "none is fit for it"
+        return _with_note(candidate, f"{name}: no repair was found; tried: {tried}", attempts)
 
-    def _judge(self, attempt: Attempt, reference: Attempt) -> EvaluatedModel:
-        if attempt.seen is None or reference.seen is None:
-            raise ExportError("--repair is judged on validation images, and there are none; name them by --val")
-        ideal = measure(reference.made, reference.seen, None, None)
-        return measure(attempt.made, attempt.seen, ideal, self.limits)
-
-
-def _with(attempt: Attempt, note: str, tried: Sequence[RecoveryAttempt]) -> Attempt:
-    made = attempt.made
-    return replace(attempt, made=replace(made, notes=(*made.notes, note), repair=tuple(tried)))
+    def _evaluate(self, candidate: Candidate, reference: Candidate) -> EvaluatedModel:
+        """The candidate's figures on validation images."""
+        if candidate.validation is None or reference.validation is None:
+            raise ExportError("a repair needs validation images, and there are none")
+        latency = self.builder.scorer.time_calls(self.builder.write(candidate), "validation")
+        limits = self.builder.config.limits
+        return evaluate_model(candidate, candidate.validation, latency, reference.validation, limits)
 
 
-def _metric(found: EvaluatedModel) -> str:
-    return metric_title(found.comparison.metrics[0].name)
+def _with_note(candidate: Candidate, note: str, attempts: Sequence[RecoveryAttempt]) -> Candidate:
+    return replace(candidate, notes=(*candidate.notes, note), recovery=tuple(attempts))
 
 
-def _tried(way: str, judged: EvaluatedModel) -> RecoveryAttempt:
-    found = judged.comparison
-    return RecoveryAttempt(way, found.metrics[0].value, found.drop, len(judged.content), not judged.failed)
+def _attempt(way: str, found: EvaluatedModel) -> RecoveryAttempt:
+    comparison = found.comparison
+    size = len(found.candidate.content)
+    return RecoveryAttempt(way, comparison.metrics[0].value, comparison.drop, size, not found.failed)
 
 
-def _cost(before: RecoveryAttempt, after: RecoveryAttempt, metric: str) -> str:
-    """In points and bytes; what was timed is only said, since a report is the same each time."""
+def _describe_cost(before: RecoveryAttempt, after: RecoveryAttempt, metric: str) -> str:
+    """In points and bytes. The latency is only logged, since a report is the same each time."""
     return (
         f"on validation images it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
         f"for {after.bytes - before.bytes:+,} bytes"
     )
 
 
-def _told(before: RecoveryAttempt, after: RecoveryAttempt, found: EvaluatedModel, judged: EvaluatedModel) -> str:
-    milliseconds = f"{found.scored.latency_ms['median']:.3f} -> {judged.scored.latency_ms['median']:.3f} ms"
-    verdict = "passes" if after.passed else judged.verdict
-    return f"{_cost(before, after, _metric(found))} and {milliseconds} a call: {verdict}"
+def _describe_latency(before: EvaluatedModel, after: EvaluatedModel) -> str:
+    return f"{before.latency_ms['median']:.3f} -> {after.latency_ms['median']:.3f} ms"
+
+
+def _verdict(found: EvaluatedModel) -> str:
+    return found.verdict if found.failed else "passes"

@@ -1,4 +1,4 @@
-"""Which activations lose most in 8 bits, by TensorFlow Lite's quantization debugger."""
+"""Sensitivity: which activations lose most in 8 bits, by TensorFlow Lite's quantization debugger."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from runtime.input_spec import InputSpec
 from runtime.native_output import held_stderr
 
 from ..converter import instrument
-from ..representative_dataset import representative_dataset
+from ..representative_dataset import converter_samples
 
 _VERIFY = "NumericVerify"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What 8 bits take from one activation.
+class Sensitivity:
+    """How much one activation loses in 8 bits.
 
     Attributes:
-        nodes: names for `conversion.quantize`: the operator that writes it and those that read it. All of them have to
-            stay float, or it is rounded to 8 bits in between all the same.
-        lost: the mean share of a channel's power that rounding takes, 0 to 1; 1 is a channel that is gone.
+        nodes: names for `converter.quantize`: the operator that writes the activation and those that read it. All of
+            them have to stay float; otherwise the activation is still rounded to 8 bits between them.
+        lost: the mean share of a channel's power that rounding takes, 0 to 1; 1 means that the channels are lost.
     """
 
     nodes: tuple[str, ...]
     lost: float
 
 
-def layer_costs(calibrated: bytes, pixels: npt.NDArray[Any], spec: InputSpec) -> list[Cost]:
-    """The activations, the costliest first.
+def measure_sensitivity(calibrated: bytes, samples: npt.NDArray[Any], spec: InputSpec) -> list[Sensitivity]:
+    """The activations, the most sensitive first.
 
-    The debugger's own figure, the error over the tensor's step, says nothing of a channel that is smaller than the
-    step: its error is small, too. So each channel's error is compared with the channel itself.
+    The debugger's own figure, the error over the tensor's step, shows nothing for a channel that is smaller than the
+    step, since its error is small, too. So each channel's error is compared with the channel itself.
 
     Args:
-        calibrated: from `conversion.calibrate`.
-        pixels: as in `calibration.Calibration`.
+        calibrated: from `converter.calibrate`.
+        samples: as in `RepresentativeDataset`.
         spec: how they are scaled.
     """
     options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics={"lost": _lost})
     with held_stderr(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf.lite's interpreter, which nothing else here uses
+        warnings.simplefilter("ignore")  # tf.lite's interpreter is deprecated; nothing else here uses it
         debugger = tf.lite.experimental.QuantizationDebugger(
             quant_debug_model_content=instrument(calibrated),
-            debug_dataset=lambda: representative_dataset(pixels, spec),
+            debug_dataset=lambda: converter_samples(samples, spec),
             debug_options=options,
         )
         debugger.run()
@@ -63,12 +63,12 @@ def layer_costs(calibrated: bytes, pixels: npt.NDArray[Any], spec: InputSpec) ->
         if operator["op_name"] == _VERIFY:
             name = names[operator["outputs"][0]]
             compared[operator["inputs"][0]] = (_plain(name), float(debugger.layer_statistics[name]["lost"]))
-    costs = []
+    found = []
     for index, (name, lost) in compared.items():
         readers = [reader for reader in _readers(operators, index, compared) if reader != name]
-        if readers and np.isfinite(lost):  # what nothing reads is the answer: most of its classes are near 0, rightly
-            costs.append(Cost(tuple(dict.fromkeys((name, *readers))), lost))
-    return sorted(costs, key=lambda cost: -cost.lost)
+        if readers and np.isfinite(lost):  # nothing reads the output, where most scores are rightly near 0
+            found.append(Sensitivity(tuple(dict.fromkeys((name, *readers))), lost))
+    return sorted(found, key=lambda sensitivity: -sensitivity.lost)
 
 
 def _readers(operators: list[dict[str, object]], index: int, compared: dict[int, tuple[str, float]]) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _lost(real: npt.NDArray[np.float32], stored: npt.NDArray[np.int8], scale: fl
     values = real.reshape(-1, channels).astype(np.float64)
     error = (stored.reshape(-1, channels).astype(np.float64) - zero_point) * scale - values
     power = (values**2).sum(axis=0)
-    heard = power > 0
-    if not heard.any():
+    has_signal = power > 0
+    if not has_signal.any():
         return float("nan")
-    return float(np.minimum(1.0, (error**2).sum(axis=0)[heard] / power[heard]).mean())
+    return float(np.minimum(1.0, (error**2).sum(axis=0)[has_signal] / power[has_signal]).mean())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 
 from ..evaluated_model import EvaluatedModel
-from ..gates import Limits
+from ..recipe import ExportConfig
 
 VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
@@ -27,19 +27,15 @@ class Settings:
     """What the report says of the settings of an export.
 
     Attributes:
-        limits: the gates.
-        target: the interpreter that the files are for.
-        calibration: figures of the representative dataset: samples, seed, split, and what its checks measured.
+        config: how the export was made.
+        calibration: the representative dataset: samples, seed and split, and what the checks of it measured.
         warnings: lines that people should read.
-        false_accept_rate: the share that a threshold was fitted for; None where none was.
         command: the command that makes the same files again; "" where there is none.
     """
 
-    limits: Limits
-    target: str
+    config: ExportConfig
     calibration: Mapping[str, Any]
-    warnings: Sequence[str] = field(default_factory=tuple)
-    false_accept_rate: float | None = None
+    warnings: Sequence[str] = ()
     command: str = ""
 
 
@@ -59,9 +55,9 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
         "seed": provenance.seed,
-        "target": settings.target,
-        "limits": settings.limits.as_dict(),
-        "false_accept_rate": settings.false_accept_rate,
+        "target": settings.config.target,
+        "limits": settings.config.limits.as_dict(),
+        "false_accept_rate": settings.config.false_accept_rate,
         "calibration": dict(settings.calibration),
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -74,7 +70,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
 
 def make_timings(models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:
     """The time of a call on this machine, by file: median and 95th percentile in ms."""
-    return {name: model.scored.latency_ms for name, model in models.items()}
+    return {name: dict(model.latency_ms) for name, model in models.items()}
 
 
 def write_json(document: Mapping[str, Any], path: Path) -> None:

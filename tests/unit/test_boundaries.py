@@ -57,7 +57,7 @@ def modules_after(statement: str) -> set[str]:
     [
         "from runtime import *",
         "import runtime.cli.main",
-        "import exporter.scoring",
+        "import exporter, exporter.scoring, exporter.selftest, exporter.representative_dataset_checks",
         "import trainer.cli.train, exporter.cli.export",
         "import trainer.cli.data, trainer.cli.evaluate, trainer.cli.inspect, trainer.cli.compare",
         "import trainer.evaluation.worker",

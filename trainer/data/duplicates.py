@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,27 @@ class Fingerprints:
         selected.digests = [self.digests[index] for index in indices.tolist()]
         selected._thumbnails = [np.concatenate(self._thumbnails)[indices]]
         return selected
+
+    def joined(self, others: Fingerprints) -> Fingerprints:
+        """These, and the others behind them."""
+        joined = Fingerprints()
+        joined.digests = [*self.digests, *others.digests]
+        joined._thumbnails = [*self._thumbnails, *others._thumbnails]
+        return joined
+
+    def save(self, path: Path) -> None:
+        """Write the fingerprints of images to an `.npz` file."""
+        digests = np.frombuffer(b"".join(self.digests), np.uint8).reshape(len(self.digests), -1)
+        np.savez(path, digests=digests, thumbnails=np.concatenate(self._thumbnails))
+
+    @classmethod
+    def load(cls, path: Path) -> Fingerprints:
+        """What `save` wrote."""
+        loaded = cls()
+        with np.load(path, allow_pickle=False) as arrays:
+            loaded.digests = [row.tobytes() for row in arrays["digests"]]
+            loaded._thumbnails = [arrays["thumbnails"]]
+        return loaded
 
     def copies(self) -> list[list[int]]:
         """Groups of images with equal pixels, each in ascending order."""

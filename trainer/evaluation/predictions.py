@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,7 +40,6 @@ class Predictions:
         task: `"multiclass"`, `"binary"` or `"multilabel"`.
         uncalibrated_scores: without the temperature of the contract; None where there is no temperature.
         output_step: the scale of the model's output; 0 where the output is float.
-        latency_ms: median and 95th percentile of a call on this machine, decoding included, by `"median"` and `"p95"`.
         interpreter: library and version that ran the model.
     """
 
@@ -50,7 +48,6 @@ class Predictions:
     task: str = "multiclass"
     uncalibrated_scores: Scores | None = None
     output_step: float = 0.0
-    latency_ms: Mapping[str, float] = field(default_factory=dict)
     interpreter: str = ""
 
     @property

@@ -1,41 +1,147 @@
-"""What a model answers to samples: a Keras model here, a TensorFlow Lite file in a process as on a device."""
+"""The scores of a model on samples: of a Keras model here, of a TensorFlow Lite file in a process as on a device."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime import Contract, make_preprocessor
+from runtime.child_process import ChildError
+from runtime.child_worker import Call, ChildWorker
 from runtime.files import shown
+from runtime.interpreter import AUTO
 from runtime.progress import progress
 
 from ..data.run_folder import RunFolder
 from ..data.sources import Indices, Source
 from ..errors import RunError
-from .worker import ANSWERS, DESCRIPTION, REASON
-
-Scores = npt.NDArray[np.float32]
+from .predictions import Scores, scores_of_both
+from .worker import DESCRIPTION
 
 _BATCH = 128
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+#: Calls that are timed: with so many the median is steady, and a large split costs nothing more.
+_TIMED_CALLS = 200
+
+
+class ModelScores(NamedTuple):
+    """What a model file gave for samples.
+
+    Attributes:
+        scores: float32, shape (n, labels).
+        uncalibrated: the same without the temperature of the contract.
+        output_step: the scale of the output tensor, 0 where it is float.
+        interpreter: library and version that ran it.
+    """
+
+    scores: Scores
+    uncalibrated: Scores
+    output_step: float
+    interpreter: str
+
+
+class ScoringWorker(ChildWorker):
+    """One child process without TensorFlow that scores any number of models, one after the other, on all cores.
+
+    A sample is decoded once, however many models are scored with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = itertools.count()
+
+    def add_samples(self, source: Source) -> Path:
+        """Hand over samples.
+
+        Returns:
+            Their folder, which names them in other calls.
+        """
+        folder = self.folder / f"samples-{next(self._numbers)}"
+        folder.mkdir()
+        (folder / DESCRIPTION).write_text(json.dumps(source.write(folder)), encoding="utf-8")
+        return folder
+
+    def submit_scores(
+        self, model: Path, samples: Path, contract: Contract | None = None, library: str = AUTO, *, silent: bool = False
+    ) -> PendingScores:
+        """Have samples scored; goes on at once.
+
+        Args:
+            model: a model file; a bare FlatBuffer where `contract` is given.
+            samples: from `add_samples`.
+            contract: without it the file carries its own.
+            library: the interpreter's, as `Classifier` takes it.
+            silent: report no progress.
+        """
+        out = self.folder / f"scores-{next(self._numbers)}.npz"
+        name = shown(model.name)
+        text = None if contract is None else contract.to_json()
+        label = "" if silent else f"scoring {name}"
+        arguments = (str(model.resolve()), text, library, str(samples), str(out), label)
+        return PendingScores(self.submit("trainer.evaluation.worker:score_samples", *arguments), out, name)
+
+    def time_calls(self, model: Path, samples: Path, library: str = AUTO) -> dict[str, float]:
+        """Median and 95th percentile of one call in ms, decoding included: of the first samples, alone, in one thread.
+
+        Raises:
+            RunError: the process failed.
+        """
+        arguments = (str(model.resolve()), library, str(samples), _TIMED_CALLS)
+        try:
+            found: dict[str, float] = self.submit("trainer.evaluation.worker:time_calls", *arguments).result()
+        except ChildError as error:
+            raise RunError(f"{shown(model.name)}: cannot be timed: {error}") from error
+        return found
+
+
+@dataclass(frozen=True)
+class PendingScores:
+    """Scores that a worker is asked for."""
+
+    call: Call
+    out: Path
+    name: str
+
+    def result(self) -> ModelScores:
+        """Wait for the scores; call it once.
+
+        Raises:
+            RunError: the model cannot be scored, or its process died of it.
+        """
+        try:
+            found = self.call.result()
+        except ChildError as error:
+            raise RunError(f"{self.name}: cannot be scored: {error}") from error
+        with np.load(self.out, allow_pickle=False) as arrays:
+            scores = ModelScores(arrays["scores"], arrays["uncalibrated"], found["output_step"], found["interpreter"])
+        self.out.unlink()
+        return scores
+
+
+def score_file(model: Path, source: Source, chosen: Indices) -> tuple[Scores, str]:
+    """Scores of a TensorFlow Lite file, float32 (n, labels), and the interpreter that ran it.
+
+    Raises:
+        RunError: its process failed.
+    """
+    with ScoringWorker() as worker:
+        found = worker.submit_scores(model, worker.add_samples(source.select(chosen))).result()
+        return found.scores, found.interpreter
 
 
 def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
-    """Scores of a run's Keras model, float32 (n, labels); of the task binary both labels'.
+    """Scores of a run's Keras model, float32 (n, labels); for the task binary those of both labels.
 
     Every sample is prepared as on a device, and no more than a batch of them is in memory.
 
     Raises:
         DatasetError: a sample cannot be read any more.
         ImageError: it cannot be decoded.
-        RunError: the model cannot be loaded, or answers with something that is no number.
+        RunError: the model cannot be loaded, or gives scores that are no numbers.
     """
     from ..keras_inspection.archive import load_keras_model
 
@@ -56,24 +162,4 @@ def _checked(scores: Scores, run: RunFolder) -> Scores:
         )
     if not np.isfinite(scores).all():
         raise RunError(f"{run.name}: the model gave scores that are not numbers (NaN); train again")
-    return np.concatenate([1 - scores, scores], axis=1) if contract.task == "binary" else scores
-
-
-def score_file(model: Path, source: Source, chosen: Indices) -> tuple[Scores, str]:
-    """Scores of a TensorFlow Lite file, float32 (n, labels), and the interpreter that ran it.
-
-    Raises:
-        RunError: its process failed.
-    """
-    with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
-        job = Path(folder)
-        (job / DESCRIPTION).write_text(json.dumps(source.select(chosen).write(job)), encoding="utf-8")
-        # Run from where the package lies, so that no file of the user's folder can be imported in its place.
-        command = [sys.executable, "-m", "trainer.evaluation.worker", str(model.resolve()), str(job)]
-        status = subprocess.run(command, cwd=_PACKAGE_ROOT, check=False).returncode
-        if status != 0:
-            reason = job / REASON
-            told = reason.read_text(encoding="utf-8") if reason.is_file() else f"its process ended with status {status}"
-            raise RunError(f"{shown(model)}: cannot be scored: {told}")
-        with np.load(job / ANSWERS, allow_pickle=False) as found:
-            return found["scores"], str(found["interpreter"])
+    return scores_of_both(scores) if contract.task == "binary" else scores

@@ -1,54 +1,189 @@
-"""Scores samples with a TensorFlow Lite model, as a process of its own that never imports TensorFlow.
+"""What the scoring worker does: it runs TensorFlow Lite models on samples, as a device does.
 
-That is what a device is; and tflite-runtime 2.14 does not work after TensorFlow was imported.
+These functions are called in a child process that never imports TensorFlow. That is what a device is; and
+tflite-runtime 2.14 does not work after TensorFlow was imported. `scoring` is the parent's side.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
+import os
 import sys
+import tempfile
+import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from runtime import Classifier
-from runtime.cli.app import report_progress
-from runtime.errors import describe
-from runtime.interpreter import LIBRARIES, choose
-from runtime.native_output import held_stderr
+from runtime import Classifier, Contract, load_pixels
+from runtime.features import load_vector
+from runtime.input_spec import InputSpec
+from runtime.interpreter import LIBRARIES, build, choose
 from runtime.progress import progress
+from runtime.thread_map import ordered_map
 
-from ..data.sources import read_source
+from ..data.sources import Source, read_source
 
-#: What a job's folder holds beside its samples: how they are described, the answers, and why there are none.
-DESCRIPTION, ANSWERS, REASON = "source.json", "answers.npz", "reason"
+#: The file in a folder of samples that describes them, as `Source.write` returns it.
+DESCRIPTION = "source.json"
+#: Decoded samples of one split that are held in memory; those of a larger split lie in a temporary file.
+_MAX_BYTES_IN_MEMORY = 256 * 2**20
+#: Samples that a thread scores before it takes others: many enough that the taking costs nothing.
+_CHUNK = 16
+_WARM_UP = 10
 
 
-def score(model: str, job: Path) -> None:
-    """Score the samples in a job's folder; put scores, float32 (n, labels), and interpreter, text, beside them."""
-    source = read_source(job, json.loads((job / DESCRIPTION).read_bytes()))
-    with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(model)
-    count = len(source)
-    scores = np.empty((count, len(classifier.contract.labels)), np.float32)
-    with progress(count, f"scoring {Path(model).name}") as bar:
-        for index, found in enumerate(source.map(range(count), classifier.scores)):
-            scores[index] = found
-            bar.update(1)
+class DecodedSamples:
+    """The samples of one split as a model takes them. Each is decoded once, when it is first needed.
+
+    Threads may ask for different samples at the same time.
+    """
+
+    def __init__(self, source: Source, spec: InputSpec) -> None:
+        self.spec = spec
+        self._source = source
+        dtype = np.dtype(np.float64 if spec.kind == "features" else np.uint8)
+        self._values = _make_room((len(source), *spec.shape), dtype)
+        self._is_ready = np.zeros(len(source), bool)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        """One sample, with an axis for the batch: uint8 (1, height, width, channels) or float64 (1, features)."""
+        if self._values is not None and self._is_ready[index]:
+            return self._values[index : index + 1]
+        sample: Any = self._source.sample(index)
+        decoded = (load_vector(sample, self.spec) if self.spec.kind == "features" else load_pixels(sample, self.spec))[
+            np.newaxis
+        ]
+        if self._values is not None:
+            self._values[index] = decoded[0]
+            self._is_ready[index] = True
+        return decoded
+
+    def batch(self, rows: range) -> npt.NDArray[Any]:
+        """Several samples, in one array."""
+        return np.concatenate([self[row] for row in rows])
+
+
+def _make_room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any] | None:
+    """An array in memory, or in a temporary file where it is large; None where the disk is full."""
+    size = math.prod(shape) * dtype.itemsize
+    if size <= _MAX_BYTES_IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="pocketlens-") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # a mapped file that cannot grow would kill the process
+        except OSError:
+            return None
+        # As a uncalibrated array, since numpy's memmap costs microseconds at each access.
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+
+
+#: The splits in use, by the folder of their samples.
+_decoded: dict[str, DecodedSamples] = {}
+
+
+def decoded_samples(folder: str, spec: InputSpec) -> DecodedSamples:
+    """The samples that `ScoringWorker.add_samples` put into a folder, as a model with this input takes them."""
+    found = _decoded.get(folder)
+    if found is None or found.spec != spec:
+        found = _decoded[folder] = DecodedSamples(_read_samples(folder), spec)
+    return found
+
+
+def _read_samples(folder: str) -> Source:
+    return read_source(Path(folder), json.loads((Path(folder) / DESCRIPTION).read_bytes()))
+
+
+def score_samples(model: str, contract: str | None, library: str, samples: str, out: str, label: str) -> dict[str, Any]:
+    """Score samples on all processor cores, one interpreter a thread.
+
+    Args:
+        model: path of a model file; of a bare FlatBuffer where `contract` is given.
+        contract: as JSON; without it the file carries its own.
+        library: the interpreter's, as `Classifier` takes it.
+        samples: their folder.
+        out: where to write an `.npz` with `scores`, float32 (n, labels), and `uncalibrated`, the same without the
+            temperature of the contract.
+        label: of the progress that is shown; "" for none.
+
+    Returns:
+        `interpreter`, its name and version; `output_step`, the scale of the output tensor, 0 where it is float.
+    """
+    classifier = _open(model, contract, library)
+    decoded = decoded_samples(samples, classifier.contract.input)
+    scores = np.empty((len(decoded), len(classifier.contract.labels)), np.float32)
+    uncalibrated = scores if classifier.contract.confidence.temperature == 1 else np.empty_like(scores)
+    scale = classifier.preprocessor.scale
+
+    def score(rows: range) -> int:
+        for row in rows:
+            stored = classifier.run_tensor(scale(decoded[row]))
+            scores[row] = classifier.interpret(stored)
+            if uncalibrated is not scores:
+                uncalibrated[row] = classifier.interpret(stored, tempered=False)
+        return len(rows)
+
+    count = len(decoded)
+    chunks = (range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK))
+    done = ordered_map(score, chunks, os.cpu_count() or 1)
+    if label:
+        with progress(count, label) as bar:
+            for number in done:
+                bar.update(number)
+    else:
+        for _ in done:
+            pass
+    refuse_tensorflow()
+    np.savez(out, scores=scores, uncalibrated=uncalibrated)
+    distribution = LIBRARIES[choose(library)]
+    version = importlib.metadata.version(distribution)
+    return {"interpreter": f"{distribution} {version}", "output_step": classifier.output.scale}
+
+
+def time_calls(model: str, library: str, samples: str, most: int) -> dict[str, float]:
+    """How long one call takes, alone and in one thread: the decoding of the sample, the model, and its scores.
+
+    Args:
+        model, library, samples: as for `score_samples`.
+        most: so many samples are timed at most, the first of the split.
+
+    Returns:
+        `median` and `p95` in milliseconds.
+    """
+    classifier, source = _open(model, None, library), _read_samples(samples)
+    for index in range(min(_WARM_UP, len(source))):
+        classifier.scores(source.sample(index))
+    seconds = np.empty(min(most, len(source)))
+    for index in range(len(seconds)):
+        sample = source.sample(index)
+        started = time.perf_counter()
+        classifier.scores(sample)
+        seconds[index] = time.perf_counter() - started
+    median, p95 = (round(float(np.percentile(seconds, q)) * 1000, 4) for q in (50, 95))
+    return {"median": median, "p95": p95}
+
+
+def _open(model: str, contract: str | None, library: str) -> Classifier:
+    if contract is None:
+        return Classifier(model, interpreter=library)
+    return Classifier.from_interpreter(
+        Contract.from_json(contract), partial(build, Path(model).read_bytes(), library=library)
+    )
+
+
+def refuse_tensorflow() -> None:
+    """Raise an error if TensorFlow was imported into this process.
+
+    Raises:
+        RuntimeError: it was.
+    """
     if "tensorflow" in sys.modules:
         raise RuntimeError("TensorFlow was imported into the process that stands for a device")
-    distribution = LIBRARIES[choose("auto")]
-    interpreter = f"{distribution} {importlib.metadata.version(distribution)}"
-    np.savez(job / ANSWERS, scores=scores, interpreter=np.array(interpreter))
-
-
-if __name__ == "__main__":
-    report_progress()
-    try:
-        score(sys.argv[1], Path(sys.argv[2]))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as problem:  # whatever it is, the command tells it in its own error
-        Path(sys.argv[2], REASON).write_text(describe(problem), encoding="utf-8")
-        sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import resource
 import shutil
@@ -19,7 +20,7 @@ from keras import layers
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.gates import Limits
-from exporter.recipe import Recipe
+from exporter.recipe import ExportConfig, Recipe
 from runtime import Classifier, read_model
 from runtime.interpreter import build
 from tests.conftest import Exported, call_pocketlens, succeed
@@ -185,20 +186,30 @@ def test_a_failed_gate_publishes_nothing(ruined_run: Path, digits_export: Export
     assert (out / "int8.tflite").read_bytes() != before["int8.tflite"]
 
 
-def test_a_full_disk_leaves_nothing_half_written(digits_run: Path, digits_export: Exported, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_half_written(
+    digits_run: Path, digits_export: Exported, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(digits_export.folder, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(step: str) -> None:
-        if step == "writing the report":  # from here on no file can grow beyond 8 KiB
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 2**10, unlimited[1]))
+    class DiskFills(logging.Filter):
+        """From the report on no file can grow beyond 8 KiB."""
 
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.getMessage() == "writing the report":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 2**10, unlimited[1]))
+            return True
+
+    logger, filling = logging.getLogger("exporter.export"), DiskFills()
+    caplog.set_level(logging.INFO, "exporter")
+    logger.addFilter(filling)
     try:
         with pytest.raises(OSError, match="File too large"):
-            export(read_run(digits_run), out, [Recipe.float32()], say=fill)
+            export(read_run(digits_run), out, [Recipe.float32()])
     finally:
+        logger.removeFilter(filling)
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert not [path for path in out.iterdir() if path.name.startswith(".partial")]
@@ -316,7 +327,7 @@ def test_recipes_are_values() -> None:
 @pytest.mark.slow
 def test_every_mode_in_one_report(digits_run: Path, tmp_path: Path) -> None:
     recipes = [Recipe.float16(), Recipe.dynamic(), Recipe.int8(io="int8"), Recipe.int16x8()]
-    exported = export(read_run(digits_run), recipes=recipes, out=tmp_path, limits=Limits(max_drop=0.02))
+    exported = export(read_run(digits_run), tmp_path, recipes, ExportConfig(limits=Limits(max_drop=0.02)))
     assert exported.passed
     wanted = ["float32", "float16", "dynamic", "int8-int8", "int16x8"]
     assert [model["file"] for model in exported.report["models"]] == [f"{name}.tflite" for name in wanted]
@@ -349,7 +360,7 @@ def test_every_gate_that_fails_is_named(digits_run: Path, tmp_path: Path) -> Non
 
 
 def test_float32_alone_has_its_gates_too(digits_run: Path, tmp_path: Path) -> None:
-    exported = export(read_run(digits_run), tmp_path, [Recipe.float32()], limits=Limits(max_bytes=1000))
+    exported = export(read_run(digits_run), tmp_path, [Recipe.float32()], ExportConfig(limits=Limits(max_bytes=1000)))
     assert not exported.passed
     assert re.match(r"float32 has 3\d\d,\d\d\d bytes", exported.failures[0])
     assert names(tmp_path) == {"float32.rejected.tflite"} | DOCUMENTS

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from exporter.errors import ExportError
-from exporter.representative_dataset import prepare_calibration, representative_dataset
-from exporter.representative_features import FAR
+from exporter.representative_dataset import converter_samples, prepare_representative_dataset
+from exporter.representative_dataset_checks import MAX_DEVIATIONS
 from exporter.rgb_input import taking_rgb
 from runtime import Contract, FeaturesInput, ImageInput
 from trainer.data.run_folder import RunFolder, read_run
@@ -42,11 +42,11 @@ def normal(count: int) -> np.ndarray[Any, Any]:
 
 def test_calibration_spans_the_whole_training_split() -> None:
     run = run_of(normal(1000))
-    found = prepare_calibration(run, 100, seed=0)
-    assert found.pixels.shape == (102, 2)
+    found = prepare_representative_dataset(run, 100, seed=0)
+    assert found.samples.shape == (102, 2)
     assert found.figures["samples"] == 100  # so that the report's command chooses the same again
     standard = (source_vectors(run)[:800] - np.array(SPEC.mean)) / SPEC.std
-    seen = np.concatenate([batch for (batch,) in representative_dataset(found.pixels, SPEC)])
+    seen = np.concatenate([batch for (batch,) in converter_samples(found.samples, SPEC)])
     assert seen.dtype == np.float32
     assert seen.min() == pytest.approx(standard.min(), rel=1e-6)
     assert seen.max() == pytest.approx(standard.max(), rel=1e-6)
@@ -56,9 +56,9 @@ def test_calibration_spans_the_whole_training_split() -> None:
 def test_a_spike_does_not_take_the_tensors_range() -> None:
     vectors = normal(500)
     vectors[7, 1] += 100 * 800
-    found = prepare_calibration(run_of(vectors), 400, seed=0)
-    standard = (found.pixels - SPEC.mean) / SPEC.std
-    assert standard.max() == pytest.approx(FAR)
+    found = prepare_representative_dataset(run_of(vectors), 400, seed=0)
+    standard = (found.samples - SPEC.mean) / SPEC.std
+    assert standard.max() == pytest.approx(MAX_DEVIATIONS)
     told = [line for line in found.warnings if "'pressure' lies more than 6 standard deviations" in line]
     assert len(told) == 1
     assert "in 1 training vectors" in told[0]
@@ -73,13 +73,13 @@ def test_a_spike_does_not_take_the_tensors_range() -> None:
     ],
 )
 def test_what_people_should_know(change: Callable[[Any], Any], words: str) -> None:
-    found = prepare_calibration(run_of(change(normal(1000))), 200, seed=0)
+    found = prepare_representative_dataset(run_of(change(normal(1000))), 200, seed=0)
     assert any(words in line for line in found.warnings), found.warnings
 
 
 def test_vectors_that_are_all_one_show_no_range() -> None:
     with pytest.raises(ExportError, match="all the same"):
-        prepare_calibration(run_of(np.ones((100, 2)) * SPEC.mean), 50, seed=0)
+        prepare_representative_dataset(run_of(np.ones((100, 2)) * SPEC.mean), 50, seed=0)
 
 
 def test_rgb_input_is_for_images() -> None:

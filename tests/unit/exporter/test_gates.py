@@ -45,8 +45,8 @@ def test_binary_fractions_do_not_fail_a_gate() -> None:
 
 def test_a_gate_says_what_was_found_and_what_was_allowed() -> None:
     drop = Gate("drop", 0.0312, 0.01, False, "accuracy")
-    assert drop.describe() == "loses 3.12 points of accuracy, --max-drop allows 1.00"
-    assert Gate("latency", 3.0, 2.0, False).describe() == "takes 3.000 ms an image here, --max-latency-ms allows 2.000"
+    assert drop.describe() == "loses 3.12 points of accuracy, `max_drop` allows 1.00"
+    assert Gate("latency", 3.0, 2.0, False).describe() == "takes 3.000 ms an image here, `max_latency_ms` allows 2.000"
 
 
 def test_a_latency_is_not_in_the_report() -> None:
@@ -58,5 +58,5 @@ def test_every_metric_of_a_task_is_gated() -> None:
     found = {**FOUND, "drops": {"accuracy": 0.0, "ROC AUC": 0.02}}
     gates = check_gates(Limits(max_drop=0.01), **found)  # type: ignore[arg-type]
     assert [(gate.name, gate.passed) for gate in gates] == [("drop", True), ("roc-auc-drop", False)]
-    assert gates[1].describe() == "loses 2.00 points of ROC AUC, --max-drop allows 1.00"
+    assert gates[1].describe() == "loses 2.00 points of ROC AUC, `max_drop` allows 1.00"
     assert (gates[1].as_dict()["metric"], gates[1].as_dict()["value"]) == ("ROC AUC", 0.02)

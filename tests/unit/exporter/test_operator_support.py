@@ -13,17 +13,24 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from exporter.candidate import make
+from exporter.candidate import Converted, convert_for_target
 from exporter.converter import convert
-from exporter.edgetpu import map_operators, summarise
+from exporter.edgetpu import map_operators, summarize_mapping
 from exporter.errors import ExportError
 from exporter.keras_loading import load_model
-from exporter.operator_support import TARGETS, lacking, refuse, runnable_library
-from exporter.operators import Placed, Tensor, layer_of, placed_operators
+from exporter.operator_support import (
+    TARGETS,
+    PlacedOperator,
+    PlacedTensor,
+    find_lacking,
+    layer_of,
+    placed_operators,
+    refuse_lacking,
+    runnable_library,
+)
 from exporter.recipe import Recipe
 from runtime import Contract, ImageInput
 from runtime.interpreter import installed
-from runtime.model_file import read_model
 from runtime.tflite.graph import OperatorUse, operator_use
 from runtime.tflite.reader import Table
 from trainer.keras_inspection.graph import layer_names
@@ -41,9 +48,9 @@ def network(activation: str = "relu", middle: Callable[[Any], Any] = lambda x: x
     return keras.Model(inputs, layers.Dense(3, activation="softmax", name="answer")(x), name="classifier")
 
 
-def made(model: Any, recipe: Recipe, target: str, *, edgetpu: bool = False) -> Any:
-    converter = partial(convert, model, contract=CONTRACT, calibration=PIXELS)
-    return make(converter, model, recipe, CONTRACT, target, edgetpu)
+def made(model: Any, recipe: Recipe, target: str) -> Converted:
+    converter = partial(convert, model, contract=CONTRACT, samples=PIXELS)
+    return convert_for_target(converter, layer_names(model), recipe, target)
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +63,10 @@ def test_the_dense_operator_that_the_target_lacks_is_avoided_and_told(plain: Any
     (note,) = found.notes
     assert note.startswith("dynamic: FULLY_CONNECTED version 12, which tflite-runtime 2.14.0 lacks, was avoided")
     assert "'hidden'" in note
-    content = read_model(found.content).content
-    assert lacking(placed_operators(content, ()), "tflite-runtime-2.14") == []
+    assert find_lacking(placed_operators(found.flatbuffer, ()), "tflite-runtime-2.14") == []
     untouched = made(plain, Recipe.dynamic(), "litert")
     assert untouched.notes == ()
-    uses = {(p.use.name, p.use.version) for p in placed_operators(untouched.content, ())}
+    uses = {(p.use.name, p.use.version) for p in placed_operators(untouched.flatbuffer, ())}
     assert ("FULLY_CONNECTED", 12) in uses
 
 
@@ -68,7 +74,7 @@ def test_an_operator_that_the_target_lacks_is_named_with_its_layer_and_cure() ->
     model = network("mish")
     reason = (
         r"int8: LOG version 2 \(layer 'hidden'\): tflite-runtime 2\.14\.0 knows it up to version 1; "
-        r"the cure is --target litert where the device has ai-edge-litert"
+        r"the cure is `target=litert` where the device has ai-edge-litert"
     )
     with pytest.raises(ExportError, match=reason):
         made(model, Recipe.int8(), "tflite-runtime-2.14")
@@ -76,11 +82,11 @@ def test_an_operator_that_the_target_lacks_is_named_with_its_layer_and_cure() ->
 
 
 def test_custom_operators_are_lacking_everywhere() -> None:
-    operators = [Placed(OperatorUse("CUSTOM", 1, 32, "FlexErfinv"), "strange", ())]
+    operators = [PlacedOperator(OperatorUse("CUSTOM", 1, 32, "FlexErfinv"), "strange", ())]
     for target in TARGETS:
-        (lack,) = lacking(operators, target)
+        (lack,) = find_lacking(operators, target)
         with pytest.raises(ExportError, match=r"custom operator FlexErfinv \(layer 'strange'\).*does not know it"):
-            refuse([lack], "int8", target)
+            refuse_lacking([lack], "int8", target)
 
 
 @pytest.mark.parametrize("recipe", [Recipe.float32(), Recipe.int8()], ids=lambda recipe: recipe.name)
@@ -101,10 +107,10 @@ def test_a_dense_layer_without_a_bias_gets_one_scale_for_all_its_weights() -> No
     model = keras.Model(inputs, answer)
     bare = made(model, Recipe.int8(), "tflite-runtime-2.14")
     assert any("without a bias" in note and "'bare'" in note for note in bare.notes)
-    assert scales_of_dense_weights(bare.content) == [1]
+    assert scales_of_dense_weights(bare.flatbuffer) == [1]
     on_litert = made(model, Recipe.int8(), "litert")
     assert not on_litert.notes
-    assert scales_of_dense_weights(on_litert.content) == [3]
+    assert scales_of_dense_weights(on_litert.flatbuffer) == [3]
 
 
 def scales_of_dense_weights(content: bytes) -> list[int]:
@@ -122,28 +128,28 @@ def scales_of_dense_weights(content: bytes) -> list[int]:
 
 
 def test_the_coral_takes_an_int8_network_whole_and_float_not_at_all(plain: Any) -> None:
-    int8 = made(plain, Recipe.int8(), "tflite-runtime-2.14", edgetpu=True).edgetpu
+    int8 = map_operators(made(plain, Recipe.int8(), "tflite-runtime-2.14").operators)
     assert all(mapping.mapped for mapping in int8)
     assert {mapping.layer for mapping in int8} >= {"first", "hidden", "answer"}
-    assert summarise(int8) == f"Edge TPU: {len(int8)} of {len(int8)} operators would be mapped"
-    floats = made(plain, Recipe.float32(), "tflite-runtime-2.14", edgetpu=True).edgetpu
+    assert summarize_mapping(int8) == f"Edge TPU: {len(int8)} of {len(int8)} operators would be mapped"
+    floats = map_operators(made(plain, Recipe.float32(), "tflite-runtime-2.14").operators)
     assert not any(mapping.mapped for mapping in floats)
-    assert "CONV_2D version 1 of first (it has float32 values" in summarise(floats)
+    assert "CONV_2D version 1 of first (it has float32 values" in summarize_mapping(floats)
 
 
 @pytest.mark.parametrize(
     ("name", "tensor", "reason"),
     [
-        ("HARD_SWISH", Tensor("INT8", (1, 4)), "does not support"),
-        ("ADD", Tensor("INT8", (1, -1, 4)), "not fixed"),
-        ("ADD", Tensor("INT8", (2, 4, 4, 4)), "innermost"),
-        ("ADD", Tensor("INT16", (1, 4)), "int16 values"),
-        ("SOFTMAX", Tensor("INT8", (1, 20_000)), "16,000"),
+        ("HARD_SWISH", PlacedTensor("INT8", (1, 4)), "does not support"),
+        ("ADD", PlacedTensor("INT8", (1, -1, 4)), "not fixed"),
+        ("ADD", PlacedTensor("INT8", (2, 4, 4, 4)), "innermost"),
+        ("ADD", PlacedTensor("INT16", (1, 4)), "int16 values"),
+        ("SOFTMAX", PlacedTensor("INT8", (1, 20_000)), "16,000"),
     ],
 )
-def test_after_the_first_operator_that_is_not_mapped_none_is(name: str, tensor: Tensor, reason: str) -> None:
-    good = Placed(OperatorUse("RELU", 2, 19), "ok", (Tensor("INT8", (1, 4)),))
-    bad = Placed(OperatorUse(name, 1, 0), "layer", (tensor,))
+def test_after_the_first_operator_that_is_not_mapped_none_is(name: str, tensor: PlacedTensor, reason: str) -> None:
+    good = PlacedOperator(OperatorUse("RELU", 2, 19), "ok", (PlacedTensor("INT8", (1, 4)),))
+    bad = PlacedOperator(OperatorUse(name, 1, 0), "layer", (tensor,))
     first, second, third = map_operators([good, bad, good])
     assert first.mapped
     assert reason in second.reason

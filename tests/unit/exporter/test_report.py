@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from exporter.candidate import Candidate
-from exporter.evaluated_model import EvaluatedModel, measure
+from exporter.evaluated_model import EvaluatedModel, evaluate_model
 from exporter.gates import Limits
-from exporter.recipe import Recipe
+from exporter.recipe import ExportConfig, Recipe
 from exporter.report.contact_sheet import make_tiles
 from exporter.report.html import ReportFigure, html_page
 from exporter.report.model_card import model_card
@@ -47,17 +47,21 @@ def hostile_run(count: int = 60) -> RunFolder:
     return RunFolder(Path("a run; rm -rf"), contract, ArraySource(images), np.arange(count) % len(HOSTILE), splits)
 
 
+LITERT = ExportConfig(target="litert")
+
+
 def measured_models(run: RunFolder, limits: Limits) -> list[EvaluatedModel]:
     rng = np.random.default_rng(1)
-    reference = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
-    worse = reference + rng.random(reference.shape) * 3
+    right = np.eye(len(HOSTILE))[run.targets] * 2 + rng.random((len(run.targets), len(HOSTILE)))
+    worse = right + rng.random(right.shape) * 3
     models: list[EvaluatedModel] = []
-    for recipe, raw in ((Recipe.float32(), reference), (Recipe.int8(), worse)):
+    for recipe, raw in ((Recipe.float32(), right), (Recipe.int8(), worse)):
         scores = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
-        scored = Predictions(scores, run.targets, latency_ms={"median": 0.5, "p95": 0.9}, interpreter="none 0")
+        scored = Predictions(scores, run.targets, interpreter="none 0")
         asked = limits if models else None
-        made = Candidate(recipe, b"TFL3" + recipe.name.encode(), ("a <note>",))
-        models.append(measure(made, scored, models[0] if models else None, asked))
+        candidate = Candidate(recipe, b"\0\0\0\0TFL3" + recipe.name.encode(), run.contract, notes=("a <note>",))
+        reference = models[0].predictions if models else None
+        models.append(evaluate_model(candidate, scored, {"median": 0.5, "p95": 0.9}, reference, asked))
     return models
 
 
@@ -65,9 +69,9 @@ def measured_models(run: RunFolder, limits: Limits) -> list[EvaluatedModel]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = hostile_run()
     measured = measured_models(run, Limits())
-    models = {model.file_name: model for model in measured}
+    models = {model.candidate.recipe.file_name: model for model in measured}
     calibration = {"samples": 5, "seed": 3, "split": "train"}
-    settings = Settings(Limits(), "litert", calibration, ("<i>look</i>",), command="export 'a run; rm -rf'")
+    settings = Settings(LITERT, calibration, ("<i>look</i>",), command="export 'a run; rm -rf'")
     report = make_report(run, settings, models)
     folders = [tmp_path_factory.mktemp("report") for _ in range(2)]
     for folder in folders:
@@ -154,7 +158,7 @@ def test_the_report_holds_the_figures_of_each_class(written: Path) -> None:
 
 def test_disagreements_and_mistakes_are_bounded_and_the_surest_come_first() -> None:
     run = hostile_run()
-    reference, int8 = (model.scored for model in measured_models(run, Limits()))
+    reference, int8 = (model.predictions for model in measured_models(run, Limits()))
     places = disagreements(reference, int8)
     assert (reference.predicted[places] != int8.predicted[places]).all()
     assert len(places) == (reference.predicted != int8.predicted).sum()
@@ -194,17 +198,17 @@ def test_a_thousand_classes_make_pictures_of_the_usual_size() -> None:
 def test_the_card_of_a_model_without_name() -> None:
     run = hostile_run(10)
     measured = measured_models(run, Limits(max_drop=1.0))
-    models = {model.file_name: model for model in measured}
+    models = {model.candidate.recipe.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
-    report = make_report(run, Settings(Limits(), "litert", {"samples": 1, "seed": 0}), models)
+    report = make_report(run, Settings(LITERT, {"samples": 1, "seed": 0}), models)
     assert model_card(report, contract).startswith("# Model card: image classifier\n")
 
 
 def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> None:
     hostile = '<script>x</script> | `code` \n# heading\r\n[a](b) & "q" \''
     run = hostile_run()
-    models = {model.file_name: model for model in measured_models(run, Limits())}
-    settings = Settings(Limits(), "litert", {"samples": 5, "seed": 3, "note": hostile})
+    models = {model.candidate.recipe.file_name: model for model in measured_models(run, Limits())}
+    settings = Settings(LITERT, {"samples": 5, "seed": 3, "note": hostile})
     report = make_report(run, settings, models)
     report |= {"dataset": hostile, "warnings": [hostile], "command": hostile, "labels": [hostile, *HOSTILE[1:]]}
     report |= {"versions": {hostile: hostile}, "trained_with": {hostile: hostile}}

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from exporter.errors import ExportError
-from exporter.representative_dataset import prepare_calibration
-from exporter.representative_dataset_checks import FEW
+from exporter.representative_dataset import prepare_representative_dataset
+from exporter.representative_dataset_checks import MIN_SAMPLES
 from runtime import Contract, ImageInput
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import ArraySource
@@ -41,20 +41,20 @@ def make_run(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8
 
 
 TEST = [scene(seed) for seed in range(5000, 5020)]
-GOOD = [scene(seed) for seed in range(FEW)]
+GOOD = [scene(seed) for seed in range(MIN_SAMPLES)]
 
 
 def warnings(run: RunFolder) -> str:
-    return "\n".join(prepare_calibration(run, 10**6, 0).warnings)
+    return "\n".join(prepare_representative_dataset(run, 10**6, 0).warnings)
 
 
 def test_good_images_have_no_warning_and_their_figures() -> None:
-    calibration = prepare_calibration(make_run(GOOD, TEST), 10**6, 7)
+    calibration = prepare_representative_dataset(make_run(GOOD, TEST), 10**6, 7)
     assert calibration.warnings == ()
     figures = dict(calibration.figures)
     pixels = figures.pop("pixels")
     assert figures == {
-        "samples": FEW,
+        "samples": MIN_SAMPLES,
         "seed": 7,
         "split": "train",
         "classes": 3,
@@ -71,12 +71,12 @@ def test_good_images_have_no_warning_and_their_figures() -> None:
 @pytest.mark.parametrize("count", [1, 2, 300])
 def test_one_repeated_image_is_an_error(count: int) -> None:
     with pytest.raises(ExportError, match=rf"{count} images, 1 distinct"):
-        prepare_calibration(make_run([GOOD[0]] * count, TEST), 10**6, 0)
+        prepare_representative_dataset(make_run([GOOD[0]] * count, TEST), 10**6, 0)
 
 
 def test_few_images_and_copies_are_told_with_their_number() -> None:
     assert "9 images; below 100" in warnings(make_run(GOOD[:9], TEST))
-    assert f"3 of {FEW + 3} images are copies" in warnings(make_run([*GOOD, *GOOD[:3]], TEST))
+    assert f"3 of {MIN_SAMPLES + 3} images are copies" in warnings(make_run([*GOOD, *GOOD[:3]], TEST))
 
 
 def test_classes_without_an_image_are_told() -> None:
@@ -84,28 +84,28 @@ def test_classes_without_an_image_are_told() -> None:
     run.targets[run.splits["train"]] %= 2
     assert "only 2 of 3 classes" in warnings(run)
     run.targets[run.splits["train"]] = -1  # a folder without classes
-    assert prepare_calibration(run, 10**6, 0).figures["classes"] is None
+    assert prepare_representative_dataset(run, 10**6, 0).figures["classes"] is None
 
 
 def test_pictures_that_look_almost_alike_are_told() -> None:
     rng = np.random.default_rng(1)
     frames = [np.clip(GOOD[0] + rng.integers(-2, 3, (24, 24)), 0, 255).astype(np.uint8) for _ in range(40)]
-    calibration = prepare_calibration(make_run([*GOOD, *frames], TEST), 10**6, 0)
+    calibration = prepare_representative_dataset(make_run([*GOOD, *frames], TEST), 10**6, 0)
     assert calibration.figures["near_duplicates"] == 40
-    assert f"40 of {FEW + 40} images look almost like another" in "\n".join(calibration.warnings)
+    assert f"40 of {MIN_SAMPLES + 40} images look almost like another" in "\n".join(calibration.warnings)
     noisy = [np.clip(image + rng.integers(-2, 3, (24, 24)), 0, 255).astype(np.uint8) for image in GOOD[:20]]
-    calibration = prepare_calibration(make_run(GOOD, noisy), 10**6, 0)
+    calibration = prepare_representative_dataset(make_run(GOOD, noisy), 10**6, 0)
     assert calibration.figures["near_overlap"] == 20
     assert calibration.figures["overlap"] == 0
 
 
 def test_test_images_are_left_out_of_a_run_and_an_error_in_a_folder() -> None:
     run = make_run(GOOD, [*TEST, GOOD[3], GOOD[7]])
-    calibration = prepare_calibration(run, 10**6, 0)
-    assert len(calibration.pixels) == FEW - 2
+    calibration = prepare_representative_dataset(run, 10**6, 0)
+    assert len(calibration.samples) == MIN_SAMPLES - 2
     assert "2 training images are in the test split too" in "\n".join(calibration.warnings)
     with pytest.raises(ExportError, match="2 of 100 images are test images too"):
-        prepare_calibration(replace(run, model=Path("model.keras")), 10**6, 0)
+        prepare_representative_dataset(replace(run, model=Path("model.keras")), 10**6, 0)
 
 
 def test_pixels_unlike_those_of_training_are_told() -> None:

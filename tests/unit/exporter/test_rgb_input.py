@@ -12,9 +12,9 @@ from exporter.artifacts.c_source import C_FILES
 from exporter.errors import ExportError
 from exporter.export import export
 from exporter.gates import Limits
-from exporter.recipe import Recipe
-from exporter.representative_dataset import Calibration
-from exporter.rgb_input import black_and_white, taking_rgb
+from exporter.recipe import ExportConfig, Recipe
+from exporter.representative_dataset import RepresentativeDataset
+from exporter.rgb_input import span_black_and_white, taking_rgb
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.tflite.metadata import read_metadata
@@ -77,20 +77,22 @@ def test_the_source_is_that_of_the_int8_file(rgb_export: Path) -> None:
 
 
 def test_no_source_is_written_of_a_model_that_failed_its_gate(digits_run: Path, tmp_path: Path) -> None:
-    exported = export(read_run(digits_run), tmp_path, [Recipe.float32()], limits=Limits(max_bytes=1), c_array=True)
+    exported = export(
+        read_run(digits_run), tmp_path, [Recipe.float32()], ExportConfig(limits=Limits(max_bytes=1), c_array=True)
+    )
     assert not exported.passed
     assert not {path.name for path in tmp_path.iterdir()} & set(C_FILES)
 
 
 def test_a_colour_model_is_refused(digits_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="takes rgb pictures already; leave out --rgb-input"):
+    with pytest.raises(ExportError, match="takes rgb pictures already; leave out `rgb_input`"):
         taking_rgb(taking_rgb(read_run(digits_run)))
 
 
 def test_calibration_spans_all_greys() -> None:
     pixels = np.random.default_rng(0).integers(20, 200, (3, 4, 4, 3), dtype=np.uint8)
     pixels[1, 0, 0] = (0, 255, 0)  # each channel's least and greatest, but neither black nor white
-    found = black_and_white(Calibration(pixels, {}, ())).pixels
+    found = span_black_and_white(RepresentativeDataset(pixels, {}, ())).samples
     assert (found == 0).all(axis=3).sum() == (found == 255).all(axis=3).sum() == 1
     assert (found != pixels).any(axis=3).sum() == 2
-    np.testing.assert_array_equal(black_and_white(Calibration(found, {}, ())).pixels, found)
+    np.testing.assert_array_equal(span_black_and_white(RepresentativeDataset(found, {}, ())).samples, found)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from exporter.errors import ExportError
 from exporter.recipe import Recipe
-from exporter.selftest import golden_files
+from exporter.selftest import make_selftest_member
 from runtime import Contract, ImageInput, read_model, seal
+from runtime.child_worker import ChildWorker
 from runtime.interpreter import LIBRARIES, installed
 from runtime.selftest.format import MEMBER, read_selftest
 from runtime.selftest.runner import run_selftest
@@ -20,11 +22,20 @@ CONTRACT = Contract(LABELS, ImageInput(SIDE, SIDE, "rgb", mean=(127.0,) * 3, std
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8).repeat(6, axis=1).repeat(6, axis=2)
 
 
+def selftest_files(
+    flatbuffer: bytes, contract: Contract, recipe: Recipe, pixels: npt.NDArray[np.uint8]
+) -> dict[str, bytes]:
+    with ChildWorker() as worker:
+        path = worker.folder / "model.tflite"
+        path.write_bytes(flatbuffer)
+        return make_selftest_member(worker, path, contract, recipe, pixels)
+
+
 @pytest.mark.parametrize(("kind", "allowed"), [("float32", 1e-4), ("int8", 0.0)])
 def test_every_interpreter_that_is_here_answers(kind: str, allowed: float) -> None:
     flatbuffer = converted(kind, CONTRACT.input.shape)
-    files = golden_files(flatbuffer, CONTRACT, Recipe.of(kind), PIXELS)
-    assert files == golden_files(flatbuffer, CONTRACT, Recipe.of(kind), PIXELS), "not the same bytes twice"
+    files = selftest_files(flatbuffer, CONTRACT, Recipe.of(kind), PIXELS)
+    assert files == selftest_files(flatbuffer, CONTRACT, Recipe.of(kind), PIXELS), "not the same bytes twice"
     content = seal(flatbuffer, CONTRACT, files)
     carried = read_selftest(read_model(content))
     assert [answers.library for answers in carried.answers] == [name for name in LIBRARIES if name in installed()]
@@ -39,7 +50,7 @@ def test_every_interpreter_that_is_here_answers(kind: str, allowed: float) -> No
 def test_a_model_with_one_output_and_one_image() -> None:
     contract = Contract(("no", "yes"), CONTRACT.input, "binary")
     flatbuffer = converted("float32", contract.input.shape, outputs=1)
-    content = seal(flatbuffer, contract, golden_files(flatbuffer, contract, Recipe.float32(), PIXELS[:1]))
+    content = seal(flatbuffer, contract, selftest_files(flatbuffer, contract, Recipe.float32(), PIXELS[:1]))
     assert run_selftest(content).passed
     assert len(read_selftest(read_model(content)).images) == 1
 
@@ -50,4 +61,4 @@ def test_a_model_that_no_interpreter_takes() -> None:
             code.version = 99
 
     with pytest.raises(ExportError, match=r"int8: no self-test can be made for it: .*refuses the model"):
-        golden_files(changed(converted("int8", CONTRACT.input.shape), unknown), CONTRACT, Recipe.int8(), PIXELS)
+        selftest_files(changed(converted("int8", CONTRACT.input.shape), unknown), CONTRACT, Recipe.int8(), PIXELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from keras import layers
 from exporter.converter import calibrate, convert
 from exporter.export import export
 from exporter.keras_loading import load_model
-from exporter.recipe import Recipe
+from exporter.recipe import ExportConfig, Recipe
 from exporter.recovery.equalization import equalize
-from exporter.recovery.sensitivity import layer_costs
-from exporter.representative_dataset import prepare_calibration
+from exporter.recovery.sensitivity import measure_sensitivity
+from exporter.representative_dataset import prepare_representative_dataset
 from runtime import Classifier, Contract, ImageInput, Preprocessor, seal
 from runtime.interpreter import build
 from tests.conftest import call_pocketlens, succeed
@@ -86,6 +87,12 @@ def ruin(run: Path, folder: Path, *, blocked: bool, how_many: int = 1, apart: in
     return folder
 
 
+def listen(caplog: pytest.LogCaptureFixture) -> None:
+    """Capture what the exporter logs; a command that was called in this process has ended its propagation."""
+    caplog.set_level(logging.INFO, "exporter")
+    logging.getLogger("exporter").addHandler(caplog.handler)
+
+
 def test_a_ruined_network_is_repaired(plain_run: Path, tmp_path: Path) -> None:
     run = ruin(plain_run, tmp_path / "run", blocked=False)
     result = succeed(call_pocketlens("export", run, "--out", tmp_path / "out", "--repair"))
@@ -116,15 +123,17 @@ def details(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_equalised_the_costliest_stay_float(plain_run: Path, tmp_path: Path) -> None:
+def test_where_nothing_can_be_equalised_the_costliest_stay_float(
+    plain_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listen(caplog)
     run = read_run(ruin(plain_run, tmp_path / "run", blocked=True))
-    said: list[str] = []
-    exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True, say=said.append)
+    exported = export(run, tmp_path / "out", [Recipe.int8()], ExportConfig(repair=True))
     assert exported.passed, exported.failures
     model = exported.report["models"][1]
     assert "operators in float32" in model["notes"][-1]
     assert abs(model["drop"]) <= 0.01
-    assert not any("equalisation" in line for line in said)
+    assert not any("equalisation" in line for line in caplog.messages)
     interpreter = build((tmp_path / "out/int8.tflite").read_bytes())
     assert interpreter.get_input_details()[0]["dtype"] is np.uint8
     assert interpreter.get_output_details()[0]["dtype"] is np.uint8
@@ -135,7 +144,7 @@ def test_where_nothing_can_be_equalised_the_costliest_stay_float(plain_run: Path
 @pytest.mark.slow
 def test_sixteen_bits_stand_in_where_too_much_is_ruined(plain_run: Path, tmp_path: Path) -> None:
     run = read_run(ruin(plain_run, tmp_path / "run", blocked=True, how_many=4, apart=128))
-    exported = export(run, tmp_path / "out", [Recipe.int8()], repair=True)
+    exported = export(run, tmp_path / "out", [Recipe.int8()], ExportConfig(repair=True))
     assert exported.passed, exported.failures
     _, model = exported.report["models"]
     assert model["file"] == "int16x8.tflite"
@@ -145,12 +154,12 @@ def test_sixteen_bits_stand_in_where_too_much_is_ruined(plain_run: Path, tmp_pat
     assert model["repair"][0]["drop"] > 0.05
 
 
-def test_what_passes_is_left_alone(plain_run: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    exported = export(read_run(plain_run), tmp_path, [Recipe.int8()], repair=True, say=said.append)
+def test_what_passes_is_left_alone(plain_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listen(caplog)
+    exported = export(read_run(plain_run), tmp_path, [Recipe.int8()], ExportConfig(repair=True))
     assert exported.passed
     assert exported.report["models"][1]["repair"] == []
-    assert not any("repair" in line or "trying" in line for line in said)
+    assert not any("repair" in line or "trying" in line for line in caplog.messages)
 
 
 CONTRACT = Contract(tuple("abcde"), ImageInput(8, 8, "grey"))
@@ -220,10 +229,10 @@ def test_what_cannot_be_scaled_is_not_touched() -> None:
 
 def test_the_costliest_activation_is_the_ruined_one(plain_run: Path, tmp_path: Path) -> None:
     run = read_run(ruin(plain_run, tmp_path / "run", blocked=False))
-    pixels = prepare_calibration(run, 40, 0).pixels
+    pixels = prepare_representative_dataset(run, 40, 0).samples
     model = load_model(run.model_path, run.contract)
-    costs = layer_costs(calibrate(model, run.contract, pixels), pixels, run.contract.input)
-    assert costs[0].lost > 0.9
-    assert costs[0].lost > 2 * costs[1].lost
-    assert len(costs[0].nodes) == 2
-    assert "re_lu" in costs[0].nodes[0]
+    found = measure_sensitivity(calibrate(model, run.contract, pixels), pixels, run.contract.input)
+    assert found[0].lost > 0.9
+    assert found[0].lost > 2 * found[1].lost
+    assert len(found[0].nodes) == 2
+    assert "re_lu" in found[0].nodes[0]

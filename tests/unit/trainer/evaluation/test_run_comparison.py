@@ -13,7 +13,8 @@ from PIL import Image
 from exporter.converter import convert
 from exporter.keras_loading import load_model
 from exporter.recipe import Recipe
-from exporter.representative_dataset import calibration_pixels
+from exporter.representative_dataset import span_pixels
+from exporter.representative_dataset_checks import fingerprint_images
 from runtime import Classifier, Contract, seal
 from tests.unit.trainer.conftest import answer, call
 from trainer.data.run_folder import read_run
@@ -107,7 +108,7 @@ def test_raw_pixels_reach_the_network_and_the_device(dense_run: Path) -> None:
     metrics = json.loads((dense_run / "metrics.json").read_text())
     run = read_run(dense_run)
     model = load_model(run.model_path, run.contract)
-    pixels = calibration_pixels(run, run.splits["train"][:100])
+    pixels = span_pixels(fingerprint_images(run.source, run.splits["train"][:100], run.contract.image_input)[1])
     for recipe in (Recipe.float32(), Recipe.int8()):
         classifier = Classifier(seal(convert(model, recipe, run.contract, pixels), run.contract))
         right = sum(

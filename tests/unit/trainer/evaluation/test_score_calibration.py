@@ -14,7 +14,7 @@ import pytest
 
 from exporter.errors import ExportError
 from exporter.export import export
-from exporter.recipe import Recipe
+from exporter.recipe import ExportConfig, Recipe
 from runtime import Classifier, Confidence, read_model
 from runtime.postprocessing import score_floor, temper
 from tests.conftest import call_pocketlens, succeed
@@ -182,8 +182,8 @@ def test_without_validation_images_scores_stay_as_they_are(digits_run: Path, tmp
     splits = json.loads((folder / "splits.json").read_text())
     (folder / "splits.json").write_text(json.dumps({**splits, "validation": []}))
     run = read_run(folder)
-    with pytest.raises(ExportError, match="--val"):
-        export(run, tmp_path / "out", false_accept_rate=0.1)
+    with pytest.raises(ExportError, match="`validation`"):
+        export(run, tmp_path / "out", config=ExportConfig(false_accept_rate=0.1))
     exported = export(run, tmp_path / "out", [Recipe.float32()])
     assert any("no validation images" in line for line in exported.report["warnings"])
     assert read_model(tmp_path / "out/float32.tflite").contract == replace(run.contract, confidence=Confidence())
