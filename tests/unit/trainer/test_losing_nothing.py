@@ -1,4 +1,4 @@
-"""Trainings that go wrong: a loss that is no number, a run folder half there. What was good stays."""
+"""Trainings that fail: a loss that is not a number, an incomplete run folder. Earlier results are kept."""
 
 from __future__ import annotations
 

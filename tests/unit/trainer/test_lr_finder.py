@@ -1,4 +1,4 @@
-"""Looking for the learning rate: curves that are known, and the command on real images."""
+"""The learning rate finder: known curves, and the command on real images."""
 
 from __future__ import annotations
 

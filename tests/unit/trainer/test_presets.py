@@ -35,9 +35,9 @@ def test_what_is_asked_for_is_taken() -> None:
         "augmentation": (),
         "learning_rate": None,
     }
-    spec = complete_config(given, "best", 1000, SUITS)
-    assert (spec.epochs, spec.patience, spec.label_smoothing, spec.augmentation) == (3, 0, 0.0, ())
-    assert spec.learning_rate == PRESETS["best"].cnn_learning_rate
+    config = complete_config(given, "best", 1000, SUITS)
+    assert (config.epochs, config.patience, config.label_smoothing, config.augmentation) == (3, 0, 0.0, ())
+    assert config.learning_rate == PRESETS["best"].cnn_learning_rate
     assert (
         complete_config(given | {"architecture": "dense"}, "best", 1000, SUITS).learning_rate
         == TrainingConfig.learning_rate
@@ -53,9 +53,9 @@ def test_few_images_get_enough_steps() -> None:
 
 
 def test_dense_gets_neither_smoothing_nor_augmentation() -> None:
-    spec = complete_config({"architecture": "dense"}, "best", 1000, SUITS)
-    assert spec.label_smoothing == 0
-    assert spec.augmentation == ()
+    config = complete_config({"architecture": "dense"}, "best", 1000, SUITS)
+    assert config.label_smoothing == 0
+    assert config.augmentation == ()
 
 
 def test_a_set_that_suits_nothing_is_not_erased_either() -> None:

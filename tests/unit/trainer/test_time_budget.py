@@ -53,10 +53,10 @@ def test_too_little_time_is_told(seconds: float) -> None:
 def test_more_time_gives_more_steps(capsys: pytest.CaptureFixture[str]) -> None:
     # Hours, so that the load of the machine does not matter; what is measured is 200 steps at most.
     data = load_dataset("digits", Geometry())
-    spec = TrainingConfig("dense", units=(8,), batch_size=8)
-    fitted = fit_to_time(data, spec, 3600)
+    config = TrainingConfig("dense", units=(8,), batch_size=8)
+    fitted = fit_to_time(data, config, 3600)
     assert 1 <= fitted.steps_per_epoch <= 162
-    epochs, steps = _epochs_for_minutes(data, spec, 6000, sweeps=False)
+    epochs, steps = _epochs_for_minutes(data, config, 6000, sweeps=False)
     assert epochs * steps > fitted.epochs * fitted.steps_per_epoch
     told = capsys.readouterr().err
     assert f"6000 minutes: --epochs {epochs} --steps-per-epoch {steps}" in told
@@ -65,8 +65,8 @@ def test_more_time_gives_more_steps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_pass_of_few_steps_is_measured_too() -> None:
     """What is timed goes over its end: the first steps, in which TensorFlow traces, are many times as long."""
     data = load_dataset("digits", Geometry())
-    spec = TrainingConfig("dense", units=(8,), batch_size=8, steps_per_epoch=3)
-    fitted = fit_to_time(data, spec, 60)
+    config = TrainingConfig("dense", units=(8,), batch_size=8, steps_per_epoch=3)
+    fitted = fit_to_time(data, config, 60)
     assert fitted.epochs * fitted.steps_per_epoch > 60, "a step takes milliseconds, tracing seconds"
 
 
@@ -83,8 +83,8 @@ def test_what_follows_from_the_epochs_follows_from_those_that_fit(tmp_path: Path
     short, long = with_epochs(5, 2), with_epochs(50, 2)
     assert ("shift" in short.augmentation, "shift" in long.augmentation) == (False, True)
     assert long.patience == default_patience(50)
-    for spec in (short, long):
-        assert settled(*options, "--epochs", str(spec.epochs), "--steps-per-epoch", "2").config == spec
+    for config in (short, long):
+        assert settled(*options, "--epochs", str(config.epochs), "--steps-per-epoch", "2").config == config
     assert settled(*options, "--augment", "none").with_epochs(50, 2).augmentation == ()
 
 

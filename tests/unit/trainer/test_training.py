@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -120,9 +121,10 @@ def test_a_setting_that_cannot_be_leaves_nothing_behind(options: tuple[str, ...]
 
 def test_training_that_diverges_is_an_error() -> None:
     data = load_dataset("digits", Geometry())
-    spec = TrainingConfig("dense", units=(512, 512, 512), optimizer="sgd", learning_rate=10, epochs=5, activation="elu")
+    settings: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 10, "activation": "elu"}
+    config = TrainingConfig("dense", units=(512, 512, 512), epochs=5, **settings)
     with pytest.raises(TrainingError, match="diverged"):
-        train(data, spec)
+        train(data, config)
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
@@ -137,14 +139,14 @@ def test_the_same_seed_gives_the_same_model() -> None:
 
 def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_dataset("digits", Geometry())
-    spec = TrainingConfig("dense", units=(4,), epochs=1)
+    config = TrainingConfig("dense", units=(4,), epochs=1)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert train(data, spec).contract.provenance.date == "1998-07-01"
+    assert train(data, config).contract.provenance.date == "1998-07-01"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    assert train(data, spec).contract.provenance.date == "1970-01-02"
+    assert train(data, config).contract.provenance.date == "1970-01-02"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(TrainingError, match="SOURCE_DATE_EPOCH"):
-        train(data, spec)
+        train(data, config)
 
 
 def test_small_data_sets_get_more_epochs() -> None:

@@ -1,4 +1,4 @@
-"""One training on two devices, and in two processes: what comes out is what one device gives."""
+"""Training on two devices and in two processes gives the result of one device."""
 
 from __future__ import annotations
 

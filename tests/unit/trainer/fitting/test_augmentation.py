@@ -1,4 +1,4 @@
-"""Pictures changed in ways that keep their label."""
+"""Augmentation: images changed in ways that keep their label."""
 
 from __future__ import annotations
 
@@ -86,6 +86,6 @@ def test_colour_keeps_the_order_of_grey_values_and_tints_colours() -> None:
 def test_a_digit_is_never_mirrored() -> None:
     digits = load_dataset("digits", Geometry())
     for preset in ("fast", "best"):
-        spec = complete_config({"architecture": "cnn"}, preset, len(digits.targets), digits.augmentation)
-        assert "shift" in spec.augmentation
-        assert "flip" not in spec.augmentation
+        config = complete_config({"architecture": "cnn"}, preset, len(digits.targets), digits.augmentation)
+        assert "shift" in config.augmentation
+        assert "flip" not in config.augmentation

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was killed goes on to the same result; what is damaged or of another is refused."""
+"""Checkpoints: a killed training resumes to the same result; a damaged or foreign checkpoint is refused."""
 
 from __future__ import annotations
 
@@ -194,23 +194,23 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypa
     data = load_dataset("digits", Geometry())
     file = tmp_path / "mine.py"
     file.write_text("one")
-    spec = TrainingConfig(epochs=2)
+    config = TrainingConfig(epochs=2)
     own = TrainingConfig("own", model_file=str(file))
     images = np.array(data.source.images)
     images[1796, 7, 7] ^= 1
     seen = [
-        checkpoint.training_identity(spec, data),
-        checkpoint.training_identity(replace(spec, seed=1), data),
-        checkpoint.training_identity(replace(spec, augmentation=("shift",)), data),
-        checkpoint.training_identity(spec, replace(data, source=ArraySource(images))),
-        checkpoint.training_identity(spec, replace(data, targets=data.targets[::-1].copy())),
-        checkpoint.training_identity(spec, replace(data, given={"test": np.arange(9)})),
+        checkpoint.training_identity(config, data),
+        checkpoint.training_identity(replace(config, seed=1), data),
+        checkpoint.training_identity(replace(config, augmentation=("shift",)), data),
+        checkpoint.training_identity(config, replace(data, source=ArraySource(images))),
+        checkpoint.training_identity(config, replace(data, targets=data.targets[::-1].copy())),
+        checkpoint.training_identity(config, replace(data, given={"test": np.arange(9)})),
         checkpoint.training_identity(own, data),
-        checkpoint.training_identity(spec, data, "mirrored"),
+        checkpoint.training_identity(config, data, "mirrored"),
     ]
     file.write_text("two")
     seen.append(checkpoint.training_identity(own, data))
     assert len(set(seen)) == len(seen)
-    assert checkpoint.training_identity(spec, load_dataset("digits", Geometry())) == seen[0]
+    assert checkpoint.training_identity(config, load_dataset("digits", Geometry())) == seen[0]
     monkeypatch.setattr(checkpoint, "package_versions", lambda: package_versions() | {"tensorflow": "2.0.0"})
-    assert checkpoint.training_identity(spec, data) not in seen
+    assert checkpoint.training_identity(config, data) not in seen

@@ -1,4 +1,4 @@
-"""Balance: what a class, or a label, counts in the loss."""
+"""Class balance: the weight of each class, and of each label, in the loss."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
     data = blurred(np.minimum(targets, 1), ("a", "b"), "multiclass")
     data = replace(data, targets=targets, labels=("a", "b", "c"))
     for label_smoothing in (0.0, 0.05):
-        spec = TrainingConfig("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
-        run = train(data, spec)
+        config = TrainingConfig("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
+        run = train(data, config)
         chosen = run.splits.validation
         scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
         figures = compute_metrics(scores, targets[chosen], data.labels, "multiclass")
@@ -101,8 +101,8 @@ def test_rare_classes_say_how_much_a_split_is_effective_sample_size() -> None:
 def recalls(targets: npt.NDArray[Any], labels: tuple[str, ...], task: str) -> list[float]:
     """Of the last label, without balance and with it."""
     data = blurred(targets, labels, task)
-    spec = TrainingConfig("dense", units=(4,), epochs=3, learning_rate=0.01, weight_decay=0.5)
-    found = [train(data, replace(spec, balance=balance)).metrics for balance in (False, True)]
+    config = TrainingConfig("dense", units=(4,), epochs=3, learning_rate=0.01, weight_decay=0.5)
+    found = [train(data, replace(config, balance=balance)).metrics for balance in (False, True)]
     return [float(metrics.per_class[labels[-1]]["recall"]) for metrics in found]
 
 

@@ -1,4 +1,4 @@
-"""Head first, then the topmost layers: what learns when, and that a killed training goes on to the same result."""
+"""Phases: which layers learn when, which epoch is the best, and resuming a killed training in each phase."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainer.models.pretrained import BACKBONE_POOL, backbone_layers
 from trainer.session import prepare_session
 from trainer.training import TrainedRun, train
 
-SPEC = TrainingConfig("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
+CONFIG = TrainingConfig("mobilenet_v2", weights="none", alpha=0.1, batch_size=16, epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,14 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_plan_follows_the_settings(settings: dict[str, Any], wanted: list[tuple[Any, ...]]) -> None:
-    spec = TrainingConfig("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
-    found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.fine_tune_layers) for p in phases.plan_phases(spec)]
+    config = TrainingConfig("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
+    found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.fine_tune_layers) for p in phases.plan_phases(config)]
     assert found == wanted
     assert [p.name for p in phases.plan_phases(TrainingConfig("cnn"))] == ["whole"]
 
 
 def test_what_learns_in_each_phase() -> None:
-    model = build_model(SPEC, (32, 32, 3), 2)
+    model = build_model(CONFIG, (32, 32, 3), 2)
     everything = len(model.trainable_variables)
     phases.set_trainable(model, phases.Phase("whole", 1, 0.1))
     assert len(model.trainable_variables) == everything
@@ -97,10 +97,10 @@ def test_what_learns_in_each_phase() -> None:
 
 @pytest.mark.usefixtures("little")
 def test_the_head_learns_first_and_batch_normalization_never(data: Dataset, weights: str) -> None:
-    spec = replace(SPEC, weights=weights, head_epochs=1, epochs=2, fine_tune_layers=1, learning_rate=0.05)
-    before = prepare_session(data, spec).model
-    head = train(data, replace(spec, epochs=1))
-    run = train(data, spec)
+    config = replace(CONFIG, weights=weights, head_epochs=1, epochs=2, fine_tune_layers=1, learning_rate=0.05)
+    before = prepare_session(data, config).model
+    head = train(data, replace(config, epochs=1))
+    run = train(data, config)
     assert [row["phase"] for row in head.history] == ["head"]
     assert [(row["phase"], row["epoch"]) for row in run.history] == [("head", 1), ("fine-tune", 2)]
     assert run.best_epoch == 2  # or there would be nothing to see
@@ -129,8 +129,8 @@ class Killed(BaseException):
 def test_a_killed_training_goes_on_over_the_boundary(
     killed_after: int, data: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = replace(SPEC, weights=weights, head_epochs=2, epochs=4, fine_tune_layers=1)
-    whole, file = undisturbed(spec, data), tmp_path / "checkpoint.npz"
+    config = replace(CONFIG, weights=weights, head_epochs=2, epochs=4, fine_tune_layers=1)
+    whole, file = undisturbed(config, data), tmp_path / "checkpoint.npz"
     ended: list[int] = []
     original = checkpoint.save_checkpoint
 
@@ -142,8 +142,8 @@ def test_a_killed_training_goes_on_over_the_boundary(
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", dies)
     with pytest.raises(Killed):
-        train(data, spec, checkpoint_file=file)
-    resumed = train(data, spec, checkpoint_file=file, resume=True)
+        train(data, config, checkpoint_file=file)
+    resumed = train(data, config, checkpoint_file=file, resume=True)
     assert ended == [0, 1, 2, 3]
     for one, two in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -155,21 +155,21 @@ def test_a_killed_training_goes_on_over_the_boundary(
 _undisturbed: dict[str, TrainedRun] = {}
 
 
-def undisturbed(spec: TrainingConfig, data: Dataset) -> TrainedRun:
+def undisturbed(config: TrainingConfig, data: Dataset) -> TrainedRun:
     """The same training without a kill, done once."""
-    key = repr(spec)
+    key = repr(config)
     if key not in _undisturbed:
-        _undisturbed[key] = train(data, spec)
+        _undisturbed[key] = train(data, config)
     return _undisturbed[key]
 
 
 def test_other_weights_are_another_training(data: Dataset, weights: str, tmp_path: Path) -> None:
     copy = tmp_path / "body.keras"
     copy.write_bytes(Path(weights).read_bytes())
-    spec = replace(SPEC, weights=str(copy))
-    before = checkpoint.training_identity(spec, data)
+    config = replace(CONFIG, weights=str(copy))
+    before = checkpoint.training_identity(config, data)
     copy.write_bytes(Path(weights).read_bytes() + b"more")
-    assert checkpoint.training_identity(spec, data) != before
+    assert checkpoint.training_identity(config, data) != before
 
 
 @pytest.mark.parametrize(

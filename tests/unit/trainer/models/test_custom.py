@@ -1,4 +1,4 @@
-"""A person's own `build_model`, and what is said of files that give no such model."""
+"""Custom models: `build_model` in a user's file, and the errors for unusable files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixed precision: what is computed in float16, and that none of it is left in the model that comes out."""
+"""Mixed precision: what is computed in float16, and that the resulting model is float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.models.factory import build_model
 from trainer.run_writer import write_run
 from trainer.training import train
 
-SPEC = TrainingConfig("cnn", size="tiny", epochs=1, mixed_precision="on")
+CONFIG = TrainingConfig("cnn", size="tiny", epochs=1, mixed_precision="on")
 
 
 def test_auto_is_off_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_auto_is_off_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_but_the_scores_are_computed_in_float16() -> None:
-    model = build_model(SPEC, (8, 8, 1), 10)
+    model = build_model(CONFIG, (8, 8, 1), 10)
     mixed = mixed_precision.with_policy(model, mixed_precision.MIXED_FLOAT16)
     assert {layer.compute_dtype for layer in mixed.layers[1:-1]} == {"float16"}
     assert mixed.layers[-1].compute_dtype == "float32"
@@ -48,7 +48,7 @@ def test_all_but_the_scores_are_computed_in_float16() -> None:
 
 def test_the_run_is_plain_float32(tmp_path: Path) -> None:
     data = load_dataset("digits", Geometry())
-    run = train(data, SPEC)
+    run = train(data, CONFIG)
     write_run(run, tmp_path / "run")
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
@@ -63,6 +63,6 @@ def test_the_run_is_plain_float32(tmp_path: Path) -> None:
 def test_small_gradients_are_scaled() -> None:
     from trainer.fitting.optimizers import make_optimizer
 
-    optimizer = make_optimizer(SPEC, 1e-3)
+    optimizer = make_optimizer(CONFIG, 1e-3)
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     assert float(optimizer.learning_rate) == pytest.approx(1e-3)

@@ -1,4 +1,4 @@
-"""Bodies of keras.applications: their shapes, and weights that come to the same whatever scaling they were made for."""
+"""Backbones of keras.applications: their shapes, and weights that give the same features on any scaling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPE = (32, 32, 3)
 ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
 
 
-def spec_of(name: str, **settings: Any) -> TrainingConfig:
+def config_of(name: str, **settings: Any) -> TrainingConfig:
     return TrainingConfig(name, **({"weights": "none", "alpha": ALPHAS[name]} | settings))
 
 
@@ -59,7 +59,7 @@ def as_published(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def scaled(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    image = with_backbone_scaling(spec_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
+    image = with_backbone_scaling(config_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
     return ((pixels - np.float32(image.mean)) / np.float32(image.std)).astype(np.float32)
 
 
@@ -76,7 +76,7 @@ def pixels() -> npt.NDArray[Any]:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_body_is_one_flat_model_that_answers_probabilities(name: str) -> None:
-    model = build_model(spec_of(name), (32, 48, 3), 5)
+    model = build_model(config_of(name), (32, 48, 3), 5)
     scores = np.asarray(model(np.zeros((2, 32, 48, 3), np.float32)))
     assert scores.shape == (2, 5)
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
@@ -90,12 +90,12 @@ def test_a_body_is_one_flat_model_that_answers_probabilities(name: str) -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_picture_that_is_too_small_is_refused(name: str) -> None:
     with pytest.raises(TrainingError, match=r"31x64, expected 32x32 or more; see `image_size`"):
-        build_model(spec_of(name), (31, 64, 3), 2)
+        build_model(config_of(name), (31, 64, 3), 2)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> None:
-    image = with_backbone_scaling(spec_of(name), ImageInput(32, 32, "rgb"))
+    image = with_backbone_scaling(config_of(name), ImageInput(32, 32, "rgb"))
     assert len(set(image.mean)) == len(set(image.std)) == 1
     assert image.mean[0] == int(image.mean[0])
     assert with_backbone_scaling(TrainingConfig("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
@@ -105,14 +105,14 @@ def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> N
 def test_published_weights_answer_as_before(name: str, tmp_path: Path, pixels: npt.NDArray[Any]) -> None:
     reference = published(name)
     reference.save_weights(tmp_path / "body.weights.h5")
-    spec = spec_of(name, weights=str(tmp_path / "body.weights.h5"))
-    colour = build_model(spec, SHAPE, 3)
+    config = config_of(name, weights=str(tmp_path / "body.weights.h5"))
+    colour = build_model(config, SHAPE, 3)
     wanted = np.asarray(reference(as_published(name, pixels)))
     # All but the first convolution's edge is the same: there zeros stand for another pixel, by 10 at most.
     edge = 0.02 if name == "efficientnet_b0" else 2e-3
     assert np.abs(features(colour, scaled(name, pixels)) - wanted).max() < edge * np.abs(wanted).max()
 
-    grey, one = build_model(spec, (32, 32, 1), 3), pixels[..., :1]
+    grey, one = build_model(config, (32, 32, 1), 3), pixels[..., :1]
     wanted = features(colour, scaled(name, np.repeat(one, 3, axis=-1)))
     np.testing.assert_allclose(features(grey, scaled(name, one)), wanted, atol=1e-4 * np.abs(wanted).max())
 
@@ -130,15 +130,15 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".weights.h5"])
 def test_each_file_format_of_keras_is_read(suffix: str, narrow: Path, small: Any) -> None:
-    load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
+    load_backbone_weights(small, config_of("mobilenet_v2", weights=str(narrow / f"body{suffix}")), SHAPE)
     np.testing.assert_array_equal(small.get_layer("Conv_1").get_weights()[0], np.load(narrow / "kernel.npy"))
     small.get_layer("Conv_1").kernel.assign(np.zeros(small.get_layer("Conv_1").kernel.shape))
 
 
 def test_a_run_of_ours_is_a_body_too(tmp_path: Path) -> None:
-    first = build_model(spec_of("mobilenet_v2"), SHAPE, 3)
+    first = build_model(config_of("mobilenet_v2"), SHAPE, 3)
     first.save(tmp_path / "model.keras")
-    second = build_model(spec_of("mobilenet_v2", weights=str(tmp_path)), (48, 48, 3), 7)
+    second = build_model(config_of("mobilenet_v2", weights=str(tmp_path)), (48, 48, 3), 7)
     for one, two in zip(backbone_layers(first), backbone_layers(second), strict=True):
         for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -147,15 +147,15 @@ def test_a_run_of_ours_is_a_body_too(tmp_path: Path) -> None:
 def test_weights_of_another_network_or_width_are_named(tmp_path: Path, narrow: Path, small: Any) -> None:
     path = narrow / "body.weights.h5"
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v2 of alpha 0\.5: layer \w+: .*shape") as told:
-        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
+        load_backbone_weights(small, config_of("mobilenet_v2", weights=str(path), alpha=0.5), SHAPE)
     assert len(str(told.value).replace(str(path), "")) < 400
     with pytest.raises(TrainingError, match=r"no weights of mobilenet_v3_small of alpha 0\.75: layer") as told:
-        load_backbone_weights(small, spec_of("mobilenet_v3_small", weights=str(path)), SHAPE)
+        load_backbone_weights(small, config_of("mobilenet_v3_small", weights=str(path)), SHAPE)
     assert "\n" not in str(told.value)
     old = tmp_path / "whole.h5"
     published("mobilenet_v2", include_top=True, classes=4).save(old)
     with pytest.raises(TrainingError, match="without the top"):
-        read_weights(small, old, spec_of("mobilenet_v2"))
+        read_weights(small, old, config_of("mobilenet_v2"))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_named(suffix: str, damage: str, tmp_path: Path, small
     noise = np.random.default_rng(0).bytes(len(whole))
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": noise, "other": whole}[damage])
     with pytest.raises(TrainingError, match=f"body{suffix}: no weights of mobilenet_v2 of alpha 0.35: ") as told:
-        read_weights(small, path, spec_of("mobilenet_v2"))
+        read_weights(small, path, config_of("mobilenet_v2"))
     assert "\n" not in str(told.value)
     assert "object at 0x" not in str(told.value)
 
@@ -191,7 +191,7 @@ def test_a_file_with_code_in_it_is_not_run(tmp_path: Path, narrow: Path, small: 
                 config["config"] = {"name": "evil", "command": f"touch {trace}"}
                 content = json.dumps(config).encode()
             evil.writestr(name, content)
-    load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(path)), SHAPE)
+    load_backbone_weights(small, config_of("mobilenet_v2", weights=str(path)), SHAPE)
     assert not trace.exists()
 
 
@@ -203,7 +203,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
         bomb.writestr("config.json", "{}")
         bomb.writestr("model.weights.h5", bytes(2**20 + 1))
     with pytest.raises(TrainingError, match="unpacked"):
-        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
+        load_backbone_weights(small, config_of("mobilenet_v2", weights=str(tmp_path / "bomb.keras")), SHAPE)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> None:
@@ -213,14 +213,14 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, small: Any) -> 
     small.save_weights(tmp_path / "nan.weights.h5")
     kernel.assign(before)
     with pytest.raises(TrainingError, match="Conv_1 are no numbers"):
-        load_backbone_weights(small, spec_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
+        load_backbone_weights(small, config_of("mobilenet_v2", weights=str(tmp_path / "nan.weights.h5")), SHAPE)
 
 
 def test_a_download_that_fails_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path), raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(TrainingError, match=r"cannot be downloaded: .*`weights=FILE`.*`weights=none`") as told:
-        build_model(spec_of("mobilenet_v2", weights="imagenet"), SHAPE, 3)
+        build_model(config_of("mobilenet_v2", weights="imagenet"), SHAPE, 3)
     assert "\n" not in str(told.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

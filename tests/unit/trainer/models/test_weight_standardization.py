@@ -1,4 +1,4 @@
-"""Convolutions with standardized kernels, and what becomes of them."""
+"""Convolutions with standardized kernels, and the plain convolutions that replace them."""
 
 from __future__ import annotations
 

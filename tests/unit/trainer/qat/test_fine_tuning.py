@@ -1,4 +1,4 @@
-"""The phase as a whole, on scanned digits: what it wins, what it keeps, what it tells."""
+"""Quantization-aware fine-tuning on scanned digits: what it gains, which epoch it keeps, and its figures."""
 
 from __future__ import annotations
 
@@ -47,47 +47,47 @@ def test_it_wins_back_what_rounding_lost(uneven: TrainingConfig) -> None:
     assert run.metrics.accuracy > 0.5
 
 
-def trained_session(spec: TrainingConfig) -> TrainingSession:
+def trained_session(config: TrainingConfig) -> TrainingSession:
     """With its model trained by Keras alone, without the checks and the log of a training."""
-    prepared = prepare_session(load_dataset("digits", Geometry()), spec)
-    prepared.model.compile("adam", prepared.objective.compile_options["loss"])
-    prepared.model.fit(prepared.passes.batches, epochs=2, verbose=0)
-    return prepared
+    session = prepare_session(load_dataset("digits", Geometry()), config)
+    session.model.compile("adam", session.objective.compile_options["loss"])
+    session.model.fit(session.passes.batches, epochs=2, verbose=0)
+    return session
 
 
 def tuned(
-    spec: TrainingConfig, prepared: TrainingSession, rate: float = 1e-3, log: EpochLogger | None = None
+    config: TrainingConfig, session: TrainingSession, rate: float = 1e-3, log: EpochLogger | None = None
 ) -> FineTuningResult:
-    log, data = log or EpochLogger(1, 1, []), prepared.fine_tuning_data()
-    return fine_tune(prepared.model, data, prepared.objective, spec, log, lambda _: keras.optimizers.Adam(rate))
+    log, data = log or EpochLogger(1, 1, []), session.fine_tuning_data()
+    return fine_tune(session.model, data, session.objective, config, log, lambda _: keras.optimizers.Adam(rate))
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_model_stays_as_it_is() -> None:
-    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=2)
-    prepared = trained_session(spec)
-    before = prepared.model.get_weights()
-    first, second = (tuned(spec, prepared) for _ in range(2))
+    config = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=2)
+    session = trained_session(config)
+    before = session.model.get_weights()
+    first, second = (tuned(config, session) for _ in range(2))
     assert first.after >= first.before
     assert first.best_epoch > 0
     for one, two, old in zip(first.network.get_weights(), second.network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, two)
         assert (one != old).any()
-    for now, old in zip(prepared.model.get_weights(), before, strict=True):
+    for now, old in zip(session.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, old)
 
 
 @pytest.mark.parametrize(("rate", "stopped"), [(0.0, ""), (1e30, "diverged")])
 def test_what_is_no_better_is_not_kept(rate: float, stopped: str) -> None:
-    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=1)
-    found = tuned(spec, trained_session(spec), rate)
+    config = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=1)
+    found = tuned(config, trained_session(config), rate)
     assert (found.network, found.best_epoch, found.stopped) == (None, 0, stopped)
     assert found.after == found.before
     assert found.figures(0.5)["kept"] is False
 
 
 def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=3)
-    prepared, log, whole = trained_session(spec), EpochLogger(1, 1, []), EpochLogger.on_epoch_begin
+    config = TrainingConfig("dense", units=(12,), quantization_aware=True, quantization_aware_epochs=3)
+    session, log, whole = trained_session(config), EpochLogger(1, 1, []), EpochLogger.on_epoch_begin
 
     def press(self: EpochLogger, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == 1:
@@ -97,7 +97,7 @@ def test_ctrl_c_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EpochLogger, "on_epoch_begin", press)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     try:
-        found = tuned(spec, prepared, log=log)
+        found = tuned(config, session, log=log)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (found.stopped, found.epochs, found.best_epoch, len(log.rows)) == ("interrupted", 1, 1, 1)

@@ -1,3 +1,5 @@
+"""Folding of batch normalization: the same scores, and the networks that are refused."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The simulation against what it stands for: the exporter's int8 file in the device's interpreter."""
+"""The simulation compared with the exporter's int8 file in the device's interpreter."""
 
 from __future__ import annotations
 
