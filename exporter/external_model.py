@@ -7,12 +7,9 @@ where a run of the trainer has its training split.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.images import SUFFIXES
 from runtime.input_spec import COLOURS
 from runtime.progress import progress
-from trainer.data.run_folder import RUN_MARKER, SPLITS_VERSION, RunFolder, read_run
+from trainer.data.run_folder import RunFolder
 from trainer.data.sources import FileSource
 
 from .errors import ExportError
@@ -99,9 +96,8 @@ def _spread(value: Any, channels: int) -> tuple[float, ...]:
     return values * channels if len(values) == 1 else values
 
 
-@contextmanager
-def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions | Contract) -> Iterator[RunFolder]:
-    """An external model as a run, for as long as the block lasts.
+def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions | Contract) -> RunFolder:
+    """An external model as a run.
 
     Args:
         model: a `.keras` file or a SavedModel folder.
@@ -121,31 +117,22 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
         )
     if contract.task == "multilabel":
         raise ContractError(f"{shown(model)}: the task multilabel cannot be measured by folders of classes")
-    with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
-        folder = Path(name)
-        splits = {
-            "train": _read_images("calibration", folders.calibration, contract, needs_classes=False),
-            "validation": _read_images("validation", folders.validation, contract) if folders.validation else [],
-            "test": _read_images("test", folders.test, contract),
-        }
-        (folder / RUN_MARKER).write_text(contract.to_json(), encoding="utf-8")
-        (folder / "splits.json").write_text(json.dumps(_splits_document(splits)), encoding="utf-8")
-        yield replace(read_run(folder, needs_model=False), model=model)
+    images = {
+        "train": _read_images("calibration", folders.calibration, contract, needs_classes=False),
+        "validation": _read_images("validation", folders.validation, contract) if folders.validation else [],
+        "test": _read_images("test", folders.test, contract),
+    }
+    ends = np.cumsum([len(split) for split in images.values()])
+    splits = {name: np.arange(end - len(images[name]), end) for name, end in zip(images, ends, strict=True)}
+    every = [image for split in images.values() for image in split]
+    targets = np.array([image.target for image in every], np.int64)
+    return RunFolder(model, contract, _file_source(every), targets, splits, model)
 
 
-def _splits_document(splits: Mapping[str, list[_LabelledImage]]) -> dict[str, Any]:
-    """What `splits.json` holds in a run folder."""
-    images = [image for split in splits.values() for image in split]
+def _file_source(images: Sequence[_LabelledImage]) -> FileSource:
     root = Path(os.path.commonpath([image.path.parent for image in images]))
     paths = [image.path.relative_to(root).as_posix() for image in images]
-    source = FileSource(root, paths, [image.sha256 for image in images])
-    starts = np.cumsum([0, *map(len, splits.values())]).tolist()
-    return {
-        "version": SPLITS_VERSION,
-        "images": source.write(root),
-        "targets": [image.target for image in images],
-        **{name: list(range(a, b)) for name, a, b in zip(splits, starts, starts[1:], strict=False)},
-    }
+    return FileSource(root, paths, [image.sha256 for image in images])
 
 
 def _read_images(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +140,8 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     """
     from trainer.evaluation.scoring import ScoringWorker  # here and below: it imports more than the help needs
 
-    with ScoringWorker() as worker, _opened(run, options, worker) as (material, words):
+    with ScoringWorker() as worker:
+        material, words = _open(run, options, worker)
         from ..export import export as export_run
 
         seed = options["calibration_seed"]
@@ -195,10 +195,7 @@ def _is_recoverable(report: dict[str, Any]) -> bool:
     return any(gate["name"] in REPAIRABLE and not gate["passed"] for gate in gates)
 
 
-@contextmanager
-def _opened(
-    path: Path, options: Mapping[str, Any], worker: ScoringWorker
-) -> Iterator[tuple[RunFolder, tuple[str, ...]]]:
+def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tuple[RunFolder, tuple[str, ...]]:
     """What to export, and the words of the command that name it.
 
     TensorFlow takes seconds to import, so that everything else that can be refused is refused first. The worker starts
@@ -211,8 +208,7 @@ def _opened(
         run = read_run(path)
         worker.start()
         quiet_tensorflow()
-        yield run, (str(path),)
-        return
+        return run, (str(path),)
     if external is None:
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():
@@ -222,8 +218,7 @@ def _opened(
     from ..external_model import ImageFolders, external_run
 
     folders = ImageFolders(external.calibration, external.test, external.val)
-    with external_run(path, folders, external.contract) as run:
-        yield run, external.words
+    return external_run(path, folders, external.contract), external.words
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
