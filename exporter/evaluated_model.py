@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainer.evaluation.calibration_error import rejection
-from trainer.evaluation.comparison import Comparison, compare, metric_title
+from trainer.evaluation.comparison import Comparison, compare_predictions, metric_title
 from trainer.evaluation.predictions import Predictions
 
 from .candidate import Candidate
@@ -111,7 +111,7 @@ def evaluate_model(
         reference: the predictions of the float32 model; None where this is that model.
         limits: the gates; None where none is checked.
     """
-    comparison = compare(predictions, predictions if reference is None else reference)
+    comparison = compare_predictions(predictions, predictions if reference is None else reference)
     gates: tuple[Gate, ...] = ()
     if limits is not None:
         gates = check_gates(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .intervals import Interval
 
 #: float64. Weights have the shape (resamples, n), figures the shape (resamples,).
-Values: TypeAlias = npt.NDArray[np.float64]
+Resampled: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 RESAMPLES = 500
@@ -23,7 +23,7 @@ _SEED = 0
 _BLOCK = 4_000_000
 
 
-def weighted_average_precision(scores: npt.NDArray[np.float32], positive: Flags, weights: Values) -> Values:
+def weighted_average_precision(scores: npt.NDArray[np.float32], positive: Flags, weights: Resampled) -> Resampled:
     """The mean of the precision at each positive sample's score; NaN without positives.
 
     Args:
@@ -40,7 +40,7 @@ def weighted_average_precision(scores: npt.NDArray[np.float32], positive: Flags,
     return ratio((gained * precision).sum(axis=1), positives[:, -1])
 
 
-def weighted_roc_auc(scores: npt.NDArray[np.float32], positive: Flags, weights: Values) -> Values:
+def weighted_roc_auc(scores: npt.NDArray[np.float32], positive: Flags, weights: Resampled) -> Resampled:
     """The share of pairs of a positive and a negative sample that the scores order correctly.
 
     Pairs with equal scores count one half; NaN where there is no pair. Arguments and result are as for
@@ -53,7 +53,7 @@ def weighted_roc_auc(scores: npt.NDArray[np.float32], positive: Flags, weights: 
     return ratio(ordered, positives[:, -1] * (accepted - positives)[:, -1])
 
 
-def weighted_micro_f1(predicted: Flags, true: Flags, weights: Values) -> Values:
+def weighted_micro_f1(predicted: Flags, true: Flags, weights: Resampled) -> Resampled:
     """F1 of all labels of all samples together; 0 where no label is true and none is predicted.
 
     Args:
@@ -64,7 +64,7 @@ def weighted_micro_f1(predicted: Flags, true: Flags, weights: Values) -> Values:
     return np.nan_to_num(ratio(2 * correct, either))
 
 
-def _accepted(scores: npt.NDArray[np.float32], positive: Flags, weights: Values) -> tuple[Values, Values]:
+def _accepted(scores: npt.NDArray[np.float32], positive: Flags, weights: Resampled) -> tuple[Resampled, Resampled]:
     """Positive and all samples at or above each distinct score, the highest first; shape (resamples, thresholds)."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
@@ -73,13 +73,13 @@ def _accepted(scores: npt.NDArray[np.float32], positive: Flags, weights: Values)
     return positives, np.cumsum(ordered, axis=1)[:, ends]
 
 
-def ratio(part: Values, whole: Values) -> Values:
+def ratio(part: Resampled, whole: Resampled) -> Resampled:
     """`part / whole`, NaN where `whole` is 0."""
-    shares: Values = np.divide(part, whole, out=np.full_like(part, np.nan, dtype=np.float64), where=whole > 0)
+    shares: Resampled = np.divide(part, whole, out=np.full_like(part, np.nan, dtype=np.float64), where=whole > 0)
     return shares
 
 
-def resample_weights(count: int, resamples: int = RESAMPLES) -> Iterator[Values]:
+def resample_weights(count: int, resamples: int = RESAMPLES) -> Iterator[Resampled]:
     """How often each sample is drawn when `count` samples are drawn with replacement, in blocks of shape (rows, count).
 
     The draws are always the same: a report is then the same each time, and two models are compared on equal draws.
@@ -91,7 +91,7 @@ def resample_weights(count: int, resamples: int = RESAMPLES) -> Iterator[Values]
         yield np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(np.float64)
 
 
-def percentile_interval(values: Values) -> Interval:
+def percentile_interval(values: Resampled) -> Interval:
     """The middle 95 % of the resampled figures; resamples in which the figure is undefined (NaN) do not count.
 
     Source: B. Efron, Bootstrap methods: another look at the jackknife, Annals of Statistics 7, 1979.

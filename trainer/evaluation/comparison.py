@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bootstrap import (
-    Values,
+    Resampled,
     percentile_interval,
     ratio,
     resample_weights,
@@ -96,7 +96,7 @@ class Comparison:
         return self.recall if self.average_precision is None else self.average_precision
 
 
-def compare(predictions: Predictions, reference: Predictions) -> Comparison:
+def compare_predictions(predictions: Predictions, reference: Predictions) -> Comparison:
     """All figures of a model beside the reference's predictions for the same samples."""
     confusion, recall = _confusion_and_recall(predictions)
     precisions, after, before = None, recall, _confusion_and_recall(reference)[1]
@@ -164,29 +164,29 @@ def _compare_ranking(name: str, predictions: Predictions, reference: Predictions
     return MetricComparison(name, value, _around(value, resampled), drop, _around(drop, resampled_before - resampled))
 
 
-def _around(value: float, resampled: Values) -> Interval:
+def _around(value: float, resampled: Resampled) -> Interval:
     """The percentile interval, extended to the figure itself: with few samples, resampling may miss it on one side."""
     low, high = percentile_interval(resampled)
     return min(low, value), max(high, value)
 
 
-def _roc_auc(predictions: Predictions, weights: Values) -> Values:
+def _roc_auc(predictions: Predictions, weights: Resampled) -> Resampled:
     return weighted_roc_auc(predictions.scores[:, 1], predictions.targets == 1, weights)
 
 
-def _precisions(predictions: Predictions, weights: Values) -> Values:
+def _precisions(predictions: Predictions, weights: Resampled) -> Resampled:
     """The average precision of each label, shape (labels, resamples); NaN for a label without samples."""
     columns = zip(predictions.scores.T, (predictions.targets == 1).T, strict=True)
     return np.stack([weighted_average_precision(scores, has_label, weights) for scores, has_label in columns])
 
 
-def _mean_average_precision(predictions: Predictions, weights: Values) -> Values:
+def _mean_average_precision(predictions: Predictions, weights: Resampled) -> Resampled:
     precisions = _precisions(predictions, weights)
     known = ~np.isnan(precisions)
     return ratio(np.where(known, precisions, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
 
-def _micro_f1(predictions: Predictions, weights: Values) -> Values:
+def _micro_f1(predictions: Predictions, weights: Resampled) -> Resampled:
     return weighted_micro_f1(predictions.predicted == 1, predictions.targets == 1, weights)
 
 

@@ -82,7 +82,7 @@ def _make_room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]
             os.posix_fallocate(file.fileno(), 0, size)  # a mapped file that cannot grow would kill the process
         except OSError:
             return None
-        # As a uncalibrated array, since numpy's memmap costs microseconds at each access.
+        # As a plain array, since numpy's memmap costs microseconds at each access.
         return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 

@@ -50,7 +50,7 @@ def read_config(
         raise error(f"{name}: cannot be loaded: no .keras archive ({problem}); {cure}") from problem
 
 
-def check_archive(
+def check_keras_archive(
     path: Path, error: type[PocketlensError], *, cure: str, instead: str = "use a layer of Keras"
 ) -> None:
     """Refuse an archive that carries code or names it, and say which layer does.
@@ -89,12 +89,12 @@ def load_keras_model(
     """The Keras model of an archive; no code from the file is run.
 
     Args:
-        error, cure, instead: as for `check_archive`.
+        error, cure, instead: as for `check_keras_archive`.
 
     Raises:
-        error: as `check_archive`, or Keras cannot load the archive.
+        error: as `check_keras_archive`, or Keras cannot load the archive.
     """
-    check_archive(path, error, cure=cure, instead=instead)
+    check_keras_archive(path, error, cure=cure, instead=instead)
     import keras
 
     try:

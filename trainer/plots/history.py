@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figure import COLOURS, MARKERS, save_png, show_as_text
+from .figure import save_png, series_style, show_as_text
 
 _LONGEST_NAME = 60
 
@@ -80,7 +80,7 @@ def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[d
     precise = all("mean_average_precision" in history[0] for history in histories)
     metrics = ("loss", "mean_average_precision" if precise else "accuracy")
     for place, (name, history) in enumerate(zip(names, histories, strict=True)):
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
+        colour, marker = series_style(place)
         every = max(1, len(history) // 12)
         epochs = [row["epoch"] for row in history]
         label = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"  # paths differ at their end

@@ -9,10 +9,7 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figure import COLOURS, MARKERS, save_png, shorten, show_as_text
-
-#: How many classes are drawn at most.
-_MAX_CLASSES = len(COLOURS) * len(MARKERS)
+from .figure import MAX_STYLES, save_png, series_style, shorten, show_as_text
 
 
 def save_scatter(
@@ -30,10 +27,10 @@ def save_scatter(
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
-    for target, label in enumerate(labels[:_MAX_CLASSES]):
+    for target, label in enumerate(labels[:MAX_STYLES]):
         chosen = (targets == target).nonzero()[0]
         across, up = (vectors[chosen, 0], vectors[chosen, 1]) if vectors.shape[1] > 1 else (chosen, vectors[chosen, 0])
-        colour, marker = COLOURS[target % len(COLOURS)], MARKERS[target // len(COLOURS) % len(MARKERS)]
+        colour, marker = series_style(target)
         axes.scatter(across, up, s=16, color=colour, marker=marker, alpha=0.7, label=shorten(label))
     across_name, up_name = (names[0], names[1]) if len(names) > 1 else ("number", names[0])
     axes.set_xlabel(shorten(across_name), parse_math=False)

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from tests.support.scores import drawn
-from trainer.evaluation.comparison import compare, compare_metrics
+from trainer.evaluation.comparison import compare_metrics, compare_predictions
 from trainer.evaluation.predictions import Predictions, scores_of_both
 
 
@@ -32,7 +32,7 @@ def test_a_binary_model_beside_the_reference() -> None:
     scores, truth = drawn(400, 3)
     noisy = np.clip(scores + np.random.default_rng(5).normal(0, 0.15, 400).astype(np.float32), 0, 1)
     reference, worse = both(scores, truth, "binary"), both(noisy, truth, "binary")
-    found = compare(worse, reference)
+    found = compare_predictions(worse, reference)
     accuracy, area = found.metrics
     assert [accuracy.name, area.name] == ["accuracy", "roc_auc"]
     assert (accuracy.value, accuracy.interval) == (found.accuracy, found.accuracy_interval)
@@ -43,7 +43,7 @@ def test_a_binary_model_beside_the_reference() -> None:
     assert area.drop_interval[0] < area.drop < area.drop_interval[1]
     assert found.drop == accuracy.drop
     assert found.confusion.sum() == 400
-    same = compare(reference, reference)
+    same = compare_predictions(reference, reference)
     assert [(m.drop, m.drop_interval) for m in same.metrics][1] == (0, (0, 0))
 
 
@@ -54,7 +54,7 @@ def test_a_multilabel_model_beside_the_reference() -> None:
     worse[:, 1] = np.random.default_rng(0).random(300)
     reference, found = (
         both(scores, truth, "multilabel"),
-        compare(both(worse, truth, "multilabel"), both(scores, truth, "multilabel")),
+        compare_predictions(both(worse, truth, "multilabel"), both(scores, truth, "multilabel")),
     )
     precision, harmonic = found.metrics
     assert [precision.name, harmonic.name] == ["mean_average_precision", "micro_f1"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime import ModelFileError
-from trainer.keras_inspection.archive import check_archive, read_config
+from trainer.keras_inspection.archive import check_keras_archive, read_config
 
 
 def archive(path: Path, config: Any, weights: bytes = b"") -> Path:
@@ -29,7 +29,7 @@ def network(**layer: Any) -> dict[str, Any]:
 
 def check(path: Path) -> None:
     """As the trainer and the exporter do."""
-    check_archive(path, ModelFileError, cure="train again")
+    check_keras_archive(path, ModelFileError, cure="train again")
 
 
 def test_what_is_of_keras_passes(tmp_path: Path) -> None:
