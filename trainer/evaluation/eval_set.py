@@ -20,7 +20,6 @@ from ..data.splits import make_splits
 from ..errors import DatasetError, RunError
 from .predictions import Predictions, Targets
 
-SPLITS = ("test", "validation", "train", "all")
 #: By split: why the figures are too good where the split is the training's own.
 _CAUTIONS = {
     "test": "to choose by the test split makes its figures too good; choose by `split=validation`",
@@ -36,7 +35,7 @@ class EvaluationSet:
 
     Attributes:
         name: of the data set.
-        split: one of `SPLITS`.
+        split: `"train"`, `"validation"`, `"test"`, or `"all"` for the whole data set.
         labels: of the model, in its order.
         source: all samples of the data set.
         targets: the true labels of all samples, in the model's order of labels: int32 (n,); for multilabel 0 or 1,
