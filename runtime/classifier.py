@@ -1,4 +1,4 @@
-"""The classifier: feed, invoke, dequantize, rank."""
+"""The classifier: preprocesses an input, runs the model and ranks its scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
 from .model_file import ModelSource, is_sealed, read_model
-from .postprocessing import Prediction, choose_labels, dequantizer, rank, tempered_reader
+from .postprocessing import Prediction, calibrated_reader, choose_labels, dequantizer, rank
 from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Classifier:
-    """Classifies with one model, float32, uint8 or int8, pictures grey or colour or vectors of readings, by one call.
+    """Classifies images or vectors of features with one model, by the same call for every type of model.
 
     Args:
         model: a path, a model file's bytes, or a binary file object. It is read once, into memory: replacing
@@ -35,25 +35,33 @@ class Classifier:
         interpreter: `"auto"` (tflite-runtime where it is installed, else ai-edge-litert), `"tflite_runtime"`
             or `"ai_edge_litert"`.
         delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
-        contract: of a model of someone else's, which has none inside.
-        foreign: or what is known of such a model, by the names of `foreign.ExternalOptions`: `labels="labels.txt"`,
-            `colour`, `resize`, `filter`, `background`, `mean`, `std`, `task`. What its TFLite metadata says need not
-            be said. Before it is trusted it is tried in a child process.
+        contract: the contract of a model that Pocketlens did not make, which has none inside.
+        labels: for such a model without `contract`: a file with one label a line (UTF-8, in the order of the outputs),
+            or the labels.
+        colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
+        resize, filter, background: as for `ImageInput`, with its defaults.
+        mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
+        task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
+
+    A model that Pocketlens did not make is tried in a child process before it is trusted. Its TFLite metadata serves as
+    the default of these parameters. They must be left out for a model that carries its own contract.
 
     Raises:
-        ModelFileError: missing, truncated or changed, its tensors are not what its contract says, or it is someone
-            else's and does not say what is needed.
-        ContractError: its contract is one that this version cannot obey; or the labels or options do not fit it.
-        InterpreterError: no interpreter that works is installed, or it refuses the model or the delegate.
+        ModelFileError: the file is missing, truncated or changed; its tensors do not fit its contract; or it is not
+            ours, and a needed parameter is missing.
+        ContractError: this version does not know the contract's version; the labels or other parameters do not fit
+            the model; or they are given for a model that carries its own contract.
+        InterpreterError: no working interpreter is installed, or it refuses the model or the delegate.
+        TypeError: both `contract` and other parameters describe the model.
 
-    Any number of threads may call at once: each call has an interpreter to itself. A forked process builds its
-    own; a pickle carries the model's bytes. It is a context manager too: leaving it lets go of the model.
+    Any number of threads may call at once: each call has its own interpreter. A forked process builds its own
+    interpreters; a pickle carries the model's bytes. The classifier is a context manager too, which closes it.
 
     Example:
         >>> classifier = Classifier("int8.tflite")
         >>> classifier.classify("seven.png")[0].label
         '7'
-        >>> [answers[0].label for answers in classifier.classify_batch(["seven.png", "seven.png"], top=1)]
+        >>> [predictions[0].label for predictions in classifier.classify_batch(["seven.png", "seven.png"], top=1)]
         ['7', '7']
     """
 
@@ -104,19 +112,19 @@ class Classifier:
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content
         self._options: dict[str, Any] = {"num_threads": num_threads, "interpreter": interpreter, "delegate": delegate}
-        if not sealed:  # the labels' file need not be there where it is unpickled
+        if not sealed:  # the file of labels may be missing where it is unpickled
             self._options["contract"] = file.contract
 
     @classmethod
     def from_interpreter(cls, contract: Contract, build: Callable[[], interpreters.Interpreter]) -> Classifier:
-        """A classifier on interpreters of your own, such as `runtime.testing.FakeInterpreter`; it cannot be pickled.
+        """A classifier with interpreters of your own, such as `runtime.testing.FakeInterpreter`; it cannot be pickled.
 
         Args:
-            contract: what the model expects and answers.
-            build: makes an interpreter, its tensors allocated; called again for each thread that calls at once.
+            contract: what the model takes, and what its outputs mean.
+            build: makes an interpreter, its tensors allocated; called once for each thread that calls at the same time.
 
         Raises:
-            ModelFileError: its tensors are not what the contract says.
+            ModelFileError: the tensors do not fit the contract.
         """
         classifier = cls.__new__(cls)
         classifier._content, classifier._options = None, {}
@@ -131,7 +139,7 @@ class Classifier:
         _check_shapes(contract, self._input, self._output, name)
         self._preprocess = make_preprocessor(contract.input, self._input)
         self._real = dequantizer(self._output)
-        self._tempered = tempered_reader(self._output, contract, self._real)
+        self._calibrated = calibrated_reader(self._output, contract, self._real)
         self._engines: InterpreterPool | None = InterpreterPool(build, self._input.index, self._output.index)
         self._engines.add(first)
 
@@ -142,7 +150,7 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Let go of the model and its interpreters; a later call raises InterpreterError."""
+        """Release the model and its interpreters; a later call raises InterpreterError."""
         self._engines = self._content = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,7 +160,7 @@ class Classifier:
 
     @property
     def contract(self) -> Contract:
-        """What the model expects and what its outputs mean."""
+        """What the model takes, and what its outputs mean."""
         return self._contract
 
     @property
@@ -167,26 +175,26 @@ class Classifier:
 
     @property
     def preprocessor(self) -> InputPreprocessor:
-        """What turns a picture, or a vector, into the model's input tensor."""
+        """The preprocessor, which turns an image or a vector into the model's input tensor."""
         return self._preprocess
 
     def scores(self, image: ImageSource | FeaturesSource) -> npt.NDArray[np.float32]:
-        """The score of every label: a float32 vector in the order of `contract.labels`, under its temperature.
+        """The calibrated score of each label: a float32 vector in the order of `contract.labels`.
 
         Args:
             image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
-                shape HxW, HxWx1 or HxWx3 (red, green, blue). Of a model that takes features: a list, a tuple or an
+                shape HxW, HxWx1 or HxWx3 (red, green, blue). For a model that takes features: a list, a tuple or an
                 array of numbers in the order of `contract.input.names`, or a mapping of these names to numbers.
 
         Raises:
-            ImageError: the picture cannot be read.
-            FeaturesError: another number of values, other names, or one that is no finite number.
-            InterpreterError: the invocation failed, gave something that is no number, or the classifier is closed.
+            ImageError: the image cannot be read.
+            FeaturesError: wrong number of values, wrong names, or a value that is not a finite number.
+            InterpreterError: the invocation failed or gave NaN, or the classifier is closed.
         """
         return self.interpret(self.run(image))
 
     def run(self, image: ImageSource | FeaturesSource) -> npt.NDArray[Any]:
-        """The model's output tensor as it is stored, of `output.dtype`; errors as of `scores`, but for the numbers."""
+        """The model's output tensor as it is stored, of type `output.dtype`; errors as for `scores`, except NaN."""
         return self.run_tensor(self._preprocess(image))
 
     def run_tensor(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -196,17 +204,18 @@ class Classifier:
         stored: npt.NDArray[Any] = self._engines.run(tensor)
         return stored
 
-    def interpret(self, stored: npt.NDArray[Any], *, tempered: bool = True) -> npt.NDArray[np.float32]:
-        """The score of every label, of what `run` gave.
+    def interpret(self, stored: npt.NDArray[Any], *, calibrated: bool = True) -> npt.NDArray[np.float32]:
+        """The score of each label, from an output tensor that `run` returned.
 
         Args:
-            tempered: apply the contract's temperature; without it the scores are those of the model itself.
+            stored: the output tensor.
+            calibrated: apply the contract's temperature; False gives the scores of the model itself.
 
         Raises:
-            InterpreterError: something in it is no number.
+            InterpreterError: a score is NaN or infinite.
         """
-        scores = (self._tempered if tempered else self._real)(stored)
-        if not math.isfinite(np.add.reduce(scores)):  # a sum is no number where one of them is none
+        scores = (self._calibrated if calibrated else self._real)(stored)
+        if not math.isfinite(np.add.reduce(scores)):  # a sum is not finite if one of its terms is not
             raise InterpreterError("the model gave scores that are not numbers (NaN); its weights are damaged")
         if self._contract.task == "binary" and scores.size == 1:  # the probability of the second label
             return np.array([1 - scores[0], scores[0]], np.float32)
@@ -221,27 +230,27 @@ class Classifier:
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> list[Prediction]:
-        """The best answers for one picture or vector, best first; there is always at least one.
+        """Predictions for one image or vector, best first; there is always at least one.
 
         Args:
             image: as for `scores`, and the same errors.
-            top: answers at most, at least 1. Without it 3; of the task multilabel all labels that reach `min_score` or
-                the threshold, where there is one.
-            min_score: answers with a lower score are left out; where none is left, the one answer is "unknown".
-                Without it the contract's threshold counts: where the best answer is below it, the one answer is
-                "unknown", but the second and third best need not reach it (of the task multilabel each must).
-            allow: the only labels that may be answered; all of them without it.
-            deny: labels that may not be answered.
+            top: the largest number of predictions, at least 1. By default 3; for the task multilabel, all labels that
+                reach `min_score` or the threshold, if there is one.
+            min_score: predictions with a lower score are left out; if none remains, the only one is "unknown".
+                By default the contract's threshold counts: if the best prediction is below it, the only one is
+                "unknown", but the second and third best need not reach it (for the task multilabel each must).
+            allow: the only labels that may be predicted; by default all of them.
+            deny: labels that may not be predicted.
 
         Raises:
             ValueError: `top` below 1, or a name in `allow` or `deny` that is no label.
         """
-        return self._answer(image, self._choice(top, min_score, allow, deny))
+        return self._predict(image, self._choice(top, min_score, allow, deny))
 
     def _choice(
         self, top: int | None, min_score: float | None, allow: Collection[str] | None, deny: Collection[str]
     ) -> tuple[int, float, npt.NDArray[np.int64] | None, float]:
-        """What `rank` takes after scores and labels."""
+        """The arguments of `rank` after scores and labels."""
         if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
@@ -250,11 +259,11 @@ class Classifier:
         if min_score is None:
             threshold = self._contract.confidence.threshold
             min_score = threshold if multilabel else 0.0
-        if top is None:  # of several labels none that reaches the threshold is left out
+        if top is None:  # multilabel: keep every label that reaches the threshold
             top = len(self._contract.labels) if multilabel and min_score else DEFAULT_TOP
         return top, min_score, chosen, threshold
 
-    def _answer(
+    def _predict(
         self,
         image: ImageSource | FeaturesSource,
         choice: tuple[int, float, npt.NDArray[np.int64] | None, float],
@@ -292,17 +301,17 @@ class Classifier:
             raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
         choice = self._choice(top, min_score, allow, deny)
 
-        def answer(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:
+        def predict(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:
             try:
-                return self._answer(image, choice)
+                return self._predict(image, choice)
             except InputError as error:
                 if not return_errors:
                     raise
                 return error
 
-        from .thread_map import ordered_map  # here: its thread pool takes longer to import than an answer takes
+        from .thread_map import ordered_map  # here: its thread pool takes longer to import than a prediction takes
 
-        return ordered_map(answer, images, workers)
+        return ordered_map(predict, images, workers)
 
 
 def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:
@@ -315,13 +324,13 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
     return TensorSpec.from_details(details[0])
 
 
-def _check_shapes(contract: Contract, given: TensorSpec, answer: TensorSpec, name: str) -> None:
-    if given.shape != (1, *contract.input.shape):
-        raise ModelFileError(f"{name}: input of shape {given.shape}, its contract says {(1, *contract.input.shape)}")
-    if math.prod(answer.shape) != contract.outputs:  # others' models may answer with 1 x 1 x 1 x labels
+def _check_shapes(contract: Contract, input: TensorSpec, output: TensorSpec, name: str) -> None:
+    if input.shape != (1, *contract.input.shape):
+        raise ModelFileError(f"{name}: input of shape {input.shape}, its contract says {(1, *contract.input.shape)}")
+    if math.prod(output.shape) != contract.outputs:  # other people's models may give 1 x 1 x 1 x labels
         raise ModelFileError(
-            f"{name}: output of shape {answer.shape}, its contract names {len(contract.labels)} labels "
+            f"{name}: output of shape {output.shape}, its contract names {len(contract.labels)} labels "
             f"for the task {contract.task}"
         )
-    if not answer.is_quantized and answer.dtype != np.float32:
-        raise ModelFileError(f"{name}: output of type {answer.dtype}, expected float32, uint8 or int8")
+    if not output.is_quantized and output.dtype != np.float32:
+        raise ModelFileError(f"{name}: output of type {output.dtype}, expected float32, uint8 or int8")

@@ -1,4 +1,4 @@
-"""Rows of readings in CSV, one vector after the other: from a file, or from standard input as they arrive."""
+"""Vectors of features in CSV, a row each: from files, or from standard input as they arrive."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .features import Vector, load_vector
 from .files import STANDARD_INPUT, read_regular_file, shown
 from .input_spec import FeaturesInput
 
-#: Of a file; standard input has no end.
+#: The largest CSV file; standard input may go on for ever.
 MAX_TABLE_BYTES = 512 * 2**20
 MAX_LINE_BYTES = 2**20
-#: The column of the truth, as a training has it: passed over.
+#: The column of true labels in a file for training; it is ignored here.
 LABEL = "label"
-#: Of the pictures that one may give by mistake, the one whose first line has no zero byte.
+#: A PNG, given by mistake, is recognised by this; other image formats by a zero byte in the first line.
 _PNG = b"\x89PNG"
 
 
 class Reading(NamedTuple):
-    """One row to classify, or the reason why there is none.
+    """One row to classify, or the reason why it cannot be classified.
 
     Attributes:
-        name: of the file and the line, for people: `readings.csv:3`.
+        name: file and line, for people: `readings.csv:3`.
         values: the numbers, in the order of the features.
-        problem: what is wrong with it; "" where nothing is known to be.
+        problem: the reason; "" for none.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Reading(NamedTuple):
     problem: str = ""
 
     def vector(self, spec: FeaturesInput) -> Vector:
-        """What `Classifier` takes, with the row's name in any error.
+        """The values as `Classifier` takes them; errors name the row.
 
         Raises:
-            FeaturesError: there is a problem, or a value is no finite number.
+            FeaturesError: the row has a problem, or a value is not a finite number.
         """
         if self.problem:
             raise FeaturesError(self.problem)
@@ -47,27 +47,27 @@ class Reading(NamedTuple):
 
 
 def read_rows(names: Sequence[str], spec: FeaturesInput) -> Iterator[Reading]:
-    """The rows of CSV files, or of standard input for `-`; of this each row is given when its line is whole.
+    """The rows of CSV files. For standard input, named `-`, each row comes as soon as its line is complete.
 
-    The first row may name the columns, in any order; a column `label` is passed over. A file that is no such table
-    gives one row with its problem.
+    The first row may name the columns, in any order; a column `label` is ignored. A file that is not such a table gives
+    one row with its problem.
     """
     for name in names:
         try:
             if name == STANDARD_INPUT:
                 yield from _rows(sys.stdin.buffer, "standard input", spec)
             else:
-                content, told = read_regular_file(name, MAX_TABLE_BYTES, FeaturesError)
-                yield from _rows(io.BytesIO(content), told, spec)
+                content, shown_name = read_regular_file(name, MAX_TABLE_BYTES, FeaturesError)
+                yield from _rows(io.BytesIO(content), shown_name, spec)
         except FeaturesError as error:
             yield Reading(name, problem=str(error))
 
 
 def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells without blanks around) of each row of a CSV file; empty lines are passed over.
+    """Yield (line number, cells without blanks around them) for each row of a CSV file; empty lines are skipped.
 
     Raises:
-        FeaturesError: it is no text, or in another encoding than UTF-8, a line is too long, or its quotes do not match.
+        FeaturesError: the file is not UTF-8 text, a line is too long, or its quotes do not match.
     """
     reader = csv.reader(_lines(stream, name), strict=True)
     try:
@@ -80,14 +80,14 @@ def read_table(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def parse_number(text: str) -> float:
-    """A cell's number; raises ValueError. Python's underscores between digits are none."""
+    """The number in a cell; raises ValueError, also for Python's underscores between digits."""
     if "_" in text:
         raise ValueError(text)
     return float(text)
 
 
 def _holds_number(text: str) -> bool:
-    """Whether a cell holds a number, NaN and infinities among them."""
+    """Whether a cell holds a number; NaN and infinities count."""
     try:
         parse_number(text)
     except ValueError:
@@ -123,7 +123,7 @@ def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
 
 
 def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
-    """The place of each feature."""
+    """The column of each feature."""
     missing = [feature for feature in spec.names if feature not in header]
     unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL]
     twice = [cell for cell in header if header.count(cell) > 1]

@@ -1,7 +1,7 @@
-"""What is wrong with this machine, or with a model on it, and the cure.
+"""Finds out what is wrong with this machine, or with a model on it, and the cure.
 
-An import proves nothing: every interpreter is built and run for real, in a process of its own, since some faults
-end the process.
+An import proves nothing: every interpreter is built and run, in a process of its own, since some faults end the
+process.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _GLIBC_OF_ARM_WHEEL = (2, 34)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        subject: what was looked at.
+        subject: what was checked.
         status: "ok", "warning" or "error".
-        text: what was found.
-        cure: what to do; "" where nothing need be done.
+        text: the result, in words.
+        cure: what to do; "" if nothing need be done.
     """
 
     subject: str
@@ -68,7 +68,7 @@ class Finding:
 
 
 def examine(model: str | None = None) -> list[Finding]:
-    """Look at Python, the interpreters, the board, and a model where one is named."""
+    """Check Python, the interpreters, the board, and optionally a model."""
     findings = [_python(), *_hidden(), *_interpreters(), *_board()]
     if model is not None:
         findings += _model(model)
@@ -99,13 +99,13 @@ def _hidden() -> list[Finding]:
 
 
 def wheel_advice(version: tuple[int, int], machine: str, system: str, glibc: tuple[int, int]) -> str:
-    """Which interpreter can be installed on such a machine, as a command or as the reason why none can.
+    """How to install an interpreter on such a machine: a command, or the reason why there is none.
 
     Args:
-        version: of Python, as in (3, 11).
+        version: Python's version, such as (3, 11).
         machine: `platform.machine()`.
         system: `sys.platform`.
-        glibc: version, (0, 0) where there is none.
+        glibc: its version; (0, 0) for none.
     """
     arm = machine in ("aarch64", "arm64", "armv7l")
     if system == "linux" and version <= (3, 11) and machine in ("x86_64", "aarch64", "armv7l"):
@@ -181,7 +181,7 @@ def run_once(library: str, model: str) -> str:
 
 
 def _board() -> list[Finding]:
-    """What only a Raspberry Pi can tell."""
+    """Findings about a Raspberry Pi; none on other machines."""
     try:
         board = _BOARD.read_text(errors="replace").strip("\0\n")
     except OSError:
@@ -200,7 +200,7 @@ def _board() -> list[Finding]:
 
 
 def throttling(text: str) -> Finding:
-    """What `vcgencmd get_throttled` says, `throttled=0x50000` for example."""
+    """The finding for the output of `vcgencmd get_throttled`, such as `throttled=0x50000`."""
     try:
         bits = int(text.strip().partition("=")[2], 16)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The error family: one base for "anything Pocketlens refuses", each member also the fitting builtin."""
+"""Our errors: one base for everything that Pocketlens refuses; each error is also the fitting builtin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PocketlensError(Exception):
 
 
 class ContractError(PocketlensError, ValueError):
-    """A contract that is not JSON, is of an unknown version, or has a field missing or out of range.
+    """A contract is not JSON, has an unknown version, or has a field that is missing or out of range.
 
     Example:
         >>> from runtime import Contract, ImageInput
@@ -28,7 +28,7 @@ class ContractError(PocketlensError, ValueError):
 
 
 class ModelFileError(PocketlensError, ValueError):
-    """A model file that is missing, foreign, truncated or changed, or that its contract does not describe.
+    """A model file is missing, truncated, changed, not a model of ours, or does not fit its contract.
 
     Example:
         >>> from runtime import Classifier
@@ -39,7 +39,7 @@ class ModelFileError(PocketlensError, ValueError):
 
 
 class InputError(PocketlensError, ValueError):
-    """What was given to classify is not what the model takes: the base of ImageError and FeaturesError.
+    """An input is not what the model takes; the base of ImageError and FeaturesError.
 
     Example:
         >>> from runtime import Classifier, InputError
@@ -52,7 +52,7 @@ class InputError(PocketlensError, ValueError):
 
 
 class ImageError(InputError):
-    """An image that cannot be read, is of a kind that is not accepted, or exceeds a limit.
+    """An image cannot be read, has a format that is not accepted, or exceeds a limit.
 
     Example:
         >>> from runtime import Classifier
@@ -63,7 +63,7 @@ class ImageError(InputError):
 
 
 class FeaturesError(InputError):
-    """A vector of readings of another length or with other names, or a reading that is no finite number.
+    """A vector of features has a wrong length or wrong names, or a value that is not a finite number.
 
     Example:
         >>> from runtime.testing import FakeInterpreter
@@ -75,7 +75,7 @@ class FeaturesError(InputError):
 
 
 class InterpreterError(PocketlensError, RuntimeError):
-    """No TensorFlow Lite interpreter that works is installed, or it refused the model.
+    """No working TensorFlow Lite interpreter is installed, or it refused the model.
 
     Example:
         >>> from runtime import Classifier
@@ -88,11 +88,11 @@ class InterpreterError(PocketlensError, RuntimeError):
 
 
 class WatchError(PocketlensError, OSError):
-    """A folder that cannot be watched: gone, watched already, or its journal is damaged or cannot be written."""
+    """A folder cannot be watched: it is gone or watched already, or its journal is damaged or cannot be written."""
 
 
 class ActionError(PocketlensError, RuntimeError):
-    """An answered image that could not be moved, or whose command failed."""
+    """A classified image could not be moved, or the command that was run for it failed."""
 
 
 class UsageError(PocketlensError, ValueError):

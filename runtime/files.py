@@ -1,4 +1,4 @@
-"""Reading bytes that come from outside: regular files only, never more than a limit, one kind of error."""
+"""Reads bytes from outside: regular files only, never more than a limit, one kind of error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 
 def shown(path: object) -> str:
-    """A path as it can be printed anywhere: undecodable bytes and control characters escaped."""
+    """A path that can be printed anywhere: undecodable bytes and control characters are escaped."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else str(path)
     if isinstance(text, bytes):
         text = os.fsdecode(text)
@@ -29,15 +29,15 @@ def shown(path: object) -> str:
 
 
 def is_hidden(path: PurePath) -> bool:
-    """Whether a name in a relative path begins with a dot: galleries keep small copies of all images there."""
+    """Whether a name in a relative path begins with a dot: galleries keep thumbnails in such folders."""
     return any(part.startswith(".") for part in path.parts)
 
 
 def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:
     """The bytes of a regular file and its name for messages.
 
-    Opened without blocking and checked after opening, so that a pipe or a device put in the file's place
-    can neither hang the caller nor be read.
+    The file is opened without blocking and checked after opening, so that a pipe or a device in its place can neither
+    hang the caller nor be read.
 
     Raises:
         error: missing, unreadable, not a regular file, or larger than `limit` bytes.
@@ -61,10 +61,10 @@ def read_stream(
     """All the bytes of a binary file object.
 
     Args:
-        expected: how many there should be, if that is known: a buffer for `limit` bytes takes time to get.
+        expected: the number of bytes, if it is known: a buffer for `limit` bytes takes time to allocate.
 
     Raises:
-        error: it cannot be read, gives something else than bytes, or holds more than `limit` bytes.
+        error: it cannot be read, gives something other than bytes, or holds more than `limit` bytes.
     """
     chunks: list[bytes] = []
     left = limit + 1
@@ -72,15 +72,15 @@ def read_stream(
     while left > 0:
         try:
             chunk = file.read(wanted)
-        except Exception as problem:  # the object is the caller's: it may raise anything
+        except Exception as problem:  # the caller's object may raise anything
             raise error(f"{name}: cannot be read: {problem}") from problem
         if not isinstance(chunk, bytes):
             raise error(f"{name}: gives {type(chunk).__name__}, expected bytes; open it in binary mode")
         if not chunk:
             break
-        chunks.append(chunk)  # a raw stream may give less than it was asked for
+        chunks.append(chunk)  # a raw stream may give fewer bytes than requested
         left -= len(chunk)
-        if expected is not None and len(chunk) < wanted:  # of a regular file, that was its end
+        if expected is not None and len(chunk) < wanted:  # a regular file ends here
             break
         wanted = min(left, 2**20)
     if left <= 0:

@@ -9,16 +9,15 @@ from typing import Any, Protocol
 
 from .errors import InterpreterError
 
-#: In order of preference: module to import, distribution to install.
+#: The interpreter libraries in order of preference: module to import, distribution to install.
 LIBRARIES = {"tflite_runtime": "tflite-runtime", "ai_edge_litert": "ai-edge-litert"}
 
-
-#: Whichever is installed, tflite-runtime first.
+#: The first of `LIBRARIES` that is installed.
 AUTO = "auto"
 
 
 class Interpreter(Protocol):
-    """What is used of `tflite_runtime.interpreter.Interpreter` and its successor."""
+    """The methods that we use of `tflite_runtime.interpreter.Interpreter` and of its successor."""
 
     def allocate_tensors(self) -> None: ...
     def get_input_details(self) -> list[dict[str, Any]]: ...
@@ -39,13 +38,13 @@ def installed() -> list[str]:
 
 
 def choose(wanted: str = AUTO) -> str:
-    """The library that `build` uses: the one that is named, else the first installed one that this numpy allows.
+    """The library that `build` uses: the named one, else the first installed one that works with this numpy.
 
     Raises:
-        InterpreterError: none, or not the one that is named.
-        ValueError: a name that is no library.
+        InterpreterError: no library, or not the named one, is installed and works with this numpy.
+        ValueError: the name is no library.
     """
-    import numpy as np  # here: a command's help needs the names above, and not numpy
+    import numpy as np  # here: a command's help needs the names above, but not numpy
 
     if wanted != AUTO and wanted not in LIBRARIES:
         raise ValueError(f"interpreter is {wanted!r}, expected {AUTO}, {' or '.join(LIBRARIES)}")
@@ -71,13 +70,13 @@ def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: s
     """An interpreter for a model held in memory, its tensors allocated.
 
     Args:
-        content: the model file; whatever follows the FlatBuffer is ignored.
-        num_threads: for one invocation; small models are fastest with 1.
+        content: the model file; what follows the FlatBuffer is ignored.
+        num_threads: threads of one invocation; small models are fastest with 1.
         library: `"auto"`, `"tflite_runtime"` or `"ai_edge_litert"`.
         delegate: a shared library to load, such as `"libedgetpu.so.1"` for a Coral.
 
     Raises:
-        InterpreterError: none is installed, it refuses the model, or the delegate cannot be loaded.
+        InterpreterError: no library is installed, it refuses the model, or the delegate cannot be loaded.
     """
     library = choose(library)
     try:

@@ -12,19 +12,19 @@ from weakref import WeakSet
 from .errors import InterpreterError
 from .interpreter import Interpreter
 
-#: Interpreters of one model that exist at once at most; a further caller waits for one.
+#: The largest number of interpreters of one model; a further caller waits for one.
 MAX_INTERPRETERS = max(2, os.cpu_count() or 1)
 
 
 class InterpreterPool:
-    """Lends an interpreter to each caller, building it when all are lent.
+    """Lends an interpreter to each caller, and builds one when all are lent.
 
-    One interpreter must never serve two threads at once: it raises or, rarely, answers wrongly. A process that
-    was forked has its parent's interpreters, whose threads are gone; it never touches them, and builds its own.
+    One interpreter must never serve two threads at once: it raises or, rarely, gives wrong scores. A forked process
+    has copies of its parent's interpreters, whose threads are gone; it never uses them, and builds its own.
 
     Args:
         build: makes an interpreter, its tensors allocated.
-        input_index, output_index: the numbers of its only input and output tensor.
+        input_index, output_index: the interpreter's numbers for the only input and output tensor.
     """
 
     def __init__(self, build: Callable[[], Interpreter], input_index: int, output_index: int) -> None:
@@ -35,31 +35,31 @@ class InterpreterPool:
         _POOLS.add(self)
 
     def _reset(self) -> None:
-        # A queue of the standard library's C code: a semaphore beside a list takes longer than a small model's layer.
+        # SimpleQueue is written in C; a semaphore beside a list would take longer than a layer of a small model.
         self._idle: SimpleQueue[Interpreter | None] = SimpleQueue()
         self._places = MAX_INTERPRETERS
         self._lock = threading.Lock()
 
     def forked(self) -> None:
-        """Start anew in a forked child, and keep the parent's interpreters to the very end of the process.
+        """Start with an empty pool in a forked child, and keep the parent's interpreters alive to the process's end.
 
-        An interpreter of several threads waits for them when it is destroyed, and in the child they are not there:
-        on 32-bit ARM it hangs or aborts.
+        An interpreter with several threads waits for them when it is destroyed, and the child does not have them: on
+        32-bit ARM it hangs or aborts.
         """
         if not self._idle.empty():
             import ctypes
 
-            # A reference that nothing takes back, not even Python's own tidying up at its exit.
+            # A reference that is never released, not even when Python exits.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._idle))
         self._reset()
 
     def add(self, interpreter: Interpreter) -> None:
-        """Put in one that was built already."""
+        """Add an interpreter that was built already."""
         self._places -= 1
         self._idle.put(interpreter)
 
     def run(self, tensor: Any) -> Any:
-        """What the model answers to one input tensor, as stored; a copy.
+        """A copy of the output tensor for one input tensor, as stored.
 
         Raises:
             InterpreterError: the invocation failed.
@@ -78,7 +78,7 @@ class InterpreterPool:
         return stored
 
     def _take(self) -> Interpreter:
-        """One that is idle, else a new one while there are places, else the first that is given back."""
+        """An idle interpreter, else a new one while there are places, else the first one that is given back."""
         try:
             engine = self._idle.get_nowait()
         except Empty:

@@ -1,14 +1,14 @@
-"""One self-describing model file: a FlatBuffer, then a stored zip, whose comment seals the whole.
+"""One self-describing model file: a FlatBuffer, then a stored zip, whose comment seals the whole file.
 
 Layout:
 
-    FlatBuffer              what a TensorFlow Lite interpreter reads; it ignores whatever follows
+    FlatBuffer              what a TensorFlow Lite interpreter reads; it ignores what follows
     zip archive (stored)    `contract.json`, `labels.txt`; the place where TFLite metadata keeps its associated files
     zip comment             SEAL, then the SHA-256 (hex) of every byte before it
 
-The digest is the last thing in the file, so checking it needs no parsing: every flipped bit and every
-truncation is seen before an interpreter sees the file, which matters because tflite-runtime does not verify
-FlatBuffers and dies of damaged ones. It tells damage, not malice: it is a checksum, not a signature.
+The digest is the last thing in the file, so checking it needs no parsing. Every flipped bit and every truncation is
+found before an interpreter reads the file; this matters because tflite-runtime does not verify FlatBuffers, and
+damaged ones can kill its process. The digest is a checksum against damage, no signature against malice.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 CONTRACT_NAME = "contract.json"
 LABELS_NAME = "labels.txt"
 SEAL = b"pocketlens-sha256:"
-#: Name and content of an entry in the FlatBuffer's own metadata: a file that was cut off behind its FlatBuffer shows
-#: by it that something is missing.
+#: Name and content of an entry in the FlatBuffer's own metadata: it shows that a file which ends with its FlatBuffer
+#: has lost the rest.
 ORIGIN_NAME = "pocketlens"
 ORIGIN = b"sealed by `pocketlens export`"
 MAX_MODEL_BYTES = 512 * 2**20
@@ -71,9 +71,9 @@ class ModelFile(NamedTuple):
     """A verified model file, in memory.
 
     Attributes:
-        content: the whole file, which is what the interpreter is given.
-        contract: what lies inside it.
-        name: where it came from, for messages.
+        content: the whole file, which the interpreter gets.
+        contract: the contract inside it.
+        name: the file's name, for messages.
 
     Example:
         >>> file = read_model("int8.tflite")
@@ -92,12 +92,12 @@ class ModelFile(NamedTuple):
 
     @property
     def flatbuffer(self) -> bytes:
-        """The FlatBuffer alone: what `seal` was given."""
+        """The FlatBuffer alone, as `seal` got it."""
         with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
             return self.content[: min(member.header_offset for member in archive.infolist())]
 
     def member(self, member: str, limit: int) -> bytes | None:
-        """A file of the archive behind the FlatBuffer; None where there is none of that name.
+        """A member of the archive behind the FlatBuffer; None if it has none of that name.
 
         Raises:
             ModelFileError: it is compressed, larger than `limit` bytes, or the archive cannot be read.
@@ -114,12 +114,12 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
     """Join a converted model, its contract and further associated files into one sealed file.
 
     Args:
-        flatbuffer: what the converter returned.
-        contract: what the model expects and answers.
-        files: more members of the archive, by name.
+        flatbuffer: the converted model.
+        contract: what the model takes, and what its outputs mean.
+        files: further members of the archive, by name.
 
     Raises:
-        ModelFileError: `flatbuffer` is not one, or is a sealed file already.
+        ModelFileError: `flatbuffer` is not a FlatBuffer, or is sealed already.
 
     Example:
         >>> file = read_model("int8.tflite")
@@ -146,7 +146,7 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
 
 
 def reseal(content: bytes, contract: Contract) -> bytes:
-    """A sealed file with another contract in it, all else as it was.
+    """A copy of a sealed file with another contract.
 
     Raises:
         ModelFileError, ContractError: as `read_model` does.
@@ -167,7 +167,7 @@ def _digest(body: bytes | memoryview) -> bytes:
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether content ends as a file of ours does."""
+    """Whether content ends with our seal."""
     return content[-_DIGEST_LENGTH - len(SEAL) : -_DIGEST_LENGTH] == SEAL
 
 
@@ -176,13 +176,12 @@ def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | No
 
     Args:
         source: a path, the file's bytes, or a binary file object.
-        adopt: given the content and name of a file without a seal, it answers for it and gives its contract; see
-            `foreign.adopt`. Without it such a file is refused.
+        adopt: called with the content and name of a file without a seal, it checks the file and returns its contract;
+            see `external.adopt.adopting`. By default such a file is refused.
 
     Raises:
-        ModelFileError: missing, not a regular file, not a TensorFlow Lite model, not one of ours,
-            truncated or changed.
-        ContractError: intact, but its contract is one that this version cannot obey.
+        ModelFileError: missing, not a regular file, not a TensorFlow Lite model, not ours, truncated or changed.
+        ContractError: the file is intact, but this version does not know its contract's version.
 
     Example:
         >>> read_model("int8.tflite").contract.input.shape
@@ -196,9 +195,9 @@ def read_model(source: ModelSource, adopt: Callable[[bytes, str], Contract] | No
 
 
 def has_seal(path: PathLike) -> bool:
-    """Whether a file ends as one of ours does; its content is not checked. False where it cannot be read."""
+    """Whether a file ends with our seal; its content is not checked. False if it cannot be read."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a string will do
+        with open(path, "rb") as file:  # noqa: PTH123 - works for strings too
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _DIGEST_LENGTH - len(SEAL)))
             return file.read(len(SEAL)) == SEAL
@@ -210,7 +209,7 @@ def verify_seal(content: bytes, name: str) -> None:
     """Check identifier, seal and digest.
 
     Raises:
-        ModelFileError: any of them is not as `seal` left it.
+        ModelFileError: one of them is not as `seal` wrote it.
     """
     if not is_flatbuffer(content):
         raise ModelFileError(
@@ -242,7 +241,7 @@ def _read(source: ModelSource) -> tuple[bytes, str]:
 
 
 def _read_member(content: bytes, member: str, limit: int, name: str) -> bytes | None:
-    # Sealed, so this is what `seal` wrote; the checks are for a seal that someone computed over other content.
+    # The file is sealed; these checks are for a seal that someone computed over other content.
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if member not in archive.namelist():

@@ -1,4 +1,4 @@
-"""What lies inside a model file, as plain values for people and scripts."""
+"""Describes the contents of a model file as plain values, for people and scripts."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .tflite._operator_versions import MEASURED, unknown_to
 from .tflite.metadata import read_metadata
 from .tflite.model import Structure, check_structure
 
-#: What a model ends with whose outputs are probabilities.
+#: The last operator of a model whose outputs are probabilities, with the task that it suits.
 _PROBABILITIES = {"SOFTMAX": "multiclass", "LOGISTIC": "multilabel"}
 
 
 def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
-    """Contract, tensors, operators, size, digest and associated files of a model, all of it ready for JSON.
+    """Contract, tensors, operators, size, digest and associated files of a model, ready for JSON.
 
     Args:
-        path: of the model.
-        known: what is known of a model of someone else's, as for `Classifier`.
+        path: the model file.
+        known: what is known of a model that Pocketlens did not make, by the names of `Classifier`'s parameters.
 
     Returns:
-        path, bytes, sha256, sealed, operators, lacking, notes, missing, files; and contract, input, output and
-        feeds_raw_pixels, unless something is missing.
+        path, bytes, sha256, sealed, operators, lacking, missing and files; and, unless something is missing, contract,
+        input, output, feeds_raw_pixels and notes.
 
     Raises:
-        ModelFileError, ContractError, InterpreterError: as `Classifier` does, but for what is missing.
+        ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
     """
     content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
     sealed = is_sealed(content)
@@ -70,7 +70,7 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
 
 
 def lacking_operators(structure: Structure) -> list[str]:
-    """Operators that the interpreters installed here lack, in words with the version that they know."""
+    """The operators that the installed interpreters lack, in words, with the highest version that they know."""
     return [
         f"{use}: {LIBRARIES[library]} {MEASURED[library]} knows {f'it up to {highest}' if highest else 'none of it'}"
         for library in installed()
@@ -79,7 +79,7 @@ def lacking_operators(structure: Structure) -> list[str]:
 
 
 def _notes(structure: Structure, task: str) -> list[str]:
-    """What a person should know who chose the options."""
+    """Hints for the person who chose the options of a model without a contract."""
     wanted = _PROBABILITIES.get(structure.last)
     if wanted is None:
         return [f"the model ends with {structure.last or 'no operator'}: its scores are no probabilities"]
@@ -95,7 +95,7 @@ def _files(content: bytes, end: int) -> list[str]:
     try:
         with zipfile.ZipFile(archive) as files:
             return files.namelist()
-    except Exception:  # zipfile raises many kinds on hostile archives; the listing is for people
+    except Exception:  # zipfile raises many kinds on hostile archives; the listing is only information
         return []
 
 

@@ -1,6 +1,6 @@
-"""Native libraries' chatter on standard error, held back unless things go wrong.
+"""Holds back what native libraries write to standard error, unless something goes wrong.
 
-For commands only: it redirects the whole process's standard error, which no library may do to its host.
+For commands only: it redirects standard error of the whole process, which a library must not do to its host.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import BinaryIO, cast
 
 @contextmanager
 def held_stderr() -> Iterator[None]:
-    """Keep what native code writes to standard error; show it only if the block raises."""
+    """Hold back what native code writes to standard error; show it only if the block raises."""
     try:
         saved = os.dup(2)
-    except OSError:  # a daemon's: closed, so there is nothing to hold back
+    except OSError:  # a daemon's is closed, so there is nothing to hold back
         yield
         return
     _flush()
@@ -38,7 +38,7 @@ def held_stderr() -> Iterator[None]:
 
 
 def _unnamed_file() -> BinaryIO:
-    if hasattr(os, "memfd_create"):  # Linux; and nothing more to import
+    if hasattr(os, "memfd_create"):  # Linux; needs no further import
         return open(os.memfd_create("pocketlens"), "w+b")  # noqa: PTH123 - a file descriptor
     import tempfile
 
@@ -51,10 +51,10 @@ def _flush() -> None:
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without its greeting, its information and warnings off unless the user set its variable."""
+    """Import TensorFlow without its messages; its own variable can turn information and warnings on again."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras must run on TensorFlow here, whatever ~/.keras/keras.json says.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with held_stderr():
-        # Looking for a GPU is what greets; done here, nothing is left to say later.
+        # TensorFlow writes when it first looks for a GPU; done here, it writes nothing later.
         importlib.import_module("tensorflow").config.list_physical_devices("GPU")

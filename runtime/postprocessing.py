@@ -1,4 +1,4 @@
-"""From a stored output to scores, and from scores to labelled predictions. Pure functions, no interpreter."""
+"""From a stored output tensor to scores, and from scores to labelled predictions. Pure functions, no interpreter."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .preprocessing import TensorSpec
 
-#: From an output as it is stored, of any shape, to a vector of real values.
+#: Turns a stored output tensor of any shape into a vector of scores.
 OutputReader: TypeAlias = "Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]"
 
-#: The label of an answer that no score was high enough for.
+#: The label of a prediction where no score was high enough.
 UNKNOWN = "unknown"
-#: Up to so many scores, sorting in Python takes less time than calling numpy.
+#: Up to this number of scores, sorting in Python takes less time than calling numpy.
 _FEW = 50
-#: Least score of a float output under a temperature: rounding may leave a hair less than 0.
+#: Least score of a float output before a temperature is applied: rounding can make a score slightly negative.
 _LEAST = 1e-12
 
 
 class Prediction(NamedTuple):
-    """One answer: a frozen value, and a tuple of its three fields (a dataclass takes ten times as long to define).
+    """One label with its score. A NamedTuple, since a dataclass takes ten times as long to define.
 
     Attributes:
         label: the class's name.
-        score: its probability, 0 to 1.
-        index: its place among the model's outputs; -1 for `UNKNOWN`.
+        score: the class's probability, 0 to 1.
+        index: the class's place among the model's outputs; -1 for `UNKNOWN`.
 
     Example:
         >>> Prediction("cat", 0.75, 0).as_dict()
@@ -48,10 +48,10 @@ class Prediction(NamedTuple):
 def choose_labels(
     labels: tuple[str, ...], allow: Collection[str] | None, deny: Collection[str]
 ) -> npt.NDArray[np.int64] | None:
-    """Indices of the labels that may be answered, in their order; `None` for all of them.
+    """Indices of the labels that may be predicted, in their order; `None` for all of them.
 
     Raises:
-        ValueError: a name that is no label, or nothing is left.
+        ValueError: a name is no label, or no label remains.
     """
     if allow is None and not deny:
         return None
@@ -60,44 +60,43 @@ def choose_labels(
             raise ValueError(f"no label {name!r}; the model has {', '.join(labels[:20])}{', ...' * (len(labels) > 20)}")
     chosen = [i for i, label in enumerate(labels) if (allow is None or label in allow) and label not in deny]
     if not chosen:
-        raise ValueError("allow and deny leave no label to answer with")
+        raise ValueError("allow and deny leave no label to prediction with")
     return np.array(chosen)
 
 
 def score_floor(step: float, labels: int) -> float:
-    """The least score that a temperature is applied to.
+    """The least score before a temperature is applied; lower ones are raised to it.
 
-    Of a quantized output, 0 stands for whatever is below half a step. Under a temperature each such zero counts; all
-    of them together are taken to hold that half step, or a thousand labels would outweigh the one that is right.
+    A quantized output stores every value below half a step as 0. A temperature raises such zeros, so all of them
+    together count as half a step; otherwise the zeros of a thousand labels would outweigh the predicted one.
 
     Args:
-        step: the output's scale; 0 of a float output.
-        labels: how many scores an answer has.
+        step: the output's scale; 0 for a float output.
+        labels: the number of labels.
     """
     return max(step / 2 / labels, _LEAST)
 
 
-def temper(
+def apply_temperature(
     scores: npt.NDArray[np.float32], temperature: float, floor: float, *, independent: bool = False
 ) -> npt.NDArray[np.float32]:
-    """Scores under a temperature: their logarithms divided by it, then probabilities again. The order stays.
+    """Divide the logarithms of scores by a temperature and normalise again. The order of the scores stays.
 
     Args:
-        scores: float32, shape (..., n), probabilities; of the task binary both, not the second alone.
+        scores: probabilities, float32, shape (..., n); for the task binary both, not the second alone.
         temperature: above 1 the scores come closer to each other, below 1 the best one grows.
-        floor: from `score_floor`.
-        independent: each score is a probability of its own (the task multilabel) and stands against its complement;
-            otherwise they sum to one.
+        floor: the value of `score_floor`.
+        independent: each score is a probability of its own (the task multilabel); otherwise they sum to one.
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of modern neural networks, ICML 2017. There
-    the logits are divided; the logarithm of a softmax differs from them by one number for all, which goes out again.
+    the logits are divided. The logarithms of a softmax differ from its logits by a constant, which cancels.
 
     Example:
-        >>> temper(np.array([0.25, 0.75], np.float32), 0.5, 1e-9).tolist()
+        >>> apply_temperature(np.array([0.25, 0.75], np.float32), 0.5, 1e-9).tolist()
         [0.10000000149011612, 0.8999999761581421]
     """
     scores = np.maximum(scores, floor)
-    # As shares of the greatest: a high power of a small number would be 0, and of all of them 0 / 0.
+    # As shares of the greatest: high powers of small numbers would all be 0, and the result 0 / 0.
     greatest = np.maximum.reduce(scores, axis=-1, keepdims=True)
     if independent:
         others = np.maximum(1 - scores, floor)
@@ -106,20 +105,20 @@ def temper(
     total = np.add.reduce(powers, axis=-1, keepdims=True)
     if independent:
         total = powers + (others / greatest) ** (1 / temperature)
-    tempered: npt.NDArray[np.float32] = powers / total
-    return tempered
+    calibrated: npt.NDArray[np.float32] = powers / total
+    return calibrated
 
 
 def dequantizer(output: TensorSpec) -> OutputReader:
-    """What makes a vector of real values of the stored output; for 8 bits a look into a table of all there are."""
+    """A function from the stored output tensor to real scores; for 8 bits it looks each value up in a table."""
     if not output.is_quantized:
-        return lambda stored: stored.reshape(-1)  # float32: _check_shapes saw to it
+        return lambda stored: stored.reshape(-1)  # float32, as the classifier has checked
     table = output.dequantize(np.arange(256, dtype=np.uint8).view(output.dtype))
     return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
-def tempered_reader(output: TensorSpec, contract: Contract, real: OutputReader) -> OutputReader:
-    """What makes scores under the contract's temperature of the stored output; `real` itself where that is 1."""
+def calibrated_reader(output: TensorSpec, contract: Contract, real: OutputReader) -> OutputReader:
+    """A function from the stored output tensor to calibrated scores; `real` itself if the temperature is 1."""
     temperature = contract.confidence.temperature
     if temperature == 1:
         return real
@@ -128,32 +127,32 @@ def tempered_reader(output: TensorSpec, contract: Contract, real: OutputReader) 
 
         def both(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
             second = real(stored)[0]
-            return temper(np.array([1 - second, second], np.float32), temperature, floor)
+            return apply_temperature(np.array([1 - second, second], np.float32), temperature, floor)
 
         return both
     if contract.task == "multilabel":
-        return lambda stored: temper(real(stored), temperature, floor, independent=True)
-    if temperature < 1:  # its powers are high ones: see `temper`
-        return lambda stored: temper(real(stored), temperature, floor)
+        return lambda stored: apply_temperature(real(stored), temperature, floor, independent=True)
+    if temperature < 1:  # high powers: see `apply_temperature`
+        return lambda stored: apply_temperature(real(stored), temperature, floor)
     raised = _table(output, real, temperature, floor) if output.is_quantized else _power(real, temperature, floor)
 
     def shared(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         powers = raised(stored)
-        tempered: npt.NDArray[np.float32] = powers / np.add.reduce(powers)
-        return tempered
+        calibrated: npt.NDArray[np.float32] = powers / np.add.reduce(powers)
+        return calibrated
 
     return shared
 
 
 def _table(output: TensorSpec, real: OutputReader, temperature: float, floor: float) -> OutputReader:
-    """The powers of all 256 values beforehand; in double precision, so that every machine has the same."""
+    """A table of the powers of all 256 values, made in double precision, so that every machine has the same."""
     values = real(np.arange(256, dtype=np.uint8).view(output.dtype)).astype(np.float64)
     table = (np.maximum(values, floor) ** (1 / temperature)).astype(np.float32)
     return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
 def _power(real: OutputReader, temperature: float, floor: float) -> OutputReader:
-    # Arrays: of a plain number numpy makes one at each call, which takes longer than the power.
+    # Arrays: numpy would convert a plain number at each call, which takes longer than the power.
     least, exponent = np.array(floor, np.float32), np.array(1 / temperature, np.float32)
     return lambda stored: np.power(np.maximum(real(stored), least), exponent)
 
@@ -171,11 +170,11 @@ def rank(
     Args:
         scores: float32, shape (n,).
         labels: n names.
-        top: answers at most, at least 1.
-        min_score: answers below it are left out. Where none is left, the one answer is `UNKNOWN`, with the
-            score that was best and the index -1, so that there always is a first answer.
-        chosen: indices of the labels that may be answered; all of them without it.
-        threshold: where the best answer is below it, the one answer is `UNKNOWN` too; the others are not judged.
+        top: the largest number of predictions, at least 1.
+        min_score: predictions below it are left out. If none remains, the only one is `UNKNOWN`, with the best
+            score and the index -1, so that there is always a first prediction.
+        chosen: indices of the labels that may be predicted; by default all of them.
+        threshold: if the best prediction is below it, the only one is `UNKNOWN` too; the others need not reach it.
 
     Example:
         >>> rank(np.array([0.25, 0.75], np.float32), ("cat", "dog"), top=1)
@@ -191,9 +190,9 @@ def rank(
         order = sorted(order, key=values.__getitem__, reverse=True)[:top]
     else:
         order = np.asarray(order)[np.argsort(-scores[order], kind="stable")[:top]].tolist()
-    answers = [Prediction(labels[i], values[i], i) for i in order]
-    if answers[0].score < min_score or answers[0].score < threshold:
-        return [Prediction(UNKNOWN, answers[0].score, -1)]
-    if answers[-1].score < min_score:
-        return [answer for answer in answers if answer.score >= min_score]
-    return answers
+    predictions = [Prediction(labels[i], values[i], i) for i in order]
+    if predictions[0].score < min_score or predictions[0].score < threshold:
+        return [Prediction(UNKNOWN, predictions[0].score, -1)]
+    if predictions[-1].score < min_score:
+        return [prediction for prediction in predictions if prediction.score >= min_score]
+    return predictions

@@ -1,7 +1,7 @@
-"""Progress of long work, reported to whoever wants to show it; by default to nobody.
+"""Progress of long work. By default nothing shows it.
 
 A library must not draw on its host's terminal. So long loops report to `progress`, and a program chooses with
-`report_to` what becomes of it: the commands draw a bar.
+`report_to` how it is shown: the commands draw a bar.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Progress(Protocol):
     def __exit__(self, *error: Any) -> Any: ...
 
     def update(self, n_steps: int, current_item: Any = None) -> None:
-        """Report that so many more steps are done, and optionally a text about the last one."""
+        """Report that `n_steps` more steps are done, and optionally a text about the last one."""
 
 
 #: Called with the number of steps and a label.
@@ -29,7 +29,7 @@ Reporter: TypeAlias = Callable[[int, str], Progress]
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def __init__(self, _length: int, _label: str) -> None:
         """Remember nothing."""
@@ -48,21 +48,24 @@ _reporter: Reporter = Silent
 
 
 def report_to(reporter: Reporter) -> None:
-    """Let all progress of this process be reported to a function or class that a module defines by name.
+    """Report all progress of this process to a reporter.
 
-    A child process that works for this one reports to the same.
+    Child processes that `child_process` starts with `shows_progress` report to the same one.
+
+    Args:
+        reporter: a function or class at the top level of a module, so that a child process can import it.
     """
     global _reporter  # one terminal a process, so one reporter
     _reporter = reporter
 
 
 def reporter_name() -> str:
-    """What `report_to` was given, as `"package.module:name"`."""
+    """The reporter of this process, as `"package.module:name"`."""
     return f"{_reporter.__module__}:{_reporter.__qualname__}"
 
 
 def report_to_named(name: str) -> None:
-    """As `report_to`, with what `reporter_name` gave in another process."""
+    """As `report_to`, with a name from `reporter_name` in another process."""
     module, _, attribute = name.partition(":")
     report_to(getattr(importlib.import_module(module), attribute))
 

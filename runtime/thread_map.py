@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`function` of each item, in order, computed by `workers` threads.
+    """Yield `function(item)` for each item, in order, computed by `workers` threads.
 
-    At most two items a worker are taken ahead of the caller. An exception of `function` is raised in its turn and
-    ends it; what was not begun by then is dropped, as it is when the caller leaves.
+    At most two items a worker are taken ahead of the caller. An exception of `function` is raised in its turn and ends
+    the iteration. Calls that have not begun are then cancelled, also when the caller closes the iterator.
     """
     ahead: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:

@@ -1,1 +1,4 @@
-"""Models that Pocketlens did not make: adopted with what is known of them, and tried before they are trusted."""
+"""Models that Pocketlens did not make: gets them a contract, and tries them before they are trusted.
+
+Imports only the runtime's own modules, and none of `runtime.cli` and `runtime.watch`.
+"""

@@ -1,8 +1,8 @@
-"""A model of someone else's: no contract inside, so it is assembled from options, or from TFLite metadata.
+"""Assembles the contract of a model that Pocketlens did not make, from options and from TFLite metadata.
 
-What is not said is not guessed, with three exceptions that follow from the file: the size of the picture, the number of
-channels, and for a quantized input that the pixels go in as they are. A wrong mean or colour cannot be noticed by
-anyone but the user; `pocketlens info` shows what was assembled.
+Nothing is guessed, except what follows from the file: the size of the image, the number of channels, and that a
+quantized input takes the pixels as they are. Only the user can notice a wrong mean or colour; `pocketlens info` shows
+the assembled contract.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ..tflite.model import Structure, check_structure
 from .labels import parse_labels, read_labels
 from .sandbox import trust
 
-#: What a file of ours has somewhere, however it was damaged: the seal, the contract's name, the contract's first field,
-#: the entry in the FlatBuffer itself.
+#: Parts of our files, of which a damaged one still has some: the seal, the contract's name, the contract's first field,
+#: the entry in the FlatBuffer.
 _TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"', ORIGIN)
 _LOWEST_PIXEL = {"UINT8": 0, "INT8": -128}
 _TYPES = ("FLOAT32", *_LOWEST_PIXEL)
 
 
 class ExternalOptions(NamedTuple):
-    """What a person says of a model that does not say it itself; None leaves it to the model.
+    """What a person knows about a model that has no contract; None stands for the model's metadata or the default.
 
     Attributes:
         labels: a file with one label a line (UTF-8, in the order of the outputs), or the labels.
-        colour: `"grey"`, `"rgb"` or `"bgr"`; without it grey for one channel, rgb for three.
+        colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
         resize, filter, background: as for `ImageInput`, with its defaults.
         mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
-        task: as for `Contract`; without it `"binary"` for one output and two labels, else `"multiclass"`.
+        task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
     """
 
     labels: PathLike | Sequence[str] | None = None
@@ -62,13 +62,13 @@ def adopt(
 
     Args:
         content: the model file.
-        name: of the file, for messages.
-        options: what is known of it; or its contract, where somebody has it already.
-        library, delegate: with which it is tried; see `interpreter.build`.
+        name: the file's name, for messages.
+        options: what is known about it; or its contract.
+        library, delegate: the interpreter that tries it; see `interpreter.build`.
 
     Raises:
         ModelFileError: damaged, a damaged file of ours, no image classifier, or it does not run.
-        ContractError: what is known of it is not enough, or does not fit it.
+        ContractError: the options are not enough, or do not fit the model.
         InterpreterError: it could not be tried.
     """
     refuse_ours(content, name)
@@ -87,20 +87,20 @@ def adopting(
 
 
 def refuse_ours(content: bytes, name: str) -> None:
-    """Refuse a file of ours whose seal was lost: no option makes a damaged file good.
+    """Refuse a file of ours without its seal: no option repairs a damaged file.
 
     Raises:
-        ModelFileError: something of ours is in it.
+        ModelFileError: the file contains something that only Pocketlens writes.
     """
     if any(trace in content for trace in _TRACES):
         raise ModelFileError(f"{name}: damaged: made by Pocketlens, and its seal is not whole; copy it again")
 
 
 def assemble(structure: Structure, metadata: Metadata | None, options: ExternalOptions, name: str) -> Contract:
-    """The contract of a foreign model; what `options` say wins over the metadata.
+    """The contract of a model that has none. Options win over metadata.
 
     Raises:
-        ModelFileError: it is no image classifier, or nothing names its labels.
+        ModelFileError: it is no image classifier, or labels or scaling are missing.
         ContractError: options are missing, out of range, or do not fit it.
     """
     known = metadata or Metadata()
@@ -126,7 +126,7 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ExternalO
 
 
 def missing_options(structure: Structure, metadata: Metadata | None, options: ExternalOptions) -> list[str]:
-    """What must still be said, in words with the option's name; nothing for a model that can be used."""
+    """The parameters that must still be given, in words; empty for a model that can be used."""
     known = metadata or Metadata()
     missing = []
     if options.labels is None and known.labels is None:
@@ -150,7 +150,7 @@ def _check_count(labels: Sequence[str], outputs: int, task: str, name: str) -> N
 
 
 def _image_tensor(structure: Structure, name: str) -> TensorInfo:
-    """The only input, which must be a picture."""
+    """The only input, which must be an image."""
 
     def refuse(reason: str) -> NoReturn:
         raise ModelFileError(f"{name}: cannot classify pictures with it: {reason}")
@@ -175,7 +175,7 @@ def _image_tensor(structure: Structure, name: str) -> TensorInfo:
 
 
 def _output_count(structure: Structure, name: str) -> int:
-    """How many numbers the only output has; it must be a vector, whatever axes of length 1 it has."""
+    """The number of values of the only output, which must be a vector; axes of length 1 do not count."""
     if len(structure.outputs) != 1:
         raise ModelFileError(f"{name}: no classifier: it has {len(structure.outputs)} outputs, expected 1")
     answer = structure.outputs[0]
@@ -208,11 +208,11 @@ def _scaling(given: TensorInfo, metadata: Metadata, options: ExternalOptions) ->
         return options.mean, options.std
     if metadata.mean and metadata.std:
         return metadata.mean, metadata.std
-    # The pixels as they are: the real value of each is what the tensor says it is.
+    # The pixels go in as they are: mean and std are those of the tensor's quantization.
     return given.zero_point[0] - _LOWEST_PIXEL[given.type] if given.zero_point else 0, 1 / given.scale[0]
 
 
 def _spread(values: Any, channels: int) -> tuple[float, ...]:
-    """One number for all channels, or one a channel."""
+    """One number a channel, also where one number serves all channels."""
     found = tuple(values) if isinstance(values, list | tuple) else (values,)
     return found * channels if len(found) == 1 else found

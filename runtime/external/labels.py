@@ -1,4 +1,4 @@
-"""Labels of a model that has no contract: one a line, as the field keeps them."""
+"""Reads the labels of a model that has no contract: a text file with one label a line, as is usual."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..files import PathLike, read_regular_file
 
 
 def read_labels(source: PathLike | Sequence[str]) -> tuple[str, ...]:
-    """Labels from a file, or as they are; see `parse_labels`.
+    """Labels from a file or a list; see `parse_labels`.
 
     Raises:
         ContractError: the file cannot be read, is not UTF-8, or a label is blank.
@@ -23,15 +23,15 @@ def read_labels(source: PathLike | Sequence[str]) -> tuple[str, ...]:
 def parse_labels(content: bytes, name: str) -> tuple[str, ...]:
     """Labels from a file's content: one a line, UTF-8, in the order of the outputs.
 
-    Blank lines at the end are passed over; nothing is stripped from a line, also no number before the label. A
-    contract's labels are unique, and ImageNet's are not: the second "crane" becomes "crane (2)".
+    Blank lines at the end are ignored. Nothing is stripped from a line, not even a number before the label. A
+    contract's labels are unique, but ImageNet's are not: the second "crane" becomes "crane (2)".
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: the file's content.
+        name: the file's name, for messages.
 
     Raises:
-        ContractError: it is not UTF-8, or has a blank line amid the others.
+        ContractError: it is not UTF-8, or has a blank line before the last label.
 
     Example:
         >>> parse_labels(b"crane\\ncat\\ncrane\\n\\n", "labels.txt")

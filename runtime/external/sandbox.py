@@ -220,7 +220,7 @@ def limit_process(cpu_seconds: int) -> None:
 
 
 def _run(content: bytes, library: str, delegate: str | None) -> str:
-    """What is wrong with the model; "" for nothing."""
+    """The reason why the model is bad; "" for a good one."""
     import numpy as np
 
     engine = interpreter.build(content, library=library, delegate=delegate)

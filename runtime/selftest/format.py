@@ -1,8 +1,7 @@
-"""What a model file carries for its self-test, written and read: a few inputs, and what was answered to them.
+"""The self-test inside a model file: a few inputs, and the outputs of the workstation's interpreters for them.
 
-Images are stored as small pixels, vectors of features as they are.
-
-`selftest` runs it; `exporter.selftest` makes it. Reading is strict, since a seal shows damage and no malice.
+Images are stored with few pixels, vectors of features as they are. `exporter.selftest` makes the self-test, and `runner`
+runs it. Reading is strict, since a seal shows damage but no malice.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..model_file import ModelFile
 MEMBER = "selftest.json"
 MAX_BYTES = 4 * 2**20
 MAX_IMAGES = 8
-#: Sides of the stored pixels, at most.
+#: Pixels on a side of a stored image, at most.
 MAX_STORED_SIDE = 32
 
 _FORMAT, _VERSION = "pocketlens-selftest", 1
@@ -37,12 +36,12 @@ _MAX_TEXT = 100
 
 
 class GoldenOutputs(NamedTuple):
-    """What one interpreter answered on the workstation.
+    """The outputs of one interpreter on the workstation.
 
     Attributes:
-        library, version: the interpreter's; the library as in `interpreter.LIBRARIES`.
-        machine: the workstation's processor, as `platform.machine()` says it.
-        outputs: as the output tensor held them, shape (images, outputs).
+        library, version: the interpreter library, one of `interpreter.LIBRARIES`, and its version.
+        machine: the workstation's processor, from `platform.machine()`.
+        outputs: the content of the output tensor, shape (images, outputs).
     """
 
     library: str
@@ -52,15 +51,15 @@ class GoldenOutputs(NamedTuple):
 
 
 class SelfTest(NamedTuple):
-    """What a model file carries for its self-test.
+    """The self-test of a model file.
 
     Attributes:
-        images: uint8, shape (images, height, width, channels), sides up to 32 pixels; or of a model that takes
-            features float64, shape (images, features).
+        images: uint8, shape (images, height, width, channels), sides up to 32 pixels; for a model that takes features
+            float64, shape (images, features).
         answers: one entry for each interpreter of the workstation, at least one.
-        same_tolerance: of a score, where the same library answers; 0 asks for the very same bits on the same
+        same_tolerance: the largest difference of a score from the same library; 0 asks for identical bits on the same
             kind of processor.
-        other_tolerance: where another library answers.
+        other_tolerance: the largest difference of a score from another library.
     """
 
     images: npt.NDArray[Any]
@@ -69,7 +68,7 @@ class SelfTest(NamedTuple):
     other_tolerance: float
 
     def to_json(self) -> bytes:
-        """The same bytes for the same values."""
+        """The self-test as JSON: the same bytes for the same values."""
         document = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -86,17 +85,17 @@ class SelfTest(NamedTuple):
 
 
 def shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Every so manieth pixel of (height, width, channels), so that no side is longer than 32; a vector as it is."""
+    """Subsample (height, width, channels) so that no side exceeds 32 pixels; a vector stays as it is."""
     if pixels.ndim == 1:
         return pixels
-    # The first of those that `enlarge` makes of each.
+    # Of the pixels that `enlarge` repeats, the first.
     picked = [-(-np.arange(short) * long // short) for long, short in _sides(pixels.shape)]
     found: npt.NDArray[Any] = pixels[np.ix_(*picked)]
     return found
 
 
 def enlarge(image: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
-    """Stored pixels, repeated to fill a model's input: shape (height, width, channels); a vector as it is."""
+    """Repeat stored pixels to fill a model's input, shape (height, width, channels); a vector stays as it is."""
     if spec.kind == "features":
         return image
     rows = np.arange(spec.height) * image.shape[0] // spec.height
@@ -110,10 +109,10 @@ def _sides(shape: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def read_selftest(file: ModelFile) -> SelfTest:
-    """The self-test of a model file.
+    """Read the self-test of a model file.
 
     Raises:
-        ModelFileError: it carries none, or one that is not as the exporter writes it.
+        ModelFileError: the file has none, or it is not as the exporter writes it.
     """
     text = file.member(MEMBER, MAX_BYTES)
     if text is None:
@@ -172,7 +171,7 @@ def _encode(values: npt.NDArray[Any]) -> str:
 
 
 def _decode(text: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Raises ValueError where the text does not hold exactly so many values."""
+    """Decode an array; raises ValueError if the text does not hold exactly its values."""
     _demand(isinstance(text, str), "values are no text")
     try:
         data = base64.b64decode(text, validate=True)

@@ -1,8 +1,8 @@
-"""Golden images inside a model file: does this interpreter, on this processor, give what the workstation saw?
+"""Runs the self-test of a model file: does this interpreter, on this processor, give the workstation's outputs?
 
-The exporter stores a few images as small pixels, and what each of its interpreters answered to them, as the output
-tensor holds it. The device enlarges the same pixels by repeating them, which no library can do otherwise, scales them
-as for any picture, runs the model, and compares. A model that takes features carries vectors, as they are.
+The exporter stores a few images with few pixels, and the output tensor of each of its interpreters for them. The device
+enlarges the same pixels by repeating them, which gives the same result with any library, scales them like any image,
+runs the model, and compares the outputs. A model that takes features carries vectors, as they are.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ..model_file import ModelFile, ModelSource, read_model
 from ..preprocessing import TensorSpec, make_preprocessor
 from .format import GoldenOutputs, SelfTest, enlarge, read_selftest
 
-#: Its float results stay within the tolerance of one library on every kind of processor. Its integer results are the
-#: same bits on one kind alone: of 6,000 scores of a residual network 56 were 1 of 255 apart on arm64 and on x86-64.
+#: The library whose float outputs stay within `same_tolerance` on every kind of processor. Its integer outputs have
+#: the same bits on one kind only: 56 of 6,000 scores of a residual network differed by 1 of 255 from arm64 to x86-64.
 _PORTABLE = "tflite_runtime"
 
 
 class Outcome(NamedTuple):
-    """How a self-test ended.
+    """The outcome of a self-test.
 
     Attributes:
         library, version, machine: what ran here.
-        compared_with: library, version and machine of the answers that were compared with.
-        images: how many were run.
-        different: on how many of them any output differs.
-        difference: the largest difference of a score; None where an output is no number.
-        allowed: the largest that passes; 0 asks for the very same bits.
+        compared_with: library, version and machine of the stored outputs.
+        images: the number of images that were run.
+        different: the number of images for which any output differs.
+        difference: the largest difference of a score; None if an output is NaN or infinite.
+        allowed: the largest difference that passes; 0 asks for identical bits.
     """
 
     library: str
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether this interpreter gives what the workstation saw."""
+        """Whether this interpreter gives the workstation's outputs."""
         if self.allowed == 0:
             return self.different == 0
         return self.difference is not None and self.difference <= self.allowed
@@ -61,12 +61,12 @@ def run_selftest(
 
     Args:
         model: a path, the file's bytes, or a binary file object.
-        library, delegate, num_threads: what runs it, as for `Classifier`. With a delegate, which has kernels of its
-            own, the tolerance is that of another library.
+        library, delegate, num_threads: as for `Classifier`. A delegate has its own kernels, so it gets the tolerance of
+            another library.
 
     Raises:
-        ModelFileError: as `read_model` does, or it carries no self-test, or one that cannot be read.
-        InterpreterError: no interpreter that works is installed, or it refuses the model.
+        ModelFileError: as `read_model` does; or the file has no self-test, or one that cannot be read.
+        InterpreterError: no working interpreter is installed, or it refuses the model.
 
     Example:
         >>> run_selftest("int8.tflite").passed
@@ -97,7 +97,7 @@ def run_selftest(
 
 
 def _standard(test: SelfTest, library: str, machine: str, delegate: str | None) -> tuple[GoldenOutputs, float]:
-    """Which answers to compare with, and how far from them a score may be."""
+    """The stored outputs to compare with, and the largest difference of a score that passes."""
     same = [answers for answers in test.answers if answers.library == library]
     wanted = same[0] if same else test.answers[0]
     alike = wanted.machine == machine or (library == _PORTABLE and test.same_tolerance > 0)
@@ -120,11 +120,11 @@ def raw_outputs(
     delegate: str | None = None,
     num_threads: int = 1,
 ) -> tuple[npt.NDArray[Any], TensorSpec]:
-    """What an interpreter answers to stored images: the output tensor's content, (images, outputs), and the tensor.
+    """The output tensor's content for stored images, shape (images, outputs), and the tensor.
 
     Raises:
-        InterpreterError: it refuses the model, or fails.
-        ModelFileError: the tensors are not what the contract says.
+        InterpreterError: the interpreter refuses the model, or fails.
+        ModelFileError: the tensors do not fit the contract.
     """
     engine = interpreters.build(file.content, num_threads, library, delegate)
     given = TensorSpec.from_details(engine.get_input_details()[0])

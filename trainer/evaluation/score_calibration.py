@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime import Confidence
-from runtime.postprocessing import score_floor, temper
+from runtime.postprocessing import apply_temperature, score_floor
 
 from .predictions import DECISION_THRESHOLD, Predictions, Scores, Targets
 
@@ -49,7 +49,7 @@ def fit_confidence(predictions: Predictions, name: str, false_accept_rate: float
     else:
         floor = score_floor(predictions.output_step, calibrated.shape[1])
         temperature = fit_temperature(calibrated, targets, floor)
-        calibrated = calibrated if temperature == 1 else temper(calibrated, temperature, floor)
+        calibrated = calibrated if temperature == 1 else apply_temperature(calibrated, temperature, floor)
     if false_accept_rate is None:
         return FittedConfidence(Confidence(temperature), tuple(notes))
     threshold, note = fit_threshold(calibrated, targets, false_accept_rate)
@@ -72,7 +72,7 @@ def _fit_multilabel(predictions: Predictions, name: str, false_accept_rate: floa
     temperature = fit_temperature(both, targets.reshape(-1), floor)
     if false_accept_rate is None:
         return FittedConfidence(Confidence(temperature, DECISION_THRESHOLD))
-    calibrated = scores if temperature == 1 else temper(scores, temperature, floor, independent=True)
+    calibrated = scores if temperature == 1 else apply_temperature(scores, temperature, floor, independent=True)
     absent = calibrated[targets == 0]
     if not len(absent):
         note = f"{name}: no threshold: every validation image has every label"

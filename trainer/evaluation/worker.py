@@ -128,7 +128,7 @@ def score_samples(model: str, contract: str | None, library: str, samples: str, 
             stored = classifier.run_tensor(scale(decoded[row]))
             scores[row] = classifier.interpret(stored)
             if uncalibrated is not scores:
-                uncalibrated[row] = classifier.interpret(stored, tempered=False)
+                uncalibrated[row] = classifier.interpret(stored, calibrated=False)
         return len(rows)
 
     count = len(decoded)

@@ -49,7 +49,7 @@ def test_quantized_models_agree_whatever_their_tensors_are(io_models: dict[str, 
     assert {c.input.dtype.name for c in classifiers.values()} == {"uint8", "int8", "float32"}
     for image in digits_samples.arrays:
         # Each has a temperature of its own, fitted to what it answers.
-        first, *others = (c.interpret(c.run(image), tempered=False) for c in classifiers.values())
+        first, *others = (c.interpret(c.run(image), calibrated=False) for c in classifiers.values())
         for scores in others:
             np.testing.assert_allclose(scores, first, atol=1e-6)
 
@@ -65,7 +65,7 @@ def test_scores_are_what_the_bare_interpreter_gives(digits_export: Exported, dig
         interpreter.invoke()
         stored = interpreter.get_tensor(answer["index"])[0]
         real = (stored.astype(np.float32) - zero_point) * np.float32(scale)
-        np.testing.assert_array_equal(classifier.interpret(classifier.run(image), tempered=False), real)
+        np.testing.assert_array_equal(classifier.interpret(classifier.run(image), calibrated=False), real)
         assert classifier.scores(image).argmax() == real.argmax(), "a temperature turns no answer over"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from runtime import Classifier, Confidence, Contract, ImageInput, Prediction, read_model
 from runtime.model_file import reseal
-from runtime.postprocessing import score_floor, temper
+from runtime.postprocessing import apply_temperature, score_floor
 from runtime.testing import FakeInterpreter
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 
@@ -30,29 +30,29 @@ def test_a_temperature_by_hand() -> None:
         powers = np.exp(logits)
         return (powers / powers.sum()).astype(np.float32)
 
-    assert temper(softmax([2, 1, 0]), 2.0, 1e-12) == pytest.approx(softmax([1, 0.5, 0]), abs=1e-6)
+    assert apply_temperature(softmax([2, 1, 0]), 2.0, 1e-12) == pytest.approx(softmax([1, 0.5, 0]), abs=1e-6)
     rows = np.stack([softmax([2, 1, 0]), softmax([0, 0, 3])])
-    assert temper(rows, 0.5, 1e-12)[1] == pytest.approx(softmax([0, 0, 6]), abs=1e-6)
+    assert apply_temperature(rows, 0.5, 1e-12)[1] == pytest.approx(softmax([0, 0, 6]), abs=1e-6)
 
 
 def test_independent_scores_are_tempered_one_by_one() -> None:
     # The logit of 0.8 is log 4; half of it is log 2, whose score is 2/3.
-    found = temper(np.array([0.8, 0.2, 0.5], np.float32), 2.0, 1e-12, independent=True)
+    found = apply_temperature(np.array([0.8, 0.2, 0.5], np.float32), 2.0, 1e-12, independent=True)
     assert found == pytest.approx([2 / 3, 1 / 3, 0.5], abs=1e-6)
 
 
 def test_the_zeros_of_a_quantized_output_do_not_outweigh_what_it_is_sure_of() -> None:
     scores = np.zeros(1000, np.float32)
     scores[7] = 255 / 256
-    assert temper(scores, 1.2, score_floor(1 / 256, 1000))[7] > 0.97
-    assert temper(np.zeros(3, np.float32), 2.0, score_floor(0.0, 3)) == pytest.approx([1 / 3] * 3)
+    assert apply_temperature(scores, 1.2, score_floor(1 / 256, 1000))[7] > 0.97
+    assert apply_temperature(np.zeros(3, np.float32), 2.0, score_floor(0.0, 3)) == pytest.approx([1 / 3] * 3)
 
 
 @pytest.mark.parametrize("independent", [False, True])
 def test_no_score_is_too_small_for_a_low_temperature(independent: bool) -> None:
     scores = np.full((2, 1000), 1e-3, np.float32)
     scores[1, 7] = 2e-3
-    tempered = temper(scores, 0.01, score_floor(0.0, 1000), independent=independent)
+    tempered = apply_temperature(scores, 0.01, score_floor(0.0, 1000), independent=independent)
     assert np.isfinite(tempered).all()
     assert independent or tempered[1].argmax() == 7
 
@@ -65,14 +65,14 @@ def test_the_order_stays_whatever_the_temperature(
         before, after = Classifier(path), Classifier(with_confidence(path, Confidence(temperature)))
         for image in digits_samples.arrays:
             stored = after.run(image)
-            scores, plain = after.interpret(stored), after.interpret(stored, tempered=False)
-            np.testing.assert_array_equal(plain, before.interpret(stored, tempered=False))
+            scores, plain = after.interpret(stored), after.interpret(stored, calibrated=False)
+            np.testing.assert_array_equal(plain, before.interpret(stored, calibrated=False))
             assert scores.dtype == np.float32
             assert scores.sum() == pytest.approx(1, abs=1e-5)
             assert scores.argmax() == before.scores(image).argmax(), name
             assert (np.diff(scores[np.argsort(plain, kind="stable")]) >= 0).all(), name
             floor = score_floor(after.output.scale, 10)
-            np.testing.assert_allclose(scores, temper(plain, temperature, floor), rtol=2e-4, atol=1e-7)
+            np.testing.assert_allclose(scores, apply_temperature(plain, temperature, floor), rtol=2e-4, atol=1e-7)
 
 
 def test_the_other_tasks_have_a_temperature_too(task_models: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_other_tasks_have_a_temperature_too(task_models: Path) -> None:
             assert len(scores) == labels
             odds = (plain / (1 - plain)).astype(np.float64)
             assert scores == pytest.approx(odds**2 / (1 + odds**2), abs=0.01), (task, kind)
-            assert len(cooler.interpret(cooler.run(image), tempered=False)) == labels
+            assert len(cooler.interpret(cooler.run(image), calibrated=False)) == labels
 
 
 def test_a_threshold_judges_the_first_answer_alone() -> None:

@@ -179,7 +179,7 @@ def test_the_classifier_takes_vectors() -> None:
     classifier = fake.classifier()
     assert classifier.classify([0.25, 3])[0].label == "dry"
     assert classifier.classify({"light": 3, "moisture": 0.25})[0].label == "wet"
-    assert [seen.tolist() for seen in fake.seen] == [[[0.25, 3.0]]] * 2
+    assert [tensor.tolist() for tensor in fake.inputs] == [[[0.25, 3.0]]] * 2
     with pytest.raises(FeaturesError, match=r"2 features \(moisture, light\)"):
         classifier.classify("shoe.jpg")
 

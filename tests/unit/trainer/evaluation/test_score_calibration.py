@@ -16,7 +16,7 @@ from exporter.errors import ExportError
 from exporter.export import export
 from exporter.recipe import ExportConfig, Recipe
 from runtime import Classifier, Confidence, read_model
-from runtime.postprocessing import score_floor, temper
+from runtime.postprocessing import apply_temperature, score_floor
 from tests.conftest import call_pocketlens, succeed
 from trainer.data.run_folder import read_run
 from trainer.evaluation.calibration_error import rejection, reliability
@@ -39,7 +39,7 @@ def test_the_temperature_that_scores_were_made_with_is_found(sharpness: float) -
     temperature = fit_temperature(scores, targets, 1e-12)
     assert temperature == pytest.approx(sharpness, rel=0.04)
     unseen, truth = draw(20_000, sharpness, seed=1)
-    assert reliability(temper(unseen, temperature, 1e-12), truth).error < 0.012
+    assert reliability(apply_temperature(unseen, temperature, 1e-12), truth).error < 0.012
     if sharpness != 1:
         assert reliability(unseen, truth).error > 0.05
 
@@ -54,7 +54,7 @@ def test_scores_of_eight_bits_become_honest_too(sharpness: float) -> None:
     temperature = fit_temperature(stored(scores), targets, floor)
     unseen, truth = draw(20_000, sharpness, seed=1)
     before = reliability(stored(unseen), truth).error
-    after = reliability(temper(stored(unseen), temperature, floor), truth).error
+    after = reliability(apply_temperature(stored(unseen), temperature, floor), truth).error
     assert after < 0.03
     assert after < before / 2
 
@@ -64,7 +64,7 @@ def test_pictures_that_are_all_answered_right_are_no_proof() -> None:
     scores[:, 0] = 1
     targets = np.zeros(200, np.int64)
     temperature = fit_temperature(scores, targets, 1e-12)
-    best = temper(scores, temperature, 1e-12)[0, 0]
+    best = apply_temperature(scores, temperature, 1e-12)[0, 0]
     assert best == pytest.approx(201 / 202, abs=1e-3)
 
 
@@ -131,7 +131,7 @@ def test_binary_and_several_labels_have_a_temperature(sharpness: float) -> None:
     fitted = fit_confidence(Predictions(both, targets[:, 0], "binary"), "int8")
     assert fitted.confidence.temperature == pytest.approx(sharpness, rel=0.08)
     assert fitted.confidence.threshold == 0
-    tempered = temper(scores, sharpness, 1e-12, independent=True)
+    tempered = apply_temperature(scores, sharpness, 1e-12, independent=True)
     assert reliability(tempered, targets).error < 0.012
     if sharpness != 1:
         assert reliability(scores, targets).error > 0.04
@@ -143,7 +143,7 @@ def test_of_absent_labels_only_the_share_asked_for_is_given() -> None:
     scores = np.clip(rng.normal(0.3 + 0.4 * targets, 0.2), 0.01, 0.99).astype(np.float32)
     confidence, notes = fit_confidence(Predictions(scores[:2_500], targets[:2_500], "multilabel"), "int8", 0.05)
     assert notes == ()
-    tempered = temper(scores[2_500:], confidence.temperature, 1e-12, independent=True)
+    tempered = apply_temperature(scores[2_500:], confidence.temperature, 1e-12, independent=True)
     found = rejection(tempered, targets[2_500:], confidence.threshold)
     assert found.false_accept_rate == pytest.approx(0.05, abs=0.012)
     assert found.accuracy == pytest.approx(targets[2_500:][tempered >= confidence.threshold].mean())

@@ -51,7 +51,7 @@ def test_the_scores_are_those_of_one_call_after_the_other(
             found = worker.submit_scores(model, added).result()
             np.testing.assert_array_equal(found.scores, np.stack([classifier.interpret(s) for s in stored]))
             np.testing.assert_array_equal(
-                found.uncalibrated, np.stack([classifier.interpret(s, tempered=False) for s in stored])
+                found.uncalibrated, np.stack([classifier.interpret(s, calibrated=False) for s in stored])
             )
             assert found.output_step == classifier.output.scale
             assert found.interpreter.startswith(("tflite-runtime ", "ai-edge-litert "))
