@@ -75,20 +75,18 @@ def example_picture() -> bytes:
     return buffer.getvalue()
 
 
-def recommend(rows: Sequence[dict[str, Any]]) -> str:
-    """Recommend an interpreter and a number of threads in one line; more threads only where they save 15 % or more."""
+def best_combination(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row of the fastest combination, with more threads only if they save 15 % or more; None if all failed."""
     good = [row for row in rows if "error" not in row]
     if not good:
-        return "no interpreter runs this model here; see `pocketlens doctor`"
+        return None
     best = min(good, key=lambda row: row["call_ms"]["median"])
     for row in sorted(good, key=lambda row: row["threads"]):
         if row["interpreter"] == best["interpreter"] and (
             best["call_ms"]["median"] > (1 - _MIN_SAVING) * row["call_ms"]["median"]
         ):
-            best = row
-            break
-    name, threads = best["interpreter"], best["threads"]
-    return f"choose --interpreter {name} --threads {threads}: {best['call_ms']['median']:.3f} ms a call on this machine"
+            return row
+    return best
 
 
 def measure_here(

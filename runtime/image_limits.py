@@ -1,7 +1,8 @@
-"""What decoding an image may cost, told from its header: memory, time, and the work of parsing it.
+"""Limits what decoding an image may cost in memory and time, from its header, before a pixel is decoded.
 
-A small file can claim to be a large picture, and can make a parser written in Python walk over millions of empty
-blocks. Everything here is checked before a pixel is decoded.
+A small file can claim to be a large image, and can make a parser written in Python walk over millions of empty blocks.
+Pillow's own limit counts pixels only, and knows neither the memory of a mode, nor scans, blocks, tags and strips; no
+library checks these.
 """
 
 from __future__ import annotations
@@ -18,29 +19,29 @@ from PIL import Image
 from .errors import ImageError
 
 MAX_IMAGE_BYTES = 64 * 2**20
-#: Pixels decoded at most; a larger JPEG is accepted where its reduced scale keeps within it.
+#: The largest number of pixels to decode; a larger JPEG is accepted if its reduced scale is within it.
 MAX_PIXELS = 32 * 10**6
-#: Rows or columns at most: a single row of millions of pixels costs far more to resize than the same in a square.
+#: The largest number of rows or columns: one row of millions of pixels takes far longer to resize than a square.
 MAX_IMAGE_SIDE = 65_535
-#: The encoded image and its pixels, in every form that exists at once. With an interpreter, numpy and Pillow beside
-#: it, a process stays below 300 MB.
+#: The encoded image and its pixels, in all forms that exist at the same time. With an interpreter, numpy and Pillow, a
+#: process stays below 300 MB.
 MAX_MEMORY_BYTES = 208 * 10**6
-#: Coefficients of a JPEG in several scans. libjpeg takes them beside whatever earlier pictures left in the heap.
+#: The coefficients of a JPEG in several scans, which libjpeg keeps beside what earlier images left in the heap.
 MAX_COEFFICIENT_BYTES = 128 * 10**6
-#: From this size on, pictures are decoded one at a time, so that threads together stay within the limit too.
+#: Images from this size on are decoded one at a time, so that all threads together stay within the limit.
 _LARGE_BYTES = 24 * 10**6
-#: Times that a parser may ask for more. Pillow's own stay below a few thousand on real files.
+#: How often a parser may read. Pillow's parsers stay below a few thousand reads on real files.
 MAX_READS = 100_000
-#: Run lengths of BMP are decoded in Python, pixel by pixel, with two reads for each run.
+#: Pillow decodes BMP's run lengths in Python, pixel by pixel, with two reads for each run.
 MAX_RLE_PIXELS = 4 * 10**6
 MAX_RLE_READS = 10**6
 #: A progressive JPEG has ten scans; each one is a walk over the whole picture.
 MAX_SCANS = 100
-#: One JPEG segment. Of a larger block, which only other formats can hold, not even the orientation is read.
+#: The size of a JPEG segment. A larger block, which only other formats can hold, is not read at all.
 MAX_EXIF_BYTES = 65_536
-#: Of all the EXIF segments of a JPEG, which Pillow joins one by one.
+#: All EXIF segments of a JPEG together; Pillow joins them one by one.
 MAX_JOINED_EXIF_BYTES = 2**20
-#: Strips or tiles of a TIFF, each of which is an object in Python.
+#: Strips or tiles of a TIFF; each is an object in Python.
 MAX_STRIPS = 65_536
 
 #: Entries of a TIFF's directory, and bytes of their values.
@@ -48,13 +49,13 @@ MAX_TAGS = 4096
 MAX_TAG_BYTES = 32 * 2**20
 
 _STRIP_TAGS = (273, 279, 324, 325)
-#: Bytes of a value by its type; of an unknown type nothing is read.
+#: Bytes of a value by its type; values of unknown types are not read.
 _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 #: Bytes of a pixel as Pillow keeps it; every mode of several bands takes four.
 _ONE_BYTE, _TWO_BYTES = ("1", "L", "P"), ("I;16", "I;16B", "I;16L", "I;16N")
 _EXIF = b"Exif\0"
 _START_OF_SCAN = b"\xff\xda"
-#: JPEG markers that begin a frame: all of C0 to CF, but for DHT, JPG and DAC.
+#: JPEG markers that begin a frame: C0 to CF without DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: Frames, tables, restart interval, applications' own, comments, and the start of a scan.
 _ORDINARY = _FRAMES | {0xC4, 0xDA, 0xDB, 0xDD, 0xFE} | frozenset(range(0xE0, 0xF0))
@@ -62,9 +63,9 @@ _MANY_SEGMENTS = 1000
 
 
 class LimitedReader(io.BytesIO):
-    """An encoded image in memory, which gives no more once it was read from too often.
+    """An encoded image in memory that raises an error once it is read from too often.
 
-    Pillow's parsers ask for each chunk, block and run by itself: this bounds their time, whatever the format.
+    Pillow's parsers read each chunk, block and run separately, so this bounds their time for every format.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -72,7 +73,7 @@ class LimitedReader(io.BytesIO):
         self._limit = self._left = MAX_READS
 
     def allow(self, reads: int) -> None:
-        """So many more."""
+        """Allow further reads."""
         self._limit += reads
         self._left += reads
 
@@ -84,10 +85,10 @@ class LimitedReader(io.BytesIO):
 
 
 def checked(data: bytes) -> io.BytesIO:
-    """An encoded image to open, which Pillow cannot take too long or too much memory to open.
+    """A file object for Pillow to open, after checks that opening takes neither too long nor too much memory.
 
     Raises:
-        ImageError: a limit is exceeded, a JPEG's scans would not fit, or a TIFF's directory is not there.
+        ImageError: a limit is exceeded, a JPEG's scans would not fit, or a TIFF's directory is missing.
     """
     if data[:2] == b"\xff\xd8" and _check_jpeg(data):
         return io.BytesIO(data)
@@ -97,13 +98,13 @@ def checked(data: bytes) -> io.BytesIO:
 
 
 def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> int:
-    """Refuse what would take too long or too much memory to decode; how many bytes it takes.
+    """Refuse an image that would take too long or too much memory to decode; return the bytes that it takes.
 
     Args:
-        image: opened, not decoded; of a JPEG, with its reduced scale chosen.
-        size: of the encoded image, in bytes.
-        channels: wanted: 1 or 3.
-        turns: whether it must be turned upright.
+        image: opened, not decoded; a JPEG with its reduced scale chosen.
+        size: bytes of the encoded image.
+        channels: of the result: 1 or 3.
+        turns: whether the image must be turned upright.
 
     Raises:
         ImageError: a limit is exceeded.
@@ -130,17 +131,17 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
 
 
 def decoding_room(needed: int) -> AbstractContextManager[object]:
-    """Enter it to decode what takes so many bytes: one large picture at a time, whatever the number of threads."""
+    """A context for decoding an image that needs this number of bytes; large ones wait for each other."""
     return _SMALL if needed < _LARGE_BYTES else _LARGE
 
 
 class _LargePicture:
-    """Room for one; glibc would keep what each thread has freed for that thread alone."""
+    """Lets one thread decode a large image, and returns the memory: glibc would keep it for that thread."""
 
     def __init__(self) -> None:
         self._renew()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)  # a thread that held it is not in the new process
+            os.register_at_fork(after_in_child=self._renew)  # the thread that held the lock is not in the new process
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
@@ -149,7 +150,7 @@ class _LargePicture:
         self._lock.acquire()
 
     def __exit__(self, *_error: object) -> None:
-        import ctypes  # here: few pictures are so large
+        import ctypes  # here: few images are so large
 
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
         if trim is not None:
@@ -167,16 +168,16 @@ def _bytes_per_pixel(image: Image.Image, channels: int, turns: bool) -> int:
     wanted = "L" if channels == 1 else "RGB"
     cost = stored * (2 if turns else 1)
     if mode != wanted or "transparency" in image.info:
-        # A 16-bit picture becomes grey on its way to colour.
+        # A 16-bit image becomes grey before it becomes RGB.
         cost += (1 if channels == 1 else 4) + (1 if mode.startswith("I") else 0)
     if image.format == "WEBP":
-        # libwebp keeps two canvases, and Pillow a copy of one, beside the picture itself.
+        # libwebp keeps two canvases, and Pillow a copy of one, beside the image itself.
         cost = max(16, cost + 8)
     return cost
 
 
 def _tiff_buffer(image: Any) -> int:
-    """Bytes of a TIFF's largest strip or tile, which libtiff unpacks whole; 0 for other formats."""
+    """Bytes of a TIFF's largest strip or tile, which libtiff unpacks as a whole; 0 for other formats."""
     if image.format != "TIFF":
         return 0
     width, height = image.size
@@ -187,12 +188,13 @@ def _tiff_buffer(image: Any) -> int:
 
 
 def _check_jpeg(data: bytes) -> bool:
-    """Refuse a JPEG in many scans whose coefficients would not fit, or would be walked over too often.
+    """Refuse a JPEG in several scans whose coefficients would not fit, or that has too many scans.
 
-    Whether its segments are few, and all of the kinds that cameras write, so that Pillow walks over them as fast.
+    An image in one scan is decoded row by row. One in several scans, such as every progressive JPEG, needs all the
+    coefficients of the full scale at once, even for a reduced scale: 2 bytes for each sample.
 
-    A picture in one scan is decoded row by row. One in several, as every progressive one is, needs all the
-    coefficients of the full scale at once, however small the scale that is asked for: 2 bytes for each sample.
+    Returns:
+        whether its segments are few and of the kinds that cameras write, so that Pillow needs no limit on its reads.
     """
     at, components, pixels, samples, several, exif = 2, 0, 0, 0.0, False, 0
     plain = True
@@ -202,7 +204,7 @@ def _check_jpeg(data: bytes) -> bool:
             return False
         marker = data[at + 1]
         plain = plain and marker in _ORDINARY and number < _MANY_SEGMENTS
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # none, or one without a length
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no marker, or a marker without a length
             at += 1 if marker == 0xFF else 2
             continue
         length, rows, columns = struct.unpack_from(">HxHH", data, at + 2)
@@ -223,7 +225,7 @@ def _check_jpeg(data: bytes) -> bool:
 
 
 def _samples_per_pixel(components: bytes) -> float:
-    """From a frame's description of its components: number, sampling factors, table; 3 for 4:4:4, 1.5 for 4:2:0."""
+    """Samples a pixel, from a frame's list of (number, sampling factors, table): 3 for 4:4:4, 1.5 for 4:2:0."""
     areas = [(factors >> 4) * (factors & 15) for factors in components[1::3]]
     return sum(areas) / max(1, *areas) if areas else 0.0
 
@@ -262,5 +264,5 @@ def _check_tiff(data: bytes) -> None:
 
 
 def exif_is_too_large(image: Any) -> bool:
-    """Whether its EXIF block is larger than any that a camera writes: parsing could take its size squared."""
+    """Whether the EXIF block is larger than a camera's: the time of parsing can grow with its square."""
     return len(image.info.get("exif") or b"") > MAX_EXIF_BYTES

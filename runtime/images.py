@@ -1,6 +1,6 @@
-"""Any picture to the pixels that a contract asks for.
+"""Turns any image into the pixels that a contract asks for.
 
-The same function serves training, evaluation and the device, so that nothing can differ between them.
+Training, evaluation and the device all call the same function, so that nothing can differ between them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .input_spec import ImageInput
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
 
-#: What is decoded at all, by its first bytes, and the one module of Pillow that is imported for it. An allow-list:
+#: The formats that are decoded: their first bytes, and the module and class of Pillow for them. An allow-list, because
 #: Pillow knows formats that start other programs (EPS).
 _PLUGINS = {
     "JPEG": ((b"\xff\xd8\xff",), "JpegImagePlugin", "JpegImageFile"),
@@ -40,11 +40,11 @@ _PLUGINS = {
     "TIFF": ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
 }
 FORMATS = tuple(_PLUGINS)
-#: The names that such files have, in lower case.
+#: The endings of such files' names, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _EXIF_ORIENTATION = 0x0112
-#: What the bytes of a PNG that holds an orientation have in them: names of chunks and of texts are never compressed.
+#: A PNG that holds an orientation contains one of these: names of chunks and of texts are never compressed.
 _PNG_ORIENTATION = (b"eXIf", b"exif\0", b"XML:com.adobe.xmp")
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TRANSPOSE = Image.Transpose
@@ -61,23 +61,23 @@ _FILTERS = {member.name.lower(): member for member in Image.Resampling}
 #: EXIF orientations from this one on swap height and width.
 _FIRST_ON_ITS_SIDE = 5
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
-#: Pixels of which transparency and 16 bits are resolved at once.
+#: Transparency and 16-bit values are converted for this number of pixels at a time.
 _STRIP_PIXELS = 2**20
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
-    """Decode, turn upright, flatten, resize: what the contract's geometry and colour fields say.
+    """Decode an image, turn it upright, flatten and resize it, as the contract's fields say.
 
     Args:
         image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
-            shape HxW, HxWx1 (grey) or HxWx3 (red, green, blue). Of an animation or a multi-page file the
-            first frame is taken.
+            shape HxW, HxWx1 (grey) or HxWx3 (red, green, blue). An animation or a multi-page file gives its
+            first frame.
         spec: the contract's input.
 
     Returns:
-        uint8 array of shape (height, width, channels), in the spec's colour order. For an array that has
-        this shape already it is the array itself, or a view of it.
+        A uint8 array of shape (height, width, channels), in the spec's colour order. An array that has this shape
+        already is returned itself, or as a view.
 
     Raises:
         ImageError: it cannot be read or decoded, or exceeds a limit.
@@ -93,7 +93,7 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
         data, name = _read(image)
         image, size = _open(data, name), len(data)
     try:
-        # One name for them all: what a step no longer needs is freed before the next.
+        # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
         with decoding_room(check_decoding(image, size, spec.channels, turns=False)):
             image = _decode(image, spec, size)
@@ -107,7 +107,7 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
 
 
 class ImageHeader(NamedTuple):
-    """What an image says of itself before it is decoded: its size when upright, and whether it has no colour."""
+    """An image's header, read without decoding: its size when upright, and whether it is grey."""
 
     height: int
     width: int
@@ -115,7 +115,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(image: PathLike | bytes) -> ImageHeader:
-    """The header of an image file; raises ImageError as `load_pixels` does for what cannot be opened.
+    """The header of an image file; raises ImageError as `load_pixels` does for a file that cannot be opened.
 
     Args:
         image: the file's path, or its bytes.
@@ -154,20 +154,20 @@ def _open(data: bytes, name: str) -> Image.Image:
         opener = _opener(data)
         if opener is None:
             raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
-        # From memory: Pillow maps files that it opens by path, and a map of a file cut short kills the process.
+        # From memory: Pillow maps files that it opens by path, and reading a map of a truncated file kills the process.
         image = opener(checked(data))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
         raise ImageError(f"{name}: cannot be opened: {error}") from error
-    # Pillow takes a PNG without its end for a whole one, with whatever rows are there.
+    # Pillow reads a PNG without its end as if it were complete.
     if image.format == "PNG" and b"IEND" not in data[-4096:]:
         raise ImageError(f"{name}: truncated PNG, its end is missing")
     return image
 
 
 def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
-    """What opens such a file. Image.open would import five formats to open one, and try each in turn."""
+    """Pillow's class for such a file; None for an unknown format. Image.open would import five formats to open one."""
     for signatures, module, opener in _PLUGINS.values():
         if data.startswith(signatures):
             return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
@@ -175,17 +175,17 @@ def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
-    """Have a JPEG that is much larger than wanted decoded at reduced scale."""
-    # At least the wanted size is left for the filter; the larger side serves both, upright or not. No margin: with the
-    # filter hamming a larger intermediate image gains no accuracy (tests/unit/runtime/test_classifier.py).
+    """Let a JPEG that is much larger than needed be decoded at reduced scale."""
+    # The reduced image is at least as large as the input; the larger side is right before and after turning. No margin:
+    # with the filter hamming a larger intermediate image gains no accuracy (tests/unit/runtime/test_classifier.py).
     wanted = max(spec.height, spec.width)
     image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
     return image
 
 
 def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    """Decode, and turn upright."""
-    # Before the orientation is asked for, which may stand behind the pixels: damage to these would be passed over.
+    """Decode the image and turn it upright."""
+    # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
     image.load()
     orientation = _orientation(image)
     if orientation not in _UPRIGHT:
@@ -196,18 +196,18 @@ def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
-        return 1  # known already; asking would import the parser of EXIF, and keep every answer waiting for it
+        return 1  # known already; getexif would import the parser of EXIF, which takes long
     if exif_is_too_large(image):
         return 1
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block says nothing about the picture, which viewers then show as it is
+    except Exception:  # with a damaged EXIF block, viewers too show the image as it is
         return 1
     return value if isinstance(value, int) else 1
 
 
 def _header_orientation(image: Image.Image, data: bytes) -> int:
-    """As `_orientation`, of an image that is not decoded."""
+    """As `_orientation`, for an image that is not decoded."""
     if image.format == "JPEG":
         return _orientation(image)
     needed = check_decoding(image, len(data), 3, turns=False)
@@ -215,12 +215,12 @@ def _header_orientation(image: Image.Image, data: bytes) -> int:
         return _orientation(image)
     if not any(mark in data for mark in _PNG_ORIENTATION):
         return 1
-    with decoding_room(needed):  # it may stand behind the pixels, and Pillow decodes them to come there
+    with decoding_room(needed):  # it may stand behind the pixels, and Pillow decodes these to reach it
         return _orientation(image)
 
 
 def _stored_size(image: Any) -> tuple[int, int]:
-    """(width, height) before it is turned; of a TIFF on its side newer Pillows say what they will be afterwards."""
+    """(width, height) before turning. For a TIFF on its side, newer versions of Pillow give the size after it."""
     if image.format == "TIFF":
         return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
     width, height = image.size
@@ -228,7 +228,7 @@ def _stored_size(image: Any) -> tuple[int, int]:
 
 
 def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
-    """To 8-bit grey or RGB, transparency over the spec's background."""
+    """Convert to 8-bit grey or RGB; transparent pixels are put over the spec's background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
@@ -238,12 +238,12 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         return _in_strips(image, mode, lambda strip: _on_background(strip, spec).convert(mode))
-    # Some conversions take a way round: CMYK becomes grey by way of a whole picture in colour.
+    # Some conversions need an intermediate image: CMYK becomes RGB before it becomes grey.
     return _in_strips(image, mode, lambda strip: strip.convert(mode))
 
 
 def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """`change`, which works pixel by pixel, on a few rows at a time: what it needs on its way then stays small."""
+    """Apply `change`, which works pixel by pixel, to a few rows at a time, so that it needs little memory."""
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width)
     if rows >= height:
@@ -294,7 +294,7 @@ def _resize(image: Image.Image, spec: ImageInput) -> Image.Image:
 
 
 def _ordered(image: Image.Image, spec: ImageInput) -> Pixels:
-    # What np.asarray does too, in half the time for a small one.
+    # The same as np.asarray, in half the time for a small image.
     pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.shape)
     if spec.channels == 1:
         return pixels

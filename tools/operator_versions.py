@@ -2,8 +2,8 @@
 
     python -m tools.operator_versions > runtime/tflite/_operator_versions.py
 
-An interpreter looks all the operators of a model up when it is built, also those that no node uses. So a model that
-only lists one operator, in one version, tells whether that version is known. Run it where both libraries are installed.
+An interpreter looks up all operators of a model when it is built, even those that no node uses. So a model that
+only lists one operator, in one version, shows whether that version is known. Run it where both libraries are installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_OPERATORS = ("CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES")
 
 HEADER = '''"""The versions of each operator that an interpreter knows; written by tools/operator_versions.py.
 
-Measured by building models that list one operator in one version; `5` is 1 to 5. Later releases know more, never less.
+Measured with models that list one operator in one version; `5` means 1 to 5. Later releases know more, never less.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FOOTER = '''
 
 @cache
 def known(library: str) -> dict[str, range]:
-    """Name of each built-in operator to the versions that the measured release of a library knows."""
+    """The versions of each built-in operator, by name, that the measured release of a library knows."""
     found = {}
     for word in _KNOWN[library].split():
         name, _, versions = word.partition(":")
@@ -52,11 +52,11 @@ def known(library: str) -> dict[str, range]:
 def unknown_to(library: str, uses: Iterable[OperatorUse]) -> list[tuple[OperatorUse, int]]:
     """The operators that a library lacks, each with the highest version that it knows; 0 for none at all.
 
-    Custom operators count as lacking: their code comes with a delegate, or from the model's maker.
+    Custom operators count as lacking: a delegate or the model's author provides their code.
 
     Args:
         library: `"tflite_runtime"` or `"ai_edge_litert"`, in the release of `MEASURED`.
-        uses: what `structure.operators` gives.
+        uses: the operators of a model, from `model.operators`.
     """
     versions = known(library)
     nothing = range(1, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..benchmark import combinations, example_picture, measure, recommend
+from ..benchmark import best_combination, combinations, example_picture, measure
 from ..contract import Contract
 from ..errors import ImageError, UsageError
 from ..external.adopt import ExternalOptions, adopting
@@ -88,6 +88,15 @@ def _sample(contract: Contract, image: str | None, features: tuple[float, ...] |
     picture = example_picture() if image is None else read_regular_file(image, MAX_IMAGE_BYTES, ImageError)[0]
     load_pixels(picture, spec)
     return picture
+
+
+def recommend(rows: list[dict[str, Any]]) -> str:
+    """Recommend an interpreter and a number of threads, in one line."""
+    best = best_combination(rows)
+    if best is None:
+        return "no interpreter runs this model here; see `pocketlens doctor`"
+    name, threads = best["interpreter"], best["threads"]
+    return f"choose --interpreter {name} --threads {threads}: {best['call_ms']['median']:.3f} ms a call on this machine"
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

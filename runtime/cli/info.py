@@ -40,6 +40,7 @@ def info(model: str, verify: bool, as_json: bool, **external: Any) -> None:
         return
     with held_stderr():  # the interpreter announces its delegates
         found = inspect_model(model, **without_none(external))
+    found["missing"] = [f"{name} (--{name} {'FILE' if name == 'labels' else 'N'})" for name in found["missing"]]
     if as_json:
         click.echo(json.dumps(found))
         return

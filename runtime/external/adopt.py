@@ -111,7 +111,7 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ExternalO
         scaling = " (the input is (pixel - mean) / std)" if len(missing) > 1 else ""
         raise ModelFileError(
             f"{name}: not made by Pocketlens (or cut off), and it does not say all that is needed; "
-            f"give {' and '.join(missing)}{scaling}, or use a model with TFLite metadata"
+            f"give {' and '.join(f'`{option}`' for option in missing)}{scaling}, or use a model with TFLite metadata"
         )
     if options.labels is not None:
         labels = read_labels(options.labels)
@@ -126,15 +126,15 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ExternalO
 
 
 def missing_options(structure: Structure, metadata: Metadata | None, options: ExternalOptions) -> list[str]:
-    """The parameters that must still be given, in words; empty for a model that can be used."""
+    """The names of the options that must still be given; empty for a model that can be used."""
     known = metadata or Metadata()
     missing = []
     if options.labels is None and known.labels is None:
-        missing.append("labels (--labels FILE)")
+        missing.append("labels")
     quantized = bool(structure.inputs) and structure.inputs[0].type in _LOWEST_PIXEL
     either = options.mean is not None or options.std is not None
     if not ((quantized and not either) or (known.mean and known.std and not either)):
-        missing += [f"{name} (--{name} N)" for name in ("mean", "std") if getattr(options, name) is None]
+        missing += [name for name in ("mean", "std") if getattr(options, name) is None]
     return missing
 
 

@@ -1,7 +1,7 @@
 """The self-test inside a model file: a few inputs, and the outputs of the workstation's interpreters for them.
 
-Images are stored with few pixels, vectors of features as they are. `exporter.selftest` makes the self-test, and `runner`
-runs it. Reading is strict, since a seal shows damage but no malice.
+Images are stored with few pixels, vectors of features as they are. `exporter.selftest` makes the self-test, and
+`runner` runs it. Reading is strict, since a seal shows damage but no malice.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""The TensorFlow Lite file format, read and checked without an interpreter; what each interpreter knows of it."""
+"""The TensorFlow Lite file format, read and checked without an interpreter; which operators each interpreter knows.
+
+Imports only the runtime's own modules, and none of `runtime.cli`, `runtime.external` and `runtime.watch`.
+"""

@@ -1,6 +1,6 @@
 """The versions of each operator that an interpreter knows; written by tools/operator_versions.py.
 
-Measured by building models that list one operator in one version; `5` is 1 to 5. Later releases know more, never less.
+Measured with models that list one operator in one version; `5` means 1 to 5. Later releases know more, never less.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ STABLEHLO_RNG_BIT_GENERATOR:1 REDUCE_WINDOW:1 STABLEHLO_COMPOSITE:1 STABLEHLO_SH
 
 @cache
 def known(library: str) -> dict[str, range]:
-    """Name of each built-in operator to the versions that the measured release of a library knows."""
+    """The versions of each built-in operator, by name, that the measured release of a library knows."""
     found = {}
     for word in _KNOWN[library].split():
         name, _, versions = word.partition(":")
@@ -78,11 +78,11 @@ def known(library: str) -> dict[str, range]:
 def unknown_to(library: str, uses: Iterable[OperatorUse]) -> list[tuple[OperatorUse, int]]:
     """The operators that a library lacks, each with the highest version that it knows; 0 for none at all.
 
-    Custom operators count as lacking: their code comes with a delegate, or from the model's maker.
+    Custom operators count as lacking: a delegate or the model's author provides their code.
 
     Args:
         library: `"tflite_runtime"` or `"ai_edge_litert"`, in the release of `MEASURED`.
-        uses: what `structure.operators` gives.
+        uses: the operators of a model, from `model.operators`.
     """
     versions = known(library)
     nothing = range(1, 1)

@@ -1,7 +1,8 @@
 """The TensorFlow Lite schema, as `verifier.verify_flatbuffer` takes it; written by tools/tflite_schema.py.
 
-A table is a line of fields, one a slot: a digit is a scalar of so many bytes, `s` a string, `tName` a table, `uName` a
-union (its type is the slot before), `v` before any of these a vector of it. Tables without fields are left out.
+A table is a line of fields, one a slot: a digit is a scalar of that many bytes, `s` a string, `tName` a table, `uName`
+a union (its type is the slot before); `v` before any of these makes it a vector. Tables without fields are left out.
+Extracted here because the interpreters' packages have no schema, and a device has no TensorFlow.
 Source: the schema of TensorFlow 2.21.0.
 """
 

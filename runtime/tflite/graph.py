@@ -1,4 +1,4 @@
-"""What a TensorFlow Lite graph is made of, and whether its tensors and operators fit each other."""
+"""Reads the graph of a TensorFlow Lite model, and checks that its tensors and operators fit each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .verifier import FlatBufferError
 
 CUSTOM = OPERATORS.index("CUSTOM")
 
-#: Bits of an element; types that are not here have no fixed size.
+#: Bits of an element; types that are not listed have no fixed size.
 _BITS = {
     "INT2": 2,
     "INT4": 4,
@@ -38,7 +38,7 @@ MAX_TENSOR_BYTES = 2**30
 _MAX_RANK = 8
 #: Characters of a name from the file that a message shows.
 _SHOWN = 80
-#: Which fields of which options number a subgraph.
+#: The fields of an operator's options that hold the number of a subgraph.
 _SUBGRAPH_FIELDS = {
     "IF": (0, 1),
     "WHILE": (0, 1),
@@ -54,10 +54,10 @@ _SUBGRAPH_FIELDS = {
 
 
 class OperatorUse(NamedTuple):
-    """An operator that a model needs, in the version it needs.
+    """An operator that a model needs, with its version.
 
     Attributes:
-        name: the built-in operator's, or "CUSTOM".
+        name: the built-in operator's name, or "CUSTOM".
         version: 1 or more.
         code: the built-in operator's number.
         custom: the name of a custom operator; "" for built-in ones.
@@ -76,9 +76,11 @@ class TensorInfo(NamedTuple):
     """An input or output as the file describes it.
 
     Attributes:
-        signature: the shape with -1 for what may vary; the shape itself where nothing may.
-        type: "FLOAT32", "INT8"...
-        scale, zero_point: of its quantization; empty without.
+        name: the tensor's name.
+        shape: the shape.
+        signature: the shape with -1 for each length that may vary.
+        type: its type, such as "FLOAT32" or "INT8".
+        scale, zero_point: its quantization; empty if it is not quantized.
     """
 
     name: str
@@ -96,7 +98,7 @@ def demand(condition: bool, what: str) -> None:
 
 
 class GraphTensor(NamedTuple):
-    """A tensor, whether its values lie in the file, and whether it keeps them between calls."""
+    """A tensor; whether its values are in the file, and whether it keeps them between calls."""
 
     info: TensorInfo
     constant: bool
@@ -104,7 +106,7 @@ class GraphTensor(NamedTuple):
 
 
 def operator_use(table: Table) -> OperatorUse:
-    """An entry of the list of operators."""
+    """Read an entry of the list of operators."""
     # Codes from 127 on have a field of their own, and a placeholder in the old one.
     code = max(table.number(0, "b"), table.number(3, "i"))
     version, custom = table.number(2, "i", 1), shown(table.text(1)[:_SHOWN])
@@ -115,10 +117,10 @@ def operator_use(table: Table) -> OperatorUse:
 
 
 def _quantization(table: Table | None, shape: tuple[int, ...], name: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    if table is None or table.has(5):  # details of another kind say how, not scale and zero point
+    if table is None or table.has(5):  # the details of another kind of quantization replace them
         return (), ()
     scale, zero_point, axis = table.numbers(2, "f"), table.numbers(3, "q"), table.number(6, "i")
-    # A sum has no end where one of its terms has none, and is found much faster than each.
+    # A sum is not finite if one of its terms is not, and is much faster than a test of each.
     good = not scale or (math.isfinite(sum(scale)) and min(scale) >= 0)
     demand(good, f"tensor {name!r} has a scale that is no positive number")
     demand(
@@ -130,7 +132,7 @@ def _quantization(table: Table | None, shape: tuple[int, ...], name: str) -> tup
 
 
 def _maker(use: OperatorUse, table: Table, written: dict[int, str]) -> str:
-    """The operator whose values a tensor holds: one that only changes their form passes on its input's."""
+    """The operator that computed a tensor's values; one that only changes their form passes on its input's."""
     if use.name in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"):
         inputs = table.numbers(1, "i")
         return written.get(inputs[0], "") if inputs else ""
@@ -138,7 +140,7 @@ def _maker(use: OperatorUse, table: Table, written: dict[int, str]) -> str:
 
 
 def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
-    """A tensor, its shape and constant checked; `sizes` are the buffers' bytes."""
+    """Read a tensor, and check its shape and constant; `sizes` holds the number of bytes of each buffer."""
     name, shape = table.text(3)[:_SHOWN], table.numbers(0, "i")
     kind, buffer = table.number(1, "b"), table.number(2, "I")
     demand(0 <= kind < len(TENSOR_TYPES), f"tensor {name!r} has the unknown type {kind}")
@@ -166,7 +168,7 @@ def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
 
 
 def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[OperatorUse], graphs: int) -> str:
-    """Check that each operator reads what exists by then, and writes what nothing else did.
+    """Check that each operator reads tensors that are written before, and writes tensors that nothing else writes.
 
     Args:
         graph: the subgraph.
@@ -201,7 +203,7 @@ def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[Op
 
 
 def _used(table: Table, codes: Sequence[OperatorUse], graphs: int) -> OperatorUse:
-    """The operator of a node, the subgraphs that it calls checked."""
+    """The operator of a node; checks the subgraphs that it calls."""
     index: int = table.number(0, "I")
     demand(index < len(codes), f"an operator has the code {index} of {len(codes)}")
     use = codes[index]

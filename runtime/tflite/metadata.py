@@ -1,8 +1,8 @@
-"""Standard TFLite metadata: how an image model wants its pictures scaled, and its labels.
+"""Reads standard TFLite metadata: the scaling of an image model's input, and its labels.
 
-It is a FlatBuffer of its own in the model's buffer TFLITE_METADATA; files that it names lie in a zip archive behind the
-model. Source: metadata_schema.fbs of TensorFlow Lite Support. Of it, normalization, colour space and labels are read;
-score calibration and thresholds are not applied.
+The metadata is a FlatBuffer of its own in the model's buffer TFLITE_METADATA; the files that it names are in a zip
+archive behind the model. Source: metadata_schema.fbs of TensorFlow Lite Support. Normalization, colour space and labels
+are read; score calibration and thresholds are not applied.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .verifier import FlatBufferError, Schema, verify_flatbuffer
 ENTRY = "TFLITE_METADATA"
 MAX_ARCHIVE_BYTES = 8 * 2**20
 
-#: What is not read is `0`, so that it can neither hurt nor be refused.
+#: Fields that are not read are `0`: they do no harm, and are not refused.
 METADATA_SCHEMA = Schema(
     b"M001",
     "ModelMetadata",
@@ -49,12 +49,12 @@ _MAX_PADDING = 64
 
 
 class Metadata(NamedTuple):
-    """What the metadata says of the only input and the only output.
+    """The metadata of the only input and the only output.
 
     Attributes:
-        mean, std: in pixel units, one number or one a channel; empty where it does not say.
-        colour: "rgb", "grey", or "" where it does not say.
-        labels: the content of the labels file; None where it names none.
+        mean, std: in pixel units, one number or one a channel; empty if absent.
+        colour: "rgb", "grey", or "" if absent.
+        labels: the content of the file of labels; None if absent.
         labels_name: that file's name.
     """
 
@@ -66,10 +66,10 @@ class Metadata(NamedTuple):
 
 
 def read_metadata(content: bytes, structure: Structure, name: str) -> Metadata | None:
-    """The metadata of a model whose structure was checked; None where it has none.
+    """The metadata of a model whose structure was checked; None if it has none.
 
     Raises:
-        ModelFileError: metadata or archive are damaged, or larger than they may be.
+        ModelFileError: metadata or archive are damaged or too large.
     """
     check_archive(content, structure.end, name)
     if ENTRY not in structure.metadata:
@@ -92,15 +92,15 @@ def read_metadata(content: bytes, structure: Structure, name: str) -> Metadata |
 
 
 def check_archive(content: bytes, end: int, name: str) -> None:
-    """Refuse a file that is cut off within the archive behind its FlatBuffer.
+    """Refuse a file that ends within the archive behind its FlatBuffer.
 
     Args:
         content: the file.
-        end: of the FlatBuffer.
-        name: of the file, for messages.
+        end: the end of the FlatBuffer.
+        name: the file's name, for messages.
 
     Raises:
-        ModelFileError: an archive begins there and has no end.
+        ModelFileError: an archive begins there, and its end is missing.
     """
     if _ZIP_START in content[end : end + _MAX_PADDING] and not zipfile.is_zipfile(io.BytesIO(content[end:])):
         raise ModelFileError(f"{name}: damaged: the archive behind the model is cut off; copy it again")
@@ -120,14 +120,14 @@ def _input(table: Table) -> Metadata:
 
 
 def _labels_file(table: Table) -> str:
-    """The name of the labels file; the one without a locale where there are several."""
+    """The name of the file of labels; if there are several, the one without a locale."""
     files = [file for file in table.tables(6) if file.number(2, "b") == AXIS_LABELS]
     files.sort(key=lambda file: bool(file.text(3)))
     return files[0].text(0) if files else ""
 
 
 def _read_member(content: bytes, end: int, member: str, name: str) -> bytes:
-    # The archive alone: a central directory must not reach into the model.
+    # Only the archive: its directory must not point into the model.
     if len(content) - end > MAX_ARCHIVE_BYTES:
         raise ModelFileError(f"{name}: the archive behind the model has more than {MAX_ARCHIVE_BYTES // 2**20} MiB")
     where = f"{name}: {shown(member)!r}, which its TFLite metadata names,"
@@ -137,7 +137,7 @@ def _read_member(content: bytes, end: int, member: str, name: str) -> bytes:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise ModelFileError(f"{where} is compressed in a way that is not read, or encrypted")
             with archive.open(info) as file:
-                # Never more than asked for is decompressed, whatever size it claims.
+                # Never decompresses more than this, whatever size the archive claims.
                 data = file.read(MAX_LABELS_BYTES + 1)
     except ModelFileError:
         raise

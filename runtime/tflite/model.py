@@ -1,8 +1,8 @@
-"""What a TensorFlow Lite model is made of, and whether it hangs together; no interpreter is asked.
+"""Checks the structure of a TensorFlow Lite model, without an interpreter.
 
-An interpreter believes its file. So a file that carries no seal has every offset, index, shape and constant checked
-here first: `flatbuffer.verify` for what the format demands, `graph` for what tensors and operators do. Damage to
-weights alone cannot be seen, and a few faults show only when the model runs; for these there is `trial`.
+An interpreter trusts its file. So every offset, index, shape and constant of a file without a seal is checked here
+first: `verifier` checks the FlatBuffer, `graph` its tensors and operators. Damage to weights alone cannot be found, and
+a few faults show only when the model runs; `external.sandbox` is for these.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MODEL_SCHEMA = Schema(schema.IDENTIFIER, schema.ROOT, schema.TABLES, schema.UNIO
 
 
 class Structure(NamedTuple):
-    """What `check_structure` found.
+    """The structure of a model.
 
     Attributes:
-        operators: what the model needs, each once, in the order of the file.
-        inputs, outputs: of the main subgraph.
-        last: the operator that makes the first output, passing over those that only change its form; "" for none.
-        metadata: where the bytes of each named entry begin and end.
-        end: where the FlatBuffer and what it points to end; an archive may follow.
+        operators: the operators that the model needs, each once, in the order of the file.
+        inputs, outputs: the inputs and outputs of the main subgraph.
+        last: the operator that makes the first output, without those that only change its form; "" for none.
+        metadata: each named entry, with the byte positions at which its content begins and ends.
+        end: the end of the FlatBuffer and of the data that it points to; an archive may follow.
     """
 
     operators: tuple[OperatorUse, ...]
@@ -44,14 +44,14 @@ def operators(content: bytes, name: str = "model") -> tuple[OperatorUse, ...]:
 
 
 def check_structure(content: bytes, name: str = "model") -> Structure:
-    """Check all of a model file that can be checked without running it.
+    """Check everything in a model file that can be checked without running it.
 
     Args:
         content: the whole file; an archive may follow the FlatBuffer.
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        ModelFileError: not a TensorFlow Lite model, or one that is damaged.
+        ModelFileError: not a TensorFlow Lite model, or a damaged one.
     """
     try:
         return _Checker(content, verify_flatbuffer(content, MODEL_SCHEMA)).structure()
@@ -66,7 +66,7 @@ class _Checker:
         self._end = end
         self._codes = [operator_use(table) for table in self._model.tables(1)]
         self._graphs = self._model.tables(2)
-        #: Where the bytes of each buffer begin and end.
+        #: The byte positions at which the content of each buffer begins and ends.
         self._buffers = [self._buffer(table) for table in self._model.tables(4)]
 
     def structure(self) -> Structure:
@@ -107,7 +107,7 @@ class _Checker:
                     self._outside(offset, size, "a custom operator's options")
 
     def _outside(self, offset: int, size: int, what: str) -> None:
-        """Data that the file holds behind the FlatBuffer."""
+        """Check data that the file holds behind the FlatBuffer."""
         demand(
             offset + size <= len(self._content),
             f"{what} of {size} bytes at byte {offset} ends outside the file's {len(self._content)} bytes",

@@ -33,7 +33,7 @@ class Table:
         return cls(content, _U32.unpack_from(content)[0])
 
     def _place(self, slot: int) -> int:
-        """Where a field lies; 0 where it is absent."""
+        """The position of a field; 0 if it is absent."""
         offset = self._offsets[slot] if slot < len(self._offsets) else 0
         return self._position + offset if offset else 0
 
@@ -42,16 +42,16 @@ class Table:
         return place + _U32.unpack_from(self._content, place)[0] if place else 0
 
     def number(self, slot: int, kind: str, default: Any = 0) -> Any:
-        """A scalar; `kind` is `struct`'s letter."""
+        """A scalar; `kind` is the letter of its type in `struct`."""
         place = self._place(slot)
         return struct.unpack_from(f"<{kind}", self._content, place)[0] if place else default
 
     def has(self, slot: int) -> bool:
-        """Whether a field is there."""
+        """Whether a field is present."""
         return bool(self._place(slot))
 
     def table(self, slot: int) -> Table | None:
-        """A table, or the table of a union."""
+        """A table, also that of a union; None if it is absent."""
         target = self._target(slot)
         return Table(self._content, target) if target else None
 
@@ -61,14 +61,14 @@ class Table:
         return [Table(self._content, first + 4 * i + n) for i, n in enumerate(self.numbers(slot, "I"))]
 
     def numbers(self, slot: int, kind: str) -> tuple[Any, ...]:
-        """A vector of scalars; `kind` is `struct`'s letter."""
+        """A vector of scalars; `kind` is the letter of their type in `struct`. Empty if it is absent."""
         target = self._target(slot)
         if not target:
             return ()
         return struct.unpack_from(f"<{_U32.unpack_from(self._content, target)[0]}{kind}", self._content, target + 4)
 
     def span(self, slot: int) -> tuple[int, int]:
-        """Where the bytes of a vector of bytes, or of a string, begin and end; (0, 0) where it is absent."""
+        """The positions at which a string or a vector of bytes begins and ends; (0, 0) if it is absent."""
         target = self._target(slot)
         if not target:
             return 0, 0
@@ -80,5 +80,5 @@ class Table:
         return self._content[begin:end]
 
     def text(self, slot: int) -> str:
-        """A string; what is not UTF-8 in it is replaced."""
+        """A string; bytes that are not UTF-8 are replaced."""
         return self.data(slot).decode(errors="replace")

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MAX_TABLES = 1_000_000
-#: Bytes that may be visited: so many times the size, and so many more. Real models stay below twice the size.
+#: Bytes that may be visited: a multiple of the size, and some more. Real models stay below twice the size.
 _BUDGET_FACTOR, _BUDGET_BYTES = 8, 2**16
 _ROOT_BYTES = 8  # the root's offset and the identifier
 
@@ -25,19 +25,19 @@ _I32 = struct.Struct("<i")
 
 
 class FlatBufferError(ValueError):
-    """Something in a FlatBuffer points outside it, or is not what its schema says."""
+    """Something in a FlatBuffer points outside it, or does not fit its schema."""
 
 
 class Schema(NamedTuple):
-    """What may lie in a FlatBuffer.
+    """The schema of a kind of FlatBuffer.
 
     Attributes:
-        identifier: the four bytes at 4.
-        root: name of the root table.
-        tables: fields of each table, one a slot, between blanks: `4` a scalar of four bytes (`0`: nothing is read),
-            `s` a string, `tName` a table, `uName` a union, whose type is the slot before; `v` before any of these a
-            vector of it. A table that is not named has no fields.
-        unions: the tables of each union, between blanks; the first is for none.
+        identifier: the four bytes at position 4.
+        root: the name of the root table.
+        tables: the fields of each table, one a slot, separated by blanks: `4` a scalar of four bytes (`0`: never
+            read), `s` a string, `tName` a table, `uName` a union, whose type is the slot before; `v` before any of
+            these makes it a vector. A table that is not listed has no fields.
+        unions: the tables of each union, separated by blanks; the first stands for none.
     """
 
     identifier: bytes
@@ -47,13 +47,13 @@ class Schema(NamedTuple):
 
 
 def verify_flatbuffer(content: bytes, schema: Schema) -> int:
-    """Check that everything the schema knows of lies inside `content`, aligned as it must be.
+    """Check that everything in the schema lies inside `content` and is aligned.
 
     Returns:
-        the end of the furthest thing found; what follows is padding, or no part of the FlatBuffer.
+        the end of the last object; what follows is padding, or no part of the FlatBuffer.
 
     Raises:
-        FlatBufferError: the first thing that does not.
+        FlatBufferError: an object is outside, misaligned or of a wrong type; it names the first one.
     """
     if len(content) < _ROOT_BYTES or content[4:8] != schema.identifier:
         raise FlatBufferError(f"it does not begin as a FlatBuffer of kind {schema.identifier.decode()}")
@@ -71,7 +71,7 @@ class _Verifier:
         self._unions = {name: members.split() for name, members in schema.unions.items()}
         self._budget = _BUDGET_FACTOR * len(content) + _BUDGET_BYTES
         self._tables = 0
-        #: Still to visit: position and kind, `tName` or `v...` of something that has offsets in turn.
+        #: The tables and vectors of offsets still to visit, as (position, `tName` or `v...`).
         self._todo: list[tuple[int, str]] = []
 
     def run(self) -> None:
@@ -129,11 +129,11 @@ class _Verifier:
         return kinds
 
     def _field(self, table: int, offset: int, kind: str, type_offset: int) -> None:
-        """A field that holds an offset."""
+        """Check a field that holds an offset."""
         if kind[0] == "u":
             members = self._unions[kind[1:]]
             number = self.content[table + type_offset] if type_offset else 0
-            if number == 0:  # none, which nobody follows
+            if number == 0:  # none, which no reader follows
                 return
             if number >= len(members):
                 raise FlatBufferError(
@@ -154,7 +154,7 @@ class _Verifier:
             self._todo.append((target, kind))
 
     def _vector(self, position: int, size: int, what: str, extra: int = 0) -> int:
-        """The number of elements; `extra` bytes must follow, which for strings is a zero."""
+        """Check a vector and return its length; `extra` bytes must follow, for strings a zero."""
         self._inside(position, 4, 4, what)
         count: int = _U32.unpack_from(self.content, position)[0]
         self._inside(position, 4 + count * size + extra, 4, what)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runtime.benchmark import combinations, recommend
+from runtime.benchmark import combinations
+from runtime.cli.bench import recommend
 from runtime.interpreter import installed
 from tests.conftest import Exported, Samples, run_pocketlens, succeed
 

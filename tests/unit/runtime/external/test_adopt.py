@@ -139,10 +139,10 @@ def varying(model: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (converted, {}, r"give labels \(--labels FILE\) and mean .* and std .*metadata"),
-        (converted, {"labels": LABELS}, r"give mean \(--mean N\) and std"),
-        (converted, {"labels": LABELS, "mean": 1}, r"give std \(--std N\)"),
-        (lambda: converted("uint8"), {}, r"give labels \(--labels FILE\), or"),
+        (converted, {}, r"give `labels` and `mean` and `std` .*metadata"),
+        (converted, {"labels": LABELS}, "give `mean` and `std`"),
+        (converted, {"labels": LABELS, "mean": 1}, "give `std`"),
+        (lambda: converted("uint8"), {}, "give `labels`, or"),
         (converted, {"labels": LABELS[1:], **SCALING}, '2 labels for 3 outputs.*put "background"'),
         (converted, {"labels": ["background", *LABELS], **SCALING}, "4 labels for 3 outputs.*is the first, 'backg"),
         (converted, {"labels": "missing.txt", **SCALING}, "missing.txt: cannot be opened"),
