@@ -74,3 +74,53 @@ def test_the_two_parsers_know_the_same_options() -> None:
     known = {flag for param in click_command(COMMAND).params if isinstance(param, click.Option) for flag in param.opts}
     assert known - flags == {"--debug"}
     assert flags <= known
+
+
+def test_any_line_that_is_read_quickly_is_read_as_click_reads_it() -> None:
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    command = click_command(COMMAND)
+    values = st.sampled_from(
+        [
+            "a.png",
+            "-",
+            "--",
+            "",
+            "0",
+            "1",
+            "-1",
+            "65",
+            "0.5",
+            "1.0",
+            "1e-3",
+            "nan",
+            "inf",
+            "-.5",
+            "1,2,3",
+            "0,0,0",
+            "1,",
+            "x",
+        ]
+        + [choice for option in COMMAND.options for choice in option.choices]
+    ) | st.text(max_size=4)
+    flags = st.sampled_from([flag for option in COMMAND.options for flag in option.flags] + ["--debug", "-x", "--mod"])
+    words = (
+        values.map(lambda value: [value])
+        | flags.map(lambda flag: [flag])
+        | st.tuples(flags, values).map(list)
+        | st.tuples(flags, values).map(lambda pair: [f"{pair[0]}={pair[1]}"])
+    )
+    read = 0
+
+    @hypothesis.settings(max_examples=1500, deadline=None, derandomize=True)
+    @hypothesis.given(st.lists(words, max_size=5).map(lambda parts: [word for part in parts for word in part]))
+    def agree(line: list[str]) -> None:
+        nonlocal read
+        quickly = parse(COMMAND, line)
+        if quickly is not None:
+            read += 1
+            by_click = command.make_context("classify", list(line)).params
+            assert repr(sorted(quickly.items())) == repr(sorted(by_click.items()))
+
+    agree()
+    assert read > 100

@@ -212,3 +212,154 @@ def test_the_folder_that_the_user_named(
 def test_a_folder_that_cannot_be_meant(template: str) -> None:
     with pytest.raises(ValueError, match="label"):
         Sorter(template, ["cat"])
+
+
+def test_names_at_their_limits() -> None:
+    for label, name in (
+        ("x" * 120, "x" * 120),
+        ("x" * 121, "x" * 120),
+        ("é" * 60, "é" * 60),
+        ("x" + "é" * 60, "x" + "é" * 59),  # no half of a letter
+        ("x" * 119 + " .y", "x" * 119),  # no space or dot at the end of what is cut
+        (" .a b. ", "a b"),
+        ("\udce9", "_"),
+        ("", "_"),
+        ("a\tb", "a_b"),
+    ):
+        assert folder_names([label])[label] == name
+    names = folder_names(["a/b", "a:b", "A?b", "a_b-2"])
+    assert names == {"a/b": "a_b", "a:b": "a_b-2", "A?b": "A_b-3", "a_b-2": "a_b-2-2", "unknown": "unknown"}
+    assert folder_names(["Unknown"]) == {"Unknown": "Unknown", "unknown": "unknown-2"}
+
+
+@pytest.mark.parametrize("change", ["size", "time", "inode", "link"])
+def test_a_file_that_differs_in_one_number_is_another_one(change: str, tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    if change == "size":
+        known = known._replace(size=known.size + 1)
+    elif change == "time":
+        known = known._replace(mtime_ns=known.mtime_ns + 1)
+    elif change == "inode":
+        known = known._replace(inode=known.inode + 1)
+    else:
+        source.rename(tmp_path / "in" / "real.png")
+        source.symlink_to("real.png")
+        state = source.lstat()
+        known = Identity(state.st_size, state.st_mtime_ns, state.st_ino)
+    assert Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), known, "cat") is None
+    assert source.exists()
+
+
+def test_a_file_of_a_file_system_without_numbers_is_known_by_size_and_time(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)._replace(inode=0)
+    assert Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), known, "cat") == f"{tmp_path}/out/cat/a.png"
+
+
+def test_a_move_that_was_finished_before_a_kill_is_found_under_its_number(tmp_path: Path) -> None:
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat"])
+    image(tmp_path / "out/cat/a.png", b"another one")
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    place = sorter.move(str(source), known, "cat")
+    assert place == f"{tmp_path}/out/cat/a-1.png"
+    image(tmp_path / "out/cat/a-2.png", b"later")
+    assert sorter.move(str(source), known, "cat") == place
+    Path(place).unlink()  # by the user, and then nobody knows where it went
+    assert sorter.move(str(source), known, "cat") is None
+
+
+@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks])
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_claimed_picture_goes_back_unless_a_newer_one_has_its_name(
+    newer: bool, arranged: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arranged(monkeypatch)
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    with monkeypatch.context() as patch:
+
+        def killed(*_: Any) -> None:
+            raise Killed
+
+        patch.setattr(sorters, "_place", killed)
+        with pytest.raises(Killed):
+            Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), known, "cat")
+    (claim,) = (tmp_path / "in").iterdir()
+    assert claim.name.startswith(".pocketlens-")
+    if newer:
+        image(source, b"newer")
+    sorters.unclaim(str(source), known)
+    assert files(tmp_path) == {"in/a.png": b"newer" if newer else b"picture"}
+    sorters.unclaim(str(source), known)
+    assert files(tmp_path) == {"in/a.png": b"newer" if newer else b"picture"}
+
+
+def test_a_folder_whose_name_only_begins_like_the_root_is_outside(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    (tmp_path / "out-elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/cat").symlink_to(tmp_path / "out-elsewhere")
+    (tmp_path / "out/dog").symlink_to(tmp_path / "out")
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
+    with pytest.raises(ActionError, match="a link leads out of"):
+        sorter.move(str(source), known, "cat")
+    assert sorter.move(str(source), known, "dog") == f"{tmp_path}/out/dog/a.png"  # within it, as the user arranged
+
+
+def test_a_label_of_another_model_gets_a_plain_folder(tmp_path: Path) -> None:
+    assert Sorter(f"{tmp_path}/{{label}}/{{label}}", ["cat"]).folder("../x") == f"{tmp_path}/_x/_x"
+
+
+def twin(path: Path, known: Identity) -> None:
+    """Another picture of the same size and time."""
+    image(path, b"another")
+    os.utime(path, ns=(known.mtime_ns, known.mtime_ns))
+
+
+def test_a_picture_of_the_same_size_and_time_is_not_taken_for_the_one_of_an_unfinished_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    twin(tmp_path / "out/cat/a.png", known)
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat"])
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sorters, "_place", killed)
+        with pytest.raises(Killed):
+            sorter.move(str(source), known, "cat")
+    assert sorter.move(str(source), known, "cat") == f"{tmp_path}/out/cat/a-1.png"
+    assert files(tmp_path) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}
+
+
+def test_on_another_disk_the_copy_is_synced_before_the_picture_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_two_disks(monkeypatch)
+    source = tmp_path / "in" / "a.png"
+    known = image(source)
+    twin(tmp_path / "out/cat/a.png", known)  # a move that was not interrupted looks for no earlier copy
+    calls: list[str] = []
+    real_sync, real_unlink = os.fsync, os.unlink
+
+    def fsync(handle: int) -> None:
+        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")  # noqa: PTH112
+        real_sync(handle)
+
+    def unlink(path: str) -> None:
+        if Path(path).parent == source.parent:
+            calls.append("removed")
+        real_unlink(path)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "unlink", unlink)
+    place = Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), known, "cat")
+    assert place == f"{tmp_path}/out/cat/a-1.png"
+    assert calls == ["file", "folder", "removed"]
+    assert files(tmp_path) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}
