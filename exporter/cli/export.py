@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command
+from runtime.cli.app import Command, with_options
+from runtime.cli.options import JSON_OPTION
 from runtime.native_output import quiet_tensorflow
 from trainer.errors import RunError
 
@@ -127,7 +128,7 @@ _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest")
 )
 @click.option("--repair", is_flag=True, help="If int8 fails a gate, try the known strategies to recover it.")
 @model_options
-@click.option("--json", "as_json", is_flag=True, help="Print the report and the timings as one JSON object.")
+@with_options(JSON_OPTION)
 def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool, **options: Any) -> None:
     """Convert RUN, or a MODEL of your own, to TensorFlow Lite files, and check what that cost.
 

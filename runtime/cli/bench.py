@@ -21,7 +21,7 @@ from ..model_file import read_model
 from ..progress import progress
 from .app import Command, with_options
 from .model_options import EXTERNAL_OPTIONS, FEATURES, without_none
-from .options import JSON
+from .options import JSON_OPTION
 from .tables import columns
 
 _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "call", "p95", "p99", "images/s", "MB")
@@ -41,7 +41,7 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     default=os.cpu_count() or 1,
     help="Measure with 1, 2, 4... threads up to this number.  [default: one per processor]",
 )
-@with_options(*EXTERNAL_OPTIONS, JSON)
+@with_options(*EXTERNAL_OPTIONS, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
 def bench(
     image: str | None,

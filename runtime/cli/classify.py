@@ -19,7 +19,7 @@ from .model_options import (
     RECURSIVE,
     load_model,
 )
-from .options import JSON, DeclaredCommand, Option
+from .options import JSON_OPTION, DeclaredCommand, Option
 
 if TYPE_CHECKING:
     from ..csv_rows import Reading
@@ -81,8 +81,8 @@ COMMAND = DeclaredCommand(
         *EXTERNAL_OPTIONS,
         RECURSIVE,
         Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
-        FEATURES._replace(multiple=True),
-        JSON,
+        FEATURES._replace(multiple=True, help=f"{FEATURES.help[:-1]}; repeatable."),
+        JSON_OPTION,
         Option(
             ("--csv",), "Print CSV with a header, one line for each answer.", name="as_csv", type=bool, default=False
         ),

@@ -8,11 +8,11 @@ import click
 
 from ..diagnostics import ERROR, examine
 from .app import Command, with_options
-from .options import JSON
+from .options import JSON_OPTION
 
 
 @click.command(cls=Command, example="pocketlens doctor int8.tflite\npocketlens doctor --json")
-@with_options(JSON)
+@with_options(JSON_OPTION)
 @click.argument("model", required=False, metavar="[MODEL]")
 def doctor(model: str | None, as_json: bool) -> None:
     """Check this machine, and MODEL on it, and say how to cure what is wrong.

@@ -14,7 +14,7 @@ from ..model_info import inspect_model
 from ..native_output import held_stderr
 from .app import Command, with_options
 from .model_options import EXTERNAL_OPTIONS, without_none
-from .options import JSON
+from .options import JSON_OPTION
 
 _SHOWN_FEATURES = 20
 
@@ -25,7 +25,7 @@ _SHOWN_FEATURES = 20
     "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, without an interpreter.")
-@with_options(*EXTERNAL_OPTIONS, JSON)
+@with_options(*EXTERNAL_OPTIONS, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
 def info(model: str, verify: bool, as_json: bool, **external: Any) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.

@@ -65,7 +65,14 @@ class Option(NamedTuple):
         return value
 
 
-JSON = Option(("--json",), "Print JSON, one object a line for each result.", name="as_json", type=bool, default=False)
+#: Every command with a result has it.
+JSON_OPTION = Option(
+    ("--json",),
+    "Print JSON: one object, or one object a line if there are several results.",
+    name="as_json",
+    type=bool,
+    default=False,
+)
 
 
 class DeclaredCommand(NamedTuple):

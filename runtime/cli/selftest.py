@@ -12,13 +12,13 @@ from ..native_output import held_stderr
 from ..selftest.runner import Outcome, run_selftest
 from .app import Command, with_options
 from .model_options import INTERPRETER_OPTIONS
-from .options import JSON
+from .options import JSON_OPTION
 
 
 @click.command(
     cls=Command, example="pocketlens selftest int8.tflite\npocketlens selftest --interpreter ai_edge_litert int8.tflite"
 )
-@with_options(*INTERPRETER_OPTIONS, JSON)
+@with_options(*INTERPRETER_OPTIONS, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
 def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool, model: str) -> None:
     """Check that MODEL answers here as it did on the workstation.

@@ -21,7 +21,7 @@ from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, name_options_of_command, with_options
 from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, load_model
-from .options import JSON
+from .options import JSON_OPTION
 
 _SECONDS = click.FloatRange(0, 86_400)
 _WAIT = click.FloatRange(0.01, 86_400)
@@ -54,7 +54,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     show_default=True,
     help="Seconds without change until an unreadable file is an error.",
 )
-@with_options(JSON)
+@with_options(JSON_OPTION)
 @click.argument("folder", metavar="DIR")
 def watch(
     folder: str,

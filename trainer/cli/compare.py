@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from runtime.cli.app import Command, with_options
+from runtime.cli.options import JSON_OPTION
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
-from .options import JSON_OPTION, output_file
+from .options import output_file
 
 _MAX_VALUE_LENGTH = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.app import Command, with_options
-from runtime.cli.options import Option
+from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
 from .options import (
     GEOMETRY_OPTIONS,
-    JSON_OPTION,
     MAX_SEED,
     OPTION_NAMES,
     SOURCE_OPTIONS,

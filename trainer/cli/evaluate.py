@@ -11,13 +11,13 @@ import click
 import numpy as np
 
 from runtime.cli.app import Command, with_options
-from runtime.cli.options import Option
+from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 
-from .options import JSON_OPTION, MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
+from .options import MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
 from .settings import load_named
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from runtime.cli.app import Command, with_options
-from runtime.cli.options import Option
+from runtime.cli.options import JSON_OPTION, Option
 
-from .options import JSON_OPTION, OPTION_NAMES, output_file, training_options
+from .options import OPTION_NAMES, output_file, training_options
 from .settings import TRAINING_REQUIRES, read_training_options
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.app import Command, with_options
-from runtime.cli.options import Option
+from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 
-from .options import JSON_OPTION, output_folder
+from .options import output_folder
 
 if TYPE_CHECKING:
     from ..keras_inspection.layers import Layer

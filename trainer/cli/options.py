@@ -77,7 +77,6 @@ def output_file(flag: str, help_text: str, default: str | None = None) -> Option
     return Option((flag,), help_text, type=kind, metavar="FILE", default=default, show_default=default is not None)
 
 
-JSON_OPTION = Option(("--json",), "Print the result as one JSON object.", name="as_json", type=bool, default=False)
 SOURCE_OPTIONS = (
     Option(("--data-dir",), "Folder of Fashion-MNIST's four files.", type=Path, metavar="PATH"),
     Option(("--merge",), "Merge the classes A and B into one class, C; repeatable.", multiple=True, metavar="A,B=C"),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.app import Command, with_options
-from runtime.cli.options import Option
+from runtime.cli.options import JSON_OPTION, Option
 
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
-from .options import JSON_OPTION, OPTION_NAMES, training_options
+from .options import OPTION_NAMES, training_options
 from .settings import TRAINING_REQUIRES, read_training_options
 
 if TYPE_CHECKING:
