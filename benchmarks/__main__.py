@@ -9,10 +9,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import documentation, materials
 from benchmarks.timing import interleaved, peak_memory, process
@@ -68,7 +70,7 @@ def warm(models: Path, rounds: int) -> Iterator[Row]:
     for what, network, most in (("small float32", "small", 0.42), ("MobileNetV2 0.35 float32", "mobilenet", 0.58)):
         path = str(models / f"{network}-float32.tflite")
         script, ours = documentation.classifier(path), Classifier(path, interpreter="tflite_runtime")
-        theirs, mine = interleaved([lambda s=script: s(photos[0]), lambda o=ours: o.classify(photos[0])], rounds)
+        theirs, mine = interleaved([partial(script, photos[0]), partial(ours.classify, photos[0])], rounds)
         yield ratio(f"640x480 JPEG, {what}", theirs, mine, most)
     path = str(models / "mobilenet-int8.tflite")
     script, ours = documentation.classifier(path), Classifier(path, interpreter="ai_edge_litert")
@@ -85,14 +87,17 @@ def arrays(models: Path, rounds: int) -> Iterator[Row]:
         interpreter, given, answer = documentation.load(str(path))
 
         def by_hand(interpreter: Any = interpreter, given: Any = given, answer: Any = answer) -> int:
-            data = pixels[np.newaxis, :, :, np.newaxis]
+            data: npt.NDArray[Any] = pixels[np.newaxis, :, :, np.newaxis]
             if given["dtype"] == np.float32:
                 data = (data.astype(np.float32) - 73) / 90
             interpreter.set_tensor(given["index"], data)
             interpreter.invoke()
             return int(interpreter.get_tensor(answer["index"])[0].argmax())
 
-        hand, ours = interleaved([by_hand, lambda c=classifier: c.classify(pixels, top=1)], rounds * 3)
+        def by_pocketlens(classifier: Classifier = classifier) -> object:
+            return classifier.classify(pixels, top=1)
+
+        hand, ours = interleaved([by_hand, by_pocketlens], rounds * 3)
         kept = ours <= max(1.10 * hand, hand + 15e-6)
         bound = "<= 1.1 or 15 us"
         yield Row(f"28x28 array, small {mode}", hand * 1e6, ours * 1e6, "us", ours / hand, bound, kept)

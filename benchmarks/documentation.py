@@ -29,7 +29,7 @@ def classifier(model: str) -> Callable[[str], list[tuple[int, float]]]:
 
     def classify(path: str) -> list[tuple[int, float]]:
         image = Image.open(path).convert("L" if channels == 1 else "RGB").resize((width, height))
-        data = np.array(image).reshape(1, height, width, channels)
+        data: Any = np.array(image).reshape(1, height, width, channels)
         if given["dtype"] == np.float32:
             data = (np.float32(data) - 127.5) / 127.5
         interpreter.set_tensor(given["index"], data)

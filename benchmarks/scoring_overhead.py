@@ -59,7 +59,7 @@ def measure(run_folder: Path, model: Path) -> tuple[float, float]:
     return scoring, loop
 
 
-def _seconds(call: Callable[[], None]) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     started = time.process_time()
     call()
     return time.process_time() - started

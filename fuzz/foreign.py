@@ -39,7 +39,7 @@ def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
         target.write_bytes(mutant(case))
         try:
             with Classifier(target, labels=LABELS) as classifier:
-                height, width, _ = classifier.contract.input.shape
+                height, width, _ = classifier.contract.image_input.shape
                 classifier.scores(np.zeros((height, width), np.uint8))
         except (ModelFileError, InterpreterError) as error:
             return "refused", str(error)

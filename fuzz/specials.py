@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,30 +133,34 @@ def _noise(mode: str, megapixels: float, kind: str, **options: Any) -> bytes:
     return encoded(image, kind, **options)
 
 
+def _rotated(megapixels: float) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return _flat("RGB", megapixels, "PNG", exif=exif)
+
+
 #: Largest pictures that are still decoded, in every mode: where memory peaks.
 _PEAKS: dict[str, Callable[[], bytes]] = {}
 for _mega in (19.9, 31.9):
     for _mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        _PEAKS[f"{_mega}MP-{_mode}.png"] = lambda m=_mode, n=_mega: _flat(m, n, "PNG", compress_level=1)
-    _PEAKS[f"{_mega}MP-transparency.png"] = lambda n=_mega: _flat("P", n, "PNG", transparency=0)
-    _PEAKS[f"{_mega}MP-rotated.png"] = lambda n=_mega: _flat("RGB", n, "PNG", exif=_turned())
+        _PEAKS[f"{_mega}MP-{_mode}.png"] = partial(_flat, _mode, _mega, "PNG", compress_level=1)
+    _PEAKS[f"{_mega}MP-transparency.png"] = partial(_flat, "P", _mega, "PNG", transparency=0)
+    _PEAKS[f"{_mega}MP-rotated.png"] = partial(_rotated, _mega)
     for _mode in ("L", "RGB", "RGBA", "CMYK", "I;16", "I", "F"):
         for _how in (None, "tiff_lzw", "tiff_adobe_deflate"):
-            _PEAKS[f"{_mega}MP-{_mode}-{_how}.tif"] = lambda m=_mode, n=_mega, c=_how: _flat(
-                m, n, "TIFF", compression=c
-            )
-    _PEAKS[f"{_mega}MP-one-strip.tif"] = lambda n=_mega: _flat(
-        "RGBA", n, "TIFF", compression="tiff_lzw", tiffinfo={278: 100_000}
+            _PEAKS[f"{_mega}MP-{_mode}-{_how}.tif"] = partial(_flat, _mode, _mega, "TIFF", compression=_how)
+    _PEAKS[f"{_mega}MP-one-strip.tif"] = partial(
+        _flat, "RGBA", _mega, "TIFF", compression="tiff_lzw", tiffinfo={278: 100_000}
     )
-    _PEAKS[f"{_mega}MP-jpeg.tif"] = lambda n=_mega: _flat("RGB", n, "TIFF", compression="jpeg")
+    _PEAKS[f"{_mega}MP-jpeg.tif"] = partial(_flat, "RGB", _mega, "TIFF", compression="jpeg")
     for _mode in ("L", "P", "RGB", "RGBA"):
-        _PEAKS[f"{_mega}MP-{_mode}.bmp"] = lambda m=_mode, n=_mega: _flat(m, n, "BMP")
-    _PEAKS[f"{_mega}MP.gif"] = lambda n=_mega: _flat("P", n, "GIF")
-    _PEAKS[f"{_mega}MP-transparency.gif"] = lambda n=_mega: _flat("P", n, "GIF", transparency=0)
+        _PEAKS[f"{_mega}MP-{_mode}.bmp"] = partial(_flat, _mode, _mega, "BMP")
+    _PEAKS[f"{_mega}MP.gif"] = partial(_flat, "P", _mega, "GIF")
+    _PEAKS[f"{_mega}MP-transparency.gif"] = partial(_flat, "P", _mega, "GIF", transparency=0)
     for _mode in ("L", "RGB", "CMYK"):
         for _progressive in (False, True):
-            _PEAKS[f"{_mega}MP-{_mode}-{_progressive}.jpg"] = lambda m=_mode, n=_mega, p=_progressive: _flat(
-                m, n, "JPEG", progressive=p, subsampling=0 if m == "RGB" else -1
+            _PEAKS[f"{_mega}MP-{_mode}-{_progressive}.jpg"] = partial(
+                _flat, _mode, _mega, "JPEG", progressive=_progressive, subsampling=0 if _mode == "RGB" else -1
             )
 _PEAKS["4MP-noise.png"] = lambda: _noise("RGBA", 15.0, "PNG", compress_level=0)
 _PEAKS["noise.tif"] = lambda: _noise("RGB", 20.0, "TIFF")
@@ -163,15 +168,9 @@ _PEAKS["noise.bmp"] = lambda: _noise("RGB", 20.0, "BMP")
 for _mega in (7.9, 11.9, 15.9):
     for _lossless in (False, True):
         for _mode in ("RGB", "RGBA"):
-            _PEAKS[f"{_mega}MP-{_mode}-{_lossless}.webp"] = lambda m=_mode, n=_mega, x=_lossless: _flat(
-                m, n, "WEBP", lossless=x, method=0
+            _PEAKS[f"{_mega}MP-{_mode}-{_lossless}.webp"] = partial(
+                _flat, _mode, _mega, "WEBP", lossless=_lossless, method=0
             )
-
-
-def _turned() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif
 
 
 #: Bytes that are built when they are wanted: a bomb is small, what it took to make it is not.

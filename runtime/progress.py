@@ -34,7 +34,7 @@ class Silent:
     def __init__(self, _length: int, _label: str) -> None:
         """Remember nothing."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

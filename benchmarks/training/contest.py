@@ -23,9 +23,11 @@ def lesson(seed: int) -> dict[str, Any]:
     """Ten epochs of the lesson's network, timed."""
     from benchmarks.training import lesson as its_code
     from trainer.data import Geometry, load_dataset
+    from trainer.data.sources import ArraySource
 
     data = load_dataset("fashion-mnist", Geometry())
     train, test = data.given["train"], data.given["test"]
+    assert isinstance(data.source, ArraySource)
     images, targets = data.source.images, data.targets
     wall, processor = time.perf_counter(), time.process_time()
     model = its_code.train(images[train], targets[train], seed)

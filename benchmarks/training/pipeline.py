@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -39,10 +40,10 @@ def rows(rounds: int) -> Iterator[Row]:
         for name, settings in NETWORKS.items():
             model, ready = _model(settings, cached)
             measures: dict[str, Callable[[], _Taken]] = {
-                "decoding": lambda passes=decoding: _pass(passes),
-                "cached": lambda passes=cached: _pass(passes),
-                "training step": lambda model=model, ready=ready: _training(model, ready),
-                "both": lambda model=model, passes=cached: _training(model, passes.batches),
+                "decoding": partial(_pass, decoding),
+                "cached": partial(_pass, cached),
+                "training step": partial(_training, model, ready),
+                "both": partial(_training, model, cached.batches),
             }
             taken: dict[str, list[_Taken]] = {what: [] for what in measures}
             for _ in range(rounds):  # in turn, so that whatever else the machine does falls on all alike
@@ -59,7 +60,7 @@ def rows(rounds: int) -> Iterator[Row]:
 
 
 def _passes(side: int, cache: Any) -> Any:
-    from runtime import make_preprocessor
+    from runtime import ImageInput, make_preprocessor
     from trainer.config import AUGMENTATIONS
     from trainer.data import Geometry, load_dataset
     from trainer.data.normalization import measure_scaling
@@ -67,6 +68,7 @@ def _passes(side: int, cache: Any) -> Any:
 
     data = load_dataset(str(photo_folder()), Geometry((side, side), "rgb"), cache=cache)
     chosen = np.random.default_rng(0).permutation(len(data.targets))[: _BATCHES * BATCH]
+    assert isinstance(data.input, ImageInput)
     preprocessor = make_preprocessor(measure_scaling(data.input, data.pixels, chosen))
     pipeline = Pipeline(data.pixels, data.targets, preprocessor, BATCH)
     return pipeline.passes(chosen, 0, AUGMENTATIONS, np.ones(len(data.targets), np.float32))

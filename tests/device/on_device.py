@@ -24,8 +24,9 @@ import pytest
 import runtime
 from runtime import Classifier
 from runtime.interpreter import LIBRARIES, choose
-from tests.conftest import READY_MADE, Samples, run_pocketlens
 from tests.device.answers import LOSSY, MODELS, pixels_of, stored_answers
+from tests.support.commands import run_pocketlens
+from tests.support.exports import READY_MADE, Samples
 
 assert READY_MADE is not None, "POCKETLENS_TEST_MODELS names no folder"
 MATERIAL: Path = READY_MADE

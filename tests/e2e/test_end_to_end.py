@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from runtime import Classifier
-from tests.conftest import SHADES, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.datasets import SHADES
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A colour folder with one broken file, trained and exported."""
-    from tests.conftest import fill_class
+    from tests.support.datasets import fill_class
 
     root = tmp_path_factory.mktemp("end-to-end")
     for label in SHADES:

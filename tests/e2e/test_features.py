@@ -15,7 +15,7 @@ from runtime import Classifier, Contract, FeaturesInput
 from runtime.selftest.runner import run_selftest
 from runtime.tflite.metadata import read_metadata
 from runtime.tflite.model import check_structure
-from tests.conftest import call_pocketlens, run_pocketlens, succeed
+from tests.support.commands import call_pocketlens, run_pocketlens, succeed
 
 pytestmark = pytest.mark.workstation
 
@@ -33,7 +33,8 @@ def drawn(path: Path) -> tuple[int, int]:
     """The size of a picture that shows something."""
     with Image.open(path) as picture:
         assert len(picture.convert("RGB").getcolors(10**6)) > 100
-        return picture.size
+        width, height = picture.size
+        return width, height
 
 
 def test_the_run_holds_vectors_and_the_boundary(circles: Path) -> None:
@@ -92,6 +93,7 @@ def test_the_tensors_range_is_that_of_the_training_vectors(circles: Path) -> Non
 def test_the_metadata_speak_of_no_image(circles: Path) -> None:
     content = (circles / "models/int8.tflite").read_bytes()
     found = read_metadata(content, check_structure(content, "m"), "m")
+    assert found is not None
     assert not found.mean
     assert not found.std
     header = (circles / "models/model_data.h").read_text()

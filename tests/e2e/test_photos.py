@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime import Contract
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from tests.support.photos import LABELS, write_photos
 from trainer.backbones import BACKBONES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from tests.support.qat_networks import UNEVEN
 
 pytestmark = pytest.mark.slow

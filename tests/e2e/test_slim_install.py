@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from runtime.interpreter import choose
-from tests.conftest import Exported, Samples, run_pocketlens
+from tests.support.commands import run_pocketlens
+from tests.support.exports import Exported, Samples
 
 ROOT = Path(__file__).parents[2]
 INTERPRETERS = {"tflite-runtime", "ai-edge-litert"}
@@ -39,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     ignore = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder / "source", ignore=ignore)
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", folder / "source"]
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder / "dist"), str(folder / "source")]
     subprocess.run(command, check=True, capture_output=True)
     (found,) = (folder / "dist").glob("pocketlens-*.whl")
     return found
@@ -96,7 +97,7 @@ def test_doctor_finds_the_interpreter_of_each_environment(device: Path) -> None:
 def test_the_command_classifies(device: Path, digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
     for model in (digits_export.float32, digits_export.int8):
         paths = digits_samples.files[:10]
-        command = [device / "bin/pocketlens", "classify", "--json", "--model", model, *paths]
+        command = [*map(str, (device / "bin/pocketlens", "classify", "--json", "--model", model, *paths))]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         here = run_pocketlens("classify", "--json", "--model", model, *paths)

@@ -18,7 +18,9 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.watch.sorter import Sorter
-from tests.conftest import MARKS, Trip, call_pocketlens, draw_marks, run_pocketlens, succeed
+from tests.support.commands import call_pocketlens, run_pocketlens, succeed
+from tests.support.datasets import MARKS, draw_marks
+from tests.support.exports import Trip
 from tests.support.watching import watched
 from trainer.data.run_folder import RunFolder, read_run
 from trainer.errors import RunError

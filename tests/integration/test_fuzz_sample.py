@@ -12,7 +12,8 @@ from fuzz import images, models
 from fuzz.driver import Outcome, run_cases, summarize
 from fuzz.folder import classify_folder
 from fuzz.mutations import MUTATIONS, mutate, truncations
-from tests.conftest import Exported
+from fuzz.specials import SOURCES
+from tests.support.exports import Exported
 
 SEED = 1
 #: Bombs and lies that are made in a moment.
@@ -53,7 +54,7 @@ def test_damaged_models_are_refused(digits_export: Exported, tmp_path: Path) -> 
 
 def test_hostile_images_are_answered_or_refused_in_little_memory(digits_export: Exported, tmp_path: Path) -> None:
     cases = images.cases(450, SEED, with_specials=False)
-    cases += [["file", name, 0] for name in SPECIALS] + [["source", name, 0] for name in images.SOURCES]
+    cases += [["file", name, 0] for name in SPECIALS] + [["source", name, 0] for name in SOURCES]
     outcomes = list(run_cases(["images", str(digits_export.int8)], cases, tmp_path, limit=60))
     assert len(outcomes) == len(cases)
     assert [o for o in outcomes if o.kind not in ("refused", "answered") or o.peak_mb > images.PEAK_MB] == []

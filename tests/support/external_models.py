@@ -9,12 +9,12 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import READY_MADE
+from tests.support.exports import READY_MADE
 
 if TYPE_CHECKING:
     import flatbuffers
@@ -64,7 +64,7 @@ def _skip_without_tensorflow() -> None:
         pytest.skip("needs TensorFlow's schema, and models are given ready-made")
 
 
-def changed(flatbuffer: bytes, change: Callable[[object], None]) -> bytes:
+def changed(flatbuffer: bytes, change: Callable[[Any], object]) -> bytes:
     """A model unpacked with TensorFlow's own schema module, changed, and packed again."""
     _skip_without_tensorflow()
     import flatbuffers

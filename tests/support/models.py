@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime import Contract, ImageInput, seal
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 
 #: Not 0: the converter leaves out a bias of zeros, and on ARM tflite-runtime 2.14 then dies of an int8 dense layer that
 #: has fewer than 4 outputs or fewer than 8 inputs.

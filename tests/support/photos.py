@@ -64,7 +64,8 @@ def _drawn(label: str, height: int, width: int, rng: np.random.Generator) -> Pix
 def _tinted(pixels: Pixels, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Other light and another camera: each channel's own gain, and noise."""
     noisy = pixels * rng.uniform(0.6, 1.4, 3) + rng.normal(0, 8, pixels.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    tinted: npt.NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+    return tinted
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:

@@ -111,6 +111,8 @@ def make_material() -> Path:
                 digest.update(path.read_bytes())
     for name in (
         "tests/conftest.py",
+        "tests/support/commands.py",
+        "tests/support/exports.py",
         "tests/support/models.py",
         "tests/support/external_models.py",
         "constraints.txt",
@@ -152,7 +154,7 @@ def slim_places(wanted: Sequence[str], wheel: Path) -> dict[str, Callable[[], Pa
     if missing:
         print(f"skipped, not installed here: {', '.join(missing)}", flush=True)
     versions = {python: version for python, version in found.items() if version is not None}
-    places = {}
+    places: dict[str, Callable[[], Path]] = {}
     for python, version in versions.items():
         name = f"slim-{version[0]}.{version[1]}"
         places[name] = partial(prepare_slim, python, False, HOME / "venvs" / name, wheel)

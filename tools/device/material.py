@@ -19,9 +19,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from runtime import Classifier
-from tests.conftest import Samples, run_pocketlens, succeed
 from tests.device.answers import MODELS, pixels_of, stored_answers
 from tests.support import models as models_for_tests
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Samples
 from tests.support.external_models import converted, ready_made_name
 
 REFERENCE = "tflite_runtime"

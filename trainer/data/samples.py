@@ -55,7 +55,7 @@ def splits_or_reason(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indi
         return (), str(error)
 
 
-def choose_samples(targets: npt.NDArray[np.int32], count: int, seed: int) -> Indices:
+def choose_samples(targets: npt.NDArray[Any], count: int, seed: int) -> Indices:
     """Some samples of every class in turn, seeded; sorted by class.
 
     Args:

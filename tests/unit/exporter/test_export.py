@@ -23,7 +23,8 @@ from exporter.gates import Limits
 from exporter.recipe import ExportConfig, Recipe
 from runtime import Classifier, read_model
 from runtime.interpreter import build
-from tests.conftest import Exported, call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
+from tests.support.exports import Exported
 from trainer.data.run_folder import read_run
 
 
@@ -299,7 +300,9 @@ def test_a_model_with_code_inside_is_not_run(digits_run: Path, tmp_path: Path) -
     marker = tmp_path / "executed"
     inputs = keras.Input((8, 8, 1))
     path = str(marker)
-    code = layers.Lambda(lambda x: (open(path, "w").close(), x)[1], output_shape=(8, 8, 1))(inputs)  # noqa: PTH123
+    code = layers.Lambda(lambda x: (__import__("pathlib").Path(path).write_bytes(b""), x)[1], output_shape=(8, 8, 1))(
+        inputs
+    )
     keras.Model(inputs, layers.Dense(10)(layers.Flatten()(code))).save(folder / "model.keras")
     marker.unlink(missing_ok=True)
     with pytest.raises(ExportError, match="cannot be loaded"):

@@ -19,7 +19,8 @@ from exporter.external_model import ImageFolders, assemble_contract, external_ru
 from exporter.keras_loading import load_classifier
 from runtime import Classifier, Contract, ContractError, ImageInput
 from runtime.external.adopt import ExternalOptions
-from tests.conftest import SHADES, call_pocketlens, fill_class, succeed
+from tests.support.commands import call_pocketlens, succeed
+from tests.support.datasets import SHADES, fill_class
 
 LABELS = tuple(SHADES)  # blue, green, red
 OPTIONS = ExternalOptions(LABELS, mean=0.0, std=255.0)
@@ -153,7 +154,7 @@ def test_the_contract_of_one_output() -> None:
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.Flatten()(inputs)))
     contract = assemble_contract(model, "m.keras", ExternalOptions(("no", "yes"), mean=127.5, std=127.5))
-    assert (contract.task, contract.input.colour) == ("binary", "grey")
+    assert (contract.task, contract.image_input.colour) == ("binary", "grey")
 
 
 def _two_inputs() -> Any:
@@ -207,7 +208,9 @@ def test_a_lambda_is_refused_by_its_layers_name_and_does_not_run(tmp_path: Path)
     marker = tmp_path / "executed"
     path = str(marker)
     inputs = keras.Input((8, 8, 1))
-    code = layers.Lambda(lambda x: (open(path, "w").close(), x)[1], output_shape=(8, 8, 1), name="trick")  # noqa: PTH123
+    code = layers.Lambda(
+        lambda x: (__import__("pathlib").Path(path).write_bytes(b""), x)[1], output_shape=(8, 8, 1), name="trick"
+    )
     keras.Model(inputs, layers.Dense(2)(layers.Flatten()(code(inputs)))).save(tmp_path / "model.keras")
     marker.unlink(missing_ok=True)
     with pytest.raises(ExportError, match="cannot be loaded: layer 'trick' is a Lambda, which carries code"):
@@ -215,7 +218,9 @@ def test_a_lambda_is_refused_by_its_layers_name_and_does_not_run(tmp_path: Path)
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("module", ["os", "tests.conftest", "keras.utils", "keras.src.utils.file_utils", "kerasevil"])
+@pytest.mark.parametrize(
+    "module", ["os", "tests.support.commands", "keras.utils", "keras.src.utils.file_utils", "kerasevil"]
+)
 def test_code_that_is_not_of_layers_is_refused_by_name(material: Path, tmp_path: Path, module: str) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(material / "model.keras") as source, zipfile.ZipFile(path, "w") as target:

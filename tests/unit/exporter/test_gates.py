@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from exporter.gates import Gate, Limits, check_gates
 
-FOUND = {"drops": {"accuracy": 0.02}, "class_drop": 0.1, "agreement": 0.97, "size": 1000, "latency_ms": 2.5}
+FOUND: dict[str, Any] = {
+    "drops": {"accuracy": 0.02},
+    "class_drop": 0.1,
+    "agreement": 0.97,
+    "size": 1000,
+    "latency_ms": 2.5,
+}
 
 
 def names(limits: Limits, *, passed: bool) -> list[str]:
-    return [gate.name for gate in check_gates(limits, **FOUND) if gate.passed == passed]  # type: ignore[arg-type]
+    return [gate.name for gate in check_gates(limits, **FOUND) if gate.passed == passed]
 
 
 @pytest.mark.parametrize(
@@ -23,8 +31,8 @@ def names(limits: Limits, *, passed: bool) -> list[str]:
 )
 def test_each_gate_by_itself(option: str, kept: float, broken: float, name: str) -> None:
     none = Limits(max_drop=None)
-    assert check_gates(none, **FOUND) == ()  # type: ignore[arg-type]
-    only = {"max_drop": None}
+    assert check_gates(none, **FOUND) == ()
+    only: dict[str, Any] = {"max_drop": None}
     assert names(Limits(**{**only, option: kept}), passed=True) == [name]
     assert names(Limits(**{**only, option: broken}), passed=False) == [name]
 
@@ -40,7 +48,7 @@ def test_all_that_fail_are_named() -> None:
 
 def test_binary_fractions_do_not_fail_a_gate() -> None:
     found = {**FOUND, "drops": {"accuracy": 0.97 - 0.96}}
-    assert all(gate.passed for gate in check_gates(Limits(max_drop=0.01), **found))  # type: ignore[arg-type]
+    assert all(gate.passed for gate in check_gates(Limits(max_drop=0.01), **found))
 
 
 def test_a_gate_says_what_was_found_and_what_was_allowed() -> None:
@@ -56,7 +64,7 @@ def test_a_latency_is_not_in_the_report() -> None:
 
 def test_every_metric_of_a_task_is_gated() -> None:
     found = {**FOUND, "drops": {"accuracy": 0.0, "ROC AUC": 0.02}}
-    gates = check_gates(Limits(max_drop=0.01), **found)  # type: ignore[arg-type]
+    gates = check_gates(Limits(max_drop=0.01), **found)
     assert [(gate.name, gate.passed) for gate in gates] == [("drop", True), ("roc-auc-drop", False)]
     assert gates[1].describe() == "loses 2.00 points of ROC AUC, `max_drop` allows 1.00"
     assert (gates[1].as_dict()["metric"], gates[1].as_dict()["value"]) == ("ROC AUC", 0.02)

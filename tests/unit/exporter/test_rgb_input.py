@@ -19,7 +19,8 @@ from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.tflite.metadata import read_metadata
 from runtime.tflite.model import check_structure
-from tests.conftest import Exported, call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
+from tests.support.exports import Exported
 from trainer.data.run_folder import read_run
 
 
@@ -39,7 +40,7 @@ def test_a_grey_model_takes_rgb_and_answers_as_before(
 ) -> None:
     path = rgb_export / f"{name}.tflite"
     rgb, grey = Classifier(path), Classifier(digits_export.folder / f"{name}.tflite")
-    spec = rgb.contract.input
+    spec = rgb.contract.image_input
     assert (spec.colour, spec.shape) == ("rgb", (8, 8, 3))
     assert (spec.mean, spec.std) == (grey.contract.input.mean * 3, grey.contract.input.std * 3)
     assert rgb.contract.labels == grey.contract.labels

@@ -10,7 +10,8 @@ import pytest
 from runtime.benchmark import combinations
 from runtime.cli.bench import recommend
 from runtime.interpreter import installed
-from tests.conftest import Exported, Samples, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported, Samples
 
 
 def row(interpreter: str, threads: int, median: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from runtime import (
     seal,
 )
 from runtime.interpreter import LIBRARIES, build, choose, installed
-from tests.conftest import Exported, Samples
+from tests.support.exports import Exported, Samples
 
 
 def test_the_same_call_for_every_type(io_models: dict[str, Path], digits_samples: Samples) -> None:
@@ -110,7 +110,7 @@ def test_a_model_that_its_contract_does_not_describe_is_refused(digits_export: E
     fewer = replace(file.contract, labels=file.contract.labels[:9])
     with pytest.raises(ModelFileError, match="9 labels"):
         Classifier(seal(file.flatbuffer, fewer))
-    larger = replace(file.contract, input=replace(file.contract.input, height=9))
+    larger = replace(file.contract, input=replace(file.contract.image_input, height=9))
     with pytest.raises(ModelFileError, match="input of shape"):
         Classifier(io.BytesIO(seal(file.flatbuffer, larger)))
 
@@ -143,7 +143,7 @@ def test_labels_can_be_allowed_and_denied(digits_export: Exported, digits_sample
 
 def test_a_batch_raises_or_gives_what_cannot_be_read(digits_export: Exported, digits_samples: Samples) -> None:
     classifier = Classifier(digits_export.int8)
-    images = [digits_samples.arrays[0], b"no image", digits_samples.arrays[1]]
+    images: list[Any] = [digits_samples.arrays[0], b"no image", digits_samples.arrays[1]]
     with pytest.raises(ImageError):
         list(classifier.classify_batch(images))
     first, error, last = classifier.classify_batch(images, return_errors=True, workers=1)

@@ -16,7 +16,8 @@ from runtime import Classifier, Confidence, Contract, ImageInput, Prediction, re
 from runtime.model_file import reseal
 from runtime.postprocessing import apply_temperature, score_floor
 from runtime.testing import FakeInterpreter
-from tests.conftest import Exported, Samples, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported, Samples
 
 
 def with_confidence(path: Path, confidence: Confidence) -> bytes:
@@ -28,7 +29,7 @@ def test_a_temperature_by_hand() -> None:
     # Logits 2, 1, 0 at temperature 2 are logits 1, 0.5, 0.
     def softmax(logits: list[float]) -> npt.NDArray[Any]:
         powers = np.exp(logits)
-        return (powers / powers.sum()).astype(np.float32)
+        return np.asarray(powers / powers.sum(), np.float32)
 
     assert apply_temperature(softmax([2, 1, 0]), 2.0, 1e-12) == pytest.approx(softmax([1, 0.5, 0]), abs=1e-6)
     rows = np.stack([softmax([2, 1, 0]), softmax([0, 0, 3])])

@@ -9,7 +9,8 @@ from runtime import Contract, ImageInput, seal
 from runtime import diagnostics as doctor
 from runtime.diagnostics import Finding, examine, throttling, wheel_advice
 from runtime.interpreter import installed
-from tests.conftest import Exported, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported
 
 
 def test_every_interpreter_here_is_built_and_run() -> None:

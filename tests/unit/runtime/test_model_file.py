@@ -12,7 +12,7 @@ import pytest
 from runtime import Contract, ContractError, ImageInput, ModelFileError, PocketlensError, read_model, seal
 from runtime.interpreter import build
 from runtime.model_file import SEAL
-from tests.conftest import Exported
+from tests.support.exports import Exported
 
 CONTRACT = Contract(("a", "b"), ImageInput(8, 8))
 FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3

@@ -31,8 +31,8 @@ def test_a_score_that_equals_the_limit_reaches_it() -> None:
     assert labels_of(rank(SCORES, LABELS, 4, min_score=0.5)) == ["b"]
     assert labels_of(rank(SCORES, LABELS, 4, threshold=0.5)) == ["b", "a", "c", "d"]
     above = float(np.nextafter(np.float32(0.5), np.float32(1)))
-    for limits in ({"min_score": above}, {"threshold": above}):
-        assert rank(SCORES, LABELS, 4, **limits) == [Prediction(UNKNOWN, 0.5, -1)]
+    assert rank(SCORES, LABELS, 4, min_score=above) == [Prediction(UNKNOWN, 0.5, -1)]
+    assert rank(SCORES, LABELS, 4, threshold=above) == [Prediction(UNKNOWN, 0.5, -1)]
     just_above = float(np.nextafter(np.float32(0.25), np.float32(1)))
     assert labels_of(rank(SCORES, LABELS, 4, min_score=just_above)) == ["b"]
 

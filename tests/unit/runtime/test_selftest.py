@@ -15,7 +15,8 @@ from runtime.interpreter import LIBRARIES, choose, installed
 from runtime.model_file import ModelFile
 from runtime.selftest.format import MAX_BYTES, MEMBER, enlarge, read_selftest, shrink
 from runtime.selftest.runner import run_selftest
-from tests.conftest import Exported, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -58,6 +59,7 @@ def test_what_was_exported_passes_here(digits_export: Exported, name: str, libra
         if found.machine == found.compared_with[2]:
             assert (found.different, found.allowed, found.difference) == (0, 0.0, 0.0)
         else:
+            assert found.difference is not None
             assert found.difference <= 2 / 255
 
 

@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import invoke as call
-
-
-def answer(*arguments: object) -> str:
-    """What a command prints that must succeed."""
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+from tests.support.commands import answer
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
 from trainer import run_writer as run_folder
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset

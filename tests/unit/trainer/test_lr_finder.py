@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.conftest import call_pocketlens, run_pocketlens, succeed
+from tests.support.commands import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
 from trainer.lr_finder import HIGHEST_RATE, LOWEST_RATE, analyse_sweep
 from trainer.plots.history import save_sweep
@@ -24,7 +24,7 @@ def valley(noise: float) -> npt.NDArray[Any]:
     position = np.log10(RATES)
     fall = 2.0 / (1 + np.exp(4 * (position + 3)))
     rise = np.exp(6 * (position + 0.8))
-    return 0.3 + fall + rise + np.random.default_rng(0).normal(0, noise, len(RATES))
+    return np.asarray(0.3 + fall + rise + np.random.default_rng(0).normal(0, noise, len(RATES)))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])

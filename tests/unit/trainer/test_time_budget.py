@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from tests.conftest import call_pocketlens
+from tests.support.commands import call_pocketlens
 from trainer.cli.options import training_options
 from trainer.cli.settings import TrainingInputs, read_training_options
 from trainer.cli.train import _epochs_for_minutes

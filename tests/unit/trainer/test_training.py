@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from runtime import Contract
-from tests.conftest import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.errors import TrainingError
@@ -69,7 +69,8 @@ def test_the_kept_model_is_the_measured_one(digits_run: Path) -> None:
     data = load_dataset("digits", Geometry())
     contract = Contract.from_json((digits_run / "contract.json").read_text())
     test = json.loads((digits_run / "splits.json").read_text())["test"]
-    pixels = (data.pixels[test] - np.float32(contract.input.mean)) / np.float32(contract.input.std)
+    mean, std = np.array(contract.input.mean, np.float32), np.array(contract.input.std, np.float32)
+    pixels = (data.pixels[test] - mean) / std
     scores = keras.saving.load_model(digits_run / "model.keras").predict(pixels, verbose=0)
     metrics = json.loads((digits_run / "metrics.json").read_text())
     assert compute_metrics(scores, data.targets[test], contract.labels).accuracy == metrics["test"]["accuracy"]

@@ -16,7 +16,7 @@ from runtime.model_file import ORIGIN
 from runtime.tflite.metadata import Metadata, read_metadata
 from runtime.tflite.model import check_structure
 from runtime.tflite.reader import Table
-from tests.conftest import Exported
+from tests.support.exports import Exported
 from tests.support.external_models import LABELS, converted
 
 pytestmark = pytest.mark.workstation
@@ -107,8 +107,8 @@ def test_every_exported_file_has_it(digits_export: Exported) -> None:
         content = path.read_bytes()
         contract = read_model(content).contract
         assert read(content) == Metadata(
-            tuple(np.float32(contract.input.mean).tolist()),
-            tuple(np.float32(contract.input.std).tolist()),
+            tuple(np.array(contract.input.mean, np.float32).tolist()),
+            tuple(np.array(contract.input.std, np.float32).tolist()),
             "grey",
             "".join(f"{label}\n" for label in contract.labels).encode(),
             "labels.txt",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from exporter.cli.export import export, reproduce_command
-from tests.conftest import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
 
 DEFAULTS: dict[str, Any] = {
     "max_drop": 0.01,

@@ -23,7 +23,7 @@ from exporter.recovery.sensitivity import measure_sensitivity
 from exporter.representative_dataset import prepare_representative_dataset
 from runtime import Classifier, Contract, ImageInput, Preprocessor, seal
 from runtime.interpreter import build
-from tests.conftest import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
 from trainer.data.run_folder import read_run
 
 pytestmark = pytest.mark.workstation
@@ -193,7 +193,7 @@ def network(last: str = "dense") -> Any:
 def test_equalisation_keeps_the_function_and_saves_the_integers(last: str) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
-    images = Preprocessor(CONTRACT.input).scale(pixels)
+    images = Preprocessor(CONTRACT.image_input).scale(pixels)
 
     def answers(model: Any, recipe: Recipe) -> npt.NDArray[Any]:
         classifier = Classifier(seal(convert(model, recipe, CONTRACT, pixels), CONTRACT))

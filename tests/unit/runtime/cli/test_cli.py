@@ -11,7 +11,8 @@ import pytest
 
 import runtime
 from runtime import Classifier
-from tests.conftest import Exported, Samples, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported, Samples
 
 COMMANDS = ("classify", "watch", "info", "bench", "doctor", "train", "export")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import Exported, Samples, run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.exports import Exported, Samples
 
 ROOT = Path(__file__).parents[4]
 #: What a module costs in time it must be worth: none of these is, for one answer.

@@ -17,12 +17,12 @@ from runtime import Classifier, Contract, ContractError, ImageInput, ModelFileEr
 from runtime.diagnostics import TINY_MODEL
 from runtime.external.labels import parse_labels, read_labels
 from runtime.interpreter import installed
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from tests.support.external_models import LABELS, changed, converted
 
 ROOT = Path(__file__).parents[4]
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-SCALING = {"mean": 127.5, "std": 127.5}
+SCALING: dict[str, Any] = {"mean": 127.5, "std": 127.5}
 
 
 @pytest.fixture(autouse=True)

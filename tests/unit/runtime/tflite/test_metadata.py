@@ -63,7 +63,8 @@ def test_what_is_said_wins_over_the_metadata() -> None:
     content = with_metadata(converted(), metadata([127.5], [127.5], 1), {"labels.txt": LABELS_TXT})
     contract = Classifier(content, labels=["a", "b", "c"], mean=0, std=[1, 2, 3], colour="bgr").contract
     assert contract.labels == ("a", "b", "c")
-    assert (contract.input.mean, contract.input.std, contract.input.colour) == ((0, 0, 0), (1, 2, 3), "bgr")
+    spec = contract.image_input
+    assert (spec.mean, spec.std, spec.colour) == ((0, 0, 0), (1, 2, 3), "bgr")
 
 
 def test_damaged_metadata_is_refused_or_harmless() -> None:

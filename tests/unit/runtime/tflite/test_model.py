@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,11 @@ def set_shape(model: Any) -> None:
     tensor.shape = [n + 1 for n in tensor.shape]
 
 
-DAMAGE = {
+def set_outside(model: Any) -> None:
+    model.buffers[2].offset, model.buffers[2].size = 5, 10**9
+
+
+DAMAGE: dict[str, Callable[[Any], object]] = {
     "has no subgraph": lambda m: setattr(m, "subgraphs", []),
     "has no buffers": lambda m: setattr(m, "buffers", []),
     "schema has version 4": lambda m: setattr(m, "version", 4),
@@ -95,7 +100,7 @@ DAMAGE = {
     "metadata 'min_runtime_version' is in buffer": lambda m: setattr(m.metadata[0], "buffer", 99),
     "signature is of subgraph 7": lambda m: setattr(m.signatureDefs[0], "subgraphIndex", 7),
     "signature names tensor 99": lambda m: setattr(m.signatureDefs[0].inputs[0], "tensorIndex", 99),
-    "ends outside the file": lambda m: (setattr(m.buffers[2], "offset", 5), setattr(m.buffers[2], "size", 10**9)),
+    "ends outside the file": set_outside,
 }
 
 

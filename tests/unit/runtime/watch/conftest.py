@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Exported
+from tests.support.exports import Exported
 from tests.support.watching import Running
 
 

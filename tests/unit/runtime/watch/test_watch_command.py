@@ -18,7 +18,8 @@ import pytest
 from runtime import read_model, seal
 from runtime.watch.journal import DEFAULT_NAME
 from runtime.watch.journal_file import History
-from tests.conftest import Exported, Samples, run_pocketlens
+from tests.support.commands import run_pocketlens
+from tests.support.exports import Exported, Samples
 from tests.support.watching import ROOT, Running
 
 
@@ -40,7 +41,7 @@ def test_it_tells_systemd_and_stops_when_told(
         time.sleep(0.5)
         assert watch.stop(number) == 0
         manager.setblocking(False)
-        messages = []
+        messages: list[bytes] = []
         while not messages or messages[-1] != b"STOPPING=1":
             messages.append(manager.recv(4096))
     assert messages.count(b"WATCHDOG=1") >= 1

@@ -20,7 +20,7 @@ import pytest
 from runtime.errors import WatchError
 from runtime.watch.journal import DEFAULT_NAME
 from runtime.watch.journal_file import Answer, History
-from tests.conftest import Samples
+from tests.support.exports import Samples
 from tests.support.watching import Running
 
 WRITER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_a_truncated_picture_that_grows_is_no_error(tmp_path: Path) -> None:
         whole = draw(tmp_path / "elsewhere" / f"w.{suffix}").read_bytes()
         young = tmp_path / f"young.{suffix}"
         young.write_bytes(whole[: len(whole) // 2])
-        told = watched(tmp_path, lambda: None, lambda p=young, w=whole: p.write_bytes(w), lambda: None, patience=60)
+        told = watched(tmp_path, lambda: None, partial(young.write_bytes, whole), lambda: None, patience=60)
         assert [answer.answer.error for answer in told] == [""], suffix
         assert told[0].answer.predictions
 

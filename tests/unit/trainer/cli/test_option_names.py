@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import invoke
+from tests.support.commands import invoke
 from trainer.cli.options import OPTION_NAMES, TRAINING_OPTIONS
 
 

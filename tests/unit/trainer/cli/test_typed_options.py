@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import call_pocketlens
+from tests.support.commands import call_pocketlens
 
 
 @pytest.mark.parametrize(

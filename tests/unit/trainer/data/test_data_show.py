@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from runtime.input_spec import ImageInput
-from tests.conftest import draw_colour_image, fill_class
-from tests.unit.trainer.conftest import answer, call
+from tests.support.commands import answer, invoke
+from tests.support.datasets import draw_colour_image, fill_class
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.dataset import ResizedPixels
 from trainer.data.samples import choose_samples, label_of
@@ -124,13 +124,13 @@ def test_an_image_of_a_folder_is_named_and_an_index_beyond_is_bad_usage(colour_f
         assert seen["size"] == f"{image.height}x{image.width}"
     assert seen["label"] == seen["file"].partition("/")[0]
     assert np.shape(seen["values"])[2] == 3
-    result = call("data", "show", colour_folder, "--index", 90)
+    result = invoke("data", "show", colour_folder, "--index", 90)
     assert result.exit_code == 2
     assert "0 to 89" in result.stderr
 
 
 def array_dataset(images: npt.NDArray[Any], targets: npt.NDArray[Any], labels: tuple[str, ...]) -> Dataset:
-    spec = ImageInput(*images.shape[1:3], "grey")
+    spec = ImageInput(images.shape[1], images.shape[2], "grey")
     return Dataset("made", labels, spec, images[..., None], targets, ArraySource(images))
 
 
@@ -153,7 +153,7 @@ class CountedPixels:
 
     def __getitem__(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
         self.asked += len(indices)
-        return self._images[indices]
+        return np.asarray(self._images[indices])
 
 
 def test_of_noise_the_likeliest_pairs_alone_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -275,4 +275,4 @@ def test_vectors_are_shown_feature_by_feature(tmp_path: Path) -> None:
         assert min(picture.size) > 300
     assert json.loads(answer("data", "show", "circles", "--index", 2, "--json"))["values"]["x"] == data.pixels[2][0]
     assert "standard deviation" in answer("data", "show", "circles")
-    assert call("data", "show", "circles", "--index", 2, "--plot", plot).exit_code == 2
+    assert invoke("data", "show", "circles", "--index", 2, "--plot", plot).exit_code == 2

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.conftest import run_pocketlens
+from tests.support.commands import run_pocketlens
 from trainer.data import Geometry, load_dataset
 from trainer.data.loaders import fashion_mnist
 from trainer.data.loaders.fashion_mnist import parse_idx, read_idx

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from runtime import Contract, FeaturesInput
-from tests.conftest import run_pocketlens
+from tests.support.commands import run_pocketlens
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.normalization import measure_feature_scaling

@@ -16,7 +16,7 @@ import pytest
 from PIL.PngImagePlugin import PngImageFile
 
 from runtime import ImageInput, load_pixels
-from tests.conftest import draw_colour_image
+from tests.support.datasets import draw_colour_image
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data import dataset as dataset_module
 from trainer.data import image_cache as cache_module
@@ -35,6 +35,7 @@ def load(root: Path, place: CachePlace, geometry: Geometry = GEOMETRY) -> Datase
 def plain(data: Dataset) -> npt.NDArray[Any]:
     """What the pixels are to be, straight from the files."""
     assert isinstance(data.source, FileSource)
+    assert isinstance(data.input, ImageInput)
     return np.stack([load_pixels(data.source.root / path, data.input) for path in data.source.paths])
 
 
@@ -215,7 +216,7 @@ def test_none_keeps_nothing(colour_folder: Path, decoded: list[int], messages: l
 def test_a_temporary_cache_leaves_nothing_behind(
     colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
 ) -> None:
-    monkeypatch.setattr(cache_module.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     data = load(colour_folder, "temporary")
     np.testing.assert_array_equal(data.pixels[:], plain(data))
@@ -245,7 +246,7 @@ def test_a_folder_in_memory_is_known() -> None:
 
 @pytest.mark.skipif(not os.access("/var/tmp", os.W_OK), reason="no second temporary folder")
 def test_large_caches_stay_out_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, messages: list[str]) -> None:
-    monkeypatch.setattr(cache_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(cache_module, "_is_memory", lambda folder: folder == tmp_path)
     spec = ImageInput(224, 224)
     few, many = ({number.to_bytes(32, "big") for number in range(count)} for count in (10, 1000))

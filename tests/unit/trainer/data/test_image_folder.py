@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import load_pixels
-from tests.conftest import SHADES, draw_colour_image, fill_class
+from runtime import ImageInput, load_pixels
+from tests.support.datasets import SHADES, draw_colour_image, fill_class
 from trainer.data import Geometry, load_dataset
 from trainer.data.dataset import Dataset
 from trainer.data.sources import FileSource
@@ -27,6 +27,7 @@ def test_one_subfolder_a_class(colour_folder: Path) -> None:
     assert data.given == {}
     assert data.left_out == ()
     assert np.bincount(data.targets).tolist() == [30, 30, 30]
+    assert isinstance(data.input, ImageInput)
     assert data.input.colour == "rgb"
     assert 20 <= data.input.height <= 60
     assert data.pixels.shape == (90, *data.input.shape)
@@ -35,6 +36,7 @@ def test_one_subfolder_a_class(colour_folder: Path) -> None:
 def test_pixels_are_what_the_device_will_see(colour_folder: Path) -> None:
     data = load(colour_folder, Geometry((12, 10), resize="pad"))
     assert isinstance(data.source, FileSource)
+    assert isinstance(data.input, ImageInput)
     for path, pixels, target in zip(data.source.paths, data.pixels, data.targets, strict=True):
         np.testing.assert_array_equal(pixels, load_pixels(data.source.root / path, data.input))
         assert path.startswith(data.labels[target] + "/")

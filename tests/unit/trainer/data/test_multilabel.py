@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from runtime import Contract
-from tests.conftest import MARKS, draw_marks, write_marks
+from tests.support.datasets import MARKS, draw_marks, write_marks
 from trainer.config import TrainingConfig
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.relabel import choose_task, merge_classes
+from trainer.data.sources import FileSource
 from trainer.data.splits import make_splits
 from trainer.data.summary import summarize
 from trainer.errors import DatasetError
@@ -42,7 +43,8 @@ def test_targets_follow_the_rows(marks_csv: Path) -> None:
     assert (data.targets.shape, data.targets.dtype) == ((300, 3), np.uint8)
     assert data.input.shape == (12, 12, 1)
     rows = [line.split(",") for line in marks_csv.read_text().splitlines()[1:]]
-    for path, target, (wanted, labels) in zip(data.source.paths, data.targets, rows, strict=True):  # type: ignore[union-attr]
+    assert isinstance(data.source, FileSource)
+    for path, target, (wanted, labels) in zip(data.source.paths, data.targets, rows, strict=True):
         assert path == wanted
         there = [label for label, mark in zip(data.labels, target, strict=True) if mark]
         assert there == [*filter(None, labels.split(";"))]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.trainer.conftest import call
+from tests.support.commands import invoke
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.evaluation.eval_set import from_run
@@ -47,7 +47,7 @@ def test_what_a_training_wrote_is_read(run: Path) -> None:
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_no_command_reads_splits_of_another_version(command: str, run: Path, tmp_path: Path) -> None:
     change_splits(run, version=2)
-    result = call(command, run, "--out", tmp_path / "out")
+    result = invoke(command, run, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "splits.json: version 2, expected 1; train again" in result.stderr
 

@@ -128,8 +128,9 @@ def taken(share: float, count: int) -> int:
 
 @for_all(counts=class_counts, seed=seeds, order=st.randoms(use_true_random=False))
 def test_any_classes_are_split_in_their_shares(counts: list[int], seed: int, order: Random) -> None:
-    classes = targets(*counts)
-    order.shuffle(classes)
+    listed = targets(*counts).tolist()
+    order.shuffle(listed)
+    classes = np.array(listed, np.int32)
     splits = make_splits(classes, names(len(counts)), {}, seed)
     assert_a_partition(splits, np.arange(len(classes)))
     for target, count in enumerate(counts):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from runtime import Contract
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
+from trainer.data.sources import FileSource
 from trainer.data.splits import make_splits
 from trainer.errors import DatasetError
 from trainer.fitting import checkpoint
@@ -90,7 +91,8 @@ def test_the_command_keeps_a_run_and_a_checkpoint(colour_folder: Path, tmp_path:
     )
     data = load_dataset(str(colour_folder), GEOMETRY)
     trained = int(make_splits(data.targets, data.labels, data.given, 0).train[0])
-    path = data.source.root / data.source.paths[trained]  # type: ignore[union-attr]
+    assert isinstance(data.source, FileSource)
+    path = data.source.root / data.source.paths[trained]
     while child.poll() is None and not kept.exists():
         time.sleep(0.01)
     path.rename(path.with_suffix(".away"))

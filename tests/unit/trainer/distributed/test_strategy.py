@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from trainer.distributed.cluster import Cluster, is_chief, read_cluster, rendezvous
 from trainer.distributed.strategy import Mirrored, Strategy, batch_share, make_strategy, unsynchronize
 from trainer.errors import TrainingError

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from runtime import Contract, ImageInput, Provenance
-from tests.conftest import draw_colour_image
-from tests.unit.trainer.conftest import answer, call
+from tests.support.commands import answer, invoke
+from tests.support.datasets import draw_colour_image
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.run_folder import read_run
 from trainer.data.sources import FileSource, VectorSource
@@ -42,7 +42,7 @@ def test_images_that_a_run_of_files_was_trained_on_are_counted(colour_folder: Pa
     count = sum(hashlib.sha256(content).hexdigest() in known for content in files)
     assert count
 
-    result = call("evaluate", run, "--dataset", colour_folder, "--json")
+    result = invoke("evaluate", run, "--dataset", colour_folder, "--json")
     told = f"{count} of these {len(chosen)} samples were trained on, or chosen by: their figures are too good"
     assert json.loads(result.stdout)["caution"] == f"{told}; measure the run without --dataset"
     assert f"note: {told}" in result.stderr

@@ -17,8 +17,9 @@ from PIL import Image
 from runtime import Classifier, Contract, ImageInput, seal
 from runtime.model_file import read_model
 from runtime.postprocessing import rank
-from tests.conftest import Exported
-from tests.unit.trainer.conftest import answer, call
+from tests.support.commands import answer, invoke
+from tests.support.datasets import images_of
+from tests.support.exports import Exported
 from trainer.data import Dataset, Geometry, load_dataset
 from trainer.data.run_folder import read_run
 from trainer.data.sources import ArraySource, FileSource, read_source
@@ -32,7 +33,7 @@ from trainer.plots.image_grid import save_probabilities
 
 def test_a_run_is_measured_on_its_own_test_split(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "look"
-    result = call("evaluate", small_run, "--out", out, "--json")
+    result = invoke("evaluate", small_run, "--out", out, "--json")
     assert result.exit_code == 0, result.output
     assert "choose by --split validation" in result.stderr
     found = json.loads(result.stdout)
@@ -67,7 +68,7 @@ def test_the_same_split_of_the_named_data_set_gives_the_same_figures(small_run: 
     found = json.loads(answer("evaluate", small_run, "--dataset", "digits", "--json"))
     assert found["accuracy"] == test["accuracy"]
     assert found["confusion"] == test["confusion"]
-    result = call("evaluate", small_run, "--dataset", "digits", "--split", "all")
+    result = invoke("evaluate", small_run, "--dataset", "digits", "--split", "all")
     assert "1,797 samples" in result.stdout
     assert "note: 1,438 of these 1,797 samples were trained on, or chosen by" in result.stderr
     assert "top 3 accuracy" in result.stdout
@@ -80,23 +81,23 @@ def test_a_model_file_is_measured_as_on_a_device(digits_export: Exported, tmp_pa
     assert found["samples"] == 359
     assert found["caution"] is None, "the digits are always the same ones, and so are their splits"
     assert "tflite" in found["interpreter"] or "litert" in found["interpreter"]
-    result = call("evaluate", digits_export.int8)
+    result = invoke("evaluate", digits_export.int8)
     assert result.exit_code == 2
     assert "--dataset" in result.stderr
     damaged = tmp_path / "damaged.tflite"
     damaged.write_bytes(digits_export.int8.read_bytes()[:-1000])
-    result = call("evaluate", damaged, "--dataset", "digits")
+    result = invoke("evaluate", damaged, "--dataset", "digits")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_labels_that_differ_are_refused_with_both_named(small_run: Path, colour_folder: Path) -> None:
-    result = call("evaluate", small_run, "--dataset", colour_folder)
+    result = invoke("evaluate", small_run, "--dataset", colour_folder)
     assert result.exit_code == 1
     told = result.stderr.splitlines()[-1]
     assert "0, 1, 2" in told
     assert "blue, green, red" in told
-    result = call("evaluate", small_run, "--seed", 3)
+    result = invoke("evaluate", small_run, "--seed", 3)
     assert result.exit_code == 2
     assert "--dataset" in result.stderr
 
@@ -112,11 +113,12 @@ def test_one_image_is_shown_with_its_scores(small_run: Path, digits_export: Expo
         with Image.open(found["picture"]) as picture:
             assert min(picture.size) > 300
         assert answer(*command).startswith("#7: 7\n")
-    result = call("evaluate", small_run, "--index", 1797)
+    result = invoke("evaluate", small_run, "--index", 1797)
     assert result.exit_code == 2
     assert "0 to 1796" in result.stderr
-    for options in (("--split", "test"), ("--dataset", "digits", "--seed", 0)):
-        result = call("evaluate", small_run, "--index", 7, *options)
+    refused: list[Any] = [("--split", "test"), ("--dataset", "digits", "--seed", 0)]
+    for extra in refused:
+        result = invoke("evaluate", small_run, "--index", 7, *extra)
         assert result.exit_code == 2
         assert "leave --split and --seed out" in result.stderr
 
@@ -142,7 +144,7 @@ def test_a_run_on_vectors_is_measured(circles_run: Path, tmp_path: Path) -> None
     assert (tmp_path / "roc.png").read_bytes() != b"of another model"
     one = json.loads(answer("evaluate", circles_run, "--index", 3, "--out", tmp_path, "--json"))
     assert sum(one["scores"].values()) == pytest.approx(1)
-    result = call("evaluate", circles_run, "--dataset", "digits")
+    result = invoke("evaluate", circles_run, "--dataset", "digits")
     assert result.exit_code == 1
     assert "outer, inner" in result.stderr
 
@@ -201,9 +203,10 @@ def test_what_a_device_leaves_unanswered_is_counted(digits_export: Exported, tmp
 
     data, classifier = load_dataset("digits", Geometry()), Classifier(strict)
     test = make_splits(data.targets, data.labels, data.given, contract.provenance.seed).test
-    unknown = [i for i in test if classifier.classify(data.source.images[i])[0].label == "unknown"]  # type: ignore[union-attr]
+    images = images_of(data)
+    unknown = [i for i in test if classifier.classify(images[i])[0].label == "unknown"]
     always = Classifier(digits_export.int8)
-    wrong = [i for i in unknown if always.classify(data.source.images[i])[0].index != data.targets[i]]  # type: ignore[union-attr]
+    wrong = [i for i in unknown if always.classify(images[i])[0].index != data.targets[i]]
     assert found["unknown"] == {"threshold": 0.9, "samples": len(unknown), "wrong": len(wrong)}
     assert unknown
     told = f"unknown below 0.9: {len(unknown)} of 359 samples, {len(wrong)} of which count as wrong"
@@ -270,7 +273,7 @@ def test_splits_that_were_tampered_with_are_refused(small_run: Path, tmp_path: P
 def test_a_source_is_read_as_it_was_written(tmp_path: Path) -> None:
     data = load_dataset("digits", Geometry())
     source = read_source(tmp_path, data.source.write(tmp_path))
-    np.testing.assert_array_equal(source.sample(5), data.source.images[5])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(source.sample(5), images_of(data)[5])
 
 
 def test_any_label_and_many_of_them_have_bars(tmp_path: Path) -> None:

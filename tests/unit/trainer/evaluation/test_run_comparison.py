@@ -16,7 +16,7 @@ from exporter.recipe import Recipe
 from exporter.representative_dataset import span_pixels
 from exporter.representative_dataset_checks import fingerprint_images
 from runtime import Classifier, Contract, seal
-from tests.unit.trainer.conftest import answer, call
+from tests.support.commands import answer, invoke
 from trainer.data.run_folder import read_run
 from trainer.evaluation.run_comparison import setting_differences, summarize_run
 from trainer.plots.history import save_comparison
@@ -76,10 +76,10 @@ def test_validation_is_told_by_what_the_epoch_was_chosen_by(small_run: Path, mar
 
 
 def test_one_run_is_not_compared_and_a_folder_that_is_none_is_named(small_run: Path, tmp_path: Path) -> None:
-    result = call("compare", small_run)
+    result = invoke("compare", small_run)
     assert result.exit_code == 2
     assert "two or more" in result.stderr
-    result = call("compare", small_run, tmp_path, "--out", tmp_path / "out.png")
+    result = invoke("compare", small_run, tmp_path, "--out", tmp_path / "out.png")
     assert result.exit_code == 1
     assert "no run folder" in result.stderr
     assert not (tmp_path / "out.png").exists()

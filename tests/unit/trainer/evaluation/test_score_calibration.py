@@ -17,7 +17,7 @@ from exporter.export import export
 from exporter.recipe import ExportConfig, Recipe
 from runtime import Classifier, Confidence, read_model
 from runtime.postprocessing import apply_temperature, score_floor
-from tests.conftest import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, succeed
 from trainer.data.run_folder import read_run
 from trainer.evaluation.calibration_error import rejection, reliability
 from trainer.evaluation.predictions import Predictions
@@ -47,7 +47,7 @@ def test_the_temperature_that_scores_were_made_with_is_found(sharpness: float) -
 @pytest.mark.parametrize("sharpness", [1.6, 3.0])
 def test_scores_of_eight_bits_become_honest_too(sharpness: float) -> None:
     def stored(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return (np.minimum(np.round(scores * 256), 255) / 256).astype(np.float32)
+        return np.asarray(np.minimum(np.round(scores * 256), 255) / 256, np.float32)
 
     scores, targets = draw(20_000, sharpness)
     floor = score_floor(1 / 256, 10)

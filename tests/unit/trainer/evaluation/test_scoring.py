@@ -15,7 +15,7 @@ from PIL import Image
 
 from runtime import Classifier, Confidence, FeaturesInput, ImageInput, read_model
 from runtime.model_file import reseal
-from tests.conftest import Exported, Samples
+from tests.support.exports import Exported, Samples
 from trainer.data.sources import ArraySource, FileSource, VectorSource
 from trainer.errors import RunError
 from trainer.evaluation import worker as worker_functions
@@ -115,7 +115,7 @@ def test_each_sample_is_decoded_once_in_memory_or_in_a_file(
         def refuse(*_arguments: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(worker_functions.os, "posix_fallocate", refuse)
+        monkeypatch.setattr("os.posix_fallocate", refuse)
     images = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
     source = Counting(images)
     decoded = DecodedSamples(source, ImageInput(12, 10, "rgb"))

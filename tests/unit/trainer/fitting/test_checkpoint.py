@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
+from tests.support.datasets import images_of
 from trainer.config import TrainingConfig
 from trainer.contract import package_versions
 from trainer.data import Geometry, load_dataset
@@ -62,7 +63,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 
 def weights(run: Path) -> list[npt.NDArray[Any]]:
-    return keras.saving.load_model(run / "model.keras").get_weights()
+    return list(keras.saving.load_model(run / "model.keras").get_weights())
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypa
     file.write_text("one")
     config = TrainingConfig(epochs=2)
     own = TrainingConfig("own", model_file=str(file))
-    images = np.array(data.source.images)
+    images = images_of(data).copy()
     images[1796, 7, 7] ^= 1
     seen = [
         checkpoint.training_identity(config, data),

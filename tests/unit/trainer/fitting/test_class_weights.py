@@ -48,7 +48,7 @@ def test_balanced_labels_let_presence_count_as_much_as_absence() -> None:
     targets = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1], [1, 1, 1]], np.uint8)
     train_split = np.arange(4)
     weights = label_weights(targets, train_split)
-    np.testing.assert_allclose(weights, [[4 / 6, 0.5, 1], [2, 2, 1]])
+    np.testing.assert_allclose(weights, np.array([[4 / 6, 0.5, 1], [2, 2, 1]]))
     there = targets[train_split]
     counted = np.where(there, weights[1], weights[0]).sum(axis=0)
     np.testing.assert_allclose(counted[[0, 2]], 4)
@@ -80,7 +80,7 @@ def test_the_best_epoch_is_chosen_by_the_mean_of_the_recalls() -> None:
         config = TrainingConfig("dense", units=(4,), epochs=3, balance=True, label_smoothing=label_smoothing)
         run = train(data, config)
         chosen = run.splits.validation
-        scores = run.model.predict(Preprocessor(run.contract.input).scale(data.pixels[chosen]), verbose=0)
+        scores = run.model.predict(Preprocessor(run.contract.image_input).scale(data.pixels[chosen]), verbose=0)
         figures = compute_metrics(scores, targets[chosen], data.labels, "multiclass")
         kept = run.history[run.best_epoch - 1]
         recall = np.mean([row["recall"] for row in figures.per_class.values()])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from runtime import ImageInput, Preprocessor, load_pixels
-from tests.conftest import draw_colour_image
+from tests.support.datasets import draw_colour_image
 from trainer.config import AUGMENTATIONS
 from trainer.data import Geometry, load_dataset
 from trainer.data import dataset as dataset_module

@@ -18,10 +18,12 @@ def main(folder: str, cache: str) -> None:
     """In a process of its own, without TensorFlow, whose memory would hide much: everything that reads pictures."""
     import numpy as np
 
+    from runtime import ImageInput
     from trainer.data import Geometry, load_dataset
     from trainer.data.normalization import measure_scaling
 
     data = load_dataset(folder, Geometry((SIDE, SIDE), "rgb"), cache="none" if cache == "none" else "temporary")
+    assert isinstance(data.input, ImageInput)
     measure_scaling(data.input, data.pixels, np.arange(len(data.targets)))
     data.source.digest()
     for start in range(0, len(data.targets), 32):

@@ -71,7 +71,8 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_plan_follows_the_settings(settings: dict[str, Any], wanted: list[tuple[Any, ...]]) -> None:
-    config = TrainingConfig("mobilenet_v2", **({"weights": "a.keras", "epochs": 12} | settings))
+    defaults: dict[str, Any] = {"weights": "a.keras", "epochs": 12}
+    config = TrainingConfig("mobilenet_v2", **(defaults | settings))
     found = [(p.name, p.epochs, pytest.approx(p.learning_rate), p.fine_tune_layers) for p in phases.plan_phases(config)]
     assert found == wanted
     assert [p.name for p in phases.plan_phases(TrainingConfig("cnn"))] == ["whole"]

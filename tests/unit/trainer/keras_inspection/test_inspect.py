@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from tests.unit.trainer.conftest import answer, call
+from tests.support.commands import answer, invoke
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.keras_inspection.archive import load_keras_model
@@ -113,7 +113,7 @@ def test_a_sequential_model_and_one_of_no_known_making() -> None:
     assert [layer.multiply_adds for layer in layers_of(model) if layer.kind == "Dense"] == [12, 6]
 
     class Own(keras.Model):  # type: ignore[misc]
-        def call(self, x: object) -> object:
+        def invoke(self, x: object) -> object:
             return x
 
     with pytest.raises(RunError, match="neither functional nor sequential"):
@@ -169,7 +169,7 @@ def test_a_run_is_inspected(small_run: Path, tmp_path: Path) -> None:
 
     text = answer("inspect", small_run)
     assert f"{metrics['parameters']:,} parameters" in text
-    result = call("inspect", small_run, "--layer", "none")
+    result = invoke("inspect", small_run, "--layer", "none")
     assert result.exit_code == 2
     assert name in result.stderr
 
@@ -223,7 +223,7 @@ def test_a_run_half_there_is_refused_in_one_line(small_run: Path, tmp_path: Path
             read_figures(copy)
         (copy / name).write_bytes(kept)
     (copy / "model.keras").unlink()
-    result = call("inspect", copy)
+    result = invoke("inspect", copy)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert "model.keras" in result.stderr.splitlines()[-1]

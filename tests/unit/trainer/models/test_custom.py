@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import call_pocketlens, run_pocketlens, succeed
+from tests.support.commands import call_pocketlens, run_pocketlens, succeed
 from trainer.errors import TrainingError
 from trainer.models.custom import build_custom
 

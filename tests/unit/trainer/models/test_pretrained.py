@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from runtime import ImageInput
-from tests.conftest import run_pocketlens
+from tests.support.commands import run_pocketlens
 from trainer.backbones import BACKBONES
 from trainer.config import TrainingConfig
 from trainer.errors import TrainingError
@@ -22,11 +22,14 @@ from trainer.models.pretrained import backbone_layers, build_backbone, with_back
 from trainer.models.pretrained_weights import load_backbone_weights, read_weights
 
 SHAPE = (32, 32, 3)
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
 
 
 def config_of(name: str, **settings: Any) -> TrainingConfig:
-    return TrainingConfig(name, **({"weights": "none", "alpha": ALPHAS[name]} | settings))
+    defaults: dict[str, Any] = {"weights": "none", "alpha": ALPHAS[name]}
+    return TrainingConfig(name, **(defaults | settings))
 
 
 def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
@@ -42,7 +45,7 @@ def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
             layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
             layer.moving_variance.assign(rng.uniform(0.5, 1.5, layer.moving_variance.shape))
         if isinstance(layer, keras.layers.Normalization) and imagenet_like:
-            layer.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int32(0)])
+            layer.set_weights([IMAGENET_MEAN, IMAGENET_STD, np.int32(0)])
             layer.finalize_state()
     return model
 
@@ -50,17 +53,18 @@ def published(name: str, imagenet_like: bool = True, **options: Any) -> Any:
 def as_published(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Pixels as the published weights expect them; the networks' own scaling layers do the rest."""
     if name == "mobilenet_v2":
-        return keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32))
+        return np.asarray(keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32)))
     if name == "efficientnet_b0":
         # With its weights Keras adds a layer that divides by the root of the deviation once more.
-        mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-        return ((pixels / 255 - mean) / std * np.sqrt(std) + mean) * 255
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        return np.asarray(((pixels / 255 - mean) / std * np.sqrt(std) + mean) * 255)
     return pixels.astype(np.float32)
 
 
 def scaled(name: str, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     image = with_backbone_scaling(config_of(name), ImageInput(32, 32, "rgb" if pixels.shape[-1] == 3 else "grey"))
-    return ((pixels - np.float32(image.mean)) / np.float32(image.std)).astype(np.float32)
+    mean, std = np.array(image.mean, np.float32), np.array(image.std, np.float32)
+    return np.asarray((pixels - mean) / std, np.float32)
 
 
 def features(model: Any, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:

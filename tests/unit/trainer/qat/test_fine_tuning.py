@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.conftest import call_pocketlens
+from tests.support.commands import call_pocketlens
 from tests.support.qat_networks import UNEVEN
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset

@@ -17,7 +17,7 @@ from exporter.converter import convert
 from exporter.recipe import Recipe
 from runtime import Contract, ImageInput, Preprocessor
 from runtime.interpreter import build
-from tests.conftest import Exported
+from tests.support.exports import Exported
 from tests.support.qat_networks import ALL, SHAPE, depthwise, residual
 from trainer.qat.fake_quantization import quantized_values, quantized_weights
 from trainer.qat.fine_tuning import input_range
@@ -109,7 +109,7 @@ def test_a_trained_networks_int8_file_answers_as_simulated(digits_run: Path, dig
     simulation = Simulation(
         fold_batch_norm(keras.saving.load_model(digits_run / "model.keras")), input_range(contract.input)
     )
-    scale = Preprocessor(contract.input).scale
+    scale = Preprocessor(contract.image_input).scale
     simulation.calibrate([scale(pixels[np.random.default_rng(5).permutation(splits["train"])[:500]])])
     judged = pixels[splits["test"] + splits["validation"]]
     expected, found = answers(digits_export.int8.read_bytes(), judged), simulation.predict(scale(judged), verbose=0)
