@@ -77,8 +77,10 @@ def test_the_two_parsers_know_the_same_options() -> None:
 
 
 def test_any_line_that_is_read_quickly_is_read_as_click_reads_it() -> None:
-    hypothesis = pytest.importorskip("hypothesis")
-    st = hypothesis.strategies
+    pytest.importorskip("hypothesis")  # not on a device
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
     command = click_command(COMMAND)
     values = st.sampled_from(
         [
@@ -112,8 +114,8 @@ def test_any_line_that_is_read_quickly_is_read_as_click_reads_it() -> None:
     )
     read = 0
 
-    @hypothesis.settings(max_examples=1500, deadline=None, derandomize=True)
-    @hypothesis.given(st.lists(words, max_size=5).map(lambda parts: [word for part in parts for word in part]))
+    @settings(max_examples=1500, deadline=None, derandomize=True)
+    @given(st.lists(words, max_size=5).map(lambda parts: [word for part in parts for word in part]))
     def agree(line: list[str]) -> None:
         nonlocal read
         quickly = parse(COMMAND, line)
