@@ -19,7 +19,7 @@ from .errors import ExportError
 #: Target to the library whose table of operators it is checked against.
 TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
 DEFAULT_TARGET = "tflite-runtime-2.14"
-#: What the converter writes for a dense layer of dynamic range; see `conversion.convert`.
+#: What the converter writes for a dense layer of dynamic range; see `converter.convert`.
 _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
 #: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
 #: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all runs everywhere.
