@@ -145,9 +145,13 @@ class CandidateBuilder:
         contract = replace(self.contract, confidence=fitted.confidence)
         return replace(candidate, contract=contract, notes=(*candidate.notes, *fitted.notes), validation=predictions)
 
+    def path_of(self, candidate: Candidate) -> Path:
+        """The path from which the sealed file is published."""
+        return self.staged / candidate.recipe.file_name
+
     def write(self, candidate: Candidate) -> Path:
-        """Write the sealed file into the folder from which it is published."""
-        path = self.staged / candidate.recipe.file_name
+        """Write the sealed file; its path."""
+        path = self.path_of(candidate)
         path.write_bytes(candidate.content)
         return path
 

@@ -1,4 +1,4 @@
-"""From a Keras model to a FlatBuffer: the only place that touches TFLiteConverter."""
+"""Converts a Keras model to a FlatBuffer. This is the only module that uses TFLiteConverter."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def convert(
             (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.
 
     Raises:
-        ExportError: the converter refuses it.
+        ExportError: the converter refuses the model.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     _configure(converter, recipe)
@@ -54,7 +54,7 @@ def calibrate(model: Any, contract: Contract, samples: npt.NDArray[Any]) -> byte
     """The model in float32 with the range of each activation written into it: what `quantize` starts from.
 
     Raises:
-        ExportError: the converter refuses it.
+        ExportError: the converter refuses the model.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -72,12 +72,12 @@ def quantize(
 
     Args:
         calibrated: from `calibrate`.
-        recipe: int8; says what input and output are.
+        recipe: an int8 recipe, for the types of input and output.
         float_nodes: names of the tensors that these operators write.
         per_tensor_dense: as for `convert`.
 
     Raises:
-        ExportError: the converter refuses it.
+        ExportError: the converter refuses the model.
     """
     kind = getattr(tf, recipe.io)
     return _quantized(
@@ -90,7 +90,7 @@ def quantize(
 
 
 def instrument(calibrated: bytes) -> bytes:
-    """An int8 model that also runs each operator in float32 and compares; only TensorFlow's own interpreter runs it."""
+    """An int8 model that also runs each operator in float32 and compares. Only TensorFlow's own interpreter runs it."""
     return _quantized(calibrated, enable_numeric_verify=True)
 
 
@@ -105,10 +105,10 @@ def _quantized(calibrated: bytes, **options: Any) -> bytes:
 
 def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
     try:
-        # Keras prints where it saved its intermediate model, and MLIR what it thinks of it.
+        # Keras prints where it saved its intermediate model, and MLIR prints remarks.
         with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
             flatbuffer: bytes = converter.convert()
-    except Exception as error:  # the converter raises its own class, and what MLIR and Keras raise
+    except Exception as error:  # the converter, MLIR and Keras each raise their own classes
         raise ExportError(f"{recipe.name}: cannot be converted: {_explain(error, layer_names(model))}") from error
     return flatbuffer
 
@@ -129,7 +129,7 @@ def _configure(converter: Any, recipe: Recipe) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if recipe.mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    # Only these: an operator without an integer kernel is then an error, not a float island.
+    # These alone: an operator without an integer kernel is then an error, and not a float operator among others.
     elif recipe.mode == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)

@@ -1,4 +1,4 @@
-"""What Coral's compiler would put on an Edge TPU, by its documented rules; the compiler itself is not run.
+"""Which operators Coral's compiler would map to an Edge TPU, by its documented rules; the compiler is not run.
 
 Source: Coral, TensorFlow models on the Edge TPU, "Supported operations" and "Model requirements"
 (coral.ai/docs/edgetpu/models-intro).
@@ -21,8 +21,6 @@ _SUPPORTED = frozenset(
         "UNIDIRECTIONAL_SEQUENCE_LSTM",
     }
 )
-#: Their weights have four dimensions, which is no matter.
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 #: 32-bit integers are biases, shapes and axes.
 _TYPES = frozenset({"INT8", "UINT8", "INT32"})
 _MAX_SOFTMAX = 16_000
@@ -48,8 +46,8 @@ class OperatorMapping(NamedTuple):
 def map_operators(operators: Iterable[PlacedOperator]) -> list[OperatorMapping]:
     """Where each operator would run.
 
-    The compiler makes one part of the graph, from its beginning: from the first operator that it cannot map, all
-    run on the processor.
+    The compiler maps one part of the graph, from its beginning. From the first operator that it cannot map, all run on
+    the processor.
     """
     found: list[OperatorMapping] = []
     stopped = ""

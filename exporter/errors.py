@@ -1,4 +1,4 @@
-"""What the exporter refuses."""
+"""The error that the exporter raises."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from runtime import PocketlensError
 
 
 class ExportError(PocketlensError, RuntimeError):
-    """A model that cannot be converted or measured."""
+    """A model cannot be converted or measured."""

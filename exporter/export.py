@@ -1,4 +1,4 @@
-"""The story of an export: run -> candidates -> scores -> figures -> gates -> published, or rejected."""
+"""The story of an export: run -> candidates -> scores -> figures -> gates -> files that are published or rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .converter import convert
 from .decision_boundary import draw_boundary
 from .edgetpu import summarize_mapping
 from .errors import ExportError
-from .evaluated_model import EvaluatedModel, evaluate_candidates
+from .evaluated_model import evaluate_candidates
 from .keras_loading import load_model
 from .operator_support import runnable_library
 from .publish import final_names, publish, staging
@@ -31,7 +31,7 @@ from .report.report import Settings, make_report, make_timings
 from .report.write import DOCUMENTS, write_documents
 from .representative_dataset import RepresentativeDataset, prepare_representative_dataset
 from .representative_dataset_checks import request_fingerprints
-from .rgb_input import grey_inside, span_black_and_white, taking_rgb
+from .rgb_input import span_black_and_white, with_grey_conversion, with_rgb_contract
 from .scoring import SplitScorer
 
 DEFAULT_RECIPES = (Recipe.float32(), Recipe.int8())
@@ -94,34 +94,36 @@ def export(
     plan = _plan(recipes)
     with ExitStack() as stack:
         worker = worker or stack.enter_context(ScoringWorker())
-        exported = taking_rgb(run) if config.rgb_input else run
+        exported = with_rgb_contract(run) if config.rgb_input else run
         scorer = SplitScorer(worker, exported, library)
         representative, model = _prepare(run, exported, scorer, config)
         staged = stack.enter_context(staging(out))
         builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
         candidates, predictions = _make_candidates(exported, model, builder, plan)
-        latencies = [scorer.time_calls(staged / candidate.recipe.file_name) for candidate in candidates]
+        latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         models = evaluate_candidates(candidates, predictions, latencies, config.limits)
         _log.info("writing the report")
-        boundary = draw_boundary(exported, [staged / model.candidate.recipe.file_name for model in models], scorer)
-        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated)))
-        settings = Settings(config, representative.figures, warnings, command)
         named = final_names(models)
-        report, timings = make_report(exported, settings, named), make_timings(named)
+        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated)))
+        report = make_report(exported, Settings(config, representative.figures, warnings, command), named)
+        timings = make_timings(named)
+        boundary = draw_boundary(exported, [builder.path_of(candidate) for candidate in candidates], scorer)
         write_documents(staged, exported, models, report, timings, boundary)
         failures = tuple(f"{model.name} {gate.describe()}" for model in models for gate in model.failed)
-        sources = C_FILES if config.c_array and not failures else ()
-        if sources:
-            write_c_source(staged, _for_microcontrollers(models, recipes).model_file)
-        documents = (*sources, *((BOUNDARY,) if boundary is not None else ()), *DOCUMENTS)
-        files = publish(staged, out, named, documents)
+        sources = _write_sources(staged, candidates, recipes) if config.c_array and not failures else ()
+        pictures = () if boundary is None else (BOUNDARY,)
+        files = publish(staged, out, named, (*sources, *pictures, *DOCUMENTS))
         if boundary is None:  # that of an earlier export would show another model
             (out / BOUNDARY).unlink(missing_ok=True)
         return ExportResult(report, timings, failures, files)
 
 
 def _check_validation(run: RunFolder, config: ExportConfig) -> str:
-    """A warning where there are no validation images to fit a temperature on, else ""."""
+    """A warning if there are no validation images to fit a temperature to, else "".
+
+    Raises:
+        ExportError: the export cannot do without them.
+    """
     if len(run.splits["validation"]):
         return ""
     if config.false_accept_rate is not None or config.repair:
@@ -151,7 +153,7 @@ def _prepare(
     model = load_model(run.model_path, run.contract)
     representative = prepare_representative_dataset(exported, config.calibration_samples, seed, test)
     if config.rgb_input:
-        return span_black_and_white(representative), grey_inside(model)
+        return span_black_and_white(representative), with_grey_conversion(model)
     return representative, model
 
 
@@ -186,6 +188,8 @@ def _log_notes(candidate: Candidate) -> None:
         _log.info("%s: %s", candidate.recipe.name, summarize_mapping(candidate.edgetpu))
 
 
-def _for_microcontrollers(models: Sequence[EvaluatedModel], recipes: Sequence[Recipe]) -> Candidate:
+def _write_sources(staged: Path, candidates: Sequence[Candidate], recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """Write the first model that is not float32 (else float32) as C++ source; the names of the files."""
     wanted = next((recipe for recipe in recipes if recipe != Recipe.float32()), Recipe.float32())
-    return next(model.candidate for model in models if model.candidate.recipe == wanted)
+    write_c_source(staged, next(candidate.model_file for candidate in candidates if candidate.recipe == wanted))
+    return C_FILES

@@ -1,4 +1,4 @@
-"""The gates: what a model may cost at most before it is published."""
+"""The gates: limits that a model must keep to be published."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: A hair of tolerance: 0.97 - 0.96 is a little more than 0.01 in binary.
-_HAIR = 1e-9
+#: The tolerance of comparisons: 0.97 - 0.96 is a little more than 0.01 in binary.
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed; `None` where nothing is asked.
+    """The limits; `None` where there is no gate.
 
     Attributes:
-        max_drop: accuracy that may be lost against float32, 0 to 1; of binary ROC AUC too, of multilabel mean average
-            precision, and F1.
-        max_class_drop: recall that any one class may lose against float32, 0 to 1; of multilabel average precision.
-        min_agreement: share of test images on which it answers as float32 does, 0 to 1; of multilabel, names the same
-            labels.
-        max_bytes: size of the file.
-        max_latency_ms: median of one call on this machine, decoding included.
+        max_drop: the accuracy that a model may lose against float32, 0 to 1. For the task binary it applies to ROC AUC
+            too; for multilabel to mean average precision and F1 instead.
+        max_class_drop: the recall that any one class may lose against float32, 0 to 1; for multilabel the average
+            precision.
+        min_agreement: the share of test images for which a model predicts the same label as float32, 0 to 1; for
+            multilabel, the same labels.
+        max_bytes: the size of the file.
+        max_latency_ms: the median time of one call on this machine, decoding included.
     """
 
     max_drop: float | None = 0.01
@@ -41,15 +42,15 @@ REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate and how a model fared at it.
+    """One gate, and the value that a model has there.
 
     Attributes:
-        name: as in the command's option: "drop", "class-drop", "agreement", "bytes", "latency"; and "roc-auc-drop" and
-            "f1-drop", which the option of "drop" governs.
-        value: what was found.
-        limit: what was allowed.
-        passed: whether it is within.
-        metric: what a drop is of, as people read it; "" for the other gates.
+        name: "drop", "class-drop", "agreement", "bytes" or "latency"; "roc-auc-drop" and "f1-drop" for the further
+            metrics that `Limits.max_drop` applies to.
+        value: the model's value.
+        limit: the limit.
+        passed: whether the value is within the limit.
+        metric: the metric of a drop, as people read it; "" for the other gates.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Gate:
     metric: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For `report.json`: a latency is left out, since it is never the same twice."""
+        """For `report.json`; without the value of a latency, which is never the same twice."""
         found = asdict(self)
         if self.name == "latency":
             del found["value"]
@@ -84,29 +85,30 @@ class Gate:
 def check_gates(
     limits: Limits, *, drops: Mapping[str, float], class_drop: float, agreement: float, size: int, latency_ms: float
 ) -> tuple[Gate, ...]:
-    """Every gate that is asked for.
+    """Check every gate that has a limit.
 
     Args:
-        limits: what is asked.
-        drops: of the task's metrics, by their names as people read them, the first of them the gate "drop"; a share.
+        limits: the limits.
+        drops: what each of the task's metrics loses, a share, by the metric's name as people read it. The first is the
+            gate "drop".
         class_drop, agreement: shares, against float32.
-        size: bytes.
-        latency_ms: median of one call.
+        size: of the file, in bytes.
+        latency_ms: the median time of one call.
     """
 
     def gates() -> Iterator[Gate]:
         if limits.max_drop is not None:
             for place, (metric, drop) in enumerate(drops.items()):
                 name = f"{metric.lower().replace(' ', '-')}-drop" if place else "drop"
-                yield Gate(name, drop, limits.max_drop, drop <= limits.max_drop + _HAIR, metric)
+                yield Gate(name, drop, limits.max_drop, drop <= limits.max_drop + _TOLERANCE, metric)
         for name, value, limit in (
             ("class-drop", class_drop, limits.max_class_drop),
             ("bytes", size, limits.max_bytes),
             ("latency", latency_ms, limits.max_latency_ms),
         ):
             if limit is not None:
-                yield Gate(name, value, limit, value <= limit + _HAIR)
+                yield Gate(name, value, limit, value <= limit + _TOLERANCE)
         if limits.min_agreement is not None:
-            yield Gate("agreement", agreement, limits.min_agreement, agreement >= limits.min_agreement - _HAIR)
+            yield Gate("agreement", agreement, limits.min_agreement, agreement >= limits.min_agreement - _TOLERANCE)
 
     return tuple(gates())

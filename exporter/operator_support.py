@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from runtime import InterpreterError
@@ -16,31 +16,31 @@ from runtime.tflite.reader import Table
 
 from .errors import ExportError
 
-#: Target to the library whose table of operators it is checked against.
+#: The library whose table of operators a target is checked against.
 TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
 DEFAULT_TARGET = "tflite-runtime-2.14"
 #: What the converter writes for a dense layer of dynamic range; see `converter.convert`.
 _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
-#: Targets that die on arm64 and armhf (SIGSEGV, in most small shapes) of an int8 dense layer with no bias and a scale
-#: for each output: tflite-runtime 2.14, measured in emulation. x86-64 runs it; one scale for all runs everywhere.
-#: The converter leaves out a bias of zeros, so that an untrained bias is enough.
+#: Targets that crash (SIGSEGV) on arm64 and armhf in most small int8 dense layers with no bias and a scale for each
+#: output. This was measured in emulation. x86-64 runs such a layer, and one scale for all outputs runs everywhere. The
+#: converter leaves out a bias of zeros, so that an untrained bias is enough to meet this.
 CRASHES_ON_ARM = ("tflite-runtime-2.14",)
 
 
 class PlacedTensor(NamedTuple):
-    """What a placed operator reads or writes: the element type, and the shape with -1 for what may vary."""
+    """A tensor that an operator reads or writes: its element type, and its shape with -1 for a size that varies."""
 
     type: str
     signature: tuple[int, ...]
 
 
 class PlacedOperator(NamedTuple):
-    """One operator in its place.
+    """One operator of a graph.
 
     Attributes:
-        use: its name and version.
-        layer: the Keras layer's name, or the name of the tensor that it writes where no layer is known.
-        tensors: what it reads and writes, constants among them.
+        use: name and version of the operator.
+        layer: the name of its Keras layer; where no layer is known, the name of the tensor that it writes.
+        tensors: the tensors that it reads and writes, constants among them.
     """
 
     use: OperatorUse
@@ -49,9 +49,9 @@ class PlacedOperator(NamedTuple):
 
 
 def layer_of(name: str, layers: Collection[str]) -> str:
-    """The layer that a tensor's or an operation's name speaks of; the name itself where it speaks of none.
+    """The layer that the name of a tensor or an operation contains; the name itself where it contains none.
 
-    The converter writes the path of the names, `model_1/conv_1/Relu;model_1/conv_1/convolution`, each with a number.
+    The converter writes paths of names, each with a number: `model_1/conv_1/Relu;model_1/conv_1/convolution`.
     """
     for path in name.split(";"):
         for part in reversed(path.split("/")):
@@ -62,13 +62,13 @@ def layer_of(name: str, layers: Collection[str]) -> str:
 
 
 def placed_operators(content: bytes, layers: Collection[str]) -> Iterator[PlacedOperator]:
-    """Every operator of a FlatBuffer, in the order in which they run.
+    """The operators of a FlatBuffer, in the order in which they run.
 
     Args:
         layers: names of the Keras model's layers.
 
     Raises:
-        ModelFileError: it is damaged.
+        ModelFileError: the FlatBuffer is damaged.
     """
     check_structure(content, "converted model")
     model = Table.root(content)
@@ -89,7 +89,7 @@ def _tensor(table: Table) -> PlacedTensor:
 
 
 class LackingOperator(NamedTuple):
-    """An operator that a target lacks: where it stands, and the highest version that the target knows, 0 for none."""
+    """An operator that a target lacks, its layer, and the highest version that the target knows, 0 for none."""
 
     use: OperatorUse
     layer: str
@@ -97,33 +97,33 @@ class LackingOperator(NamedTuple):
 
     @property
     def is_per_channel_dense(self) -> bool:
-        """Whether one scale for all weights of the layer cures it."""
+        """Whether the target runs the layer with one scale for all its weights."""
         return (self.use.name, self.use.version) == _PER_CHANNEL_DENSE
 
     def describe(self, target: str) -> str:
-        """One clause: operator, version, layer, and what the target knows."""
+        """One clause with the operator, its version, its layer, and the version that the target knows."""
         knows = f"knows it up to version {self.known}" if self.known else "does not know it"
         return f"{self.use} (layer {self.layer!r}): {release_of(target)} {knows}"
 
 
 def crashes_on_arm(placed: PlacedOperator) -> bool:
-    """Whether it is an int8 dense layer without a bias: input, weights and output alone."""
+    """Whether an operator is an int8 dense layer without a bias: it has an input, weights and an output alone."""
     return placed.use.name == "FULLY_CONNECTED" and len(placed.tensors) == 3 and placed.tensors[0].type == "INT8"
 
 
 def library_of(target: str) -> str:
-    """The library of a target.
+    """The interpreter library of a target.
 
     Raises:
-        ExportError: no such target.
+        ExportError: there is no such target.
     """
     if target not in TARGETS:
-        raise ExportError(f"target {target!r}, expected one of {', '.join(TARGETS)}")
+        raise ExportError(f"`target` is {target!r}, expected one of {', '.join(TARGETS)}")
     return TARGETS[target]
 
 
 def release_of(target: str) -> str:
-    """The distribution and release that a target's table was measured with."""
+    """The distribution and its release that the operators of a target were measured with."""
     library = library_of(target)
     return f"{LIBRARIES[library]} {MEASURED[library]}"
 
@@ -131,27 +131,26 @@ def release_of(target: str) -> str:
 def find_lacking(operators: Iterable[PlacedOperator], target: str) -> list[LackingOperator]:
     """The operators that a target lacks, each once, with the first layer that needs it.
 
-    Flex and custom operators are among them: they pass the interpreter's loading and fail when it is called.
+    Flex and custom operators are among them: the interpreter loads them and fails when it is called.
     """
     library = library_of(target)
     first = {placed.use: placed.layer for placed in reversed(list(operators))}
     return [LackingOperator(use, first[use], version) for use, version in unknown_to(library, first)]
 
 
-def refuse_lacking(lacks: Iterable[LackingOperator], recipe: str, target: str) -> None:
-    """Raise an error that names every operator that is lacking and the cure; return where none is.
+def refuse_lacking(found: Sequence[LackingOperator], recipe: str, target: str) -> None:
+    """Raise an error that names every operator that the target lacks, and the cure.
 
     Raises:
-        ExportError: there is one.
+        ExportError: at least one operator was found.
     """
-    lacks = list(lacks)
-    if not lacks:
+    if not found:
         return
-    others = [name for name in TARGETS if name != target and all(_knows(name, lack.use) for lack in lacks)]
+    others = [name for name in TARGETS if name != target and all(_knows(name, lacking.use) for lacking in found)]
     cures = [f"`target={others[0]}` where the device has {release_of(others[0])}"] if others else []
     cures += ["another `mode`", "a layer or activation of other operators"]
     raise ExportError(
-        f"{recipe}: {'; '.join(lack.describe(target) for lack in lacks)}; the cure is {', or '.join(cures)}"
+        f"{recipe}: {'; '.join(lacking.describe(target) for lacking in found)}; the cure is {', or '.join(cures)}"
     )
 
 
@@ -160,7 +159,7 @@ def _knows(target: str, use: OperatorUse) -> bool:
 
 
 def runnable_library(target: str) -> tuple[str, str]:
-    """(library to score with, warning): the target's own, or whichever there is and a line that says so."""
+    """The library to score with, the target's own if it is installed, and a warning if it is another; "" for none."""
     library = library_of(target)
     try:
         return choose(library), ""

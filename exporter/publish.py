@@ -1,4 +1,4 @@
-"""Where the files of an export go: made beside their place, then renamed."""
+"""The publishing of an export: its files are written beside their final place, then renamed."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ DISAGREEMENTS = "disagreements"
 
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """A folder inside `out` that is gone when the block ends; what is in it is published by renaming."""
+    """A folder inside `out`, removed when the block ends. Its files are published by renaming them."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
         yield Path(folder)
 
 
 def final_names(models: Sequence[EvaluatedModel]) -> dict[str, EvaluatedModel]:
-    """The models by the name of the file that each becomes: where one failed, none gets its own name."""
+    """The models by the names of their files. If one failed a gate, none gets its final name."""
     if any(model.failed for model in models):
         return {model.name + _REJECTED: model for model in models}
     return {model.candidate.recipe.file_name: model for model in models}
 
 
 def publish(staged: Path, out: Path, models: dict[str, EvaluatedModel], documents: Sequence[str]) -> tuple[Path, ...]:
-    """Rename the staged files to their final names; the documents last, since they speak of the others.
+    """Rename the staged files to their final names, the documents last, since they describe the others.
 
-    What an earlier export left of the same name is replaced; a model that was rejected then and passes now is
-    removed, as are the pictures of disagreements that are none any more.
+    Files of an earlier export with the same names are replaced. The rejected file of a model that passes now is
+    removed, and so are pictures of disagreements of models that have none now.
 
     Args:
         documents: names of files in `staged`, in the order in which to publish them.
 
     Returns:
-        The models' and the documents' paths.
+        The paths of the models and the documents.
     """
     for name, model in models.items():
         (staged / model.candidate.recipe.file_name).replace(out / name)

@@ -1,4 +1,4 @@
-"""Grey conversion inside the graph, so that a grey model is usable where only RGB pictures are accepted.
+"""Grey conversion inside the graph, so that a grey model can be used where only RGB images are accepted.
 
 The weights are those of ITU-R BT.601, which Pillow uses too. They sum to 1, so that the weighted sum of scaled channels
 is the scaled grey value: the conversion is one 1x1 convolution behind the scaling, with no constant of its own.
@@ -22,11 +22,11 @@ _WEIGHTS = (0.299, 0.587, 0.114)
 LAYER = "rgb_to_grey"
 
 
-def taking_rgb(run: RunFolder) -> RunFolder:
-    """The run with a contract that asks for RGB pictures, scaled as the grey ones were.
+def with_rgb_contract(run: RunFolder) -> RunFolder:
+    """The run with a contract that takes RGB images, scaled as the grey ones were.
 
     Raises:
-        ExportError: its model takes colour already.
+        ExportError: its model takes no images, or takes colour already.
     """
     spec = run.contract.input
     if spec.kind != "image":
@@ -37,8 +37,8 @@ def taking_rgb(run: RunFolder) -> RunFolder:
     return replace(run, contract=replace(run.contract, input=spec))
 
 
-def grey_inside(model: Any) -> Any:
-    """A Keras model of one channel as one that takes three.
+def with_grey_conversion(model: Any) -> Any:
+    """A Keras model that takes one channel, as one that takes three.
 
     Args:
         model: from `keras_loading.load_model`.
@@ -51,9 +51,9 @@ def grey_inside(model: Any) -> Any:
 
 
 def span_black_and_white(representative: RepresentativeDataset) -> RepresentativeDataset:
-    """The same images, with one pixel of the first set to black and one to white where no image has these.
+    """The same images; where no image has a black or a white pixel, one pixel of the first is set to it.
 
-    The converter takes the range of the grey picture from the pixels that it sees; a brighter one would be cut off.
+    The converter takes the range of the grey image from the pixels that it sees, and clips what is beyond it.
     """
     pixels = representative.samples.copy()
     first = pixels[0].reshape(-1, 3)

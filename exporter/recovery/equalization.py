@@ -1,13 +1,14 @@
 """Cross-layer equalisation: the channels of an activation are brought to one range, and the next layer undoes it.
 
-All channels of an activation share one scale in 8 bits, so a channel a thousand times smaller than its neighbour is
-rounded away. Between two layers with nothing but ReLU, pooling and the like in between, a channel can be divided by any
-positive number if the weights that read it are multiplied by the same: float answers stay, integer ones get better.
+All channels of an activation share one scale in 8 bits, so that a channel a thousand times smaller than its neighbour
+is rounded to zero. Where only ReLU, pooling and the like lie between two layers, a channel can be divided by any
+positive number if the weights that read it are multiplied by the same number: the float scores stay, and the integer
+scores come closer to them.
 
 Source: M. Nagel, M. van Baalen, T. Blankevoort, M. Welling, Data-free quantization through weight equalization and
-bias correction, ICCV 2019. There both layers' weight ranges are balanced; here weights have a scale for each output
-channel already, and it is activations that must share, so the first range is the activation's, as in G. Xiao et al.,
-SmoothQuant, ICML 2023. Numbers are powers of two, which round nothing.
+bias correction, ICCV 2019. There the weight ranges of both layers are balanced. Here weights have a scale for each
+output channel already, and activations share one, so that the first range is that of the activation, as in G. Xiao et
+al., SmoothQuant, ICML 2023. The factors are powers of two, so that scaling rounds nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from trainer.keras_inspection.graph import all_calls, graph_of
 Values = npt.NDArray[np.float32]
 
 _PASSES = 2
-#: Between the least and the greatest range of a tensor; what is smaller has no say.
+#: The least range of a channel that counts, beside the greatest of its tensor.
 _LEAST_SHARE = 1e-7
-_SAME_ANSWER = 1e-3
+#: The most by which a score may differ after equalisation.
+_SCORE_TOLERANCE = 1e-3
 #: Layers after which a scaled channel is the same channel, scaled, in the same order.
 _TRANSPARENT = (
     layers.Dropout,
@@ -49,9 +51,9 @@ class Pair:
     """Two layers, and the activation between them whose channels can be scaled.
 
     Attributes:
-        first: writes it.
-        second: the only one that reads it.
-        activation: the Keras tensor, after the activation function.
+        first: the layer that writes the activation.
+        second: the only layer that reads it.
+        activation: the Keras tensor behind the activation function.
     """
 
     first: Any
@@ -67,10 +69,10 @@ def equalize(model: Any, images: Values) -> int:
         images: as the model takes them, shape (n, height, width, channels).
 
     Returns:
-        How many activations were equalised. 0: the model is as it was.
+        How many activations were equalised; with 0 the model is unchanged.
 
     Raises:
-        ValueError: the answers are not what they were; the model is of no use any more.
+        ValueError: the scores have changed, so that the model is useless.
     """
     network = _classifier_graph(model)
     pairs = list(_pairs(network)) if network is not None else []
@@ -80,7 +82,7 @@ def equalize(model: Any, images: Values) -> int:
     found = keras.Model(network.inputs, [pair.activation for pair in pairs]).predict(images, verbose=0)
     ranges = [_channel_ranges(activation) for activation in (found if len(pairs) > 1 else [found])]
     changed = set()
-    for _ in range(_PASSES):  # what a layer writes is scaled after what it reads, which changes its weights' shares
+    for _ in range(_PASSES):  # a layer's output is scaled after its input, which changes the ranges of its weights
         for place, pair in enumerate(pairs):
             factors = _factors(ranges[place], _reader_ranges(pair.second, len(ranges[place])))
             if (factors != 1).any():
@@ -88,8 +90,8 @@ def equalize(model: Any, images: Values) -> int:
                 _scale_inputs(pair.second, factors)
                 ranges[place] = ranges[place] / factors
                 changed.add(place)
-    if not np.allclose(network.predict(images, verbose=0), before, atol=_SAME_ANSWER):
-        raise ValueError("the equalised network answers otherwise than before")
+    if not np.allclose(network.predict(images, verbose=0), before, atol=_SCORE_TOLERANCE):
+        raise ValueError("the equalised network gives other scores than before")
     return len(changed)
 
 
@@ -124,7 +126,7 @@ def _pairs(network: Any) -> Iterator[Pair]:
 
 
 def _is_linear_in_scale(layer: Any) -> bool:
-    """Whether f(a x) = a f(x) for a > 0: ReLU and its leaky kin, without a ceiling."""
+    """Whether f(a x) = a f(x) for a > 0, as for ReLU and leaky ReLU without a maximum."""
     if isinstance(layer, layers.ReLU):
         return layer.max_value is None and not layer.threshold
     if isinstance(layer, layers.Activation):
@@ -154,9 +156,12 @@ def _channel_ranges(activation: Values) -> Values:
 
 
 def _reader_ranges(layer: Any, channels: int) -> Values | None:
-    """How large the weights of each input channel are beside their output's largest; None where that costs nothing."""
+    """The greatest share that the weights of each input channel have in the range of an output channel.
+
+    None for a layer whose input channels have scales of their own, so that scaling them loses nothing.
+    """
     if type(layer) is layers.DepthwiseConv2D:
-        return None  # each channel's weights have a scale of their own
+        return None
     kernel = np.abs(_kernel(layer, channels))
     shares = kernel.max(axis=0) / np.maximum(kernel.max(axis=(0, 1)), np.finfo(np.float32).tiny)
     ranges: Values = shares.max(axis=1)
@@ -164,19 +169,19 @@ def _reader_ranges(layer: Any, channels: int) -> Values | None:
 
 
 def _kernel(layer: Any, channels: int) -> Values:
-    """The weights as (positions, input channels, outputs); a flattened picture has the channels last, too."""
+    """The weights as (positions, input channels, outputs); a flattened image has its channels last, too."""
     kernel: Values = np.asarray(layer.kernel)
     return kernel.reshape(-1, channels, kernel.shape[-1])
 
 
 def _factors(ranges: Values, reading: Values | None) -> Values:
-    """By what each channel is divided: powers of two around 1."""
+    """The number that each channel is divided by: powers of two around 1."""
     shares = np.maximum(ranges / max(float(ranges.max()), 1e-30), _LEAST_SHARE)
     logs = np.log2(shares)
     if reading is not None:
         logs = (logs - np.log2(np.maximum(reading, _LEAST_SHARE))) / 2
     factors: Values = np.exp2(np.round(logs - np.median(logs))).astype(np.float32)
-    factors[ranges == 0] = 1  # a channel that is silent here may speak elsewhere
+    factors[ranges == 0] = 1  # a channel that is always 0 here may be used by other images
     return factors
 
 

@@ -13,7 +13,7 @@ import pytest
 from exporter.errors import ExportError
 from exporter.representative_dataset import converter_samples, prepare_representative_dataset
 from exporter.representative_dataset_checks import MAX_DEVIATIONS
-from exporter.rgb_input import taking_rgb
+from exporter.rgb_input import with_rgb_contract
 from runtime import Contract, FeaturesInput, ImageInput
 from trainer.data.run_folder import RunFolder, read_run
 from trainer.data.sources import VectorSource
@@ -84,7 +84,7 @@ def test_vectors_that_are_all_one_show_no_range() -> None:
 
 def test_rgb_input_is_for_images() -> None:
     with pytest.raises(ExportError, match="takes 2 features"):
-        taking_rgb(run_of(normal(100)))
+        with_rgb_contract(run_of(normal(100)))
 
 
 def test_the_plane_reaches_beyond_the_data() -> None:

@@ -14,7 +14,7 @@ from exporter.export import export
 from exporter.gates import Limits
 from exporter.recipe import ExportConfig, Recipe
 from exporter.representative_dataset import RepresentativeDataset
-from exporter.rgb_input import span_black_and_white, taking_rgb
+from exporter.rgb_input import span_black_and_white, with_rgb_contract
 from runtime import Classifier, read_model
 from runtime.selftest.runner import run_selftest
 from runtime.tflite.metadata import read_metadata
@@ -87,7 +87,7 @@ def test_no_source_is_written_of_a_model_that_failed_its_gate(digits_run: Path, 
 
 def test_a_colour_model_is_refused(digits_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="takes rgb pictures already; leave out `rgb_input`"):
-        taking_rgb(taking_rgb(read_run(digits_run)))
+        with_rgb_contract(with_rgb_contract(read_run(digits_run)))
 
 
 def test_calibration_spans_all_greys() -> None:
