@@ -94,7 +94,7 @@ def is_old_journal(content: bytes) -> bool:
 
 
 class JournalFile:
-    """What reading and writing a journal share: its errors, and the checks before anything in it is believed."""
+    """What reading and writing a journal share: the connection, the errors, and the checks of the content."""
 
     def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
         try:

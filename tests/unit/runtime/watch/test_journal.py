@@ -416,6 +416,18 @@ def test_exactly_the_newest_answers_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
+def test_of_an_old_file_that_is_there_the_last_answer_stays(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", tmp_path) as journal:
+        journal.begin({})
+        for number in range(20):
+            journal.add(answer(number, "latest.png" if number < 3 else ""))
+            journal.mark_delivered(answer(number, "latest.png" if number < 3 else "").path)
+        assert journal.compact_if_long({"latest.png"})
+        assert journal.has("latest.png", answer(2).identity)
+        assert len(list(History(tmp_path / "j", tmp_path))) == 11
+
+
+@pytest.mark.usefixtures("short")
 def test_a_failed_compaction_changes_nothing(begun: Path) -> None:
     with Journal(begun, begun.parent) as journal:
         for number in range(3, 30):
@@ -557,3 +569,23 @@ def test_an_old_journal_of_another_folder_or_in_use_is_refused(tmp_path: Path) -
             with pytest.raises(WatchError, match="another watch is using"):
                 Journal(tmp_path / name, tmp_path)
     assert stat.S_ISREG((tmp_path / OLD_NAME).stat().st_mode)
+
+
+def test_an_old_journal_that_another_watch_imports_meanwhile_is_not_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine"
+    path.write_text(old_journal(tmp_path))
+    real = journals._lock_old
+
+    def overtaken(handle: int, name: str) -> None:
+        """The other watch does it between the opening of the old journal and its lock."""
+        monkeypatch.setattr(journals, "_lock_old", real)
+        with Journal(path, tmp_path) as other:
+            other.add(answer(7))
+        real(handle, name)
+
+    monkeypatch.setattr(journals, "_lock_old", overtaken)
+    with Journal(path, tmp_path) as journal:
+        assert journal.has("7.png", answer(7).identity)
+    assert {file.name for file in tmp_path.iterdir()} == {"mine", "mine.imported"}
