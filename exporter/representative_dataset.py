@@ -18,9 +18,9 @@ from trainer.data.sources import Indices
 
 from .errors import ExportError
 from .representative_dataset_checks import (
-    MAX_DEVIATIONS,
+    CLIP_DEVIATIONS,
+    check_chosen_vectors,
     check_images,
-    check_vectors,
     fingerprint_images,
 )
 
@@ -55,13 +55,13 @@ def prepare_representative_dataset(
         ExportError: there are no samples, they are one sample repeated, or a folder that a person gave holds test
             images.
     """
-    chosen = choose_samples(run, count, seed)
+    chosen = choose_representatives(run, count, seed)
     spec = run.contract.input
     if spec.kind == "features":
         vectors, trained, tested = (
             _load_vectors(run, spec, i) for i in (chosen, run.splits["train"], run.splits["test"])
         )
-        figures, warnings = check_vectors(run, chosen, vectors, trained, tested)
+        figures, warnings = check_chosen_vectors(run, chosen, vectors, trained, tested)
         samples: npt.NDArray[Any] = span_features(vectors, trained, spec)
         used = len(chosen)
     else:
@@ -73,7 +73,7 @@ def prepare_representative_dataset(
     return RepresentativeDataset(samples, figures, warnings)
 
 
-def choose_samples(run: RunFolder, count: int, seed: int) -> Indices:
+def choose_representatives(run: RunFolder, count: int, seed: int) -> Indices:
     """Indices of `count` training samples, the classes as even as they can be; all of them where there are fewer.
 
     An image of several labels stands for each of them.
@@ -126,7 +126,7 @@ def span_features(vectors: Vector, trained: Vector, spec: FeaturesInput) -> Vect
     """The vectors, and the two of the training split that reach furthest down and up, all clipped.
 
     The converter takes the tensor's scale and zero point from the least and the greatest value that it sees, and a
-    device clips what it reads beyond them. So they are those of the whole training split, up to `MAX_DEVIATIONS`
+    device clips what it reads beyond them. So they are those of the whole training split, up to `CLIP_DEVIATIONS`
     standard deviations: the input tensor has 256 steps for its whole range, and one spike of 60 deviations would leave
     ten steps to everything else.
 
@@ -134,10 +134,10 @@ def span_features(vectors: Vector, trained: Vector, spec: FeaturesInput) -> Vect
         vectors: the chosen vectors, shape (n, features).
         trained: those of the whole training split.
     """
-    clipped = np.clip((trained - spec.mean) / spec.std, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    clipped = np.clip((trained - spec.mean) / spec.std, -CLIP_DEVIATIONS, CLIP_DEVIATIONS)
     extremes = trained[[clipped.min(axis=1).argmin(), clipped.max(axis=1).argmax()]]
     standard = (np.concatenate([vectors, extremes]) - spec.mean) / spec.std
-    spanned: Vector = np.clip(standard, -MAX_DEVIATIONS, MAX_DEVIATIONS) * spec.std + spec.mean
+    spanned: Vector = np.clip(standard, -CLIP_DEVIATIONS, CLIP_DEVIATIONS) * spec.std + spec.mean
     return spanned
 
 

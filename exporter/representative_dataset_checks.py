@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime import Contract, ImageInput, load_pixels
 from runtime.child_process import ChildError
 from runtime.features import Vector
+from runtime.images import Pixels
 from runtime.input_spec import FeaturesInput
 from runtime.progress import progress
 from runtime.thread_map import ordered_map
@@ -25,13 +25,12 @@ from trainer.evaluation.worker import decoded_samples
 from .errors import ExportError
 from .scoring import SplitScorer
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 Figures: TypeAlias = dict[str, Any]
 
 #: With fewer samples the ranges of layers are found by chance.
 MIN_SAMPLES = 100
 #: Standard deviations beyond which a feature is clipped.
-MAX_DEVIATIONS = 6.0
+CLIP_DEVIATIONS = 6.0
 #: Near duplicates are natural up to this share; above it, images were copied or are frames of one scene.
 _MANY_NEAR = 0.1
 #: Equal vectors are natural up to this share; a coarse sensor has more.
@@ -193,7 +192,7 @@ def _range_warnings(run: RunFolder, pixels: Mapping[str, float]) -> Iterator[str
         )
 
 
-def check_vectors(
+def check_chosen_vectors(
     run: RunFolder, chosen: Indices, vectors: Vector, trained: Vector, tested: Vector
 ) -> tuple[Figures, tuple[str, ...]]:
     """Compare vectors of features with each other and with the test split.
@@ -226,7 +225,7 @@ def check_vectors(
             for name, column in zip(spec.names, vectors.T, strict=True)
         },
     }
-    clipped = (np.abs((trained - spec.mean) / spec.std) > MAX_DEVIATIONS).sum(axis=0)
+    clipped = (np.abs((trained - spec.mean) / spec.std) > CLIP_DEVIATIONS).sum(axis=0)
     names = zip(spec.names, vectors.T, clipped.tolist(), strict=True)
     return figures, (*_vector_warnings(run, figures, len(vectors)), *_feature_warnings([*names]))
 
@@ -251,6 +250,6 @@ def _feature_warnings(features: list[tuple[str, Vector, int]]) -> Iterator[str]:
     for name, _, clipped in features:
         if clipped:
             yield (
-                f"calibration: feature {name!r} lies more than {MAX_DEVIATIONS:g} standard deviations from its mean in "
-                f"{clipped} training vectors; 8-bit files clip it there"
+                f"calibration: feature {name!r} lies more than {CLIP_DEVIATIONS:g} standard deviations from its mean "
+                f"in {clipped} training vectors; 8-bit files clip it there"
             )

@@ -54,7 +54,7 @@ class ChildWorker:
         self._temporary = tempfile.TemporaryDirectory(prefix="pocketlens-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self._process: subprocess.Popen[bytes] | None = None
-        self._calls: deque[Call] = deque()
+        self._calls: deque[PendingCall] = deque()
         self._shown = ExitStack()
         self._bar: Progress | None = None
 
@@ -80,15 +80,15 @@ class ChildWorker:
         for call in self._calls:
             self._send(call)
 
-    def submit(self, function: str, *arguments: Any) -> Call:
-        """Hand over a call and go on; `Call.result` waits for it.
+    def submit(self, function: str, *arguments: Any) -> PendingCall:
+        """Hand over a call and go on; `PendingCall.result` waits for it.
 
         Args:
             function: as `"package.module:function"`.
             arguments: values that JSON can hold; files are handed over by absolute path.
         """
         self.start()
-        call = Call(self._receive, {"function": function, "arguments": arguments})
+        call = PendingCall(self._receive, {"function": function, "arguments": arguments})
         self._calls.append(call)
         self._send(call)
         return call
@@ -118,7 +118,7 @@ class ChildWorker:
     def _log(self) -> Path:
         return self.folder / "stderr.txt"
 
-    def _send(self, call: Call) -> None:
+    def _send(self, call: PendingCall) -> None:
         pipe = _pipe(self._process.stdin if self._process else None)
         with suppress(BrokenPipeError):  # it died: `_receive` finds out
             pipe.write(json.dumps(call.request).encode() + b"\n")
@@ -149,7 +149,7 @@ class ChildWorker:
         return {"error": describe_end(status, self._log.read_bytes()), "status": status}
 
 
-class Call:
+class PendingCall:
     """A call that was handed to a worker.
 
     Attributes:

@@ -17,7 +17,7 @@ from .input_spec import FeaturesInput
 MAX_TABLE_BYTES = 512 * 2**20
 MAX_LINE_BYTES = 2**20
 #: The column of true labels in a file for training; it is ignored here.
-LABEL = "label"
+LABEL_COLUMN = "label"
 #: A PNG, given by mistake, is recognised by this; other image formats by a zero byte in the first line.
 _PNG = b"\x89PNG"
 
@@ -125,7 +125,7 @@ def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
 def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
     """The column of each feature."""
     missing = [feature for feature in spec.names if feature not in header]
-    unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL]
+    unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL_COLUMN]
     twice = [cell for cell in header if header.count(cell) > 1]
     for what, found in (("no column", missing), ("unknown column", unknown), ("two columns", twice)):
         if found:

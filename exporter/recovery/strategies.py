@@ -30,7 +30,7 @@ _MAX_LAYERS_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Strategy:
+class RecoveryStrategy:
     """One way to make the file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Strategy:
 
 def strategies(
     run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], recipe: Recipe, allow_int16x8: bool
-) -> Iterator[Strategy]:
+) -> Iterator[RecoveryStrategy]:
     """The strategies. Each is prepared only when the iterator reaches it.
 
     Args:
@@ -66,11 +66,13 @@ def strategies(
     if equalized is not None:
         model, count = equalized
         converter = partial(convert, model, contract=contract, samples=samples)
-        yield Strategy(f"equalisation of the channels of {_counted(count, 'activation')}", converter, model, recipe)
+        yield RecoveryStrategy(
+            f"equalisation of the channels of {_counted(count, 'activation')}", converter, model, recipe
+        )
     yield from _partly_float(run, model, samples, recipe)
     if allow_int16x8:
         converter = partial(convert, model, contract=contract, samples=samples)
-        yield Strategy("int16x8 in its place: activations of 16 bits", converter, model, Recipe.int16x8())
+        yield RecoveryStrategy("int16x8 in its place: activations of 16 bits", converter, model, Recipe.int16x8())
 
 
 def _equalized_model(run: RunFolder, samples: npt.NDArray[np.uint8]) -> tuple[Any, int] | None:
@@ -83,7 +85,9 @@ def _equalized_model(run: RunFolder, samples: npt.NDArray[np.uint8]) -> tuple[An
     return (model, count) if count else None
 
 
-def _partly_float(run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], recipe: Recipe) -> Iterator[Strategy]:
+def _partly_float(
+    run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], recipe: Recipe
+) -> Iterator[RecoveryStrategy]:
     calibrated = calibrate(model, run.contract, samples)
     ranked = measure_sensitivity(calibrated, samples[:_SENSITIVITY_SAMPLES], run.contract.input)
     for count in _FLOAT_COUNTS:
@@ -95,7 +99,7 @@ def _partly_float(run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], re
             return quantize(calibrated, wanted, kept, per_tensor_dense=per_tensor_dense)
 
         name = f"{_counted(len(nodes), 'operator')} in float32 ({_layers(nodes, model)})"
-        yield Strategy(name, converter, model, recipe)
+        yield RecoveryStrategy(name, converter, model, recipe)
 
 
 def _layers(nodes: Collection[str], model: Any) -> str:

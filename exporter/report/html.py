@@ -11,7 +11,7 @@ from typing import Any
 from trainer.evaluation.comparison import metric_title
 
 from .report import metric_texts, scores_subject, split_sizes
-from .templating import Cell, Table, render
+from .templating import Cell, ReportTable, render
 
 _CALIBRATION_COLUMNS = (
     "file",
@@ -56,7 +56,7 @@ def html_page(report: Mapping[str, Any], contract_json: str, figures: Sequence[R
         inputs="Vectors" if "features" in report else "Images",
         splits=split_sizes(report),
         shares=scores_subject(report),
-        models=Table(list(_columns(report)), [list(_cells(model)) for model in models]),
+        models=ReportTable(list(_columns(report)), [list(_cells(model)) for model in models]),
         calibration=_calibration(report),
         threshold=_threshold(report),
         notes=[note for model in models for note in model["notes"]],
@@ -66,7 +66,7 @@ def html_page(report: Mapping[str, Any], contract_json: str, figures: Sequence[R
         limits=json.dumps(report["limits"], indent=2),
         contract=contract_json,
         versions=_versions(report),
-        files=Table.of_texts(
+        files=ReportTable.of_texts(
             ("file", "SHA-256", "interpreter"), [(m["file"], m["sha256"], m["interpreter"]) for m in models]
         ),
         edgetpu={model["file"]: _edgetpu(model) for model in models if model["edgetpu"]},
@@ -100,7 +100,7 @@ def _cells(model: Mapping[str, Any]) -> Iterator[Cell]:
     yield Cell(model["gate"], "failed" if _failed(model) else "")
 
 
-def _calibration(report: Mapping[str, Any]) -> Table:
+def _calibration(report: Mapping[str, Any]) -> ReportTable:
     of_labels = report["task"] == "multilabel"
     columns = (*_CALIBRATION_COLUMNS, *(_LABEL_REJECTION_COLUMNS if of_labels else _REJECTION_COLUMNS))
     rows = []
@@ -116,7 +116,7 @@ def _calibration(report: Mapping[str, Any]) -> Table:
                 *("" if share is None else f"{share:.4f}" for share in shares),
             )
         )
-    return Table.of_texts(columns, rows)
+    return ReportTable.of_texts(columns, rows)
 
 
 def _threshold(report: Mapping[str, Any]) -> str:
@@ -125,25 +125,25 @@ def _threshold(report: Mapping[str, Any]) -> str:
     return "the threshold is one half" if report["task"] == "multilabel" else "no threshold was requested"
 
 
-def _recovery(report: Mapping[str, Any], model: Mapping[str, Any]) -> Table:
+def _recovery(report: Mapping[str, Any], model: Mapping[str, Any]) -> ReportTable:
     columns = ("strategy", f"validation {metric_title(report['metric'])}", "drop (points)", "bytes", "gates")
     rows = []
     for attempt in model["repair"]:
         texts = (attempt["way"], f"{attempt['accuracy']:.4f}", f"{100 * attempt['drop']:.2f}", f"{attempt['bytes']:,}")
         verdict = "passed" if attempt["passed"] else "failed"
         rows.append([*map(Cell, texts), Cell(verdict, style=verdict)])
-    return Table(columns, rows)
+    return ReportTable(columns, rows)
 
 
-def _versions(report: Mapping[str, Any]) -> Table:
+def _versions(report: Mapping[str, Any]) -> ReportTable:
     used, trained_with = report["versions"], report["trained_with"]
     rows = [(name, used.get(name, ""), trained_with.get(name, "")) for name in sorted({*used, *trained_with})]
-    return Table.of_texts(("package", "export", "training"), rows)
+    return ReportTable.of_texts(("package", "export", "training"), rows)
 
 
-def _edgetpu(model: Mapping[str, Any]) -> Table:
+def _edgetpu(model: Mapping[str, Any]) -> ReportTable:
     rows = (
         (row["operator"], row["layer"], "Edge TPU" if row["mapped"] else f"processor: {row['reason']}")
         for row in model["edgetpu"]
     )
-    return Table.of_texts(("operator", "layer", "runs on"), rows)
+    return ReportTable.of_texts(("operator", "layer", "runs on"), rows)

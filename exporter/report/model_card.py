@@ -9,7 +9,7 @@ from runtime import Contract
 from trainer.evaluation.comparison import metric_title
 
 from .report import metric_texts, scores_subject, split_sizes
-from .templating import Table, render
+from .templating import ReportTable, render
 
 #: What a model answers with, by its task.
 _ANSWERS = {
@@ -53,7 +53,7 @@ def _features(contract: Contract) -> Iterator[dict[str, str]]:
             yield {"name": name, "mean": f"{mean:g}", "std": f"{std:g}"}
 
 
-def _models(report: Mapping[str, Any]) -> Table:
+def _models(report: Mapping[str, Any]) -> ReportTable:
     metrics = [metric_title(metric["name"]) for metric in report["models"][0]["metrics"]]
     columns = [column for metric in metrics for column in (metric, "95 % interval", "drop (points)")]
     rows = (
@@ -67,16 +67,16 @@ def _models(report: Mapping[str, Any]) -> Table:
         )
         for model in report["models"]
     )
-    return Table.of_texts(("file", "bytes", *columns, "agreement", "calibration error", "gate"), rows)
+    return ReportTable.of_texts(("file", "bytes", *columns, "agreement", "calibration error", "gate"), rows)
 
 
-def _classes(report: Mapping[str, Any], key: str) -> Table:
+def _classes(report: Mapping[str, Any], key: str) -> ReportTable:
     models = report["models"]
     rows = []
     for label in report["labels"]:
         values = [model[key][label] for model in models]
         rows.append((label, *("no images" if value is None else f"{value:.4f}" for value in values)))
-    return Table.of_texts(("class", *(model["file"] for model in models)), rows)
+    return ReportTable.of_texts(("class", *(model["file"] for model in models)), rows)
 
 
 def _scores(model: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from trainer.evaluation.comparison import metric_title
 from ..evaluated_model import EvaluatedModel
 from ..recipe import ExportConfig
 
-VERSION = 2
+REPORT_VERSION = 2
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
 
 
@@ -47,7 +47,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
     """
     provenance = run.contract.provenance
     return {
-        "version": VERSION,
+        "version": REPORT_VERSION,
         "dataset": provenance.dataset,
         "task": run.contract.task,
         "metric": next(iter(models.values())).comparison.metrics[0].name,

@@ -18,14 +18,14 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """A table: the headings, and the cells of each row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
     @classmethod
-    def of_texts(cls, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Table:
+    def of_texts(cls, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> ReportTable:
         """A table whose cells are plain text."""
         return cls(columns, [[Cell(text) for text in row] for row in rows])
 

@@ -17,7 +17,7 @@ from .model_options import (
     INTERPRETER_OPTIONS,
     MODEL,
     RECURSIVE,
-    load_model,
+    build_classifier,
 )
 from .options import JSON_OPTION, DeclaredCommand, Option
 
@@ -62,7 +62,7 @@ def classify(
     from .inputs import expand, read_list  # here, as help and usage errors need neither numpy nor Pillow
 
     names = (*paths, *(read_list(from_file) if from_file is not None else ()))
-    loaded = load_model(**model)
+    loaded = build_classifier(**model)
     show = _printer(as_json, as_csv)
     if loaded.features is not None:
         return 0 if _print_rows(loaded.classify, loaded.features, names, features, show) else 1

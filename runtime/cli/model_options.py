@@ -114,7 +114,7 @@ class LoadedModel(NamedTuple):
     features: FeaturesInput | None
 
 
-def load_model(
+def build_classifier(
     model_path: str | None,
     threads: int,
     interpreter: str,

@@ -20,7 +20,7 @@ from ..watch.service import Service
 from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, name_options_of_command, with_options
-from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, load_model
+from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, build_classifier
 from .options import JSON_OPTION
 
 _SECONDS = click.FloatRange(0, 86_400)
@@ -90,7 +90,7 @@ def watch(
     except ValueError as error:
         raise UsageError(str(error)) from error
     with Service() as service:
-        loaded = load_model(**model)
+        loaded = build_classifier(**model)
         if loaded.features is not None:
             raise ContractError(
                 f"the model takes {loaded.features.describe()}, and watch answers images; pipe readings into "

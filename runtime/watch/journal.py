@@ -10,7 +10,7 @@ is not synced: an answer that is not marked is delivered again at the next start
 
 A queue of outgoing events can join as a third table, `events(number INTEGER PRIMARY KEY, answer INTEGER NOT NULL
 REFERENCES answers(number), output, attempts)`. Its rows belong into the transaction of their answer, and compaction
-must then keep the answers that an event refers to. VERSION is 2 from then on.
+must then keep the answers that an event refers to. JOURNAL_VERSION is 2 from then on.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import WatchError
 from ..files import shown
-from .journal_file import APPLICATION_ID, SCHEMA, VERSION, Answer, Identity, JournalFile, is_old_journal
-from .old_journal import OLD_DEFAULT_NAME, Row, read_old_journal
+from .journal_file import APPLICATION_ID, JOURNAL_VERSION, SCHEMA, Answer, Identity, JournalFile, is_old_journal
+from .old_journal import OLD_DEFAULT_NAME, JournalRow, read_old_journal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,7 +90,7 @@ class Journal(JournalFile):
 
     def begin(self, skipped: Mapping[str, Identity]) -> None:
         """Create the tables, and record that these images are not to be answered; all of it or nothing."""
-        self._create(Row(Answer(path, identity, skipped=True), True) for path, identity in skipped.items())
+        self._create(JournalRow(Answer(path, identity, skipped=True), True) for path, identity in skipped.items())
 
     def has(self, path: str, identity: Identity) -> bool:
         """Whether this very file was answered."""
@@ -188,12 +188,12 @@ class Journal(JournalFile):
         sql = "INSERT INTO answers (path, identity, answer, moved_to, delivered) VALUES (?, ?, ?, ?, ?)"
         return int(self._connection.execute(sql, values).lastrowid or 0)
 
-    def _create(self, rows: Iterable[Row]) -> None:
+    def _create(self, rows: Iterable[JournalRow]) -> None:
         with self._transaction() as connection:
             for table in SCHEMA:
                 connection.execute(table)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute("INSERT INTO meta VALUES (?, ?)", (VERSION, os.fsencode(self._folder)))
+            connection.execute("INSERT INTO meta VALUES (?, ?)", (JOURNAL_VERSION, os.fsencode(self._folder)))
             for answer, delivered, moved_to in rows:
                 self._insert(answer, delivered=delivered, moved_to=moved_to)
         with self._errors_of("written"):

@@ -19,7 +19,7 @@ from ..postprocessing import Prediction
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
+JOURNAL_VERSION = 1
 #: Marks an SQLite file as ours: "PLWA".
 APPLICATION_ID = 0x504C5741
 SCHEMA = (
@@ -156,8 +156,8 @@ class JournalFile:
         if SCHEMA[0] not in tables:
             raise self._refused("damaged")
         version, folder = connection.execute("SELECT version, folder FROM meta").fetchone()
-        if version != VERSION:
-            raise WatchError(f"{self._name}: version {version!r}, expected {VERSION}; upgrade Pocketlens")
+        if version != JOURNAL_VERSION:
+            raise WatchError(f"{self._name}: version {version!r}, expected {JOURNAL_VERSION}; upgrade Pocketlens")
         # A trigger or a view in a stranger's file would run with each answer.
         if tuple(tables) != SCHEMA or connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise self._refused("damaged")

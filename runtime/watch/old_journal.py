@@ -16,7 +16,7 @@ from .journal_file import Answer, Identity, typed
 OLD_DEFAULT_NAME = ".pocketlens-watch.jsonl"
 
 
-class Row(NamedTuple):
+class JournalRow(NamedTuple):
     """An answer, whether it was delivered, and to where its image was moved."""
 
     answer: Answer
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     moved_to: str | None = None
 
 
-def read_old_journal(lines: Iterable[bytes]) -> tuple[str, list[Row]]:
+def read_old_journal(lines: Iterable[bytes]) -> tuple[str, list[JournalRow]]:
     """The watched folder, and the answers in their order.
 
     A last line that a kill left unfinished is ignored.
@@ -33,7 +33,7 @@ def read_old_journal(lines: Iterable[bytes]) -> tuple[str, list[Row]]:
         ValueError: a line is damaged; the text says which.
     """
     folder = ""
-    rows: list[Row] = []
+    rows: list[JournalRow] = []
     newest: dict[str, int] = {}
     damaged = 0
     for number, line in enumerate(lines, 1):
@@ -51,7 +51,7 @@ def read_old_journal(lines: Iterable[bytes]) -> tuple[str, list[Row]]:
                 identity = Identity(*(typed(record[field], int) for field in Identity._fields))
                 answer = Answer.from_dict(typed(record["path"], str), identity, record)
                 newest[answer.path] = len(rows)
-                rows.append(Row(answer, answer.skipped))
+                rows.append(JournalRow(answer, answer.skipped))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             damaged = number
     else:

@@ -16,7 +16,7 @@ from .hook import check_placeholders
 from .journal import sync_folder
 from .journal_file import Identity
 
-LABEL = "{label}"
+PLACEHOLDER = "{label}"
 #: The longest name made from a label; file systems allow 255 bytes, and the template may add text.
 _MAX_NAME_BYTES = 120
 _UNSAFE = frozenset('/\\:*?"<>|')
@@ -72,15 +72,17 @@ class Sorter:
 
     def __init__(self, template: str, labels: Sequence[str]) -> None:
         check_placeholders(template, ("label",))
-        if LABEL not in template:
-            raise ValueError(f"{template!r} has no {LABEL}; name a folder for each label, such as sorted/{LABEL}")
+        if PLACEHOLDER not in template:
+            raise ValueError(
+                f"{template!r} has no {PLACEHOLDER}; name a folder for each label, such as sorted/{PLACEHOLDER}"
+            )
         self._template = template
-        self.root = os.path.realpath(os.path.dirname(template.partition(LABEL)[0]) or ".")
+        self.root = os.path.realpath(os.path.dirname(template.partition(PLACEHOLDER)[0]) or ".")
         self._names = folder_names(labels)
 
     def folder(self, label: str) -> str:
         """The folder for images with this label."""
-        return self._template.replace(LABEL, self._names.get(label) or _plain_name(label))
+        return self._template.replace(PLACEHOLDER, self._names.get(label) or _plain_name(label))
 
     def move(self, path: str, identity: Identity, label: str) -> str | None:
         """Move an image, or finish a move that a kill interrupted; its new path, or None if the image is gone.

@@ -13,6 +13,8 @@ import pytest
 import pocketlens
 import runtime
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..training import TrainedRun
 
-#: The status that a shell reports for a process that Ctrl-C ended.
-STATUS_INTERRUPTED = 130
 _AUTO = "auto"
 
 

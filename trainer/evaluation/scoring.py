@@ -12,7 +12,7 @@ import numpy as np
 
 from runtime import Contract, make_preprocessor
 from runtime.child_process import ChildError
-from runtime.child_worker import Call, ChildWorker
+from runtime.child_worker import ChildWorker, PendingCall
 from runtime.files import shown
 from runtime.interpreter import AUTO
 from runtime.progress import progress
@@ -102,7 +102,7 @@ class ScoringWorker(ChildWorker):
 class PendingScores:
     """Scores that a worker is asked for."""
 
-    call: Call
+    call: PendingCall
     out: Path
     name: str
 

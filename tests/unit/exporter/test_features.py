@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import ExportError
 from exporter.representative_dataset import converter_samples, prepare_representative_dataset
-from exporter.representative_dataset_checks import MAX_DEVIATIONS
+from exporter.representative_dataset_checks import CLIP_DEVIATIONS
 from exporter.rgb_input import with_rgb_contract
 from runtime import Contract, FeaturesInput, ImageInput
 from trainer.data.run_folder import RunFolder, read_run
@@ -58,7 +58,7 @@ def test_a_spike_does_not_take_the_tensors_range() -> None:
     vectors[7, 1] += 100 * 800
     found = prepare_representative_dataset(run_of(vectors), 400, seed=0)
     standard = (found.samples - SPEC.mean) / SPEC.std
-    assert standard.max() == pytest.approx(MAX_DEVIATIONS)
+    assert standard.max() == pytest.approx(CLIP_DEVIATIONS)
     told = [line for line in found.warnings if "'pressure' lies more than 6 standard deviations" in line]
     assert len(told) == 1
     assert "in 1 training vectors" in told[0]

@@ -6,6 +6,8 @@ import pytest
 
 from exporter.gates import Gate, Limits, check_gates
 
+pytestmark = pytest.mark.fast
+
 FOUND: dict[str, Any] = {
     "drops": {"accuracy": 0.02},
     "class_drop": 0.1,

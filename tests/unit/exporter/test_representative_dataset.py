@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from exporter.errors import ExportError
-from exporter.representative_dataset import choose_samples, converter_samples, span_pixels
+from exporter.representative_dataset import choose_representatives, converter_samples, span_pixels
 from exporter.representative_dataset_checks import fingerprint_images
 from runtime import Contract, ImageInput
 from trainer.data.run_folder import RunFolder, read_run
@@ -21,26 +21,26 @@ def run(digits_run: Path) -> RunFolder:
 
 
 def test_images_come_from_training_and_the_classes_are_even(run: RunFolder) -> None:
-    chosen = choose_samples(run, 95, seed=0)
+    chosen = choose_representatives(run, 95, seed=0)
     assert len(set(chosen.tolist())) == 95
     assert set(chosen) <= set(run.splits["train"])
     assert sorted(np.bincount(run.targets[chosen]).tolist()) == [9] * 5 + [10] * 5
 
 
 def test_the_seed_decides(run: RunFolder) -> None:
-    assert choose_samples(run, 50, 1).tolist() == choose_samples(run, 50, 1).tolist()
-    assert choose_samples(run, 50, 1).tolist() != choose_samples(run, 50, 2).tolist()
+    assert choose_representatives(run, 50, 1).tolist() == choose_representatives(run, 50, 1).tolist()
+    assert choose_representatives(run, 50, 1).tolist() != choose_representatives(run, 50, 2).tolist()
 
 
 def test_all_are_taken_where_there_are_fewer(run: RunFolder) -> None:
-    chosen = choose_samples(run, 10**6, 0)
+    chosen = choose_representatives(run, 10**6, 0)
     assert sorted(chosen) == sorted(run.splits["train"])
 
 
 def test_no_training_images_is_an_error(run: RunFolder) -> None:
     empty = replace(run, splits={**run.splits, "train": np.array([], np.int64)})
     with pytest.raises(ExportError, match="empty"):
-        choose_samples(empty, 5, 0)
+        choose_representatives(empty, 5, 0)
 
 
 def pale_run(least: int, greatest: int) -> RunFolder:

@@ -17,6 +17,8 @@ from runtime import Contract, ImageInput
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import ArraySource
 
+pytestmark = pytest.mark.fast
+
 CLASSES = ("a", "b", "c")
 
 

@@ -14,6 +14,8 @@ from runtime.child_process import ChildError, call_in_child
 from runtime.errors import ImageError
 from runtime.progress import progress
 
+pytestmark = pytest.mark.fast
+
 
 def _sum(*numbers: int) -> dict[str, object]:
     return {"sum": sum(numbers), "process": os.getpid(), "tensorflow": "tensorflow" in sys.modules}

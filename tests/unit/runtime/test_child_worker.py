@@ -17,6 +17,8 @@ from runtime.child_process import PACKAGE_ROOT, ChildError
 from runtime.child_worker import ChildWorker
 from runtime.progress import Silent, progress, report_to
 
+pytestmark = pytest.mark.fast
+
 
 def count_to(number: int, seconds: float = 0.0) -> int:
     """What the child counts to, with progress."""

@@ -8,6 +8,8 @@ import pytest
 
 from runtime import Confidence, Contract, ContractError, ImageInput, Provenance
 
+pytestmark = pytest.mark.fast
+
 CONTRACT = Contract(
     labels=("Katze", "chien", "鳥"),
     input=ImageInput(24, 32, "bgr", "pad", "bicubic", (1, 2, 3), (10.0, 20.5, 30.0), (50.0, 60.0, 70.25)),

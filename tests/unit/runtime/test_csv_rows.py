@@ -12,6 +12,8 @@ import pytest
 from runtime import FeaturesError, FeaturesInput
 from runtime.csv_rows import MAX_LINE_BYTES, Reading, read_rows
 
+pytestmark = pytest.mark.fast
+
 SPEC = FeaturesInput(("x", "y"))
 
 

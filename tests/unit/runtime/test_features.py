@@ -27,6 +27,8 @@ from runtime.preprocessing import FeaturePreprocessor
 from runtime.selftest.format import GoldenOutputs, SelfTest, read_selftest
 from runtime.testing import FakeInterpreter
 
+pytestmark = pytest.mark.fast
+
 SPEC = FeaturesInput(("temperature", "pressure"), mean=(20.5, 101_325.0), std=(5.0, 800.0))
 CONTRACT = Contract(("fair", "storm"), SPEC)
 

@@ -16,6 +16,8 @@ from fuzz.corpus import encoded, png, png_header, rle_bmp
 from runtime import ImageError, ImageInput, load_pixels
 from runtime.images import read_header
 
+pytestmark = pytest.mark.fast
+
 GREY = ImageInput(4, 4, "grey")
 END = (b"IEND", b"")
 HEADER = png_header(4, 4, 8, 0)

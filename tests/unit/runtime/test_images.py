@@ -18,6 +18,8 @@ from runtime import ImageError, ImageInput, load_pixels
 from runtime.image_limits import decoding_room
 from runtime.images import read_header
 
+pytestmark = pytest.mark.fast
+
 GREY = ImageInput(4, 4, "grey")
 RGB = ImageInput(4, 4, "rgb", background=(10, 20, 30))
 

@@ -10,6 +10,8 @@ import pytest
 from runtime import Prediction, rank
 from runtime.postprocessing import UNKNOWN, choose_labels
 
+pytestmark = pytest.mark.fast
+
 LABELS = ("a", "b", "c", "d")
 SCORES = np.array([0.25, 0.5, 0.25, 0.0], np.float32)
 

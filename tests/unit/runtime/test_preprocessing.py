@@ -5,6 +5,8 @@ import pytest
 
 from runtime import ImageInput, ModelFileError, Preprocessor, TensorSpec
 
+pytestmark = pytest.mark.fast
+
 ALL_PIXELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 

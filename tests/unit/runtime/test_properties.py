@@ -18,6 +18,8 @@ pytest.importorskip("hypothesis")  # not on a device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.fast
+
 tries = settings(max_examples=100, derandomize=True, deadline=None)
 
 texts = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=20)

@@ -6,6 +6,8 @@ import pytest
 from runtime import ContractError
 from runtime.testing import FakeInterpreter
 
+pytestmark = pytest.mark.fast
+
 PICTURE = np.full((8, 8, 3), 51, np.uint8)
 
 

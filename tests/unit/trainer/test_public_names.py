@@ -11,6 +11,8 @@ import pytest
 import trainer
 from trainer.config import TrainingConfig
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from runtime import ContractError, FeaturesError, FeaturesInput
-from runtime.csv_rows import LABEL, MAX_TABLE_BYTES, parse_number, read_table
+from runtime.csv_rows import LABEL_COLUMN, MAX_TABLE_BYTES, parse_number, read_table
 from runtime.files import read_regular_file, shown
 from runtime.images import SUFFIXES
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
@@ -28,7 +28,10 @@ _FEW_CLASSES = 10
 #: Separators of cells that other programs write.
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _IMAGES = "path"
-_FORM = f"expected a header of the features' names with {LABEL!r} last, numbers below, and a class in the last column"
+_FORM = (
+    f"expected a header of the features' names with {LABEL_COLUMN!r} last, numbers below, "
+    "and a class in the last column"
+)
 
 
 def holds_features(file: Path) -> bool:
@@ -46,7 +49,7 @@ def holds_features(file: Path) -> bool:
         return False
     if len(first) == 1:
         _check_separator(first[0], name)
-    if first[-1].lower() == LABEL:
+    if first[-1].lower() == LABEL_COLUMN:
         return True
     raise DatasetError(
         f"{name}: begins with {shown(','.join(first)[:80])!r}; for readings {_FORM}; for images a header path,label"
@@ -154,12 +157,12 @@ def _classes(labels: Sequence[str], name: str) -> tuple[str, ...]:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         found = f"one class ({classes[0]})" if classes else "no rows"
-        raise DatasetError(f"{name}: {found}; expected at least two in the column {LABEL!r}")
+        raise DatasetError(f"{name}: {found}; expected at least two in the column {LABEL_COLUMN!r}")
     # A class with too few rows is no error here, since an evaluation needs fewer rows than `make_splits`.
     if len(classes) > _FEW_CLASSES and 2 * len(classes) > len(labels):
         raise DatasetError(
             f"{name}: {len(classes)} different labels in {len(labels)} rows; a class needs at least {_MIN_ROWS}, "
-            f"and the column {LABEL!r} must hold classes, no measurements"
+            f"and the column {LABEL_COLUMN!r} must hold classes, no measurements"
         )
     check_label_count(classes, name)
     return classes

@@ -9,6 +9,8 @@ from runtime.cli.app import click_command
 from runtime.cli.classify import COMMAND
 from runtime.cli.options import parse
 
+pytestmark = pytest.mark.fast
+
 PLAIN = [
     [],
     ["a.png"],

@@ -11,6 +11,8 @@ from runtime.errors import ActionError
 from runtime.postprocessing import Prediction
 from runtime.watch.hook import Hook
 
+pytestmark = pytest.mark.fast
+
 BEST = Prediction("sports car", 0.98765432, 4)
 #: Writes its arguments and what it may not have into a file.
 RECORD = (

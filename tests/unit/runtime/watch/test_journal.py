@@ -23,6 +23,8 @@ from runtime.watch import journal as journals
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.journal_file import Answer, History, Identity
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).parents[4]
 OLD_NAME = ".pocketlens-watch.jsonl"
 

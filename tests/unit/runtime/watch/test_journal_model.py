@@ -27,6 +27,8 @@ from runtime.watch import journal as journals
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.journal_file import Answer, History, Identity
 
+pytestmark = pytest.mark.fast
+
 KEPT = 2
 LETTERS = "abcde"
 PATHS = st.sampled_from([f"{letter}.png" for letter in LETTERS] + ["deep/\udce9.png"])

@@ -13,6 +13,8 @@ from runtime.watch.journal_file import Identity
 from runtime.watch.scanner import SettlingFiles, WatchedFolder, keeps_inodes
 from tests.support.watching import draw, names, watched
 
+pytestmark = pytest.mark.fast
+
 
 def test_folders_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()

@@ -12,6 +12,8 @@ import pytest
 
 from runtime.watch.service import Service, notify, watchdog_period
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:

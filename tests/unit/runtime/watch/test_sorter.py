@@ -14,6 +14,8 @@ from runtime.watch import sorter as sorters
 from runtime.watch.journal_file import Identity
 from runtime.watch.sorter import Sorter, folder_names
 
+pytestmark = pytest.mark.fast
+
 HOSTILE = ["../x", "..", ".", "/etc", "a/b", "a\\b", ".hidden", "-rf", "  ", "cat", "CAT", "a_b", "x" * 200, "é" * 200]
 
 

@@ -17,6 +17,8 @@ from runtime.watch.sorter import Sorter
 from runtime.watch.watcher import Delivery
 from tests.support.watching import CLASSIFIER, draw, names, watched
 
+pytestmark = pytest.mark.fast
+
 
 def test_images_are_answered_once_and_the_rest_is_passed_over(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")

@@ -9,6 +9,8 @@ import pytest
 from tests.support.commands import invoke
 from trainer.cli.options import OPTION_NAMES, TRAINING_OPTIONS
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("dataset", "options", "words"),

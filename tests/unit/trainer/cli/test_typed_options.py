@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.commands import call_pocketlens
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("options", "told"),

@@ -27,6 +27,8 @@ from trainer.data.summary import summarize
 from trainer.plots.image_grid import Tile, save_image, save_tiles
 from trainer.plots.scatter import save_scatter
 
+pytestmark = pytest.mark.fast
+
 
 def test_digits_are_counted_as_training_will_split_them() -> None:
     data = load_dataset("digits", Geometry())

@@ -24,6 +24,8 @@ from trainer.data.image_cache import CachePlace, PixelCache, open_cache
 from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 
+pytestmark = pytest.mark.fast
+
 GEOMETRY = Geometry((16, 20), "rgb")
 ROOT = Path(__file__).parents[4]
 

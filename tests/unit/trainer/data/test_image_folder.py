@@ -15,6 +15,8 @@ from trainer.data.dataset import Dataset
 from trainer.data.sources import FileSource
 from trainer.errors import DatasetError
 
+pytestmark = pytest.mark.fast
+
 
 def load(root: Path, geometry: Geometry | None = None) -> Dataset:
     return load_dataset(str(root), geometry or Geometry())

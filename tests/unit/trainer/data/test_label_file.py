@@ -9,6 +9,8 @@ import pytest
 from trainer.data.loaders.label_file import Row, read_label_file
 from trainer.errors import DatasetError
 
+pytestmark = pytest.mark.fast
+
 
 def written(folder: Path, text: str | bytes) -> Path:
     file = folder / "labels.csv"

@@ -13,6 +13,8 @@ from trainer.data.relabel import merge_classes
 from trainer.data.sources import ArraySource
 from trainer.errors import DatasetError
 
+pytestmark = pytest.mark.fast
+
 IMAGES = np.zeros((6, 8, 8), np.uint8)
 PETS = Dataset(
     "pets",

@@ -15,6 +15,8 @@ from trainer.evaluation.bootstrap import (
     weighted_roc_auc,
 )
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("levels", [None, 8])
 def test_figures_are_those_of_scikit_learn_with_any_weights(levels: int | None) -> None:

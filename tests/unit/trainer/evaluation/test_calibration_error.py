@@ -7,6 +7,8 @@ import pytest
 
 from trainer.evaluation.calibration_error import Rejection, rejection, reliability
 
+pytestmark = pytest.mark.fast
+
 
 def test_calibration_error_by_hand() -> None:
     # Two bins of ten are filled: 0.85 with one right of two, 0.65 with both right. The error is

@@ -13,6 +13,8 @@ from tests.support.scores import drawn
 from trainer.evaluation.comparison import compare_metrics, compare_predictions
 from trainer.evaluation.predictions import Predictions, scores_of_both
 
+pytestmark = pytest.mark.fast
+
 
 def both(scores: npt.NDArray[Any], truth: npt.NDArray[Any], task: str) -> Predictions:
     return Predictions(scores_of_both(scores) if task == "binary" else scores, truth.astype(np.int64), task)

@@ -9,6 +9,8 @@ import pytest
 
 from trainer.evaluation.intervals import mcnemar_p_value, paired_interval, wilson_interval
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("right", "total", "low", "high"),

@@ -9,6 +9,8 @@ import pytest
 
 from trainer.evaluation.metrics import compute_metrics, confusion_of, percent_of_true_class, recalls
 
+pytestmark = pytest.mark.fast
+
 
 def test_multiclass_tells_how_often_the_truth_is_among_three() -> None:
     scores = np.array([[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]], np.float32)

@@ -7,6 +7,8 @@ import pytest
 
 from trainer.evaluation.predictions import Predictions, disagreements, scores_of_both
 
+pytestmark = pytest.mark.fast
+
 TARGETS = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], np.uint8)
 
 

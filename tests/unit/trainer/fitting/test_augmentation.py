@@ -13,6 +13,8 @@ from trainer.data import Geometry, load_dataset
 from trainer.fitting.augmentation import augment
 from trainer.presets import complete_config
 
+pytestmark = pytest.mark.fast
+
 SHAPES = [(7, 8, 8, 1), (7, 28, 28, 1), (7, 40, 24, 3)]
 
 

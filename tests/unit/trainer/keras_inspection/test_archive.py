@@ -12,6 +12,8 @@ import pytest
 from runtime import ModelFileError
 from trainer.keras_inspection.archive import check_keras_archive, read_config
 
+pytestmark = pytest.mark.fast
+
 
 def archive(path: Path, config: Any, weights: bytes = b"") -> Path:
     """An archive as Keras lays it out."""

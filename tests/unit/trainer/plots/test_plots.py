@@ -18,6 +18,8 @@ from trainer.plots.decision_boundary import draw_boundaries, make_plane, takes_t
 from trainer.plots.figure import png_bytes, shorten
 from trainer.plots.history import save_curves
 
+pytestmark = pytest.mark.fast
+
 #: What a label may hold, and a drawing library might read otherwise.
 HARD_LABELS = (r"$\frac{", "$x^2$", "_hidden", "日本語", "caf\udce9\x1b[31m", "a" * 200, "100 % \\")
 
