@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exporter.errors import ExportError
     from exporter.export import export
-    from exporter.recipe import Recipe
+    from exporter.recipe import ExportConfig, Recipe
     from runtime import (
         Classifier,
         Confidence,
@@ -49,6 +49,7 @@ __all__ = [
     "Contract",
     "ContractError",
     "DatasetError",
+    "ExportConfig",
     "ExportError",
     "FeaturesError",
     "FeaturesInput",
@@ -77,7 +78,7 @@ __all__ = [
 _WORKSTATION = {
     "exporter.errors": ("ExportError",),
     "exporter.export": ("export",),
-    "exporter.recipe": ("Recipe",),
+    "exporter.recipe": ("ExportConfig", "Recipe"),
     "trainer.config": ("TrainingConfig",),
     "trainer.data.datasets": ("load_dataset",),
     "trainer.data.run_folder": ("read_run",),

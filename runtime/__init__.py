@@ -1,10 +1,10 @@
-"""Pocketlens on the device: classify pictures, or readings of sensors, with one self-describing TensorFlow Lite file.
+"""Pocketlens on the device: classifies images or vectors of features with one self-describing TensorFlow Lite file.
 
     from runtime import Classifier
     print(Classifier("int8.tflite").classify("shoe.jpg")[0].label)
 
-Names are imported when they are first used: numpy alone takes a second on a small board, and a command's
-help needs none of it.
+Names are imported when they are first used: numpy alone takes a second on a small board, and a command's help does
+not need it. This package imports neither `trainer` nor `exporter`.
 """
 
 from __future__ import annotations

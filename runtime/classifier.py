@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 if TYPE_CHECKING:
     from .features import FeaturesSource
     from .files import PathLike
+
+#: The arguments of `rank` after scores and labels.
+_Choice: TypeAlias = "tuple[int, float, npt.NDArray[np.int64] | None, float]"
 
 
 class Classifier:
@@ -249,8 +252,7 @@ class Classifier:
 
     def _choice(
         self, top: int | None, min_score: float | None, allow: Collection[str] | None, deny: Collection[str]
-    ) -> tuple[int, float, npt.NDArray[np.int64] | None, float]:
-        """The arguments of `rank` after scores and labels."""
+    ) -> _Choice:
         if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
@@ -263,11 +265,7 @@ class Classifier:
             top = len(self._contract.labels) if multilabel and min_score else DEFAULT_TOP
         return top, min_score, chosen, threshold
 
-    def _predict(
-        self,
-        image: ImageSource | FeaturesSource,
-        choice: tuple[int, float, npt.NDArray[np.int64] | None, float],
-    ) -> list[Prediction]:
+    def _predict(self, image: ImageSource | FeaturesSource, choice: _Choice) -> list[Prediction]:
         return rank(self.scores(image), self._contract.labels, *choice)
 
     def classify_batch(

@@ -15,19 +15,19 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 FeaturesSource: TypeAlias = "Sequence[float] | Mapping[str, float] | npt.NDArray[Any]"
 
 #: Standard deviations. A value further from the mean is probably in another unit; it overflows float32 in the network.
-MAX_DEVIATIONS = 1e6
+MAX_FEATURE_DEVIATIONS = 1e6
 
 
 def load_vector(values: FeaturesSource, spec: FeaturesInput, name: str = "features") -> Vector:
-    """One vector of readings, float64, shape (features,).
+    """One vector of features, float64, shape (features,).
 
     Args:
         values: numbers in the order of the spec: a list, a tuple or an array; or a mapping of names to numbers.
         spec: the contract's input.
-        name: of the vector, for messages.
+        name: the vector's name, for messages.
 
     Raises:
-        FeaturesError: another number of values, other names, or a value that is no finite number or lies more than a
+        FeaturesError: wrong number of values, wrong names, or a value that is not a finite number or lies more than a
             million standard deviations from the mean.
 
     Example:
@@ -40,21 +40,23 @@ def load_vector(values: FeaturesSource, spec: FeaturesInput, name: str = "featur
     if vector.shape != spec.shape:
         found = f"{vector.size} values" if vector.ndim == 1 else f"an array of shape {vector.shape}"
         raise FeaturesError(f"{name}: {found}, expected {spec.describe()}")
-    check_vectors(vector[np.newaxis], spec, lambda _row: name)
+    refuse_implausible(vector[np.newaxis], spec, lambda _row: name)
     return vector
 
 
-def check_vectors(vectors: Vector, spec: FeaturesInput, name_of: Callable[[int], str]) -> None:
-    """Refuse readings, shape (n, features), of which one is no number or far beyond any that a model can know.
+def refuse_implausible(vectors: Vector, spec: FeaturesInput, name_of: Callable[[int], str]) -> None:
+    """Refuse vectors of which a value is not finite, or further from its mean than any that a model was trained on.
 
     Args:
-        name_of: a row's name for the message.
+        vectors: float64, shape (n, features).
+        spec: the contract's input.
+        name_of: gives the name of a row, for the message.
 
     Raises:
-        FeaturesError: it names the first.
+        FeaturesError: there is such a value; the message names the first.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        good = np.abs((vectors - spec.mean) / spec.std) <= MAX_DEVIATIONS  # NaN is not
+        good = np.abs((vectors - spec.mean) / spec.std) <= MAX_FEATURE_DEVIATIONS  # False for NaN
     if good.all():
         return
     row, column = (int(n) for n in np.argwhere(~good)[0])
@@ -62,7 +64,7 @@ def check_vectors(vectors: Vector, spec: FeaturesInput, name_of: Callable[[int],
     if not np.isfinite(found):
         raise FeaturesError(f"{name_of(row)}: {feature} is {found}, expected a number; leave such readings out")
     raise FeaturesError(
-        f"{name_of(row)}: {feature} is {found:g}, more than {MAX_DEVIATIONS:,.0f} standard deviations "
+        f"{name_of(row)}: {feature} is {found:g}, more than {MAX_FEATURE_DEVIATIONS:,.0f} standard deviations "
         f"({spec.std[column]:g}) from its mean ({spec.mean[column]:g}); is it in the unit of the training data?"
     )
 
@@ -84,8 +86,8 @@ def _as_array(values: Any, spec: FeaturesInput, name: str) -> Vector:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
         raise FeaturesError(f"{name}: lists of different lengths, {wanted}") from error
-    if array.size and array.dtype.kind not in "buif":  # numpy would read text as numbers
+    if array.size and array.dtype.kind not in "buif":  # numpy would convert text to numbers
         wrong = next((value for value in values if np.asarray(value).dtype.kind not in "buif"), values)
         raise FeaturesError(f"{name}: {wrong!r:.80} is no number, {wanted}")
-    with np.errstate(over="ignore"):  # of long doubles: an infinity is refused by its name
+    with np.errstate(over="ignore"):  # a long double may become an infinity, which the caller refuses
         return array.astype(np.float64)

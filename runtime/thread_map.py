@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
     """Yield `function(item)` for each item, in order, computed by `workers` threads.
 
     At most two items a worker are taken ahead of the caller. An exception of `function` is raised in its turn and ends
     the iteration. Calls that have not begun are then cancelled, also when the caller closes the iterator.
     """
-    ahead: deque[Future[Result]] = deque()
+    ahead: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:
         try:
             for item in items:

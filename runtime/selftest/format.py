@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..contract import Contract
 from ..errors import ModelFileError
-from ..features import check_vectors
+from ..features import refuse_implausible
 from ..input_spec import InputSpec
 from ..interpreter import LIBRARIES
 from ..model_file import ModelFile
@@ -145,7 +145,7 @@ def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
     _demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
     images = _decode(text, dtype, tuple(shape))
     if spec.kind == "features":
-        check_vectors(images, spec, lambda row: f"vector {row}")
+        refuse_implausible(images, spec, lambda row: f"vector {row}")
     return images
 
 

@@ -1,3 +1,5 @@
+"""Measuring every interpreter and number of threads, and the recommendation."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The classifier: one call for every kind of model, batches, threads, forks and pickles."""
+
 from __future__ import annotations
 
 import io
@@ -48,7 +50,7 @@ def test_quantized_models_agree_whatever_their_tensors_are(io_models: dict[str, 
     classifiers = {name: Classifier(path) for name, path in io_models.items() if name != "float32"}
     assert {c.input.dtype.name for c in classifiers.values()} == {"uint8", "int8", "float32"}
     for image in digits_samples.arrays:
-        # Each has a temperature of its own, fitted to what it answers.
+        # Each has its own temperature, fitted to its scores.
         first, *others = (c.interpret(c.run(image), calibrated=False) for c in classifiers.values())
         for scores in others:
             np.testing.assert_allclose(scores, first, atol=1e-6)
@@ -60,7 +62,7 @@ def test_scores_are_what_the_bare_interpreter_gives(digits_export: Exported, dig
     scale, zero_point = answer["quantization"]
     classifier = Classifier(digits_export.int8)
     for image in digits_samples.arrays:
-        # The raw pixels: the exporter arranged the input so that nothing has to be computed on the way in.
+        # The raw pixels: the exporter chose the input's scale so that they need no arithmetic.
         interpreter.set_tensor(given["index"], image.reshape(1, 8, 8, 1))
         interpreter.invoke()
         stored = interpreter.get_tensor(answer["index"])[0]

@@ -1,4 +1,4 @@
-"""Temperature and threshold: what a contract says of scores, and what the classifier makes of it."""
+"""Temperature and threshold: the calibration in the contract, and how the classifier applies it."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_a_threshold_judges_the_first_answer_alone() -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     assert [p.label for p in classifier.classify(picture, top=3)] == ["a", "b", "c"]
     assert classifier.classify(picture, top=3) == [Prediction("unknown", 0.5, -1)]
-    # What the caller says goes before what the contract says.
+    # The caller's limit replaces the threshold of the contract.
     assert [p.label for p in classifier.classify(picture, top=3, min_score=0.15)] == ["a", "b"]
     assert [p.label for p in classifier.classify(picture, top=3, min_score=0.0)] == ["a", "b", "c"]
     assert [p.label for p in classifier.classify(picture, min_score=0.8)] == ["unknown"]
-    # Of what may be answered: the first is not among it.
+    # The threshold applies to the labels that may be predicted, not to the best of all.
     assert [p.label for p in classifier.classify(picture, allow=["b", "c"])] == ["unknown"]
 
 

@@ -1,3 +1,5 @@
+"""The contract: its JSON form, and what it refuses."""
+
 from __future__ import annotations
 
 import json

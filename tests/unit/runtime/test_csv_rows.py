@@ -1,4 +1,4 @@
-"""Rows of readings from CSV files and standard input."""
+"""Vectors of features from CSV files and from standard input."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""What `doctor` finds on this machine and in a model."""
+
 from __future__ import annotations
 
 import json

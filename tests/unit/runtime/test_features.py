@@ -1,4 +1,4 @@
-"""Vectors of readings as input: the contract, the tensor, and the calls."""
+"""Vectors of features as input: contract, tensor and calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime import (
     TensorSpec,
     make_preprocessor,
 )
-from runtime.features import MAX_DEVIATIONS, load_vector
+from runtime.features import MAX_FEATURE_DEVIATIONS, load_vector
 from runtime.model_file import ModelFile
 from runtime.preprocessing import FeaturePreprocessor
 from runtime.selftest.format import GoldenOutputs, SelfTest, read_selftest
@@ -166,7 +166,7 @@ def test_a_vector_in_every_form(values: Any) -> None:
         ({"temperature": "1", "pressure": 2}, "'1' is no number"),
         ([1, float("nan")], "pressure is nan, expected a number"),
         ([float("-inf"), 1], "temperature is -inf"),
-        ([1e300, 1], f"temperature is 1e+300, more than {MAX_DEVIATIONS:,.0f} standard deviations"),
+        ([1e300, 1], f"temperature is 1e+300, more than {MAX_FEATURE_DEVIATIONS:,.0f} standard deviations"),
     ],
 )
 def test_what_is_no_vector_is_refused_and_told(values: Any, words: str) -> None:

@@ -1,3 +1,5 @@
+"""Images that would take too much memory or time are refused before they are decoded."""
+
 from __future__ import annotations
 
 import io
@@ -29,7 +31,7 @@ def flat(mode: str, width: int, height: int, kind: str, **options: object) -> by
 
 
 def segments(body: bytes, count: int) -> bytes:
-    """A JPEG with so many EXIF segments."""
+    """A JPEG with `count` EXIF segments."""
     whole = flat("L", 8, 8, "JPEG")
     segment = struct.pack(">HH", 0xFFE1, len(body) + 8) + b"Exif\0\0" + body
     return whole[:2] + segment * count + whole[2:]
@@ -74,7 +76,7 @@ def test_a_progressive_jpeg_is_bounded_by_its_full_scale() -> None:
 
 
 def test_a_baseline_jpeg_in_several_scans_is_taken_for_what_it_is() -> None:
-    """Not progressive, and yet it needs all its coefficients at once: a first scan without all the components."""
+    """A baseline JPEG whose first scan lacks components, so that it needs all its coefficients at once."""
     data = bytearray(flat("RGB", 64, 64, "JPEG"))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 8_000, 8_000)

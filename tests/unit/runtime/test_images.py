@@ -1,3 +1,5 @@
+"""From any image to the pixels of a contract."""
+
 from __future__ import annotations
 
 import io
@@ -35,7 +37,7 @@ def plain(mode: str, colour: Any) -> Image.Image:
 
 
 def gradient(height: int = 12, width: int = 20) -> Image.Image:
-    """Different in every corner, so that a wrong turn shows."""
+    """An image with four different corners, so that a wrong orientation is noticed."""
     rows, columns = np.mgrid[:height, :width]
     pixels = np.stack([rows * 255 // (height - 1), columns * 255 // (width - 1), np.full_like(rows, 90)], axis=-1)
     return Image.fromarray(pixels.astype(np.uint8))
@@ -105,7 +107,7 @@ def on_its_side() -> Image.Exif:
 
 
 def behind_the_pixels(data: bytes) -> bytes:
-    """A PNG with EXIF where Pillow does not put it."""
+    """A PNG whose EXIF chunk is in a place where Pillow does not write it."""
     body = b"eXIf" + on_its_side().tobytes().removeprefix(b"Exif\0\0")
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return data[:-12] + chunk + data[-12:]

@@ -1,3 +1,5 @@
+"""Sealing a model file, and finding damage in it."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,7 +21,7 @@ FLATBUFFER = b"\x1c\0\0\0TFL3" + bytes(range(256)) * 3
 
 
 def resealed(body: bytes) -> bytes:
-    """Content with a valid seal over it, as someone with ill intent could compute it."""
+    """Content with a valid seal, as an attacker could compute it."""
     body += SEAL
     return body + hashlib.sha256(body).hexdigest().encode()
 

@@ -1,3 +1,5 @@
+"""From pixels to the input tensor."""
+
 from __future__ import annotations
 
 import numpy as np

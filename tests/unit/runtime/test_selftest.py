@@ -1,4 +1,4 @@
-"""The self-test that a model file carries."""
+"""The self-test inside a model file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def int8(digits_export: Exported) -> ModelFile:
 
 
 def with_member(file: ModelFile, text: bytes | None) -> bytes:
-    """The same model with another self-test."""
+    """A copy of the model with another self-test."""
     return seal(file.flatbuffer, file.contract, {} if text is None else {MEMBER: text})
 
 
@@ -38,7 +38,7 @@ def changed(file: ModelFile, change: Change) -> bytes:
 
 
 def shift_outputs(document: dict[str, Any], by: int, library: str | None = None) -> None:
-    """Make the workstation's answers others than they were."""
+    """Change the stored outputs of the workstation."""
     for answers in document["answers"]:
         if library in (None, answers["library"]):
             outputs = np.frombuffer(base64.b64decode(answers["outputs"]), answers["dtype"]).copy()
@@ -147,7 +147,7 @@ def test_a_model_without_one(int8: ModelFile, tmp_path: Any) -> None:
 
 
 def set_to(*path: Any) -> Change:
-    """A change that puts the last of `path` where the others lead."""
+    """A change that sets the place named by all but the last of `path` to the last."""
 
     def change(document: Any) -> None:
         for key in path[:-2]:

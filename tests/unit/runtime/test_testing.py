@@ -1,3 +1,5 @@
+"""The fake interpreter for other people's tests."""
+
 from __future__ import annotations
 
 import numpy as np

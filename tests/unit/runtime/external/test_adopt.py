@@ -1,3 +1,5 @@
+"""Models that Pocketlens did not make: their contract, and what is refused."""
+
 from __future__ import annotations
 
 import json
@@ -176,7 +178,7 @@ def test_a_damaged_file_of_ours_is_never_taken_for_a_foreign_one() -> None:
         damaged[position] ^= 0x20
         with pytest.raises(ModelFileError):
             Classifier(bytes(damaged), labels=LABELS, **SCALING)
-    # Cut off exactly behind the FlatBuffer, or within the three bytes that follow, nothing of ours is left in it.
+    # A file that ends with the FlatBuffer, or within three bytes after it, has no trace of ours.
     for length in range(begin + 4, len(ours)):
         with pytest.raises(ModelFileError):
             Classifier(ours[:length], labels=LABELS, **SCALING)

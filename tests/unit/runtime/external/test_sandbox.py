@@ -1,3 +1,5 @@
+"""A model is tried in a child process, and the verdict is kept."""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +19,7 @@ from runtime.external.sandbox import cache_folder, trust, try_model
 from runtime.interpreter import choose, installed
 from tests.support.external_models import LABELS, changed, converted
 
-#: A FlatBuffer whose root lies far outside: interpreters that do not verify read there.
+#: A FlatBuffer whose root lies far outside; interpreters that do not verify it read there.
 KILLER = b"\x10\xff\xff\x7fTFL3" + bytes(64)
 
 
@@ -31,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on a trial fails the test."""
+    """Make each further trial fail the test."""
 
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise AssertionError("a child was started")
@@ -162,7 +164,7 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, cache: Path) -> N
 
 
 def test_the_child_reads_nothing_of_ours(tmp_path: Path) -> None:
-    """Neither our standard input, nor modules that lie in the working folder."""
+    """The child gets neither the user's standard input nor modules from the working folder."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
     path = tmp_path / "model.tflite"
     path.write_bytes(converted())

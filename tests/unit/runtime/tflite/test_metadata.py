@@ -1,3 +1,5 @@
+"""Standard TFLite metadata: scaling, colour and labels."""
+
 from __future__ import annotations
 
 import struct

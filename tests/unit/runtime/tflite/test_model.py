@@ -1,3 +1,5 @@
+"""The structure of a model file, checked without an interpreter."""
+
 from __future__ import annotations
 
 import contextlib
@@ -63,7 +65,7 @@ def main_graph(model: Any) -> Any:
 
 
 def first(model: Any, code: str) -> Any:
-    """The first operator of a kind."""
+    """The index of the first operator of a kind."""
     wanted = [i for i, c in enumerate(model.operatorCodes) if c.builtinCode == OPERATORS.index(code)]
     return next(op for op in main_graph(model).operators if op.opcodeIndex in wanted)
 
