@@ -103,7 +103,8 @@ def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: s
 
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    if "vector::reserve" in text:
+    # With TensorFlow's symbols it reads a size from the wrong place; the error depends on what is there.
+    if "vector::reserve" in text or ("bad_alloc" in text and "tensorflow" in sys.modules):
         return "TensorFlow was imported before it in this process; classify in a process without TensorFlow"
     if "Didn't find op" in text or "unresolved" in text.lower():
         return f"it lacks an operator of this model ({text}); export for this interpreter"
