@@ -17,7 +17,7 @@ from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
 from .model_file import ModelSource, is_sealed, read_model
-from .postprocessing import Prediction, calibrated_reader, choose_labels, dequantizer, rank
+from .postprocessing import Prediction, calibrated_reader, choose_labels, rank, score_reader
 from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 
 if TYPE_CHECKING:
@@ -39,15 +39,19 @@ class Classifier:
             or `"ai_edge_litert"`.
         delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
         contract: the contract of a model that Pocketlens did not make, which has none inside.
-        labels: for such a model without `contract`: a file with one label a line (UTF-8, in the order of the outputs),
-            or the labels.
+        labels: for such a model without `contract`: a file with one label a line (UTF-8, in the order of the outputs,
+            or each behind the number of its output), or the labels.
         colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
         resize, filter, background: as for `ImageInput`, with its defaults.
-        mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
+        mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`. By default a
+            quantized input takes the pixels as they are.
+        scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
+            are; by default the activation that the last operator lacks.
         task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
 
     A model that Pocketlens did not make is tried in a child process before it is trusted. Its TFLite metadata serves as
-    the default of these parameters. They must be left out for a model that carries its own contract.
+    the default of these parameters. They must be left out for a model that carries its own contract. What was concluded
+    from the file is logged as a warning, and kept in `notes`.
 
     Raises:
         ModelFileError: the file is missing, truncated or changed; its tensors do not fit its contract; or it is not
@@ -83,6 +87,7 @@ class Classifier:
         background: Sequence[int] | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
+        scores: str | None = None,
         task: str | None = None,
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
@@ -95,16 +100,21 @@ class Classifier:
             "background": background,
             "mean": mean,
             "std": std,
+            "scores": scores,
             "task": task,
         }
         given = {name: value for name, value in options.items() if value is not None}
         if contract and given:
             raise TypeError(f"contract says all that the options say; leave out {', '.join(given)}")
 
+        self._notes: tuple[str, ...] = ()
+
         def adopt(content: bytes, name: str) -> Contract:
             from .external.adopt import ExternalOptions, adopt  # here: a sealed model needs none of it
 
-            return adopt(content, name, contract or ExternalOptions(**given), interpreter, delegate)
+            adopted = adopt(content, name, contract or ExternalOptions(**given), interpreter, delegate)
+            self._notes = adopted.notes
+            return adopted.contract
 
         file = read_model(model, adopt)
         sealed = is_sealed(file.content)
@@ -130,7 +140,7 @@ class Classifier:
             ModelFileError: the tensors do not fit the contract.
         """
         classifier = cls.__new__(cls)
-        classifier._content, classifier._options = None, {}
+        classifier._content, classifier._options, classifier._notes = None, {}, ()
         classifier._assemble(contract, build, "interpreter")
         return classifier
 
@@ -141,7 +151,7 @@ class Classifier:
         self._output = _only_tensor(first.get_output_details(), "output", name)
         _check_shapes(contract, self._input, self._output, name)
         self._preprocess = make_preprocessor(contract.input, self._input)
-        self._real = dequantizer(self._output)
+        self._real = score_reader(self._output, contract)
         self._calibrated = calibrated_reader(self._output, contract, self._real)
         self._engines: InterpreterPool | None = InterpreterPool(build, self._input.index, self._output.index)
         self._engines.add(first)
@@ -165,6 +175,11 @@ class Classifier:
     def contract(self) -> Contract:
         """What the model takes, and what its outputs mean."""
         return self._contract
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided for a model that Pocketlens did not make, such as the softmax that it lacks."""
+        return self._notes
 
     @property
     def input(self) -> TensorSpec:
@@ -221,6 +236,10 @@ class Classifier:
         if not math.isfinite(np.add.reduce(scores)):  # a sum is not finite if one of its terms is not
             raise InterpreterError("the model gave scores that are not numbers (NaN); its weights are damaged")
         if self._contract.task == "binary" and scores.size == 1:  # the probability of the second label
+            if not self._contract.gives_probabilities and not 0 <= scores[0] <= 1:
+                raise InterpreterError(
+                    f"the model's one output is {scores[0]:g}, and no probability; load it with `scores=sigmoid`"
+                )
             return np.array([1 - scores[0], scores[0]], np.float32)
         return scores
 
@@ -246,7 +265,8 @@ class Classifier:
             deny: labels that may not be predicted.
 
         Raises:
-            ValueError: `top` below 1, or a name in `allow` or `deny` that is no label.
+            ValueError: `top` below 1, a name in `allow` or `deny` that is no label, or `min_score` for a model whose
+                scores are no probabilities.
         """
         return self._predict(image, self._choice(top, min_score, allow, deny))
 
@@ -258,6 +278,10 @@ class Classifier:
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
         multilabel = self._contract.task == "multilabel"
         threshold = 0.0
+        if not self._contract.gives_probabilities:
+            if min_score:
+                raise ValueError("`min_score` is a probability, and the scores of this model are none; leave it out")
+            return DEFAULT_TOP if top is None else top, -math.inf, chosen, -math.inf
         if min_score is None:
             threshold = self._contract.confidence.threshold
             min_score = threshold if multilabel else 0.0

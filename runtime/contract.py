@@ -30,6 +30,10 @@ CONTRACT_FORMAT = "pocketlens-contract"
 CONTRACT_VERSION = 1
 
 TASKS = ("multiclass", "binary", "multilabel")
+#: What the outputs are: probabilities; logits, which become probabilities by softmax or sigmoid; or numbers that are
+#: answered as they are.
+PROBABILITIES, SOFTMAX, SIGMOID, AS_IS = "probabilities", "softmax", "sigmoid", "as-is"
+SCORES = (PROBABILITIES, SOFTMAX, SIGMOID, AS_IS)
 #: Predictions of one input where the caller gives no number and the task does not ask for more.
 DEFAULT_TOP = 3
 
@@ -109,6 +113,9 @@ class Contract:
         provenance: where the model comes from.
         version: the version of the contract's format, 1.
         confidence: temperature and threshold of the scores.
+        scores: what makes scores of the outputs: `"probabilities"` are scores already; `"softmax"` (for the task
+            multiclass) and `"sigmoid"` are applied to logits; `"as-is"` gives the outputs themselves, which need not
+            be probabilities, so that no answer is ever "unknown".
 
     Raises:
         ContractError: a field is out of range.
@@ -125,6 +132,7 @@ class Contract:
     provenance: Provenance = Provenance()
     version: int = CONTRACT_VERSION
     confidence: Confidence = _UNCALIBRATED
+    scores: str = PROBABILITIES
 
     def __post_init__(self) -> None:
         if not is_integer(self.version) or self.version != CONTRACT_VERSION:
@@ -138,6 +146,12 @@ class Contract:
             value = getattr(self.confidence, name)
             if not is_finite_number(value) or not least <= value <= most:
                 refuse_field(f"confidence {name}", value, f"a number from {least:g} to {most:g}")
+        if self.scores not in SCORES:
+            refuse_field("scores", self.scores, f"one of {', '.join(SCORES)}")
+        if self.scores == SOFTMAX and self.task != "multiclass":
+            refuse_field("scores", self.scores, f"{SIGMOID} for the task {self.task}, whose outputs are not exclusive")
+        if self.scores == AS_IS and self.confidence != _UNCALIBRATED:
+            refuse_field("confidence", tuple(self.confidence), f"none for scores that are taken {AS_IS}")
 
     def _checked_labels(self) -> tuple[str, ...]:
         labels = as_tuple("labels", self.labels)
@@ -167,11 +181,18 @@ class Contract:
         """How many numbers the model gives."""
         return 1 if self.task == "binary" else len(self.labels)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the scores are probabilities; only then can a score be compared with a threshold."""
+        return self.scores != AS_IS
+
     def to_json(self) -> str:
-        """The contract as indented JSON: the same text for the same contract. Default confidence is left out."""
+        """The contract as indented JSON: the same text for the same contract, without default scores and confidence."""
         document = {"format": CONTRACT_FORMAT, **asdict(self), "confidence": self.confidence._asdict()}
         if self.confidence == _UNCALIBRATED:
             del document["confidence"]
+        if self.scores == PROBABILITIES:
+            del document["scores"]
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

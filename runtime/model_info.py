@@ -8,6 +8,8 @@ import json
 import zipfile
 from typing import Any
 
+import numpy as np
+
 from .classifier import Classifier
 from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
@@ -19,8 +21,8 @@ from .tflite._operator_versions import MEASURED, unknown_to
 from .tflite.metadata import read_metadata
 from .tflite.model import Structure, check_structure
 
-#: The last operator of a model whose outputs are probabilities, with the task that it suits.
-_PROBABILITIES = {"SOFTMAX": "multiclass", "LOGISTIC": "multilabel"}
+#: The pixel values that `inspect_model` shows on their way into the tensor.
+_SHOWN_PIXELS = (0, 128, 255)
 
 
 def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
@@ -32,7 +34,8 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
 
     Returns:
         path, bytes, sha256, sealed, operators, lacking, missing and files; and, unless something is missing, contract,
-        input, output, feeds_raw_pixels and notes.
+        input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0, 128 and 255; None
+        for features), feeds_raw_pixels and notes.
 
     Raises:
         ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
@@ -65,7 +68,8 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
         "input": _tensor(classifier.input),
         "output": _tensor(classifier.output),
         "feeds_raw_pixels": classifier.preprocessor.feeds_raw_pixels,
-        "notes": [] if sealed else _notes(structure, classifier.contract.task),
+        "pixels": _stored_pixels(classifier),
+        "notes": list(classifier.notes),
     }
 
 
@@ -78,14 +82,14 @@ def lacking_operators(structure: Structure) -> list[str]:
     ]
 
 
-def _notes(structure: Structure, task: str) -> list[str]:
-    """Hints for the person who chose the options of a model without a contract."""
-    wanted = _PROBABILITIES.get(structure.last)
-    if wanted is None:
-        return [f"the model ends with {structure.last or 'no operator'}: its scores are no probabilities"]
-    if task == "multiclass" and wanted != task:
-        return [f"the model ends with {structure.last}, each output by itself: is its task {wanted}?"]
-    return []
+def _stored_pixels(classifier: Classifier) -> dict[str, list[float]] | None:
+    """What the input tensor stores for each of `_SHOWN_PIXELS`, one value a channel."""
+    spec = classifier.contract.input
+    if spec.kind != "image":
+        return None
+    pixels = np.array(_SHOWN_PIXELS, np.uint8).reshape(1, 1, -1, 1).repeat(spec.channels, axis=-1)
+    stored = classifier.preprocessor.scale(pixels)[0, 0].tolist()
+    return {str(pixel): values for pixel, values in zip(_SHOWN_PIXELS, stored, strict=True)}
 
 
 def _files(content: bytes, end: int) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .contract import PROBABILITIES, SIGMOID, SOFTMAX
+
 if TYPE_CHECKING:
     from .contract import Contract
     from .preprocessing import TensorSpec
@@ -117,12 +119,42 @@ def dequantizer(output: TensorSpec) -> OutputReader:
     return lambda stored: table[stored.reshape(-1).view(np.uint8)]
 
 
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Probabilities that sum to one, from a float32 vector of logits."""
+    powers = np.exp(logits - np.maximum.reduce(logits))
+    probabilities: npt.NDArray[np.float32] = powers / np.add.reduce(powers)
+    return probabilities
+
+
+def sigmoid(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A probability for each logit of a float32 vector; no logit overflows."""
+    probabilities: npt.NDArray[np.float32] = np.exp(-np.logaddexp(np.float32(0), -logits))
+    return probabilities
+
+
+def score_reader(output: TensorSpec, contract: Contract) -> OutputReader:
+    """A function from the stored output tensor to scores that are not calibrated."""
+    real = dequantizer(output)
+    if contract.scores not in (SOFTMAX, SIGMOID):
+        return real
+    activation = softmax if contract.scores == SOFTMAX else sigmoid
+    return lambda stored: activation(real(stored))
+
+
 def calibrated_reader(output: TensorSpec, contract: Contract, real: OutputReader) -> OutputReader:
-    """A function from the stored output tensor to calibrated scores; `real` itself if the temperature is 1."""
+    """A function from the stored output tensor to calibrated scores; `real` itself if the temperature is 1.
+
+    Args:
+        output: the output tensor.
+        contract: its temperature and its task are used.
+        real: the function from `score_reader`.
+    """
     temperature = contract.confidence.temperature
     if temperature == 1:
         return real
-    floor = score_floor(output.scale, len(contract.labels))
+    # The step of an output that holds logits is none of the probabilities'.
+    direct = contract.scores == PROBABILITIES
+    floor = score_floor(output.scale if direct else 0.0, len(contract.labels))
     if contract.task == "binary":
 
         def both(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -134,7 +166,8 @@ def calibrated_reader(output: TensorSpec, contract: Contract, real: OutputReader
         return lambda stored: apply_temperature(real(stored), temperature, floor, independent=True)
     if temperature < 1:  # high powers: see `apply_temperature`
         return lambda stored: apply_temperature(real(stored), temperature, floor)
-    raised = _table(output, real, temperature, floor) if output.is_quantized else _power(real, temperature, floor)
+    by_table = output.is_quantized and direct
+    raised = _table(output, real, temperature, floor) if by_table else _power(real, temperature, floor)
 
     def shared(stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         powers = raised(stored)

@@ -136,10 +136,7 @@ class Preprocessor:
 
         Shape (256, 1), or (256, channels) where the channels differ in mean or std.
         """
-        same = len(set(self._spec.mean)) == len(set(self._spec.std)) == 1
-        columns = 1 if same else self._spec.channels
-        mean, std = np.asarray(self._spec.mean[:columns]), np.asarray(self._spec.std[:columns])
-        return _quantize((np.arange(256.0)[:, np.newaxis] - mean) / std, tensor)
+        return _clip(unclipped_pixels(self._spec, tensor), tensor)
 
 
 class FeaturePreprocessor:
@@ -216,8 +213,28 @@ def _is_quantized(tensor: TensorSpec | None) -> TypeGuard[TensorSpec]:
     return tensor.is_quantized
 
 
+def unclipped_pixels(spec: ImageInput, tensor: TensorSpec) -> npt.NDArray[np.float64]:
+    """What a quantized tensor would store for each of the 256 pixel values if its range had no end.
+
+    Returns:
+        whole numbers, shape (256, 1), or (256, channels) where the channels differ in mean or std.
+    """
+    same = len(set(spec.mean)) == len(set(spec.std)) == 1
+    columns = 1 if same else spec.channels
+    mean, std = np.asarray(spec.mean[:columns]), np.asarray(spec.std[:columns])
+    return _unclipped((np.arange(256.0)[:, np.newaxis] - mean) / std, tensor)
+
+
+def _unclipped(real: npt.NDArray[np.float64], tensor: TensorSpec) -> npt.NDArray[np.float64]:
+    stored: npt.NDArray[np.float64] = np.rint(real / tensor.scale) + tensor.zero_point
+    return stored
+
+
+def _clip(stored: npt.NDArray[np.float64], tensor: TensorSpec) -> npt.NDArray[Any]:
+    limits = np.iinfo(tensor.dtype)
+    return stored.clip(limits.min, limits.max).astype(tensor.dtype)
+
+
 def _quantize(real: npt.NDArray[np.float64], tensor: TensorSpec) -> npt.NDArray[Any]:
     """Real values as a quantized tensor stores them, clipped to its range."""
-    limits = np.iinfo(tensor.dtype)
-    stored: npt.NDArray[np.float64] = np.rint(real / tensor.scale) + tensor.zero_point
-    return stored.clip(limits.min, limits.max).astype(tensor.dtype)
+    return _clip(_unclipped(real, tensor), tensor)

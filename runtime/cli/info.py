@@ -12,11 +12,13 @@ from ..files import shown
 from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
-from .app import Command, with_options
+from .app import Command, name_options_of_command, with_options
 from .model_options import EXTERNAL_OPTIONS, without_none
 from .options import JSON_OPTION
 
 _SHOWN_FEATURES = 20
+#: What the options of missing parameters take, other than numbers.
+_WANTED = {"labels": "FILE", "scores": "softmax|sigmoid|as-is"}
 
 
 @click.command(
@@ -40,7 +42,7 @@ def info(model: str, verify: bool, as_json: bool, **external: Any) -> None:
         return
     with held_stderr():  # the interpreter announces its delegates
         found = inspect_model(model, **without_none(external))
-    found["missing"] = [f"{name} (--{name} {'FILE' if name == 'labels' else 'N'})" for name in found["missing"]]
+    found["missing"] = [f"{name} (--{name} {_WANTED.get(name, 'N')})" for name in found["missing"]]
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -59,7 +61,7 @@ def _info_lines(found: dict[str, Any]) -> Iterator[str]:
     for text in found["lacking"]:
         yield f"  lacking   {text}"
     for text in found.get("notes", ()):
-        yield f"  note      {text}"
+        yield f"  note      {name_options_of_command(text)}"
     for text in found["missing"]:
         yield f"  missing   {text}"
 
@@ -72,6 +74,8 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         + (", ..." if len(contract["labels"]) > 20 else "")
     )
     yield from _feature_lines(spec) if spec["kind"] == "features" else _picture_lines(spec)
+    if "scores" in contract:
+        yield f"  scores    {contract['scores']}"
     confidence = contract.get("confidence")
     if confidence:
         yield f"  scores    temperature {confidence['temperature']:g}, {_threshold(confidence['threshold'])}"
@@ -79,12 +83,20 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         tensor = found[what]
         quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
         yield f"  {what:<8}  {tensor['dtype']} {tensor['shape']}{quantization}"
+    if found["pixels"]:
+        yield f"  pixels    {', '.join(_pixel_texts(found['pixels']))} in the tensor"
     if found["feeds_raw_pixels"]:
         yield "            the pixels go in as they are, with no arithmetic"
     if found["sealed"]:
         seed = made["seed"]
         yield f"  made      from {made['dataset'] or 'unknown'} of {made['date'] or 'unknown date'}, seed {seed}"
         yield f"            with {', '.join(f'{k} {v}' for k, v in made['packages'].items()) or 'unknown packages'}"
+
+
+def _pixel_texts(pixels: dict[str, list[float]]) -> Iterator[str]:
+    """`128 becomes 0.502`, or the values of three channels between slashes where they differ."""
+    for pixel, values in pixels.items():
+        yield f"{pixel} becomes {' / '.join(f'{value:.4g}' for value in dict.fromkeys(values))}"
 
 
 def _picture_lines(spec: dict[str, Any]) -> Iterator[str]:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..contract import DEFAULT_TOP, TASKS
+from ..contract import DEFAULT_TOP, SCORES, TASKS
 from ..errors import ModelFileError, UsageError
 from ..files import shown
 from ..input_spec import COLOURS, FILTERS, RESIZES
 from ..interpreter import AUTO, LIBRARIES
-from .options import Option
+from .options import Option, name_options
 
 if TYPE_CHECKING:
     from ..input_spec import FeaturesInput
@@ -87,13 +87,22 @@ ANSWER_OPTIONS = (
 )
 #: What a model that was not made by Pocketlens does not say itself.
 EXTERNAL_OPTIONS = (
-    Option(("--labels",), "The labels, one a line, in the order of the outputs.", metavar="FILE"),
+    Option(
+        ("--labels",),
+        "The labels, one a line, in the order of the outputs, or each behind its number.",
+        metavar="FILE",
+    ),
     Option(("--colour",), "The channels of the input.", choices=tuple(COLOURS)),
     Option(("--resize",), "How a picture is brought to the input's size.", choices=RESIZES),
     Option(("--filter",), "The resampling filter.", choices=FILTERS),
     Option(("--background",), "The colour under transparent pixels and in padding.", type=_rgb, metavar="R,G,B"),
     Option(("--mean",), "The mean in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
     Option(("--std",), "The std in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
+    Option(
+        ("--scores",),
+        "What makes probabilities of the outputs; as-is for none.  [default: what the last operator lacks]",
+        choices=SCORES[1:],
+    ),
     Option(("--task",), "What the outputs mean.", choices=TASKS),
 )
 FEATURES = Option(("--features",), "One row of readings, for a model that takes readings.", type=_vector, metavar="N,N")
@@ -128,7 +137,8 @@ def build_classifier(
     """Load the model that the options describe; if none is named, print on standard error which one is used.
 
     Raises:
-        UsageError: a name in `allow` or `deny` is no label.
+        UsageError: a name in `allow` or `deny` is no label, or `min_score` is given for a model whose scores are no
+            probabilities.
         ModelFileError, ContractError, InterpreterError: as `Classifier` does.
     """
     # Imported here because help and usage errors need neither numpy nor Pillow.
@@ -143,6 +153,12 @@ def build_classifier(
         classifier = Classifier(
             path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
         )
+    if sys.stderr is not None:
+        flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
+        for note in classifier.notes:
+            print(f"{shown(path)}: {name_options(note, flags)}", file=sys.stderr, flush=True)
+    if min_score and not classifier.contract.gives_probabilities:
+        raise UsageError("--min-score is a probability, and the scores of this model are none; leave it out.")
     labels = classifier.contract.labels
     try:
         choose_labels(labels, allow or None, deny)

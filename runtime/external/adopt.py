@@ -1,12 +1,13 @@
 """Assembles the contract of a model that Pocketlens did not make, from options and from TFLite metadata.
 
-Nothing is guessed, except what follows from the file: the size of the image, the number of channels, and that a
-quantized input takes the pixels as they are. Only the user can notice a wrong mean or colour; `pocketlens info` shows
-the assembled contract.
+Nothing is guessed, except what follows from the file: the size of the image, the number of channels, that a quantized
+input takes the pixels as they are, and that an output without an activation needs one. Only the user can notice a wrong
+mean or colour; `pocketlens info` shows the assembled contract.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -20,24 +21,29 @@ from ..model_file import CONTRACT_NAME, ORIGIN, SEAL
 from ..tflite.graph import TensorInfo
 from ..tflite.metadata import Metadata, read_metadata
 from ..tflite.model import Structure, check_structure
-from .labels import parse_labels, read_labels
+from .labels import LabelList, load_labels, parse_label_lines
 from .sandbox import trust
+from .scores import check_contract_scores, choose_scores, needs_scores
 
+_log = logging.getLogger(__name__)
 #: Parts of our files, of which a damaged one still has some: the seal, the contract's name, the contract's first field,
 #: the entry in the FlatBuffer.
 _TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"', ORIGIN)
-_LOWEST_PIXEL = {"UINT8": 0, "INT8": -128}
-_TYPES = ("FLOAT32", *_LOWEST_PIXEL)
+_QUANTIZED = ("UINT8", "INT8")
+_TYPES = ("FLOAT32", *_QUANTIZED)
 
 
 class ExternalOptions(NamedTuple):
     """What a person knows about a model that has no contract; None stands for the model's metadata or the default.
 
     Attributes:
-        labels: a file with one label a line (UTF-8, in the order of the outputs), or the labels.
+        labels: a file with one label a line (UTF-8, in the order of the outputs, or each behind the number of its
+            output), or the labels.
         colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
         resize, filter, background: as for `ImageInput`, with its defaults.
         mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
+        scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
+            are; by default the activation that the last operator lacks.
         task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
     """
 
@@ -48,7 +54,15 @@ class ExternalOptions(NamedTuple):
     background: Sequence[int] | None = None
     mean: float | Sequence[float] | None = None
     std: float | Sequence[float] | None = None
+    scores: str | None = None
     task: str | None = None
+
+
+class Adopted(NamedTuple):
+    """The contract of a model that Pocketlens did not make, and what a person should know about it."""
+
+    contract: Contract
+    notes: tuple[str, ...] = ()
 
 
 def adopt(
@@ -57,7 +71,7 @@ def adopt(
     options: ExternalOptions | Contract,
     library: str = AUTO,
     delegate: str | None = None,
-) -> Contract:
+) -> Adopted:
     """Check a model that carries no seal, assemble its contract, and try it in a child process.
 
     Args:
@@ -74,16 +88,21 @@ def adopt(
     refuse_ours(content, name)
     structure = check_structure(content, name)
     metadata = read_metadata(content, structure, name)
-    contract = options if isinstance(options, Contract) else assemble(structure, metadata, options, name)
+    if isinstance(options, Contract):
+        adopted = _with_contract(structure, options, name)
+    else:
+        adopted = assemble(structure, metadata, options, name)
     trust(content, name, library, delegate)
-    return contract
+    for note in adopted.notes:
+        _log.warning("%s: %s", name, note)
+    return adopted
 
 
 def adopting(
     options: ExternalOptions, library: str = AUTO, delegate: str | None = None
 ) -> Callable[[bytes, str], Contract]:
     """The function that `read_model` calls for a model of someone else's; arguments as for `adopt`."""
-    return lambda content, name: adopt(content, name, options, library, delegate)
+    return lambda content, name: adopt(content, name, options, library, delegate).contract
 
 
 def refuse_ours(content: bytes, name: str) -> None:
@@ -96,7 +115,21 @@ def refuse_ours(content: bytes, name: str) -> None:
         raise ModelFileError(f"{name}: damaged: made by Pocketlens, and its seal is not whole; copy it again")
 
 
-def assemble(structure: Structure, metadata: Metadata | None, options: ExternalOptions, name: str) -> Contract:
+def _with_contract(structure: Structure, contract: Contract, name: str) -> Adopted:
+    """The contract that a person gave, checked against the model; raises ContractError."""
+    from .scaling import check_scaling  # brings numpy, which `doctor` must not need
+
+    try:
+        if len(structure.outputs) == 1:
+            check_contract_scores(structure, contract)
+        if contract.input.kind == "image" and len(structure.inputs) == 1 and structure.inputs[0].type in _TYPES:
+            check_scaling(contract.image_input, structure.inputs[0])
+    except ContractError as error:
+        raise ContractError(f"{name}: {error}") from error
+    return Adopted(contract)
+
+
+def assemble(structure: Structure, metadata: Metadata | None, options: ExternalOptions, name: str) -> Adopted:
     """The contract of a model that has none. Options win over metadata.
 
     Raises:
@@ -104,25 +137,37 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ExternalO
         ContractError: options are missing, out of range, or do not fit it.
     """
     known = metadata or Metadata()
-    given = _image_tensor(structure, name)
+    _image_tensor(structure, name)
     outputs = _output_count(structure, name)
     missing = missing_options(structure, known, options)
     if missing:
-        scaling = " (the input is (pixel - mean) / std)" if len(missing) > 1 else ""
+        hint = " (the input is (pixel - mean) / std)" if "std" in missing else ""
+        if "scores" in missing:
+            hint += f" (softmax, sigmoid or as-is: it ends with {structure.ending.operator or 'no operator'})"
         raise ModelFileError(
             f"{name}: not made by Pocketlens (or cut off), and it does not say all that is needed; "
-            f"give {' and '.join(f'`{option}`' for option in missing)}{scaling}, or use a model with TFLite metadata"
+            f"give {' and '.join(f'`{option}`' for option in missing)}{hint}, or use a model with TFLite metadata"
         )
     if options.labels is not None:
-        labels = read_labels(options.labels)
+        found = load_labels(options.labels)
     else:
-        labels = parse_labels(known.labels or b"", f"{name}: {known.labels_name}")
-    task = options.task or ("binary" if outputs == 1 and len(labels) == 2 else "multiclass")
-    _check_count(labels, 2 if task == "binary" and outputs == 1 else outputs, task, name)
+        found = parse_label_lines(known.labels or b"", f"{name}: {known.labels_name}")
+    task = options.task or ("binary" if outputs == 1 and len(found.labels) == 2 else "multiclass")
+    _check_count(found.labels, 2 if task == "binary" and outputs == 1 else outputs, task, name)
     try:
-        return Contract(labels, _image_input(given, known, options), task)
+        return _assembled(structure, known, options, found, task)
     except ContractError as error:
         raise ContractError(f"{name}: {error}") from error
+
+
+def _assembled(
+    structure: Structure, metadata: Metadata, options: ExternalOptions, found: LabelList, task: str
+) -> Adopted:
+    given = structure.inputs[0]
+    scores = choose_scores(structure, task, options.task, options.scores)
+    spec, scaling_note = _image_input(given, metadata, options)
+    notes = (found.note, scaling_note, scores.note)
+    return Adopted(Contract(found.labels, spec, task, scores=scores.scores), tuple(filter(None, notes)))
 
 
 def missing_options(structure: Structure, metadata: Metadata | None, options: ExternalOptions) -> list[str]:
@@ -131,10 +176,12 @@ def missing_options(structure: Structure, metadata: Metadata | None, options: Ex
     missing = []
     if options.labels is None and known.labels is None:
         missing.append("labels")
-    quantized = bool(structure.inputs) and structure.inputs[0].type in _LOWEST_PIXEL
+    quantized = bool(structure.inputs) and structure.inputs[0].type in _QUANTIZED
     either = options.mean is not None or options.std is not None
     if not ((quantized and not either) or (known.mean and known.std and not either)):
         missing += [name for name in ("mean", "std") if getattr(options, name) is None]
+    if options.scores is None and needs_scores(structure):
+        missing.append("scores")
     return missing
 
 
@@ -149,8 +196,8 @@ def _check_count(labels: Sequence[str], outputs: int, task: str, name: str) -> N
     raise ContractError(f"{name}: {len(labels)} labels for {outputs} outputs (task {task}){hint}")
 
 
-def _image_tensor(structure: Structure, name: str) -> TensorInfo:
-    """The only input, which must be an image."""
+def _image_tensor(structure: Structure, name: str) -> None:
+    """Refuse a model whose only input is no image."""
 
     def refuse(reason: str) -> NoReturn:
         raise ModelFileError(f"{name}: cannot classify pictures with it: {reason}")
@@ -169,9 +216,8 @@ def _image_tensor(structure: Structure, name: str) -> TensorInfo:
         refuse(f"its input of shape {shape} has {shape[3]} channels, expected 1 or 3{order}")
     if given.type not in _TYPES:
         refuse(f"its input is of type {given.type}, expected one of {', '.join(_TYPES)}")
-    if given.type in _LOWEST_PIXEL and (len(given.scale) != 1 or given.scale[0] <= 0):
+    if given.type in _QUANTIZED and (len(given.scale) != 1 or given.scale[0] <= 0):
         refuse(f"its {given.type} input has no quantization scale")
-    return given
 
 
 def _output_count(structure: Structure, name: str) -> int:
@@ -185,31 +231,36 @@ def _output_count(structure: Structure, name: str) -> int:
             f"{name}: no classifier: its output is {answer.type} of shape {list(answer.shape)}, "
             f"expected 1 x labels of one of {', '.join(_TYPES)}"
         )
-    if answer.type in _LOWEST_PIXEL and len(answer.scale) != 1:
+    if answer.type in _QUANTIZED and len(answer.scale) != 1:
         raise ModelFileError(f"{name}: no classifier: its {answer.type} output has no quantization scale")
     return count
 
 
-def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> ImageInput:
+def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> tuple[ImageInput, str]:
+    """The contract's input, and what there is to say about its scaling."""
+    from .scaling import Scaling, check_scaling, metadata_scaling, raw_scaling  # brings numpy
+
     _, height, width, channels = given.shape
     colour = options.colour or metadata.colour or ("grey" if channels == 1 else "rgb")
-    mean, std = _scaling(given, metadata, options)
     more: dict[str, Any] = {}
     for name in ("resize", "filter", "background"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
     if COLOURS.get(colour, channels) != channels:
         raise ContractError(f"colour is {colour!r} of {COLOURS[colour]} channels, the model's input has {channels}")
-    return ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
 
+    def scaled(mean: Any, std: Any) -> ImageInput:
+        return ImageInput(height, width, colour, mean=_spread(mean, channels), std=_spread(std, channels), **more)
 
-def _scaling(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> tuple[Any, Any]:
     if options.mean is not None:
-        return options.mean, options.std
-    if metadata.mean and metadata.std:
-        return metadata.mean, metadata.std
-    # The pixels go in as they are: mean and std are those of the tensor's quantization.
-    return given.zero_point[0] - _LOWEST_PIXEL[given.type] if given.zero_point else 0, 1 / given.scale[0]
+        scaling = Scaling(options.mean, options.std)  # type: ignore[arg-type]  # both are given, or neither
+    elif metadata.mean and metadata.std:
+        scaling = metadata_scaling(given, scaled(metadata.mean, metadata.std))
+    else:
+        scaling = raw_scaling(given)
+    spec = scaled(scaling.mean, scaling.std)
+    check_scaling(spec, given)
+    return spec, scaling.note
 
 
 def _spread(values: Any, channels: int) -> tuple[float, ...]:

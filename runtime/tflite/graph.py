@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..files import shown
-from ._schema import OPERATORS, TENSOR_TYPES
+from ._schema import OPERATORS, TENSOR_TYPES, UNIONS
 from .reader import Table
 from .verifier import FlatBufferError
 
@@ -36,6 +36,8 @@ _BITS = {
 }
 MAX_TENSOR_BYTES = 2**30
 _MAX_RANK = 8
+#: What an addition of a bias adds: a constant, and the result of a linear operator.
+_BIAS = [(False, False), (True, True)]
 #: Characters of a name from the file that a message shows.
 _SHOWN = 80
 #: The fields of an operator's options that hold the number of a subgraph.
@@ -51,6 +53,39 @@ _SUBGRAPH_FIELDS = {
     "STABLEHLO_SCATTER": (6,),
     "STABLEHLO_SORT": (2,),
 }
+
+
+#: Operators that only move values, or change how they are stored.
+_PASSING = (
+    *("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"),
+    *("EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "GATHER"),
+)
+#: Operators whose values are sums without bounds, unless an activation is fused to them: the options and the field that
+#: name it; None for those that cannot have one.
+_LINEAR: dict[str, tuple[str, int] | None] = {
+    "FULLY_CONNECTED": ("FullyConnectedOptions", 0),
+    "CONV_2D": ("Conv2DOptions", 3),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 4),
+    "BATCH_MATMUL": None,
+    "ADD": ("AddOptions", 0),
+}
+_OPTIONS = UNIONS["BuiltinOptions"].split()
+_EXPONENTIALS_SUM = "SUM of EXP"
+
+
+class Ending(NamedTuple):
+    """The operator that computes a tensor's values.
+
+    Attributes:
+        operator: its name; a softmax that is written out as EXP, SUM and DIV counts as "SOFTMAX". "" if the values are
+            an input or a constant.
+        linear: the values are sums without bounds, as of a dense layer without an activation.
+        width: the length of its last axis.
+    """
+
+    operator: str = ""
+    linear: bool = False
+    width: int = 0
 
 
 class OperatorUse(NamedTuple):
@@ -131,12 +166,31 @@ def _quantization(table: Table | None, shape: tuple[int, ...], name: str) -> tup
     return scale, zero_point
 
 
-def _maker(use: OperatorUse, table: Table, written: dict[int, str]) -> str:
-    """The operator that computed a tensor's values; one that only changes their form passes on its input's."""
-    if use.name in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"):
-        inputs = table.numbers(1, "i")
-        return written.get(inputs[0], "") if inputs else ""
-    return use.custom or use.name
+def _ending(use: OperatorUse, table: Table, shape: Sequence[int], written: dict[int, Ending]) -> Ending:
+    """The operator that computes what this one writes: one that only moves values passes on its input's."""
+    inputs = [written.get(index, Ending()) for index in table.numbers(1, "i")]
+    if use.name in _PASSING:
+        return inputs[0] if inputs else Ending()
+    made_by = [maker.operator for maker in inputs]
+    name = use.custom or use.name.removeprefix("STABLEHLO_")
+    if name == "SUM" and made_by[:1] == ["EXP"] and math.prod(shape) == 1:
+        name = _EXPONENTIALS_SUM
+    elif name == "DIV" and made_by == ["EXP", _EXPONENTIALS_SUM]:
+        name = "SOFTMAX"
+    return Ending(name, _is_linear(use, table, inputs), shape[-1] if shape else 1)
+
+
+def _is_linear(use: OperatorUse, table: Table, inputs: Sequence[Ending]) -> bool:
+    if use.name not in _LINEAR:
+        return False
+    # A sum of two answers is not linear: each may have an activation of its own. One of a constant is a bias.
+    if use.name == "ADD" and sorted((maker.linear, maker.operator != "") for maker in inputs) != _BIAS:
+        return False
+    place, options = _LINEAR[use.name], table.table(4)
+    if place is None or options is None:
+        return True
+    kind: int = table.number(3, "B")
+    return kind < len(_OPTIONS) and _OPTIONS[kind] == place[0] and options.number(place[1], "b") == 0
 
 
 def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
@@ -167,7 +221,7 @@ def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
     return GraphTensor(info, constant=size > 0 or 0 in shape, variable=bool(table.number(5, "b")))
 
 
-def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[OperatorUse], graphs: int) -> str:
+def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[OperatorUse], graphs: int) -> Ending:
     """Check that each operator reads tensors that are written before, and writes tensors that nothing else writes.
 
     Args:
@@ -177,12 +231,12 @@ def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[Op
         graphs: how many subgraphs the model has.
 
     Returns:
-        the operator that makes the first output; see `Structure.last`.
+        the operator that computes the first output; see `Structure.ending`.
     """
     given, answers = graph.numbers(1, "i"), graph.numbers(2, "i")
     for index in (*given, *answers):
         demand(0 <= index < len(tensors), f"an input or output is tensor {index} of {len(tensors)}")
-    written: dict[int, str] = dict.fromkeys(given, "")
+    written: dict[int, Ending] = dict.fromkeys(given, Ending())
     for table in graph.tables(3):
         use = _used(table, codes, graphs)
         for index in table.numbers(1, "i"):
@@ -193,13 +247,13 @@ def check_graph(graph: Table, tensors: Sequence[GraphTensor], codes: Sequence[Op
             demand(0 <= index < len(tensors), f"{use.name} writes tensor {index} of {len(tensors)}")
             free = index not in written and not (tensors[index].constant and 0 not in tensors[index].info.shape)
             demand(free, f"{use.name} writes tensor {index}, which is a constant, an input or written already")
-            written[index] = _maker(use, table, written)
+            written[index] = _ending(use, table, tensors[index].info.shape, written)
         for index in table.numbers(8, "i"):
             demand(-1 <= index < len(tensors), f"{use.name} keeps tensor {index} of {len(tensors)}")
     for index in answers:
         ready = index in written or tensors[index].constant or tensors[index].variable
         demand(ready, f"output tensor {index} is written by nothing")
-    return written.get(answers[0], "") if answers else ""
+    return written.get(answers[0], Ending()) if answers else Ending()
 
 
 def _used(table: Table, codes: Sequence[OperatorUse], graphs: int) -> OperatorUse:

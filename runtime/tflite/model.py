@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import ModelFileError
 from . import _schema as schema
-from .graph import GraphTensor, OperatorUse, TensorInfo, check_graph, demand, operator_use, read_tensor
+from .graph import Ending, GraphTensor, OperatorUse, TensorInfo, check_graph, demand, operator_use, read_tensor
 from .reader import Table
 from .verifier import FlatBufferError, Schema, verify_flatbuffer
 
@@ -25,7 +25,7 @@ class Structure(NamedTuple):
     Attributes:
         operators: the operators that the model needs, each once, in the order of the file.
         inputs, outputs: the inputs and outputs of the main subgraph.
-        last: the operator that makes the first output, without those that only change its form; "" for none.
+        ending: the operator that computes the first output; those that only move its values are passed over.
         metadata: each named entry, with the byte positions at which its content begins and ends.
         end: the end of the FlatBuffer and of the data that it points to; an archive may follow.
     """
@@ -33,7 +33,7 @@ class Structure(NamedTuple):
     operators: tuple[OperatorUse, ...]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    last: str
+    ending: Ending
     metadata: dict[str, tuple[int, int]]
     end: int
 
@@ -76,7 +76,7 @@ class _Checker:
         demand(bool(self._buffers), "it has no buffers")
         sizes = [end - begin for begin, end in self._buffers]
         tensors = [[read_tensor(table, sizes) for table in graph.tables(0)] for graph in self._graphs]
-        lasts = [
+        endings = [
             check_graph(graph, own, self._codes, len(self._graphs))
             for graph, own in zip(self._graphs, tensors, strict=True)
         ]
@@ -87,7 +87,7 @@ class _Checker:
             operators=tuple(dict.fromkeys(self._codes)),
             inputs=tuple(tensors[0][i].info for i in main.numbers(1, "i")),
             outputs=tuple(tensors[0][i].info for i in main.numbers(2, "i")),
-            last=lasts[0],
+            ending=endings[0],
             metadata=dict(self._metadata()),
             end=self._end,
         )

@@ -24,10 +24,22 @@ LABELS = ("cat", "dog", "owl")
 
 @cache
 def converted(
-    kind: str = "float32", shape: tuple[int, ...] = (8, 8, 3), outputs: int = 3, batch: int | None = 1
+    kind: str = "float32",
+    shape: tuple[int, ...] = (8, 8, 3),
+    outputs: int = 3,
+    batch: int | None = 1,
+    activation: str | None = "",
 ) -> bytes:
-    """A small convolutional classifier; kind is float32, uint8 or int8."""
-    if READY_MADE is not None:
+    """A small convolutional classifier.
+
+    Args:
+        kind: float32, uint8 or int8.
+        shape: of the input; without an axis of channels a grey picture.
+        activation: of the last layer, by Keras's name; "" for softmax, or sigmoid if there is one output.
+    """
+    if activation != "" or len(shape) != 3:
+        _skip_without_tensorflow()
+    elif READY_MADE is not None:
         path = READY_MADE / ready_made_name(kind, outputs)
         assert path.exists() and shape == (8, 8, 3) and batch == 1, "not among the ready-made models"  # noqa: PT018
         return path.read_bytes()
@@ -35,11 +47,12 @@ def converted(
 
     tf.keras.utils.set_random_seed(1)
     given = tf.keras.Input(shape=shape, batch_size=1)
-    hidden = tf.keras.layers.Conv2D(4, 3, activation="relu")(given)
+    picture = given if len(shape) == 3 else tf.keras.layers.Reshape((*shape, 1))(given)
+    hidden = tf.keras.layers.Conv2D(4, 3, activation="relu")(picture)
     hidden = tf.keras.layers.GlobalAveragePooling2D()(hidden)
     last = tf.keras.layers.Dense(
         outputs,
-        activation="softmax" if outputs > 1 else "sigmoid",
+        activation=activation if activation != "" else "softmax" if outputs > 1 else "sigmoid",
         bias_initializer="ones",  # none at all, as zeros become, and tflite-runtime dies of it on ARM
     )(hidden)
     converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(given, last))

@@ -44,7 +44,7 @@ def test_what_a_model_is_made_of() -> None:
     assert (given.shape, given.signature, given.type) == ((1, 8, 8, 3), (1, 8, 8, 3), "INT8")
     assert given.scale == pytest.approx([2 / 255], rel=1e-3)
     assert (answer.shape, answer.type, answer.scale, answer.zero_point) == ((1, 3), "INT8", (1 / 256,), (-128,))
-    assert found.last == "SOFTMAX"
+    assert found.ending.operator == "SOFTMAX"
     assert found.end == len(converted("int8"))
     begin, end = found.metadata["min_runtime_version"]
     assert converted("int8")[begin:end].rstrip(b"\0").split(b".")[0].isdigit()
