@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, Contract, ContractError, ImageInput
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from tests.support.external_models import LABELS, changed, converted, metadata, with_metadata
 
 PICTURE = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)

@@ -16,7 +16,7 @@ from runtime.postprocessing import sigmoid, softmax
 from runtime.testing import FakeInterpreter
 from runtime.tflite.graph import Ending
 from runtime.tflite.model import check_structure
-from tests.conftest import run_pocketlens, succeed
+from tests.support.commands import run_pocketlens, succeed
 from tests.support.external_models import LABELS, converted
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -47,11 +47,11 @@ def written_out(last: str) -> bytes:
 
     weights = tf.constant(np.random.default_rng(1).normal(size=(192, 4 if last == "slice" else 3)), tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32)])
     def model(pixels: Any) -> Any:
         return ending(tf.matmul(tf.reshape(pixels, (1, -1)), weights) / 100 + [0.1] * weights.shape[1])
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([model.get_concrete_function()])
+    traced = tf.function(model, input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
     return bytes(converter.convert())
 
 
