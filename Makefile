@@ -71,7 +71,7 @@ proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the res
 bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
 	$(BIN)/python -m benchmarks
 
-bench-train: $(VENV)/dev.stamp ## Measure the trainer: the input pipeline beside the training step, memory, accuracy in the lesson's time
+bench-train: $(VENV)/dev.stamp ## Measure the trainer: pipeline and epochs beside the bare step, memory, accuracy in the lesson's time
 	$(BIN)/python -m benchmarks.training
 
 fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import json
+import os
+import platform
 import sys
+from pathlib import Path
 
 from runtime.native_output import quiet_tensorflow
 
-MODULES = ("pipeline", "memory", "in_the_lessons_time")
+MODULES = ("pipeline", "epoch", "memory", "in_the_lessons_time")
 
 
 def main() -> None:
@@ -21,6 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.modules) - set(MODULES):
         parser.error(f"no module {min(unknown)!r}; there are {', '.join(MODULES)}")
+    print(json.dumps(machine()) if arguments.json else "  ".join(machine().values()), flush=True)
     quiet_tensorflow()
     kept = True
     for name in arguments.modules or MODULES:
@@ -28,6 +33,21 @@ def main() -> None:
             kept = kept and row.kept
             print(json.dumps(row._asdict()) if arguments.json else row.line(), flush=True)
     sys.exit(not kept)
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on. TensorFlow uses oneDNN by itself where the processor has AVX512-VNNI or more."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    vnni = "with" if "avx512_vnni" in facts.get("flags", "") else "without"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": f"{facts.get('model name') or platform.machine()}, {vnni} AVX512-VNNI",
+        "cores": f"{cores} cores",
+        "C library": " ".join(platform.libc_ver()),
+        "TensorFlow": f"TensorFlow {importlib.metadata.version('tensorflow')}",
+    }
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def main(folder: str, cache: str, epochs: str) -> None:
     from runtime.native_output import quiet_tensorflow
     from trainer.config import AUGMENTATIONS, TrainingConfig
     from trainer.data import Geometry, load_dataset
-    from trainer.fitting.memory import return_large_blocks
+    from trainer.fitting.memory import reuse_memory
 
-    return_large_blocks()  # as the command does
+    reuse_memory()  # as the command does
     quiet_tensorflow()
     from trainer.training import train
 

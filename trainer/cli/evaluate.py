@@ -174,9 +174,11 @@ def _evaluation_set(
 def _score(run: RunFolder | None, model: Path, evaluation_set: EvaluationSet) -> tuple[npt.NDArray[np.float32], str]:
     """Scores of the chosen samples, and what ran the model."""
     from ..evaluation.scoring import score_file, score_keras
+    from ..fitting.memory import reuse_memory
 
     if run is None:
         return score_file(model, evaluation_set.source, evaluation_set.chosen)
+    reuse_memory()
     quiet_tensorflow()
     return score_keras(run, evaluation_set.source, evaluation_set.chosen), "Keras"
 

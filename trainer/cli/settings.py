@@ -15,7 +15,7 @@ from runtime.native_output import quiet_tensorflow
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
 from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
 from ..errors import TrainingError
-from ..fitting.memory import return_large_blocks
+from ..fitting.memory import reuse_memory
 from ..presets import complete_config, default_epochs
 from .options import typed_options
 
@@ -97,6 +97,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         UsageError: an option of another architecture or optimizer was typed.
         DatasetError, TrainingError: what is refused before anything heavy is imported.
     """
+    reuse_memory()  # before the threads that read images have heaps of their own
     of_data = ("data_dir", "merge", "task", "positive", "image_size", "colour", "resize", "cache")
     name, data_options = options["dataset"], {key: options[key] for key in of_data}
     settings = {key: value for key, value in options.items() if key not in (*of_data, "dataset")}
@@ -114,7 +115,6 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     _check_typed(settings)
     if data.task == "multilabel" and settings["label_smoothing"] is None:
         settings["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
-    return_large_blocks()
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
 
