@@ -101,7 +101,7 @@ def test_only_commands_name_options() -> None:
 
 
 #: Names that two modules may define: type variables, and commands that are called as the function they call.
-DEFINED_TWICE = {"Result", "Self", "export", "train"}
+DEFINED_TWICE = {"Self", "export", "train"}
 
 
 def public_names(path: Path) -> Iterator[str]:
