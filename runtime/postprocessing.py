@@ -62,7 +62,7 @@ def choose_labels(
             raise ValueError(f"no label {name!r}; the model has {', '.join(labels[:20])}{', ...' * (len(labels) > 20)}")
     chosen = [i for i, label in enumerate(labels) if (allow is None or label in allow) and label not in deny]
     if not chosen:
-        raise ValueError("allow and deny leave no label to prediction with")
+        raise ValueError("allow and deny leave no label to predict")
     return np.array(chosen)
 
 

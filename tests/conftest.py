@@ -21,8 +21,14 @@ from tests.support.exports import READY_MADE, Exported, Samples, Trip, made_once
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
 importlib.import_module(f"{choose()}.interpreter")
 
+#: What the digits run and its export, which take most of a minute, come with.
+_MADE_OF_DIGITS = {"digits_run", "digits_export", "digits_samples", "io_models", "nan_model"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One process begins with these modules and makes the models; the other meanwhile runs what needs none.
+    first = {item.path for item in items if _MADE_OF_DIGITS & {*getattr(item, "fixturenames", ())}}
+    items.sort(key=lambda item: item.path not in first)
     if READY_MADE is not None:
         for item in items:
             if item.get_closest_marker("workstation"):
