@@ -39,6 +39,11 @@ def test_each_gate_by_itself(option: str, kept: float, broken: float, name: str)
     assert names(Limits(**{**only, option: broken}), passed=False) == [name]
 
 
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    assert names(Limits(max_drop=None, min_agreement=0.0), passed=True) == ["agreement"]
+    assert names(Limits(max_drop=None, max_bytes=0), passed=False) == ["bytes"]
+
+
 def test_the_default_is_one_point_of_accuracy() -> None:
     assert names(Limits(), passed=False) == ["drop"]
 

@@ -35,6 +35,7 @@ def modules_of(*arguments: object, cwd: Path) -> set[str]:
     """The modules whose code ran for a command."""
     command = [sys.executable, "-c", REPORT, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # `make coverage` would load modules of its own
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split()[1:])
 

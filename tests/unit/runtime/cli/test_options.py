@@ -25,6 +25,7 @@ PLAIN = [
     ["--csv", "--recursive", "folder", "--threads", "4"],
     ["--interpreter", "tflite_runtime", "--delegate", "libedgetpu.so.1", "a.png"],
     ["--min-score", "1", "--min-score", "1e-3"],
+    ["--mean", "-127.5", "--std", "58", "a.png"],
     ["--labels", "l.txt", "--mean", "127.5", "--std=1,2,3", "--background", "0,0,0", "--colour", "bgr", "a.png"],
 ]
 UNUSUAL = [

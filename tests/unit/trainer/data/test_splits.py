@@ -190,3 +190,12 @@ def test_any_labels_are_in_every_split(shares: list[float], count: int, seed: in
     # sets, the test split was up to 1.45 * (1 + labels) samples off.
     assert len(splits.test) == pytest.approx(TEST_SHARE * count, abs=2 * (1 + len(shares)))
     assert len(splits.train) == pytest.approx(TRAINING_SHARE * count, abs=3 * (1 + len(shares)))
+
+
+def test_labels_that_a_first_draw_leaves_out_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = (np.random.default_rng(29).random((12, 4)) < 0.3).astype(np.uint8)
+    splits = make_splits(marks, names(4), {}, 0)
+    assert all(marks[indices].any(axis=0).all() for _, indices in splits.items())
+    monkeypatch.setattr("trainer.data.splits._MAX_ATTEMPTS", 1)
+    with pytest.raises(DatasetError, match="has no usable image in the"):
+        make_splits(marks, names(4), {}, 0)

@@ -35,3 +35,9 @@ def test_what_a_threshold_does_by_hand() -> None:
     several = np.array([[0.9, 0.2], [0.1, 0.3]], np.float32)
     assert rejection(several, np.array([[1, 0], [0, 1]]), 0.25) == Rejection(1.0, 0.0, 1.0)
     assert rejection(several, np.array([[0, 0], [1, 1]]), 0.5) == Rejection(0.5, 0.5, 0.0)
+
+
+def test_a_score_that_equals_the_threshold_reaches_it() -> None:
+    scores = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)
+    assert rejection(scores, np.array([0, 0]), 0.5) == Rejection(1.0, None, 1.0)
+    assert rejection(scores, np.array([0, 0]), 0.75) == Rejection(0.5, None, 1.0)
