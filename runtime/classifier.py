@@ -38,6 +38,7 @@ class Classifier:
         interpreter: `"auto"` (tflite-runtime where it is installed, else ai-edge-litert), `"tflite_runtime"`
             or `"ai_edge_litert"`.
         delegate: a shared library for an accelerator, such as `"libedgetpu.so.1"`.
+        layout: the default of the calls' `layout`.
         contract: the contract of a model that Pocketlens did not make, which has none inside.
         labels: for such a model without `contract`: a file with one label a line (UTF-8, in the order of the outputs,
             or each behind the number of its output), or the labels.
@@ -79,6 +80,7 @@ class Classifier:
         num_threads: int = 1,
         interpreter: str = interpreters.AUTO,
         delegate: str | None = None,
+        layout: str | None = None,
         contract: Contract | None = None,
         labels: PathLike | Sequence[str] | None = None,
         colour: str | None = None,
@@ -92,6 +94,7 @@ class Classifier:
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
+        self._set_layout(layout)
         options: dict[str, Any] = {
             "labels": labels,
             "colour": colour,
@@ -124,7 +127,12 @@ class Classifier:
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content
-        self._options: dict[str, Any] = {"num_threads": num_threads, "interpreter": interpreter, "delegate": delegate}
+        self._options: dict[str, Any] = {
+            "num_threads": num_threads,
+            "interpreter": interpreter,
+            "delegate": delegate,
+            "layout": layout,
+        }
         if not sealed:  # the file of labels may be missing where it is unpickled
             self._options["contract"] = file.contract
 
@@ -141,6 +149,7 @@ class Classifier:
         """
         classifier = cls.__new__(cls)
         classifier._content, classifier._options, classifier._notes = None, {}, ()
+        classifier._layout = None
         classifier._assemble(contract, build, "interpreter")
         return classifier
 
@@ -150,6 +159,7 @@ class Classifier:
         self._input = _only_tensor(first.get_input_details(), "input", name)
         self._output = _only_tensor(first.get_output_details(), "output", name)
         _check_shapes(contract, self._input, self._output, name)
+        self._lacks_channels = self._input.shape != (1, *contract.input.shape)
         self._preprocess = make_preprocessor(contract.input, self._input)
         self._real = score_reader(self._output, contract)
         self._calibrated = calibrated_reader(self._output, contract, self._real)
@@ -196,29 +206,34 @@ class Classifier:
         """The preprocessor, which turns an image or a vector into the model's input tensor."""
         return self._preprocess
 
-    def scores(self, image: ImageSource | FeaturesSource) -> npt.NDArray[np.float32]:
+    def scores(self, image: ImageSource | FeaturesSource, layout: str | None = None) -> npt.NDArray[np.float32]:
         """The calibrated score of each label: a float32 vector in the order of `contract.labels`.
 
         Args:
             image: a path, an encoded image's bytes, a binary file object, a PIL image, or a uint8 array of
                 shape HxW, HxWx1 or HxWx3 (red, green, blue). For a model that takes features: a list, a tuple or an
                 array of numbers in the order of `contract.input.names`, or a mapping of these names to numbers.
+            layout: what an array holds: `"rgb"`, `"bgr"` (OpenCV), `"rgba"`, `"bgra"`, or `"yuv420"` (picamera2, of
+                shape 1.5 HxW). By default that of the classifier, or else grey or rgb by the number of channels. It is
+                not used for files, PIL images and features.
 
         Raises:
             ImageError: the image cannot be read.
             FeaturesError: wrong number of values, wrong names, or a value that is not a finite number.
             InterpreterError: the invocation failed or gave NaN, or the classifier is closed.
         """
-        return self.interpret(self.run(image))
+        return self.interpret(self.run(image, layout))
 
-    def run(self, image: ImageSource | FeaturesSource) -> npt.NDArray[Any]:
+    def run(self, image: ImageSource | FeaturesSource, layout: str | None = None) -> npt.NDArray[Any]:
         """The model's output tensor as it is stored, of type `output.dtype`; errors as for `scores`, except NaN."""
-        return self.run_tensor(self._preprocess(image))
+        return self.run_tensor(self._preprocess(image, layout or self._layout))
 
     def run_tensor(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """As `run`, for an input tensor that `preprocessor` made."""
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
+        if self._lacks_channels:
+            tensor = tensor.reshape(self._input.shape)
         stored: npt.NDArray[Any] = self._engines.run(tensor)
         return stored
 
@@ -251,6 +266,7 @@ class Classifier:
         min_score: float | None = None,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
+        layout: str | None = None,
     ) -> list[Prediction]:
         """Predictions for one image or vector, best first; there is always at least one.
 
@@ -263,12 +279,13 @@ class Classifier:
                 "unknown", but the second and third best need not reach it (for the task multilabel each must).
             allow: the only labels that may be predicted; by default all of them.
             deny: labels that may not be predicted.
+            layout: as for `scores`.
 
         Raises:
             ValueError: `top` below 1, a name in `allow` or `deny` that is no label, or `min_score` for a model whose
                 scores are no probabilities.
         """
-        return self._predict(image, self._choice(top, min_score, allow, deny))
+        return self._predict(image, self._choice(top, min_score, allow, deny), layout)
 
     def _choice(
         self, top: int | None, min_score: float | None, allow: Collection[str] | None, deny: Collection[str]
@@ -289,8 +306,15 @@ class Classifier:
             top = len(self._contract.labels) if multilabel and min_score else DEFAULT_TOP
         return top, min_score, chosen, threshold
 
-    def _predict(self, image: ImageSource | FeaturesSource, choice: _Choice) -> list[Prediction]:
-        return rank(self.scores(image), self._contract.labels, *choice)
+    def _set_layout(self, layout: str | None) -> None:
+        if layout is not None:
+            from .array_images import check_layout  # here: most classifiers have none
+
+            check_layout(layout)
+        self._layout = layout
+
+    def _predict(self, image: ImageSource | FeaturesSource, choice: _Choice, layout: str | None) -> list[Prediction]:
+        return rank(self.scores(image, layout), self._contract.labels, *choice)
 
     def classify_batch(
         self,
@@ -300,6 +324,7 @@ class Classifier:
         min_score: float | None = None,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
+        layout: str | None = None,
         workers: int | None = None,
         return_errors: bool = False,
     ) -> Iterator[list[Prediction] | InputError]:
@@ -309,7 +334,7 @@ class Classifier:
 
         Args:
             images: taken one by one, only as far ahead as the workers need.
-            top, min_score, allow, deny: as for `classify`; they are checked at once.
+            top, min_score, allow, deny, layout: as for `classify`; all but `layout` are checked at once.
             workers: threads; by default one for each processor.
             return_errors: yield the InputError of an image that cannot be read in its place, and continue.
 
@@ -325,7 +350,7 @@ class Classifier:
 
         def predict(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:
             try:
-                return self._predict(image, choice)
+                return self._predict(image, choice, layout)
             except InputError as error:
                 if not return_errors:
                     raise
@@ -347,7 +372,8 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
 
 
 def _check_shapes(contract: Contract, input: TensorSpec, output: TensorSpec, name: str) -> None:
-    if input.shape != (1, *contract.input.shape):
+    # An input of shape 1 x height x width is a grey image.
+    if (*input.shape, 1)[:4] != (1, *contract.input.shape) and input.shape != (1, *contract.input.shape):
         raise ModelFileError(f"{name}: input of shape {input.shape}, its contract says {(1, *contract.input.shape)}")
     if math.prod(output.shape) != contract.outputs:  # other people's models may give 1 x 1 x 1 x labels
         raise ModelFileError(

@@ -18,7 +18,6 @@ from .errors import ImageError
 from .files import PathLike, read_regular_file, read_stream
 from .image_limits import (
     MAX_IMAGE_BYTES,
-    MAX_PIXELS,
     check_decoding,
     checked,
     decoding_room,
@@ -63,10 +62,12 @@ _FIRST_ON_ITS_SIDE = 5
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 #: Transparency and 16-bit values are converted for this number of pixels at a time.
 _STRIP_PIXELS = 2**20
+#: The shapes of arrays behind height and width, by the number of channels.
+_CHANNEL_AXES = {1: ((), (1,)), 3: ((3,),)}
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
-def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
+def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None) -> Pixels:
     """Decode an image, turn it upright, flatten and resize it, as the contract's fields say.
 
     Args:
@@ -74,6 +75,8 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
             shape HxW, HxWx1 (grey) or HxWx3 (red, green, blue). An animation or a multi-page file gives its
             first frame.
         spec: the contract's input.
+        layout: what an array holds, one of `runtime.array_images.LAYOUTS`; grey or rgb by default, by its number of
+            channels. Files and PIL images say it themselves, and it is not used for them.
 
     Returns:
         A uint8 array of shape (height, width, channels), in the spec's colour order. An array that has this shape
@@ -87,7 +90,7 @@ def load_pixels(image: ImageSource, spec: ImageInput) -> Pixels:
         (96, 96, 3)
     """
     if isinstance(image, np.ndarray):
-        return _array_pixels(image, spec)
+        return _array_pixels(image, spec, layout)
     name, size = "image", 0
     if not isinstance(image, Image.Image):
         data, name = _read(image)
@@ -233,7 +236,9 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _in_strips(image, "L", _from_16_bit).convert(mode)
+        # Such integers come from an array of 8-bit values; a file in 16 bits that is so dark would be black.
+        eight_bits = image.mode == "I" and image.format is None and _is_within_8_bits(image)
+        return _in_strips(image, "L", _as_8_bit if eight_bits else _from_16_bit).convert(mode)
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
@@ -257,8 +262,18 @@ def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Im
 
 def _on_background(image: Image.Image, spec: ImageInput) -> Image.Image:
     canvas = Image.new("RGBA", image.size, (*spec.background, 255))
-    canvas.alpha_composite(image.convert("RGBA"))
+    # Pillow knows no direct way from premultiplied grey.
+    canvas.alpha_composite((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))
     return canvas
+
+
+def _is_within_8_bits(image: Image.Image) -> bool:
+    least, most = cast(tuple[int, int], image.getextrema())
+    return least >= 0 and most <= 255
+
+
+def _as_8_bit(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image).astype(np.uint8))
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
@@ -301,17 +316,16 @@ def _ordered(image: Image.Image, spec: ImageInput) -> Pixels:
     return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
 
 
-def _array_pixels(array: npt.NDArray[Any], spec: ImageInput) -> Pixels:
-    shape = array.shape
-    if array.dtype != np.uint8:
-        raise ImageError(f"array: dtype {array.dtype}, expected uint8 pixels from 0 to 255")
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) or 0 in shape:
-        raise ImageError(f"array: shape {shape}, expected HxW, HxWx1 or HxWx3")
-    grey = len(shape) == 2 or shape[2] == 1
-    if shape[:2] == (spec.height, spec.width) and grey == (spec.channels == 1):
+def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> Pixels:
+    plain = layout is None and array.dtype == np.uint8
+    if plain and array.shape[:2] == (spec.height, spec.width) and array.shape[2:] in _CHANNEL_AXES[spec.channels]:
         pixels = array.reshape(spec.shape)
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ImageError(f"array: {shape[1]} x {shape[0]} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
-    image = Image.fromarray(np.ascontiguousarray(array.reshape(shape[:2]) if grey else array))
+    from .array_images import array_pixels  # here: most images are files, or have the wanted size already
+
+    pixels = array_pixels(array, spec, layout)
+    if pixels.shape[:2] == (spec.height, spec.width) and pixels.shape[2] == spec.channels:
+        return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
+    height, width, channels = pixels.shape
+    image = Image.fromarray(np.ascontiguousarray(pixels.reshape(height, width) if channels == 1 else pixels))
     return _ordered(_resize(_flatten(image, spec), spec), spec)

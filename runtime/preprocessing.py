@@ -111,9 +111,14 @@ class Preprocessor:
         """Whether the tensor takes the pixels as they are, without arithmetic."""
         return self._raw
 
-    def __call__(self, source: Any) -> npt.NDArray[Any]:
-        """The input tensor for one image, shape (1, height, width, channels); raises ImageError."""
-        return self.scale(load_pixels(source, self._spec)[np.newaxis])
+    def __call__(self, source: Any, layout: str | None = None) -> npt.NDArray[Any]:
+        """The input tensor for one image, shape (1, height, width, channels); raises ImageError.
+
+        Args:
+            source: the image.
+            layout: as for `load_pixels`.
+        """
+        return self.scale(load_pixels(source, self._spec, layout)[np.newaxis])
 
     def scale(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Scale uint8 pixels of shape (n, height, width, channels) to the tensor's type, in the same shape."""
@@ -168,8 +173,8 @@ class FeaturePreprocessor:
         """False: there are no pixels."""
         return False
 
-    def __call__(self, source: Any) -> npt.NDArray[Any]:
-        """The input tensor for one vector, shape (1, features); raises FeaturesError."""
+    def __call__(self, source: Any, layout: str | None = None) -> npt.NDArray[Any]:
+        """The input tensor for one vector, shape (1, features); raises FeaturesError. `layout` is ignored."""
         from .features import load_vector  # here: a model that takes images does not need it
 
         return self.scale(load_vector(source, self._spec)[np.newaxis])

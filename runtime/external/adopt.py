@@ -206,12 +206,12 @@ def _image_tensor(structure: Structure, name: str) -> None:
         refuse(f"it has {len(structure.inputs)} inputs, expected 1")
     given = structure.inputs[0]
     shape = list(given.shape)
-    if len(shape) != 4 or shape[0] != 1:
+    if len(shape) not in (3, 4) or shape[0] != 1:
         refuse(f"its input has the shape {shape}, expected 1 x height x width x channels")
     if -1 in given.signature[1:]:
         found = list(given.signature)
         refuse(f"height, width or channels of its input vary {found}; convert it with a fixed size")
-    if shape[3] not in (1, 3):
+    if len(shape) == 4 and shape[3] not in (1, 3):
         order = "; channels must be last, convert it so" if shape[1] in (1, 3) else ""
         refuse(f"its input of shape {shape} has {shape[3]} channels, expected 1 or 3{order}")
     if given.type not in _TYPES:
@@ -240,7 +240,8 @@ def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions
     """The contract's input, and what there is to say about its scaling."""
     from .scaling import Scaling, check_scaling, metadata_scaling, raw_scaling  # brings numpy
 
-    _, height, width, channels = given.shape
+    # Tutorials leave the axis of one channel out: 1 x height x width is a grey image.
+    _, height, width, channels = (*given.shape, 1)[:4]
     colour = options.colour or metadata.colour or ("grey" if channels == 1 else "rgb")
     more: dict[str, Any] = {}
     for name in ("resize", "filter", "background"):

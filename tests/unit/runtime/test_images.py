@@ -237,6 +237,16 @@ def test_arrays_that_are_no_picture_are_refused(array: npt.NDArray[Any]) -> None
         load_pixels(array, GREY)
 
 
+def test_integers_up_to_255_are_8_bit_values() -> None:
+    for value, pixel in ((200, 200), (255, 255), (256, 1), (200 * 257, 200)):
+        assert (load_pixels(Image.new("I", (6, 5), value), GREY) == pixel).all()
+
+
+def test_premultiplied_grey_is_mixed_with_the_background() -> None:
+    image = plain("LA", (100, 128)).convert("La")
+    np.testing.assert_allclose(load_pixels(image, ImageInput(4, 4, "grey", background=(0, 0, 0))), 50, atol=1)
+
+
 def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
     data = encoded(Image.new("RGB", (9000, 6000), (120, 130, 140)), "JPEG")
     np.testing.assert_allclose(load_pixels(data, RGB), np.broadcast_to((120, 130, 140), (4, 4, 3)), atol=2)

@@ -94,6 +94,21 @@ def test_a_forked_process_answers_the_same(model: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_an_input_without_an_axis_of_channels_is_a_grey_image(kind: str) -> None:
+    scaling: dict[str, Any] = SCALING if kind == "float32" else {}
+    classifier = Classifier(converted(kind, (28, 28)), labels=LABELS, **scaling)
+    assert classifier.input.shape == (1, 28, 28)
+    assert classifier.contract.input.shape == (28, 28, 1)
+    picture = np.random.default_rng(3).integers(0, 256, (28, 28), dtype=np.uint8)
+    given: Any = ((picture - 127.5) / 127.5).astype(np.float32) if kind == "float32" else picture
+    wanted = classifier.run_tensor(given[np.newaxis])
+    np.testing.assert_array_equal(classifier.run(picture), wanted)
+    assert pickle.loads(pickle.dumps(classifier)).classify(picture) == classifier.classify(picture)
+    with pytest.raises(ContractError, match="'rgb' of 3 channels, the model's input has 1"):
+        Classifier(converted(kind, (28, 28)), labels=LABELS, colour="rgb", **scaling)
+
+
 def test_a_contract_says_it_all(model: Path) -> None:
     contract = Contract(LABELS, ImageInput(8, 8))
     assert Classifier(model, contract=contract).contract == contract
