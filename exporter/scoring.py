@@ -97,16 +97,3 @@ class SplitScorer:
             return self.worker.submit_scores(model, samples, library=self._library, silent=True).result().uncalibrated
         except RunError as error:
             raise ExportError(str(error)) from error
-
-
-def score_model(
-    model: Path, run: RunFolder, split: str = "test", library: str = "auto"
-) -> tuple[Predictions, dict[str, float]]:
-    """The scores of one sealed file on a whole split, and the time of its calls, in a worker of its own.
-
-    Raises:
-        ExportError: the model cannot be scored, or the split is empty.
-    """
-    with ScoringWorker() as worker:
-        scorer = SplitScorer(worker, run, library)
-        return scorer.submit(model, split)(), scorer.time_calls(model, split)

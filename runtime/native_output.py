@@ -5,6 +5,7 @@ For commands only: it redirects standard error of the whole process, which a lib
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -55,6 +56,13 @@ def quiet_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras must run on TensorFlow here, whatever ~/.keras/keras.json says.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with held_stderr():
-        # TensorFlow writes when it first looks for a GPU; done here, it writes nothing later.
-        importlib.import_module("tensorflow").config.list_physical_devices("GPU")
+    # Its modules hold a million objects that live as long as the process: looking through them for garbage costs half
+    # a second while they are imported, and again at each full collection later.
+    gc.disable()
+    try:
+        with held_stderr():
+            # TensorFlow writes when it first looks for a GPU; done here, it writes nothing later.
+            importlib.import_module("tensorflow").config.list_physical_devices("GPU")
+    finally:
+        gc.freeze()
+        gc.enable()

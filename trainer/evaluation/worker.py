@@ -31,7 +31,7 @@ from ..data.sources import Source, read_source
 
 #: The file in a folder of samples that describes them, as `Source.write` returns it.
 DESCRIPTION = "source.json"
-#: Decoded samples of one split that are held in memory; those of a larger split lie in a temporary file.
+#: Decoded samples that are held in memory, of all splits together; those of further splits lie in temporary files.
 _MAX_BYTES_IN_MEMORY = 256 * 2**20
 #: Samples that a thread scores before it takes others: many enough that the taking costs nothing.
 _CHUNK = 16
@@ -42,13 +42,21 @@ class DecodedSamples:
     """The samples of one split as a model takes them. Each is decoded once, when it is first needed.
 
     Threads may ask for different samples at the same time.
+
+    Args:
+        source: the samples.
+        spec: what the model takes.
+        room: bytes of memory that may be filled; more samples lie in a temporary file.
     """
 
-    def __init__(self, source: Source, spec: InputSpec) -> None:
+    def __init__(self, source: Source, spec: InputSpec, room: int) -> None:
         self.spec = spec
         self._source = source
         dtype = np.dtype(np.float64 if spec.kind == "features" else np.uint8)
-        self._values = _make_room((len(source), *spec.shape), dtype)
+        size = len(source) * math.prod(spec.shape) * dtype.itemsize
+        self.bytes_in_memory = size if size <= room else 0
+        shape = (len(source), *spec.shape)
+        self._values = np.empty(shape, dtype) if size <= room else _map_file(shape, dtype, size)
         self._is_ready = np.zeros(len(source), bool)
 
     def __len__(self) -> int:
@@ -72,11 +80,8 @@ class DecodedSamples:
         return np.concatenate([self[row] for row in rows])
 
 
-def _make_room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any] | None:
-    """An array in memory, or in a temporary file where it is large; None where the disk is full."""
-    size = math.prod(shape) * dtype.itemsize
-    if size <= _MAX_BYTES_IN_MEMORY:
-        return np.empty(shape, dtype)
+def _map_file(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> npt.NDArray[Any] | None:
+    """An array in a temporary file; None where the disk is full."""
     with tempfile.TemporaryFile(prefix="pocketlens-") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)  # a mapped file that cannot grow would kill the process
@@ -94,7 +99,9 @@ def decoded_samples(folder: str, spec: InputSpec) -> DecodedSamples:
     """The samples that `ScoringWorker.add_samples` put into a folder, as a model with this input takes them."""
     found = _decoded.get(folder)
     if found is None or found.spec != spec:
-        found = _decoded[folder] = DecodedSamples(_read_samples(folder), spec)
+        _decoded.pop(folder, None)
+        room = _MAX_BYTES_IN_MEMORY - sum(samples.bytes_in_memory for samples in _decoded.values())
+        found = _decoded[folder] = DecodedSamples(_read_samples(folder), spec, room)
     return found
 
 

@@ -109,7 +109,6 @@ class Counting(ArraySource):
 def test_each_sample_is_decoded_once_in_memory_or_in_a_file(
     monkeypatch: pytest.MonkeyPatch, limit: int | None, reads: int
 ) -> None:
-    monkeypatch.setattr(worker_functions, "_MAX_BYTES_IN_MEMORY", limit or 0)
     if limit is None:  # a full disk: they are decoded again
 
         def refuse(*_arguments: int) -> None:
@@ -118,15 +117,28 @@ def test_each_sample_is_decoded_once_in_memory_or_in_a_file(
         monkeypatch.setattr("os.posix_fallocate", refuse)
     images = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
     source = Counting(images)
-    decoded = DecodedSamples(source, ImageInput(12, 10, "rgb"))
+    decoded = DecodedSamples(source, ImageInput(12, 10, "rgb"), limit or 0)
     for _ in range(2):
         np.testing.assert_array_equal(np.concatenate([decoded[index] for index in range(9)]), images)
     assert source.reads == [reads] * 9  # type: ignore[attr-defined]
 
 
+def test_all_splits_share_the_memory(
+    worker: ScoringWorker, digits_samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, spec = ArraySource(np.stack(digits_samples.arrays)), ImageInput(8, 8, "grey")
+    monkeypatch.setattr(worker_functions, "_decoded", {})
+    monkeypatch.setattr(worker_functions, "_MAX_BYTES_IN_MEMORY", len(source) * 64 + 10)
+    folders = [str(worker.add_samples(source)) for _ in range(2)]
+    decoded = [worker_functions.decoded_samples(folder, spec) for folder in folders]
+    assert [each.bytes_in_memory for each in decoded] == [len(source) * 64, 0]
+    rows = range(len(source))
+    np.testing.assert_array_equal(decoded[0].batch(rows), decoded[1].batch(rows))
+
+
 def test_vectors_stay_as_they_are() -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 2))
-    decoded = DecodedSamples(VectorSource(vectors), FeaturesInput(("x", "y")))
+    decoded = DecodedSamples(VectorSource(vectors), FeaturesInput(("x", "y")), 2**20)
     np.testing.assert_array_equal(np.concatenate([decoded[index] for index in range(5)]), vectors)
 
 
@@ -139,5 +151,5 @@ def test_a_jpeg_is_decoded_as_the_contract_says() -> None:
         def sample(self, index: int) -> Any:
             return buffer.getvalue()
 
-    decoded = DecodedSamples(One(np.empty((1, 1, 1), np.uint8)), ImageInput(8, 8, "bgr"))
+    decoded = DecodedSamples(One(np.empty((1, 1, 1), np.uint8)), ImageInput(8, 8, "bgr"), 2**20)
     assert decoded[0].shape == (1, 8, 8, 3)
