@@ -24,7 +24,7 @@ def check_layout(layout: str | None) -> None:
         raise ValueError(f"`layout` is {layout!r}, expected one of {', '.join(LAYOUTS)}")
 
 
-def array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> _Pixels:
+def pixels_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> _Pixels:
     """The pixels of an array, in their own size.
 
     Args:

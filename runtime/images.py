@@ -75,7 +75,7 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
             shape HxW, HxWx1 (grey) or HxWx3 (red, green, blue). An animation or a multi-page file gives its
             first frame.
         spec: the contract's input.
-        layout: what an array holds, one of `runtime.array_images.LAYOUTS`; grey or rgb by default, by its number of
+        layout: what an array holds, one of `array_images.LAYOUTS`; grey or rgb by default, by its number of
             channels. Files and PIL images say it themselves, and it is not used for them.
 
     Returns:
@@ -321,9 +321,9 @@ def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None)
     if plain and array.shape[:2] == (spec.height, spec.width) and array.shape[2:] in _CHANNEL_AXES[spec.channels]:
         pixels = array.reshape(spec.shape)
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
-    from .array_images import array_pixels  # here: most images are files, or have the wanted size already
+    from .array_images import pixels_of_array  # here: most images are files, or have the wanted size already
 
-    pixels = array_pixels(array, spec, layout)
+    pixels = pixels_of_array(array, spec, layout)
     if pixels.shape[:2] == (spec.height, spec.width) and pixels.shape[2] == spec.channels:
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
     height, width, channels = pixels.shape
