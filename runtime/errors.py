@@ -99,9 +99,20 @@ class UsageError(PocketlensError, ValueError):
     """A command was called with options or arguments that do not go together."""
 
 
+def shortened(text: str, start: int = 3000, end: int = 1000) -> str:
+    """A text without its middle, if it is longer than `start + end` characters; a message's end often names the cure.
+
+    Example:
+        >>> shortened("x" * 4_000_000, 3, 2)
+        'xxx[3,999,995 characters left out]xx'
+    """
+    left_out = len(text) - start - end
+    return text if left_out <= 0 else f"{text[:start]}[{left_out:,} characters left out]{text[-end:]}"
+
+
 def describe(error: BaseException) -> str:
     """An error in one plain line."""
-    text = " ".join(str(error).split())
+    text = " ".join(shortened(str(error)).split())
     if isinstance(error, PocketlensError):
         return text
     if isinstance(error, OSError) and error.strerror:

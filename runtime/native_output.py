@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from .files import shown
+
 
 @contextmanager
 def held_stderr() -> Iterator[None]:
@@ -35,7 +37,9 @@ def held_stderr() -> Iterator[None]:
             os.close(saved)
             if failed:
                 held.seek(0)
-                os.write(2, held.read())
+                # It may quote a model file, so no control character of it may reach the terminal.
+                lines = held.read().decode(errors="replace").split("\n")
+                os.write(2, "\n".join(map(shown, lines)).encode("ascii", "backslashreplace"))
 
 
 def _unnamed_file() -> BinaryIO:

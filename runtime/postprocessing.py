@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .contract import PROBABILITIES, SIGMOID, SOFTMAX
+from .errors import shortened
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -59,7 +60,10 @@ def choose_labels(
         return None
     for name in (*(allow or ()), *deny):
         if name not in labels:
-            raise ValueError(f"no label {name!r}; the model has {', '.join(labels[:20])}{', ...' * (len(labels) > 20)}")
+            known = ", ".join(shortened(label, 80, 20) for label in labels[:20])
+            raise ValueError(
+                f"no label {shortened(name, 80, 20)!r}; the model has {known}{', ...' * (len(labels) > 20)}"
+            )
     chosen = [i for i, label in enumerate(labels) if (allow is None or label in allow) and label not in deny]
     if not chosen:
         raise ValueError("allow and deny leave no label to predict")

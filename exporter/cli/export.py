@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import click
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION
+from runtime.cli.output import print_json, print_line
 from runtime.native_output import quiet_tensorflow
 from trainer.errors import RunError
 
@@ -226,10 +226,10 @@ def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: b
     from ..report.report import summary_table
 
     if as_json:
-        click.echo(json.dumps({**report, "timings": timings}))
+        print_json({**report, "timings": timings})
         return
     for line in summary_table(report, timings):
-        click.echo(line)
+        print_line(line)
     for line in report["warnings"]:
-        click.echo(f"warning: {line}", err=True)
-    click.echo(f"{'published in' if report['passed'] else 'rejected, left in'} {out}, with report.html")
+        print_line(f"warning: {line}", error=True)
+    print_line(f"{'published in' if report['passed'] else 'rejected, left in'} {out}, with report.html")

@@ -17,10 +17,12 @@ from typing import Any, NoReturn
 import click
 
 from .._version import __version__
-from ..errors import PocketlensError, UsageError, describe
+from ..errors import PocketlensError, UsageError, describe, shortened
+from ..files import shown
 from ..progress import report_to
 from .fast_start import discard_output, ignore_pillow_warnings
 from .options import DeclaredCommand, Option, name_options
+from .output import print_line
 
 STATUS_ERROR = 1
 #: Packages whose messages (level INFO and above) a command shows on standard error.
@@ -35,12 +37,16 @@ def report_progress() -> None:
 def _progress_bar(length: int, label: str) -> Any:
     """A bar over `length` steps with the remaining time; if standard error is no terminal, only its label, once."""
     return click.progressbar(
-        length=length, label=label, file=sys.stderr, update_min_steps=max(1, length // 200), item_show_func=_shown_item
+        length=length,
+        label=shown(label),
+        file=sys.stderr,
+        update_min_steps=max(1, length // 200),
+        item_show_func=_shown_item,
     )
 
 
 def _shown_item(item: object) -> str:
-    return "" if item is None else str(item)
+    return "" if item is None else shown(shortened(str(item), 60, 20))
 
 
 class MissingExtraError(PocketlensError, ImportError):
@@ -189,8 +195,16 @@ def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
     parent = click.Context(click.Group("pocketlens"), info_name="pocketlens")
     context = click.Context(click_command(declared), info_name=declared.name, parent=parent)
     problem = click.UsageError(str(error), context)
-    problem.show()
+    _as_plain_text(problem).show()
     return problem.exit_code
+
+
+def _as_plain_text(error: click.ClickException) -> click.ClickException:
+    """The same error, whose words can be printed: click prints it, and it may quote a file's name."""
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, "\n".join(map(shown, shortened(value).split("\n"))))
+    return error
 
 
 class LazyGroup(click.Group):
@@ -223,15 +237,18 @@ class LazyGroup(click.Group):
         show_messages()
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as error:
+            raise _as_plain_text(error) from error
+        except (click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
             discard_output()
             ctx.exit(STATUS_ERROR)
         except Exception as error:
             if ctx.meta.get("debug"):
-                click.echo(traceback.format_exc(), err=True, nl=False)
-            click.echo(f"error: {name_options_of_command(describe(error))}", err=True)
+                for line in traceback.format_exc().splitlines():
+                    print_line(line, error=True)
+            print_line(f"error: {name_options_of_command(describe(error))}", error=True)
             ctx.exit(STATUS_ERROR)
 
 
@@ -246,7 +263,7 @@ class _MessageHandler(logging.Handler):
     """Prints a library's messages as plain lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(name_options_of_command(record.getMessage()), err=True)
+        print_line(name_options_of_command(record.getMessage()), error=True)
 
 
 def show_messages() -> None:

@@ -22,6 +22,7 @@ from ..progress import progress
 from .app import Command, with_options
 from .model_options import EXTERNAL_OPTIONS, FEATURES, without_none
 from .options import JSON_OPTION
+from .output import print_json, print_line
 from .tables import columns
 
 _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "call", "p95", "p99", "images/s", "MB")
@@ -69,7 +70,7 @@ def bench(
             rows.append(measure(Path(model), sample, library, threads, rounds, description))
             bar.update(1)
     if as_json:
-        click.echo(json.dumps({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)}))
+        print_json({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)})
     else:
         _print_table(rows)
     if all("error" in row for row in rows):
@@ -101,11 +102,11 @@ def recommend(rows: list[dict[str, Any]]) -> str:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     for line in columns([_COLUMNS, *(_cells(row) for row in rows if "error" not in row)], left=0):
-        click.echo(line)
+        print_line(line)
     for row in rows:
         if "error" in row:
-            click.echo(f"{row['interpreter']}, {row['threads']} threads: {row['error']}")
-    click.echo(recommend(rows))
+            print_line(f"{row['interpreter']}, {row['threads']} threads: {row['error']}")
+    print_line(recommend(rows))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import FeaturesError, InputError, UsageError, describe
-from ..files import shown
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -20,6 +19,7 @@ from .model_options import (
     build_classifier,
 )
 from .options import JSON_OPTION, DeclaredCommand, Option
+from .output import print_csv, print_json, print_line
 
 if TYPE_CHECKING:
     from ..csv_rows import Reading
@@ -96,13 +96,6 @@ COMMAND = DeclaredCommand(
 )
 
 
-def _write(line: str, stream: TextIO | None) -> None:
-    """Write a line and flush it; the stream is None if a daemon has closed it."""
-    if stream is not None:
-        stream.write(f"{line}\n")
-        stream.flush()
-
-
 def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence[Input], show: _Printer) -> bool:
     """Classify the images and print the answers in order; returns whether every image could be read."""
 
@@ -169,42 +162,30 @@ def _printer(as_json: bool, as_csv: bool) -> _Printer:
     if as_json:
         return _print_json
     if as_csv:
-        _echo_csv("path", "label", "score", "index", "error")
+        print_csv("path", "label", "score", "index", "error")
         return _print_csv
     return _print_text
 
 
 def _print_text(name: str, found: _Answer) -> None:
     if isinstance(found, InputError):
-        _write(f"error: {describe(found)}", sys.stderr)
+        print_line(f"error: {describe(found)}", error=True)
     else:
-        _write(f"{shown(name)}: {'  '.join(f'{p.label} {p.score:.3f}' for p in found)}", sys.stdout)
+        print_line(f"{name}: {'  '.join(f'{p.label} {p.score:.3f}' for p in found)}")
 
 
 def _print_json(name: str, found: _Answer) -> None:
-    import json
-
     line: dict[str, Any] = {"path": name}
     if isinstance(found, InputError):
         line["error"] = describe(found)
     else:
         line["predictions"] = [p.as_dict() for p in found]
-    # Escaped to ASCII, as a file name need not be text.
-    _write(json.dumps(line), sys.stdout)
+    print_json(line)
 
 
 def _print_csv(name: str, found: _Answer) -> None:
     if isinstance(found, InputError):
-        _echo_csv(shown(name), "", "", "", describe(found))
+        print_csv(name, "", "", "", describe(found))
     else:
         for p in found:
-            _echo_csv(shown(name), p.label, p.score, p.index, "")
-
-
-def _echo_csv(*cells: object) -> None:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    _write(buffer.getvalue(), sys.stdout)
+            print_csv(name, p.label, p.score, p.index, "")

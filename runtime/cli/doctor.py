@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ..diagnostics import ERROR, examine
 from .app import Command, with_options
 from .options import JSON_OPTION
+from .output import print_json, print_line
 
 
 @click.command(cls=Command, example="pocketlens doctor int8.tflite\npocketlens doctor --json")
@@ -22,10 +21,10 @@ def doctor(model: str | None, as_json: bool) -> None:
     findings = examine(model)
     for finding in findings:
         if as_json:
-            click.echo(json.dumps(finding.as_dict()))
+            print_json(finding.as_dict())
         else:
-            click.echo(f"{finding.status:7}  {finding.subject}: {finding.text}")
+            print_line(f"{finding.status:7}  {finding.subject}: {finding.text}")
             if finding.cure:
-                click.echo(f"         cure: {finding.cure}")
+                print_line(f"         cure: {finding.cure}")
     if any(finding.status == ERROR for finding in findings):
         click.get_current_context().exit(1)

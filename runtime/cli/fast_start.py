@@ -96,6 +96,7 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     defer_imports()
     from ..errors import UsageError, describe
     from .options import name_options, parse
+    from .output import print_line
 
     command: DeclaredCommand = importlib.import_module(module).COMMAND
     values = parse(command, arguments)
@@ -109,20 +110,15 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     except BrokenPipeError:
         discard_output()
     except KeyboardInterrupt:
-        _print_error("Aborted!")
+        print_line("Aborted!", error=True)
     except UsageError as error:
         from .app import usage_error
 
         status = usage_error(command, error)
     except Exception as error:
         flags = {option.parameter: option.flags[0] for option in command.options}
-        _print_error(f"error: {name_options(describe(error), flags)}")
+        print_line(f"error: {name_options(describe(error), flags)}", error=True)
     _leave(status)
-
-
-def _print_error(line: str) -> None:
-    if sys.stderr is not None:  # closed in some daemons
-        sys.stderr.write(f"{line}\n")
 
 
 def ignore_pillow_warnings() -> None:

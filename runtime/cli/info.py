@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..native_output import held_stderr
 from .app import Command, name_options_of_command, with_options
 from .model_options import EXTERNAL_OPTIONS, without_none
 from .options import JSON_OPTION
+from .output import print_json, print_line
 
 _SHOWN_FEATURES = 20
 #: What the options of missing parameters take, other than numbers.
@@ -38,16 +38,16 @@ def info(model: str, verify: bool, as_json: bool, **external: Any) -> None:
     if verify:
         file = read_model(model)
         values = {"path": file.name, "bytes": len(file.content), "sha256": file.sha256, "intact": True}
-        click.echo(json.dumps(values) if as_json else f"{file.name}: {len(file.content):,} bytes, intact")
+        print_json(values) if as_json else print_line(f"{file.name}: {len(file.content):,} bytes, intact")
         return
     with held_stderr():  # the interpreter announces its delegates
         found = inspect_model(model, **without_none(external))
     found["missing"] = [f"{name} (--{name} {_WANTED.get(name, 'N')})" for name in found["missing"]]
     if as_json:
-        click.echo(json.dumps(found))
+        print_json(found)
         return
     for line in _info_lines(found):
-        click.echo(line)
+        print_line(line)
 
 
 def _info_lines(found: dict[str, Any]) -> Iterator[str]:

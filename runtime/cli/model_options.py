@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +13,7 @@ from ..files import shown
 from ..input_spec import COLOURS, FILTERS, RESIZES
 from ..interpreter import AUTO, LIBRARIES
 from .options import Option, name_options
+from .output import print_line
 
 if TYPE_CHECKING:
     from ..input_spec import FeaturesInput
@@ -147,8 +147,8 @@ def build_classifier(
     from ..postprocessing import choose_labels
 
     path = model_path or _default_model()
-    if not model_path and sys.stderr is not None:
-        print(f"model: {shown(path)}", file=sys.stderr, flush=True)
+    if not model_path:
+        print_line(f"model: {shown(path)}", error=True)
     with held_stderr():  # the interpreter announces its delegates
         classifier = Classifier(
             path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ..files import shown
@@ -13,6 +11,7 @@ from ..selftest.runner import Outcome, run_selftest
 from .app import Command, with_options
 from .model_options import INTERPRETER_OPTIONS
 from .options import JSON_OPTION
+from .output import print_json, print_line
 
 
 @click.command(
@@ -31,9 +30,9 @@ def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool
     with held_stderr():  # the interpreter announces its delegates
         found = run_selftest(model, interpreter, delegate, threads)
     if as_json:
-        click.echo(json.dumps({"model": model, "passed": found.passed, **found._asdict()}))
+        print_json({"model": model, "passed": found.passed, **found._asdict()})
     else:
-        click.echo(f"{shown(model)}: {_describe(found)}")
+        print_line(f"{shown(model)}: {_describe(found)}")
     if not found.passed:
         click.get_current_context().exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from ..watch.watcher import Delivery, Watcher
 from .app import Command, name_options_of_command, with_options
 from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, build_classifier
 from .options import JSON_OPTION
+from .output import print_json, print_line
 
 _SECONDS = click.FloatRange(0, 86_400)
 _WAIT = click.FloatRange(0.01, 86_400)
@@ -107,7 +107,7 @@ def watch(
 
 def _print_history(folder: str, journal: str | None) -> None:
     for answer, moved_to in History(journal or os.path.join(folder, DEFAULT_NAME), folder):  # noqa: PTH118 - as named
-        click.echo(json.dumps(Delivery(os.path.join(folder, answer.path), answer, moved_to).as_dict()))  # noqa: PTH118
+        print_json(Delivery(os.path.join(folder, answer.path), answer, moved_to).as_dict())  # noqa: PTH118
 
 
 def _check_target(sorter: Sorter, folder: str, recursive: bool) -> None:
@@ -121,18 +121,17 @@ def _deliver(delivery: Delivery, *, as_json: bool, hook: Hook | None, keep_going
     """Print an answer and run the command."""
     answer = delivery.answer
     if as_json:
-        # Escaped to ASCII, as a file name need not be text. click.echo flushes, so a reader gets each line at once.
-        click.echo(json.dumps(delivery.as_dict()))
+        print_json(delivery.as_dict())
     elif answer.error:
-        click.echo(f"error: {answer.error}", err=True)
+        print_line(f"error: {answer.error}", error=True)
     else:
         scores = "  ".join(f"{p.label} {p.score:.3f}" for p in answer.predictions)
         moved = f"  -> {shown(delivery.moved_to)}" if delivery.moved_to else ""
-        click.echo(f"{shown(delivery.path)}: {scores}{moved}")
+        print_line(f"{shown(delivery.path)}: {scores}{moved}")
     if delivery.move_error:
-        click.echo(f"warning: {delivery.move_error}", err=True)
+        print_line(f"warning: {delivery.move_error}", error=True)
     if hook is not None and answer.predictions:
         try:
             hook.run(delivery.moved_to or delivery.path, answer.predictions[0], keep_going)
         except ActionError as error:
-            click.echo(f"warning: {name_options_of_command(str(error))}", err=True)
+            print_line(f"warning: {name_options_of_command(str(error))}", error=True)

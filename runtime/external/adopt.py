@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from ..contract import Contract
-from ..errors import ContractError, ModelFileError
+from ..errors import ContractError, ModelFileError, shortened
 from ..files import PathLike
 from ..input_spec import COLOURS, ImageInput
 from ..interpreter import AUTO
@@ -192,7 +192,7 @@ def _check_count(labels: Sequence[str], outputs: int, task: str, name: str) -> N
     if len(labels) + 1 == outputs:
         hint = '; some models have a first output for none of the classes: put "background" before the labels'
     elif len(labels) == outputs + 1:
-        hint = f"; is the first, {labels[0]!r}, for an output that this model does not have?"
+        hint = f"; is the first, {shortened(labels[0], 80, 20)!r}, for an output that this model does not have?"
     raise ContractError(f"{name}: {len(labels)} labels for {outputs} outputs (task {task}){hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION
+from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -48,12 +48,12 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     if out:
         save_comparison(out, [run.name for run in found], [run.history for run in found])
     if as_json:
-        click.echo(json.dumps({"runs": rows, "differences": differ, "plot": str(out) if out else None}))
+        print_json({"runs": rows, "differences": differ, "plot": str(out) if out else None})
         return
     for line in (*_figures(rows), "", *_settings([row["run"] for row in rows], differ)):
-        click.echo(line)
+        print_line(line)
     if out:
-        click.echo(f"curves: {out}")
+        print_line(f"curves: {out}")
 
 
 def _figures(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
+from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -89,12 +89,12 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
     if plot:
         _plot_samples(found, seed, plot)
     if as_json:
-        click.echo(json.dumps(summary.as_dict() | {"plot": str(plot) if plot else None}))
+        print_json(summary.as_dict() | {"plot": str(plot) if plot else None})
         return
     for line in _lines(summary):
-        click.echo(line)
+        print_line(line)
     if plot:
-        click.echo(f"samples: {shown(plot)}")
+        print_line(f"samples: {shown(plot)}")
 
 
 data.add_command(show, "show")
@@ -226,22 +226,22 @@ def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_jso
     if plot:
         save_image(plot, pixels, f"{found.name} #{index}: {description['label']}")
     if as_json:
-        click.echo(json.dumps(description | {"values": pixels.tolist(), "plot": str(plot) if plot else None}))
+        print_json(description | {"values": pixels.tolist(), "plot": str(plot) if plot else None})
         return
     for name, value in description.items():
-        click.echo(f"{name}: {shown(value)}")
+        print_line(f"{name}: {shown(value)}")
     for line in _matrix(pixels):
-        click.echo(line)
+        print_line(line)
     if plot:
-        click.echo(f"picture: {shown(plot)}")
+        print_line(f"picture: {shown(plot)}")
 
 
 def _show_vector(description: dict[str, Any], values: dict[str, float], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(description | {"values": values}))
+        print_json(description | {"values": values})
         return
     for name, value in (*description.items(), *values.items()):
-        click.echo(f"{name}: {shown(value)}")
+        print_line(f"{name}: {shown(value)}")
 
 
 def _matrix(pixels: npt.NDArray[np.uint8]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
+from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -104,7 +104,7 @@ def evaluate(
         return
     evaluation_set = replace(evaluation_set, caution=evaluate.in_its_words(evaluation_set.caution))
     if evaluation_set.caution:
-        click.echo(f"note: {evaluation_set.caution}", err=True)
+        print_line(f"note: {evaluation_set.caution}", error=True)
     scores, interpreter = _score(run, model, evaluation_set)
     from ..evaluation.metrics import compute_metrics
     from ..evaluation.predictions import Predictions
@@ -116,19 +116,20 @@ def evaluate(
     unknown = predictions.below_threshold(contract.confidence.threshold)
     pictures = draw_evaluation(out, contract, metrics, evaluation_set, predictions, shown(model.name)) if out else []
     if as_json:
-        click.echo(json.dumps(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)))
+        print_json(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures))
         return
     heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
-    click.echo(f"{heading}: {len(targets):,} samples, {interpreter}")
+    print_line(f"{heading}: {len(targets):,} samples, {interpreter}")
     for line in _lines(metrics, [shown(label) for label in contract.labels]):
-        click.echo(line)
+        print_line(line)
     if unknown:
-        click.echo(
-            f"\na device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
+        print_line("")
+        print_line(
+            f"a device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
             f"samples, {unknown['wrong']:,} of which count as wrong above"
         )
     for picture in pictures:
-        click.echo(f"picture: {shown(picture)}")
+        print_line(f"picture: {shown(picture)}")
 
 
 def _model(model: Path) -> tuple[RunFolder | None, Contract]:
@@ -167,7 +168,7 @@ def _evaluation_set(
         geometry = {"image_size": (spec.height, spec.width), "colour": colour, "resize": spec.resize}
     data = load_named(dataset, **geometry, **options)
     for line in data.left_out:
-        click.echo(f"left out: {shown(line)}", err=True)
+        print_line(f"left out: {shown(line)}", error=True)
     return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import numpy as np
 import numpy.typing as npt
 
 from runtime import Contract
+from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -121,10 +120,10 @@ def show_sample(
     if as_json:
         found = {"model": str(model), "index": index, "name": name, "truth": true_label, "interpreter": interpreter}
         result = {"scores": dict(ranked), "picture": str(picture) if picture else None}
-        click.echo(json.dumps(found | result))
+        print_json(found | result)
         return
-    click.echo(f"{name}: {shown(true_label)}")
+    print_line(f"{name}: {shown(true_label)}")
     for line in columns([[shown(label), f"{score:.4f}"] for label, score in ranked]):
-        click.echo(line)
+        print_line(line)
     if picture:
-        click.echo(f"picture: {shown(picture)}")
+        print_line(f"picture: {shown(picture)}")

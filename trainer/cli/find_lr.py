@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
+from runtime.cli.output import print_json, print_line
 
 from .options import OPTION_NAMES, output_file, training_options
 from .settings import TRAINING_REQUIRES, read_training_options
@@ -53,11 +53,9 @@ def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     marks = {"steepest": found.steepest, "a tenth of the minimum": found.suggestion, "minimum": found.minimum}
     save_sweep(plot, found.rates, found.losses, found.smoothed, marks)
     if as_json:
-        click.echo(json.dumps(found.as_dict() | {"plot": str(plot), "steps": len(found.rates)}))
+        print_json(found.as_dict() | {"plot": str(plot), "steps": len(found.rates)})
         return
-    click.echo(
-        f"a tenth of the minimum  {found.suggestion:.2g}   (--learning-rate {found.suggestion:.2g})\n"
-        f"steepest                {found.steepest:.2g}\n"
-        f"minimum                 {found.minimum:.2g}   loss {found.smoothed.min():.3f}\n"
-        f"{plot}: {len(found.rates)} steps, {time.perf_counter() - started:.0f} s"
-    )
+    print_line(f"a tenth of the minimum  {found.suggestion:.2g}   (--learning-rate {found.suggestion:.2g})")
+    print_line(f"steepest                {found.steepest:.2g}")
+    print_line(f"minimum                 {found.minimum:.2g}   loss {found.smoothed.min():.3f}")
+    print_line(f"{plot}: {len(found.rates)} steps, {time.perf_counter() - started:.0f} s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
+from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -67,12 +67,12 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
         }
         if chosen:
             result["layer"] = chosen.as_dict() | {"weights": [w.as_dict(channels=True) for w in weights]}
-        click.echo(json.dumps(result))
+        print_json(result)
         return
     for line in _layer_lines(chosen, weights) if chosen else _lines(layers, model.count_params()):
-        click.echo(line)
+        print_line(line)
     for picture in pictures:
-        click.echo(f"picture: {picture}")
+        print_line(f"picture: {picture}")
 
 
 def _chosen(layers: list[Layer], name: str) -> Layer:

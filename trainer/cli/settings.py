@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from runtime.cli.output import print_line
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
@@ -109,7 +110,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     check_weight_files(settings["weights"])
     data = load_named(name, **data_options)
     for line in data.left_out:
-        click.echo(f"left out: {shown(line)}", err=True)
+        print_line(f"left out: {shown(line)}", error=True)
     if data.input.kind == "features":
         settings = _for_features(settings, preset, data, data.input)
     _check_typed(settings)

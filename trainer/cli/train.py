@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
+from runtime.cli.output import print_json, print_line
 
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
@@ -120,7 +120,7 @@ def train(
         config = _with_found_rate(data, config)
     run = train_model(data, config, checkpoint_file=checkpoint_path(out), resume=resume, strategy=strategy)
     if not chief:
-        click.echo("done; worker 0 writes the run", err=True)
+        print_line("done; worker 0 writes the run", error=True)
         return
     if run.stopped == "diverged":
         _keep_last_good(run, out)
@@ -140,7 +140,7 @@ def _with_found_rate(data: Dataset, config: TrainingConfig) -> TrainingConfig:
     from ..lr_finder import sweep_learning_rates
 
     found = sweep_learning_rates(data, config)
-    click.echo(f"learning rate: {found.suggestion:.2g}, found by a sweep", err=True)
+    print_line(f"learning rate: {found.suggestion:.2g}, found by a sweep", error=True)
     return replace(config, learning_rate=found.suggestion)
 
 
@@ -167,7 +167,7 @@ def _epochs_for_minutes(data: Dataset, config: TrainingConfig, minutes: float, *
     from ..time_budget import fit_to_time
 
     fitted = fit_to_time(data, config, 60 * minutes, SWEEP_STEPS if sweeps else 0)
-    click.echo(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", err=True)
+    print_line(f"{minutes:g} minutes: --epochs {fitted.epochs} --steps-per-epoch {fitted.steps_per_epoch}", error=True)
     return fitted.epochs, fitted.steps_per_epoch
 
 
@@ -211,12 +211,12 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
             "quantization_aware": run.quantization_aware,
             "seconds": round(seconds, 1),
         }
-        click.echo(json.dumps(result))
+        print_json(result)
         return
     if run.quantization_aware:
-        click.echo(_describe_quantization_aware(run.quantization_aware))
+        print_line(_describe_quantization_aware(run.quantization_aware))
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
-    click.echo(
+    print_line(
         f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} images), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"

@@ -1,0 +1,62 @@
+"""The one place where commands print: whatever a file, a server or a name holds, it stays text on its own line.
+
+It imports no click, as `classify` uses it too.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..errors import shortened
+from ..files import shown
+
+#: A spreadsheet takes a cell that begins with one of these for a formula.
+_FORMULA = ("=", "+", "-", "@")
+
+
+def print_line(text: str, *, error: bool = False) -> None:
+    """Print one line and flush it.
+
+    Control characters, and characters that the stream's encoding lacks, are printed as backslash escapes; the middle of
+    a very long line is left out.
+
+    Args:
+        error: print to standard error; otherwise to standard output. A daemon may have closed either.
+    """
+    _write(shown(shortened(text)), sys.stderr if error else sys.stdout)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON, whole and in ASCII, as a file's name need not be text."""
+    import json
+
+    _write(json.dumps(value), sys.stdout)
+
+
+def print_csv(*cells: object) -> None:
+    """Print one line of CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(_cell(cell) for cell in cells)
+    _write(buffer.getvalue(), sys.stdout)
+
+
+def _cell(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = shown(cell)
+    # The name "-" stands for standard input; alone it is no formula.
+    return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text
+
+
+def _write(line: str, stream: Any) -> None:
+    if stream is None:
+        return
+    try:
+        stream.write(f"{line}\n")
+    except UnicodeEncodeError:
+        stream.write(f"{line.encode(stream.encoding, 'backslashreplace').decode(stream.encoding)}\n")
+    stream.flush()
