@@ -153,10 +153,9 @@ def build_classifier(
         classifier = Classifier(
             path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
         )
-    if sys.stderr is not None:
-        flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
-        for note in classifier.notes:
-            print(f"{shown(path)}: {name_options(note, flags)}", file=sys.stderr, flush=True)
+    flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
+    for note in classifier.notes:
+        print_line(f"{shown(path)}: {name_options(note, flags)}", error=True)
     if min_score and not classifier.contract.gives_probabilities:
         raise UsageError("--min-score is a probability, and the scores of this model are none; leave it out.")
     labels = classifier.contract.labels
