@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
 from runtime.errors import WatchError
+from runtime.files import read_stream
 from runtime.watch.journal_file import Identity
 from runtime.watch.scanner import SettlingFiles, WatchedFolder, keeps_inodes
 from tests.support.watching import draw, names, watched
@@ -89,3 +91,20 @@ def test_file_systems_that_number_their_files_anew(tmp_path: Path) -> None:
     for device, expected in (((254, 0), True), ((8, 1), False), ((0, 44), False), ((9, 9), True)):
         assert keeps_inodes(os.makedev(*device), str(mounts)) is expected
     assert keeps_inodes(0, str(tmp_path / "none"))
+
+
+def test_a_file_that_changes_while_it_is_read_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = draw(tmp_path / "a.png")
+    folder = WatchedFolder(str(tmp_path))
+    identity = folder.scan()["a.png"]
+    whole = path.read_bytes()
+    assert folder.read("a.png", identity) == whole
+
+    def read_and_append(file: BinaryIO, *arguments: Any) -> bytes:
+        data = read_stream(file, *arguments)
+        with path.open("ab") as writer:
+            writer.write(b"more")
+        return data
+
+    monkeypatch.setattr("runtime.watch.scanner.read_stream", read_and_append)
+    assert folder.read("a.png", identity) is None

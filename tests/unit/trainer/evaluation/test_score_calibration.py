@@ -21,7 +21,13 @@ from tests.support.commands import call_pocketlens, succeed
 from trainer.data.run_folder import read_run
 from trainer.evaluation.calibration_error import rejection, reliability
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.score_calibration import fit_confidence, fit_temperature, fit_threshold, minimize
+from trainer.evaluation.score_calibration import (
+    fit_confidence,
+    fit_temperature,
+    fit_threshold,
+    minimize,
+    rejecting_threshold,
+)
 
 
 def draw(count: int, sharpness: float, seed: int = 0) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -104,6 +110,15 @@ def test_thresholds_at_the_ends() -> None:
     assert fit_threshold(sure, np.array([1, 0]), 0.0)[0] == 1.0
     assert rejection(sure, np.array([0, 1]), 0.5).false_accept_rate is None
     assert rejection(scores, all_right, 0.95).accuracy is None
+
+
+def test_a_rate_that_is_just_sure_has_no_note_and_an_equal_score_is_rejected() -> None:
+    # One wrong answer, scored 0.5: of two like it one may be accepted, so a rate of one half is just sure.
+    threshold, note = rejecting_threshold(np.array([0.5]), 0.5, "wrong answers")
+    assert (threshold, note) == (0.500001, "")
+    assert rejecting_threshold(np.array([0.5]), 0.49, "wrong answers")[1].startswith(
+        "the threshold rejects all 1 wrong"
+    )
 
 
 def test_what_has_no_temperature_says_why() -> None:
