@@ -14,6 +14,7 @@ from contextlib import suppress
 from ..errors import ActionError
 from ..files import shown
 from ..postprocessing import Prediction
+from .code_arguments import code_arguments
 from .service import MANAGER_VARIABLES
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -29,8 +30,8 @@ class Hook:
         timeout: seconds after which the command is killed, with all processes that it started.
 
     Raises:
-        ValueError: the command is empty, a quote does not close, a placeholder is unknown, or the program's name
-            holds one.
+        ValueError: the command is empty, a quote does not close, a placeholder is unknown, or one stands in the
+            program's name or in code for a shell or an interpreter.
     """
 
     def __init__(self, command: str, timeout: float = 60.0) -> None:
@@ -43,16 +44,24 @@ class Hook:
         check_placeholders(command, ("path", "label", "score"))
         if _PLACEHOLDER.search(self._arguments[0]):
             raise ValueError(f"{self._arguments[0]!r}: an image cannot choose which program is run")
+        for place in code_arguments(self._arguments):
+            if _PLACEHOLDER.search(self._arguments[place]):
+                raise ValueError(
+                    f"{self._arguments[place]!r} is code, so a file's name in it would be run; "
+                    "give the name as an argument of its own: sh -c 'echo \"$1\"' _ {path}"
+                )
         self._timeout = timeout
 
     def arguments(self, path: str, best: Prediction) -> list[str]:
-        """The program and its arguments for one image.
+        """The program and its arguments for one image, as `os.fsencode` turns them into bytes.
 
         Example:
             >>> Hook("notify --text '{label} in {path}'").arguments("a; rm b.png", Prediction("cat", 0.5, 0))
             ['notify', '--text', 'cat in a; rm b.png']
         """
-        values = {"path": path, "label": best.label, "score": f"{best.score:.6f}"}
+        # A label is UTF-8 in any locale; a path keeps the bytes that it has on the disk.
+        label = os.fsdecode(best.label.encode(errors="backslashreplace"))
+        values = {"path": path, "label": label, "score": f"{best.score:.6f}"}
         return [_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self._arguments]
 
     def run(self, path: str, best: Prediction, keep_going: Callable[[], object] = lambda: None) -> None:

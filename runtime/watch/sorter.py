@@ -44,7 +44,8 @@ def folder_names(labels: Sequence[str]) -> dict[str, str]:
 
 def _plain_name(label: str) -> str:
     text = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in label).strip(" .")
-    return text.encode(errors="replace")[:_MAX_NAME_BYTES].decode(errors="ignore").strip(" .") or "_"
+    name = text.encode(errors="replace")[:_MAX_NAME_BYTES].decode(errors="ignore").strip(" .") or "_"
+    return os.fsdecode(name.encode())  # UTF-8 on the disk, in any locale
 
 
 def _numbered(stem: str, suffix: str, first: int = 1) -> Iterator[str]:
