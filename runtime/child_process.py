@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .child_limits import Limits
 from .errors import PocketlensError, describe
 from .progress import Silent, report_to_named, reporter_name
 
@@ -48,6 +49,7 @@ def call_in_child(
     shows_progress: bool = False,
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
 ) -> Any:
     """Call one of our functions in a new Python process and return its result.
 
@@ -63,6 +65,7 @@ def call_in_child(
             default its output is held back.
         timeout: seconds until it is killed; no limit by default.
         variables: added to its environment.
+        limits: set before it imports the function's module; none by default.
 
     Returns:
         The result of the function, as JSON gives it back.
@@ -77,6 +80,7 @@ def call_in_child(
         "arguments": arguments,
         "has_content": content is not None,
         "reporter": reporter_name() if shows_progress else _SILENT,
+        "limits": limits,
     }
     try:
         done = subprocess.run(
@@ -141,6 +145,8 @@ def _child() -> None:
         arguments = call["arguments"]
         if call["has_content"]:
             arguments.append(sys.stdin.buffer.read())
+        if call["limits"]:
+            Limits(*call["limits"]).apply()
         report_to_named(call["reporter"])
         result = call_by_name(call["function"], arguments)
         answer = json.dumps({"result": result}).encode()

@@ -14,12 +14,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from .. import interpreter
+from ..child_limits import Limits
 from ..child_process import ChildError, call_in_child, signal_name
 from ..errors import InterpreterError, ModelFileError, PocketlensError
 
@@ -27,9 +27,7 @@ CACHE_VARIABLE = "POCKETLENS_CACHE"
 VERDICT_FORMAT = 1
 #: Wall time, long enough for a machine under load; a hang ends earlier, by the limit on processor time.
 TIMEOUT_S = 120
-_CPU_SECONDS = 30
-#: Address space: what Python, numpy and an interpreter reserve, and what the model may.
-_MEMORY_BYTES = 4 * 2**30
+LIMITS = Limits(cpu_seconds=30, memory_bytes=4 * 2**30, network=False)
 _SEED = 0
 
 _TRIAL = f"{__name__}:run_trial"
@@ -150,9 +148,9 @@ def _try(content: bytes, library: str, delegate: str | None) -> Verdict:
             _TRIAL,
             library,
             delegate,
-            _CPU_SECONDS,
             content=content,
             timeout=TIMEOUT_S,
+            limits=LIMITS._replace(network=delegate is not None),  # a delegate may look for its device by a socket
             # numpy's algebra starts a thread for each processor, which would take the memory meant for the model.
             variables={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
@@ -168,7 +166,7 @@ def _try(content: bytes, library: str, delegate: str | None) -> Verdict:
 def _died(number: int) -> Verdict:
     name = signal_name(number)
     if name == "SIGXCPU":
-        return Verdict(False, f"it gave no answer within {_CPU_SECONDS} s of processor time")
+        return Verdict(False, f"it gave no answer within {LIMITS.cpu_seconds} s of processor time")
     if name in ("SIGTERM", "SIGINT", "SIGKILL"):  # sent by others; the model may be innocent
         raise InterpreterError(f"{_NOT_TRIED}: its process was ended from outside by {name}; is memory short?")
     return Verdict(False, f"it ended that process with {name}")
@@ -179,8 +177,8 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:300]
 
 
-def run_trial(library: str, delegate: str | None, cpu_seconds: int, content: bytes) -> dict[str, object]:
-    """Run a model and return the verdict on it; for the child process, which it limits.
+def run_trial(library: str, delegate: str | None, content: bytes) -> dict[str, object]:
+    """Run a model and return the verdict on it; for a child process with limits.
 
     Returns:
         `reason`, why the model is bad, or ""; and `models_fault`, False where the installation or the delegate failed.
@@ -188,7 +186,6 @@ def run_trial(library: str, delegate: str | None, cpu_seconds: int, content: byt
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # a bad model may make native code print without end
     os.dup2(nowhere, 2)
-    limit_process(cpu_seconds)
     models_fault = True
     try:
         reason = _run(content, library, delegate)
@@ -198,25 +195,6 @@ def run_trial(library: str, delegate: str | None, cpu_seconds: int, content: byt
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = f"it failed to run: {error or type(error).__name__}"
     return {"reason": _line(reason), "models_fault": models_fault}
-
-
-def limit_process(cpu_seconds: int) -> None:
-    """Limit this process's processor time and memory, and let it write no core dump."""
-    try:
-        import resource
-    except ImportError:  # not a Unix: the timeout alone must do
-        return
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_AS, min(_MEMORY_BYTES, sys.maxsize)),
-        (resource.RLIMIT_CPU, cpu_seconds),
-    ):
-        _, hard = resource.getrlimit(what)
-        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        try:
-            resource.setrlimit(what, (allowed, hard))
-        except (OSError, ValueError, OverflowError):  # a sandbox may refuse
-            continue
 
 
 def _run(content: bytes, library: str, delegate: str | None) -> str:

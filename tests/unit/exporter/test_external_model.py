@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 from exporter.errors import ExportError
@@ -245,22 +244,8 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
         load_classifier(tmp_path / "model.keras")
 
 
-class _Writer(tf.Module):  # type: ignore[misc]
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 1))])  # type: ignore[untyped-decorator]
-    def __call__(self, x: Any) -> Any:
-        tf.io.write_file(self._path, "x")
-        return tf.reduce_mean(x, (1, 2))
-
-
-def test_a_saved_model_that_does_more_than_compute(tmp_path: Path) -> None:
-    module = _Writer(str(tmp_path / "executed"))
-    tf.saved_model.save(module, tmp_path / "saved", signatures=module.__call__)
-    with pytest.raises(ExportError, match=r"its operation WriteFile \(\w+\) does more than compute"):
-        load_classifier(tmp_path / "saved")
-    assert not (tmp_path / "executed").exists()
+def test_a_damaged_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
     (tmp_path / "saved/saved_model.pb").write_bytes(b"\xff\xff garbage")
     with pytest.raises(ExportError, match="damaged"):
         load_classifier(tmp_path / "saved")

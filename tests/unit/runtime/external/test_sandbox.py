@@ -42,8 +42,7 @@ def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", refuse)
 
 
-def _spin(_library: str, _delegate: str | None, cpu_seconds: int, _content: bytes) -> None:
-    trial.limit_process(cpu_seconds)
+def _spin(*_arguments: object) -> None:
     while True:
         pass
 
@@ -106,7 +105,7 @@ def test_an_operator_that_is_lacking_is_found() -> None:
 
 def test_a_model_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(trial, "_TRIAL", f"{__name__}:_spin")
-    monkeypatch.setattr(trial, "_CPU_SECONDS", 1)
+    monkeypatch.setattr(trial, "LIMITS", trial.LIMITS._replace(cpu_seconds=1))
     verdict = try_model(converted())
     assert (verdict.good, "processor time" in verdict.reason) == (False, True)
     assert len(kept(cache)) == 1
