@@ -19,8 +19,8 @@ from runtime import Contract, ContractError, ImageError, ImageInput, Provenance,
 from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
 from runtime.files import is_hidden, read_regular_file, shown
+from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
-from runtime.images import SUFFIXES
 from runtime.input_spec import COLOURS
 from runtime.progress import progress
 from trainer.data.run_folder import RunFolder

@@ -48,6 +48,9 @@ MAX_STRIPS = 65_536
 MAX_TAGS = 4096
 MAX_TAG_BYTES = 32 * 2**20
 
+#: A DNG has a tag of its own. In this and other raw formats the first picture is a preview (bit 0 of the kind of
+#: subfile), and the photo itself is in a directory below it.
+_DNG_VERSION, _SUBFILE, _SUBDIRECTORIES = 50706, 254, 330
 _STRIP_TAGS = (273, 279, 324, 325)
 #: Bytes of a value by its type; values of unknown types are not read.
 _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -247,6 +250,7 @@ def _check_tiff(data: bytes) -> None:
     big = 0x2B in data[2:4]
     entry, field = (20, "Q") if big else (12, "I")
     size = 0
+    found: dict[int, int] = {}
     try:
         (at,) = struct.unpack_from(order + field, data, 8 if big else 4)
         (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
@@ -254,11 +258,17 @@ def _check_tiff(data: bytes) -> None:
             raise ImageError(f"a TIFF of {count:,} tags, more than {MAX_TAGS:,}, the limit")
         for number in range(count):
             tag, kind, values = struct.unpack_from(f"{order}HH{field}", data, at + (8 if big else 2) + number * entry)
+            found[tag] = at + (8 if big else 2) + number * entry + entry - struct.calcsize(field)
             if tag in _STRIP_TAGS and values > MAX_STRIPS:
                 raise ImageError(f"a TIFF of {values:,} strips or tiles, more than {MAX_STRIPS:,}, the limit")
             size += values * _TAG_BYTES.get(kind, 0)
+        preview = _SUBDIRECTORIES in found and _SUBFILE in found
+        if preview:
+            preview = struct.unpack_from(f"{order}I", data, found[_SUBFILE])[0] & 1 == 1
     except (struct.error, OverflowError) as error:
         raise ImageError("truncated TIFF: its directory is missing") from error
+    if preview or _DNG_VERSION in found or data[8:10] == b"CR":
+        raise ImageError("a camera's raw photo (such as DNG), which is not decoded; convert it to JPEG")
     if size > MAX_TAG_BYTES:
         raise ImageError(f"a TIFF with {size // 2**20:,} MiB of tags, more than {MAX_TAG_BYTES // 2**20}, the limit")
 

@@ -5,7 +5,6 @@ Training, evaluation and the device all call the same function, so that nothing 
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
@@ -16,6 +15,7 @@ from PIL import Image
 
 from .errors import ImageError
 from .files import PathLike, read_regular_file, read_stream
+from .image_formats import find_opener
 from .image_limits import (
     MAX_IMAGE_BYTES,
     check_decoding,
@@ -27,20 +27,6 @@ from .input_spec import ImageInput
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
-
-#: The formats that are decoded: their first bytes, and the module and class of Pillow for them. An allow-list, because
-#: Pillow knows formats that start other programs (EPS).
-_PLUGINS = {
-    "JPEG": ((b"\xff\xd8\xff",), "JpegImagePlugin", "JpegImageFile"),
-    "PNG": ((b"\x89PNG\r\n\x1a\n",), "PngImagePlugin", "PngImageFile"),
-    "WEBP": ((b"RIFF",), "WebPImagePlugin", "WebPImageFile"),
-    "BMP": ((b"BM",), "BmpImagePlugin", "BmpImageFile"),
-    "GIF": ((b"GIF87a", b"GIF89a"), "GifImagePlugin", "GifImageFile"),
-    "TIFF": ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
-}
-FORMATS = tuple(_PLUGINS)
-#: The endings of such files' names, in lower case.
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _EXIF_ORIENTATION = 0x0112
 #: A PNG that holds an orientation contains one of these: names of chunks and of texts are never compressed.
@@ -154,9 +140,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise ImageError(f"{name}: empty file")
     try:
-        opener = _opener(data)
-        if opener is None:
-            raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
+        opener = find_opener(data)
         # From memory: Pillow maps files that it opens by path, and reading a map of a truncated file kills the process.
         image = opener(checked(data))
     except ImageError as error:
@@ -167,14 +151,6 @@ def _open(data: bytes, name: str) -> Image.Image:
     if image.format == "PNG" and b"IEND" not in data[-4096:]:
         raise ImageError(f"{name}: truncated PNG, its end is missing")
     return image
-
-
-def _opener(data: bytes) -> Callable[[BinaryIO], Image.Image] | None:
-    """Pillow's class for such a file; None for an unknown format. Image.open would import five formats to open one."""
-    for signatures, module, opener in _PLUGINS.values():
-        if data.startswith(signatures):
-            return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
-    return None
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from ..errors import ImageError
 from ..files import STANDARD_INPUT, read_regular_file, read_stream, shown
+from ..image_formats import SUFFIXES, suffix_of
 from ..image_limits import MAX_IMAGE_BYTES
-from ..images import SUFFIXES, ImageSource
+from ..images import ImageSource
+from .output import print_line
 
 _MAX_LIST_BYTES = 64 * 2**20
+_SHOWN_SUFFIXES = 10
 
 
 class Input(NamedTuple):
@@ -44,7 +47,8 @@ class Input(NamedTuple):
 def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
     """The pictures that the names stand for; `-` is standard input.
 
-    A folder gives its images and a glob its matches, both sorted.
+    A folder gives its images and a glob its matches, both sorted. Hidden files and folders in a folder are ignored; a
+    line on standard error counts its other files, by suffix. Links to files are followed.
 
     Args:
         recursive: look into subfolders too; links to folders are not followed.
@@ -80,14 +84,26 @@ def read_list(path: str) -> list[str]:
 
 def _folder(name: str, recursive: bool) -> Iterator[Input]:
     empty = True
+    passed_over: dict[str, int] = {}
     for parent, folders, files in os.walk(name):
-        folders.sort()
-        for file in sorted(files):
+        folders[:] = sorted(folder for folder in folders if recursive and not folder.startswith("."))
+        for file in sorted(file for file in files if not file.startswith(".")):
             if file.lower().endswith(SUFFIXES):
                 empty = False
                 yield Input(os.path.join(parent, file))  # noqa: PTH118 - a name as the user began it
-        if not recursive:
-            folders.clear()
+            else:
+                suffix = suffix_of(file)
+                passed_over[suffix] = passed_over.get(suffix, 0) + 1
+    if passed_over:
+        print_line(f"{shown(name)}: passed over {_counts(passed_over)}; only {' '.join(SUFFIXES)} are read", error=True)
     if empty:
         hint = "" if recursive else "; --recursive looks into its folders"
         yield Input(name, f"{shown(name)}: no images in this folder{hint}")
+
+
+def _counts(by_suffix: dict[str, int]) -> str:
+    """`12 .heic, 3 .dng`, the most frequent first; names of files can have any number of suffixes."""
+    ordered = sorted(by_suffix.items(), key=lambda item: (-item[1], item[0]))
+    texts = [f"{count} {suffix or 'without a suffix'}" for suffix, count in ordered[:_SHOWN_SUFFIXES]]
+    more = sum(count for _, count in ordered[_SHOWN_SUFFIXES:])
+    return ", ".join([*texts, *([f"{more} others"] if more else [])])

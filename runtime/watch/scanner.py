@@ -6,22 +6,28 @@ file counts as complete when its size and its time of change have stayed the sam
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Mapping
 
 from ..errors import ImageError, WatchError
 from ..files import read_stream, shown
+from ..image_formats import SUFFIXES, suffix_of
 from ..image_limits import MAX_IMAGE_BYTES
-from ..images import SUFFIXES
 from .journal_file import Identity
 
+_log = logging.getLogger(__name__)
+#: Suffixes of files that are passed over and logged; programs that write under random names would never end.
+_MAX_SUFFIXES = 20
 #: File systems that give their files new numbers each time they are mounted, or more often.
 _UNSTABLE = frozenset({"vfat", "msdos", "exfat", "fuseblk", "cifs", "smb3", "9p"})
 
 
 class WatchedFolder:
     """A folder to scan for images; hidden names, links, and files without an image's suffix are ignored.
+
+    The first file of each other suffix is logged.
 
     Args:
         path: the folder.
@@ -34,6 +40,7 @@ class WatchedFolder:
     def __init__(self, path: str, recursive: bool = False) -> None:
         self.path = path
         self._recursive = recursive
+        self._passed_over: set[str] = set()
         try:
             state = os.stat(path)
             self._place = (state.st_dev, state.st_ino)
@@ -85,13 +92,24 @@ class WatchedFolder:
                     continue
                 path = f"{before}{name}"
                 try:
-                    if name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
-                        found[path] = self.identity(entry.stat(follow_symlinks=False))
+                    if entry.is_file(follow_symlinks=False):
+                        if name.lower().endswith(SUFFIXES):
+                            found[path] = self.identity(entry.stat(follow_symlinks=False))
+                        else:
+                            self._pass_over(path)
                     elif self._recursive and entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                 except FileNotFoundError:
                     continue
         return folders
+
+    def _pass_over(self, path: str) -> None:
+        suffix = suffix_of(path)
+        if suffix in self._passed_over or len(self._passed_over) >= _MAX_SUFFIXES:
+            return
+        self._passed_over.add(suffix)
+        kind = f"that end in {suffix}" if suffix else "without a suffix"
+        _log.info("%s: passed over, as are all files %s", shown(self.full_path(path)), shown(kind))
 
     def read(self, path: str, identity: Identity) -> bytes | None:
         """An image's bytes, or None if the file is no longer the one that was scanned.

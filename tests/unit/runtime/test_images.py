@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from runtime import ImageError, ImageInput, load_pixels
+from runtime.image_formats import SUFFIXES
 from runtime.image_limits import decoding_room
 from runtime.images import read_header
 
@@ -252,6 +253,29 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
     np.testing.assert_allclose(load_pixels(data, RGB), np.broadcast_to((120, 130, 140), (4, 4, 3)), atol=2)
 
 
+def tiff(tag: int, value: int, sub_directory: bool = False) -> bytes:
+    """A TIFF whose first directory has one more tag, and optionally directories below it."""
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[tag] = value
+    info.tagtype[tag] = TiffTags.LONG
+    if sub_directory:
+        info[330] = 8
+        info.tagtype[330] = TiffTags.LONG
+    return encoded(gradient(), "TIFF", tiffinfo=info)
+
+
+def test_a_preview_tag_alone_is_no_raw_photo() -> None:
+    assert load_pixels(tiff(254, 1), GREY).shape == GREY.shape
+    assert load_pixels(tiff(254, 0, sub_directory=True), GREY).shape == GREY.shape
+
+
+def test_a_photo_of_several_pictures_is_a_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "phone.mpo"
+    gradient().save(path, "MPO", save_all=True, append_images=[plain("RGB", 0)])
+    assert path.suffix in SUFFIXES
+    assert (load_pixels(path, GREY) == load_pixels(encoded(gradient(), "JPEG"), GREY)).all()
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -262,6 +286,13 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale() -> None:
         (encoded(gradient())[:-12], "truncated"),
         (encoded(plain("RGB", 0), "EPS"), "not an image"),
         (encoded(plain("RGB", 0), "PPM"), "not an image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC.*convert it to JPEG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC.*convert it to JPEG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0avifmif1", "AVIF.*convert it to JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video.*convert it to JPEG"),
+        (b"\xff\x0a" + bytes(20), "JPEG XL.*convert it to JPEG"),
+        (tiff(50706, 0x01040000), "raw photo.*convert it to JPEG"),
+        (tiff(254, 1, sub_directory=True), "raw photo.*convert it to JPEG"),
         (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "floating-point"),
         (encoded(Image.new("1", (13_000, 13_000))), "pixels"),
     ],

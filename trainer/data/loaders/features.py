@@ -13,7 +13,7 @@ import numpy as np
 from runtime import ContractError, FeaturesError, FeaturesInput
 from runtime.csv_rows import LABEL_COLUMN, MAX_TABLE_BYTES, parse_number, read_table
 from runtime.files import read_regular_file, shown
-from runtime.images import SUFFIXES
+from runtime.image_formats import SUFFIXES
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ...errors import DatasetError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.files import is_hidden, shown
-from runtime.images import SUFFIXES
+from runtime.image_formats import SUFFIXES
 
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry

@@ -116,6 +116,24 @@ def test_folders_globs_and_lists(digits_export: Exported, digits_samples: Sample
     assert run_pocketlens(*command, "--from-file", "none", cwd=tmp_path).returncode == 1
 
 
+def test_pictures_that_are_passed_over_are_counted_by_suffix(
+    digits_export: Exported, digits_samples: Samples, tmp_path: Path
+) -> None:
+    (tmp_path / "deep" / ".cache").mkdir(parents=True)
+    names = ("a.png", ".b.png", "c.heic", "d.HEIC", "e.dng", "f", "g.mpo", "deep/h.avif", "deep/.cache/i.png")
+    for name in names:
+        shutil.copy(digits_samples.files[0], tmp_path / name)
+    command = ("classify", "--json", "--model", digits_export.int8)
+    result = succeed(run_pocketlens(*command, ".", cwd=tmp_path))
+    assert paths_of(result) == ["./a.png", "./g.mpo"]
+    (line,) = result.stderr.splitlines()
+    assert "passed over 2 .heic, 1 without a suffix, 1 .dng;" in line
+    result = succeed(run_pocketlens(*command, "-r", ".", cwd=tmp_path))
+    assert paths_of(result) == ["./a.png", "./g.mpo"]
+    assert "2 .heic, 1 without a suffix, 1 .avif, 1 .dng;" in result.stderr
+    assert paths_of(succeed(run_pocketlens(*command, ".b.png", cwd=tmp_path))) == [".b.png"]
+
+
 def test_standard_input(digits_export: Exported, digits_samples: Samples) -> None:
     command = [sys.executable, "-m", "runtime.cli.main", "classify", "--json", "--model", str(digits_export.int8)]
     data = digits_samples.files[0].read_bytes()

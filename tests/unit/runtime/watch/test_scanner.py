@@ -29,6 +29,25 @@ def test_folders_of_the_folder(tmp_path: Path) -> None:
     assert sorted(names(told)) == ["a.png", "deep/b.png", "deep/deeper/c.png", "new/d.png"]
 
 
+def test_each_suffix_that_is_passed_over_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.HEIC", "b.heic", "deep/c.heic", "plain", ".hidden.heic", "d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "link.dng").symlink_to("a.HEIC")
+    folder = WatchedFolder(str(tmp_path), recursive=True)
+    with caplog.at_level("INFO"):
+        assert list(folder.scan()) == ["d.png"]
+        folder.scan()
+        assert sorted(record.getMessage().partition("passed over")[2] for record in caplog.records) == [
+            ", as are all files that end in .heic",
+            ", as are all files without a suffix",
+        ]
+        for number in range(100):
+            (tmp_path / f"x.{number}").write_bytes(b"")
+        folder.scan()
+    assert len(caplog.records) == 20
+
+
 def test_files_must_stand_still() -> None:
     settling = SettlingFiles(settle=1.0, patience=5.0)
     small, large = Identity(10, 1, 7), Identity(20, 2, 7)

@@ -1,0 +1,76 @@
+"""Which formats of images are decoded, how their files are named, and how other formats are recognised."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from PIL import Image
+
+from .errors import ImageError
+
+#: The formats that are decoded: their first bytes, and the module and class of Pillow for them. An allow-list, because
+#: Pillow knows formats that start other programs (EPS). AVIF is not among them: the frame inside can be far larger than
+#: the header says, so that its memory cannot be bounded (400 x 300 pixels took 30 MB).
+_PLUGINS = {
+    "JPEG": ((b"\xff\xd8\xff",), "JpegImagePlugin", "JpegImageFile"),
+    "PNG": ((b"\x89PNG\r\n\x1a\n",), "PngImagePlugin", "PngImageFile"),
+    "WEBP": ((b"RIFF",), "WebPImagePlugin", "WebPImageFile"),
+    "BMP": ((b"BM",), "BmpImagePlugin", "BmpImageFile"),
+    "GIF": ((b"GIF87a", b"GIF89a"), "GifImagePlugin", "GifImageFile"),
+    "TIFF": ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
+}
+FORMATS = tuple(_PLUGINS)
+#: The endings of such files' names, in lower case. An MPO is a JPEG with further JPEGs behind it.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+#: Brands of ISO base media files (ISO/IEC 14496-12), and what such a file is.
+_BRANDS = {
+    b"avif": "an AVIF image",
+    b"avis": "an AVIF image",
+    b"crx ": "a camera's raw photo (CR3)",
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC or HEIF image, as phones make"
+    ),
+}
+#: First bytes of other formats.
+_OTHERS = (
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw photo (RAF)"),
+    (b"IIU\0", "a camera's raw photo (RW2)"),
+    (b"%PDF", "a PDF document"),
+)
+
+
+def find_opener(data: bytes) -> Callable[[BinaryIO], Image.Image]:
+    """Pillow's class for such a file; Image.open would import five formats to open one.
+
+    Raises:
+        ImageError: the format is not one that is decoded; the message names it, if it is known, and the cure.
+    """
+    for signatures, module, opener in _PLUGINS.values():
+        if data.startswith(signatures):
+            return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
+    kind = _other_format(data)
+    if kind:
+        raise ImageError(f"{kind}, which is not decoded; convert it to JPEG")
+    raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
+
+
+def _other_format(data: bytes) -> str:
+    if data[4:8] == b"ftyp":
+        size = min(int.from_bytes(data[:4], "big"), 256)
+        # The general brand of still images comes first in some files, and the codec's brand behind it.
+        brands = [data[at : at + 4] for at in (8, *range(16, size, 4))]
+        known = sorted((brand for brand in brands if brand in _BRANDS), key=lambda brand: brand in (b"mif1", b"msf1"))
+        return _BRANDS[known[0]] if known else "a video or another media file"
+    return next((kind for start, kind in _OTHERS if data.startswith(start)), "")
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name in lower case, such as `.heic`; "" if it has none."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - pathlib takes longer
