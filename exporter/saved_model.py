@@ -13,16 +13,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from runtime.child_limits import Limits
+from runtime.child_limits import ChildLimits
 from runtime.child_process import ChildError, call_in_child
 from runtime.files import read_regular_file, shown
 
 from .errors import ExportError
 from .saved_model_freezing import graph_function
-from .saved_model_graph import check_graph
+from .saved_model_graph import check_saved_graph
 
 _FREEZE = "exporter.saved_model_freezing:freeze"
-_LIMITS = Limits(cpu_seconds=600, memory_bytes=8 * 2**30, network=False)
+_LIMITS = ChildLimits(cpu_seconds=600, memory_bytes=8 * 2**30, network=False)
 _TIMEOUT_S = 900
 _MAX_GRAPH_BYTES = 2**31 - 1
 #: No graphics card is needed to read a graph.
@@ -59,7 +59,7 @@ def load_saved_model(path: Path) -> Any:
         content, _ = read_regular_file(out, _MAX_GRAPH_BYTES, ExportError)
     name, shape = shown(path), tuple(found["shape"])
     graph = tf.compat.v1.GraphDef.FromString(content)
-    check_graph(graph, name)
+    check_saved_graph(graph, name)
     try:
         inputs = keras.Input(shape[1:], name="image")
         return keras.Model(inputs, FrozenGraph(graph, found["input"], found["output"], shape, found["dtype"])(inputs))

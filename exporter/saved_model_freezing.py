@@ -21,7 +21,7 @@ from runtime.errors import describe
 from runtime.files import read_regular_file, shown
 
 from .errors import ExportError
-from .saved_model_graph import VARIABLES, SignatureGraph, check_graph, read_signature, tidy
+from .saved_model_graph import VARIABLES, SignatureGraph, check_saved_graph, read_signature, tidy
 
 FILE = "saved_model.pb"
 _MAX_BYTES = 2**29
@@ -48,7 +48,7 @@ def freeze(folder: str, out: str) -> dict[str, Any]:
     except Exception as error:  # TensorFlow raises many kinds
         raise ExportError(f"{name}: cannot be loaded: {describe(error)[:300]}") from error
     tidy(graph)
-    check_graph(graph, name)
+    check_saved_graph(graph, name)
     if any(node.op in VARIABLES for node in graph.node):
         raise ExportError(f"{name}: cannot be loaded: a variable of it cannot be made a constant")
     _try(graph_function(graph, given, answer, signature.shape, signature.dtype), signature, name)

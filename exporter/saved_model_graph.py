@@ -125,7 +125,7 @@ def read_signature(content: bytes, name: str) -> SignatureGraph:
     (given,), (answer,) = signature.inputs.values(), signature.outputs.values()
     slicer = _Slicer(meta.graph_def, name)
     graph = slicer.slice(given.name.partition(":")[0], answer.name.partition(":")[0])
-    check_graph(graph, name)
+    check_saved_graph(graph, name)
     tidy(graph)
     keys = _checkpoint_keys(meta)
     variables = {node.name: keys.get(node.name, "") for node in graph.node if node.op in VARIABLES}
@@ -155,7 +155,7 @@ def tidy(graph: Any) -> None:
     graph.library.ClearField("gradient")
 
 
-def check_graph(graph: Any, name: str) -> None:
+def check_saved_graph(graph: Any, name: str) -> None:
     """Raise an ExportError unless all operations of a graph and its functions are allowed, and its tensors numbers."""
     functions = {function.signature.name for function in graph.library.function}
     count = constants = 0

@@ -12,7 +12,7 @@ _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # from Linux's sched.h
 _RESERVED_BYTES = 4 * 2**30
 
 
-class Limits(NamedTuple):
+class ChildLimits(NamedTuple):
     """What a child process may use.
 
     Attributes:

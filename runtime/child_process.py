@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .child_limits import Limits
+from .child_limits import ChildLimits
 from .errors import PocketlensError, describe
 from .progress import Silent, report_to_named, reporter_name
 
@@ -49,7 +49,7 @@ def call_in_child(
     shows_progress: bool = False,
     timeout: float | None = None,
     variables: Mapping[str, str] | None = None,
-    limits: Limits | None = None,
+    limits: ChildLimits | None = None,
 ) -> Any:
     """Call one of our functions in a new Python process and return its result.
 
@@ -146,7 +146,7 @@ def _child() -> None:
         if call["has_content"]:
             arguments.append(sys.stdin.buffer.read())
         if call["limits"]:
-            Limits(*call["limits"]).apply()
+            ChildLimits(*call["limits"]).apply()
         report_to_named(call["reporter"])
         result = call_by_name(call["function"], arguments)
         answer = json.dumps({"result": result}).encode()

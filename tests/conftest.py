@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runtime.interpreter import choose
+from runtime.progress import Silent, report_to
 from tests.support.commands import run_pocketlens, succeed
 from tests.support.datasets import SHADES, draw_colour_image, fill_class, write_marks
 from tests.support.exports import READY_MADE, Exported, Samples, Trip, made_once
@@ -33,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("workstation"):
                 item.add_marker(pytest.mark.skip(reason="needs TensorFlow, and models are given ready-made"))
+
+
+@pytest.fixture(autouse=True)
+def no_progress_bar() -> Iterator[None]:
+    """A command run within the process installs its bar, which is not for the tests after it."""
+    yield
+    report_to(Silent)
 
 
 @pytest.fixture

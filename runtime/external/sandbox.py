@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import interpreter
-from ..child_limits import Limits
+from ..child_limits import ChildLimits
 from ..child_process import ChildError, call_in_child, signal_name
 from ..errors import InterpreterError, ModelFileError, PocketlensError
 
@@ -27,7 +27,7 @@ CACHE_VARIABLE = "POCKETLENS_CACHE"
 VERDICT_FORMAT = 1
 #: Wall time, long enough for a machine under load; a hang ends earlier, by the limit on processor time.
 TIMEOUT_S = 120
-LIMITS = Limits(cpu_seconds=30, memory_bytes=4 * 2**30, network=False)
+LIMITS = ChildLimits(cpu_seconds=30, memory_bytes=4 * 2**30, network=False)
 _SEED = 0
 
 _TRIAL = f"{__name__}:run_trial"

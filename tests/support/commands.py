@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from runtime.cli.app import LazyGroup
 from runtime.cli.main import COMMANDS
-from runtime.progress import Silent, report_to
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +32,7 @@ def run_pocketlens(
 
 def invoke(*arguments: object) -> Result:
     """What the command answers within this process: `exit_code`, `stdout`, `stderr`."""
-    try:
-        return CliRunner().invoke(LazyGroup("pocketlens", lazy=COMMANDS), [*map(str, arguments)])
-    finally:
-        report_to(Silent)  # a command installs its bar, which is not for the tests after this one
+    return CliRunner().invoke(LazyGroup("pocketlens", lazy=COMMANDS), [*map(str, arguments)])
 
 
 def call_pocketlens(*arguments: object) -> subprocess.CompletedProcess[str]:
