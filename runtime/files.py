@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: The file name that stands for standard input.
 STANDARD_INPUT = "-"
 
+_STANDARD_INPUT_NUMBER = 0
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
@@ -53,6 +55,35 @@ def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) 
         raise error(f"{name}: not a regular file; folders, pipes and devices are not read")
     with io.FileIO(handle) as file:
         return read_stream(file, limit, error, name, expected=found.st_size), name
+
+
+def read_file_object(file: BinaryIO | Any, limit: int, error: type[PocketlensError], name: str) -> bytes:
+    """The bytes of a caller's file object, from where it stands; one that stands at its end is read from its start.
+
+    A buffer that an image was just saved to stands at its end. Standard input is never rewound: a loop that reads it
+    until it is empty would never end.
+
+    Raises:
+        error: as `read_stream` does.
+    """
+    data = read_stream(file, limit, error, name)
+    return data if data or not _rewind(file) else read_stream(file, limit, error, name)
+
+
+def _rewind(file: Any) -> bool:
+    """Go back to the start of a file object; returns whether that was possible."""
+    try:
+        if file.fileno() == _STANDARD_INPUT_NUMBER:
+            return False
+    except Exception:
+        pass
+    try:
+        if not file.seekable():
+            return False
+        file.seek(0)
+    except Exception:  # the caller's object may lack the methods, and may raise anything
+        return False
+    return True
 
 
 def read_stream(

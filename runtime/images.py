@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .errors import ImageError
-from .files import PathLike, read_regular_file, read_stream
+from .files import PathLike, read_file_object, read_regular_file
 from .image_formats import find_opener
 from .image_limits import (
     MAX_IMAGE_BYTES,
@@ -128,7 +128,7 @@ def _read(image: Any) -> tuple[bytes, str]:
         return bytes(image), "image (bytes)"
     if hasattr(image, "read"):
         name = "image (file object)"
-        return read_stream(image, MAX_IMAGE_BYTES, ImageError, name), name
+        return read_file_object(image, MAX_IMAGE_BYTES, ImageError, name), name
     if isinstance(image, str | os.PathLike):
         return read_regular_file(image, MAX_IMAGE_BYTES, ImageError)
     raise ImageError(

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from .contract import MAX_JSON_BYTES, Contract
 from .errors import ContractError, ModelFileError
-from .files import PathLike, read_regular_file, read_stream
+from .files import PathLike, read_file_object, read_regular_file
 
 ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 
@@ -236,7 +236,7 @@ def _read(source: ModelSource) -> tuple[bytes, str]:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else "model (file object)"
-        return read_stream(source, MAX_MODEL_BYTES, ModelFileError, name), name
+        return read_file_object(source, MAX_MODEL_BYTES, ModelFileError, name), name
     return read_regular_file(source, MAX_MODEL_BYTES, ModelFileError)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from runtime import ImageError
-from runtime.files import read_regular_file, read_stream
+from runtime.files import read_file_object, read_regular_file, read_stream
 
 pytestmark = pytest.mark.fast
 
@@ -36,3 +38,27 @@ def test_a_stream_that_gives_single_bytes_is_read_to_its_end() -> None:
             return super().read(min(1, size or 0))
 
     assert read_stream(Slow(b"123456"), 7, ImageError, "s") == b"123456"
+
+
+def test_a_file_object_at_its_end_is_read_from_its_start(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    buffer.write(b"12345")
+    assert read_file_object(buffer, 7, ImageError, "s") == b"12345"
+    assert read_file_object(buffer, 7, ImageError, "s") == b"12345"
+    buffer.seek(2)
+    assert read_file_object(buffer, 7, ImageError, "s") == b"345"
+    with (tmp_path / "f").open("w+b") as file:
+        file.write(b"12345")
+        assert read_file_object(file, 7, ImageError, "s") == b"12345"
+    assert read_file_object(io.BytesIO(), 7, ImageError, "s") == b""
+
+
+def test_standard_input_and_pipes_are_not_rewound(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"12345")
+    program = (
+        "import sys; from runtime.files import read_file_object as read; from runtime.errors import ImageError; "
+        "print([read(sys.stdin.buffer, 7, ImageError, 's') for _ in range(2)])"
+    )
+    with (tmp_path / "f").open("rb") as file:
+        done = subprocess.run([sys.executable, "-c", program], stdin=file, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[b'12345', b'']"

@@ -185,6 +185,12 @@ def test_every_source_gives_the_same_pixels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(load_pixels(source, spec), expected)
 
 
+def test_a_buffer_that_an_image_was_just_saved_to_is_read() -> None:
+    buffer = io.BytesIO()
+    gradient().save(buffer, "PNG")
+    assert (load_pixels(buffer, GREY) == load_pixels(encoded(gradient()), GREY)).all()
+
+
 def test_bgr_is_rgb_backwards() -> None:
     for source in (encoded(gradient()), np.asarray(gradient())):
         for size in ((8, 8), (12, 20)):

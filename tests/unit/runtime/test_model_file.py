@@ -140,3 +140,9 @@ def test_only_a_flatbuffer_is_sealed() -> None:
 def test_every_refusal_is_a_value_error_and_ours() -> None:
     assert issubclass(ModelFileError, ValueError)
     assert issubclass(ModelFileError, PocketlensError)
+
+
+def test_a_buffer_that_a_model_was_just_written_to_is_read() -> None:
+    buffer = io.BytesIO()
+    buffer.write(seal(FLATBUFFER, CONTRACT))
+    assert read_model(buffer).contract == CONTRACT
