@@ -45,7 +45,7 @@ class Preset:
 
 PRESETS = {
     "fast": Preset(
-        epochs=8, dense_epochs=20, cnn_learning_rate=4e-3, most_epochs=40, label_smoothing=0.05, erase=False
+        epochs=12, dense_epochs=20, cnn_learning_rate=4e-3, most_epochs=40, label_smoothing=0.05, erase=False
     ),
     "best": Preset(
         epochs=80, dense_epochs=60, cnn_learning_rate=8e-3, most_epochs=300, label_smoothing=0.05, erase=True

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "accuracy", "minutes"),
     [
-        pytest.param((), 0.925, 15, id="cnn"),
+        pytest.param((), 0.93, 15, id="cnn"),
         pytest.param(("--arch", "dense", "--units", "128", "--epochs", "10"), 0.88, 15, id="dense 128"),
         pytest.param(("--arch", "dense", "--units", "4,4"), 0.80, 15, id="dense 4,4"),
     ],

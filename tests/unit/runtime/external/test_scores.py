@@ -111,6 +111,7 @@ def test_probabilities_are_left_alone() -> None:
         ("relu", Ending("FULLY_CONNECTED", False, 3), ""),
     ],
 )
+@pytest.mark.workstation
 def test_how_a_model_ends_is_recognised(last: str, ending: Ending, scores: str) -> None:
     content = written_out(last)
     assert check_structure(content).ending == ending
