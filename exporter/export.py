@@ -86,7 +86,7 @@ def export(
 
     Raises:
         RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not suit the
-            quantizer, or the target lacks an operator.
+            quantizer, the target lacks an operator, or another export is writing into `out`.
         OSError: `out` cannot be written.
     """
     library, unproved = runnable_library(config.target)
@@ -111,10 +111,9 @@ def export(
         write_documents(staged, exported, models, report, timings, boundary)
         failures = tuple(f"{model.name} {gate.describe()}" for model in models for gate in model.failed)
         sources = _write_sources(staged, candidates, recipes) if config.c_array and not failures else ()
-        pictures = () if boundary is None else (BOUNDARY,)
-        files = publish(staged, out, named, (*sources, *pictures, *DOCUMENTS))
-        if boundary is None:  # that of an earlier export would show another model
-            (out / BOUNDARY).unlink(missing_ok=True)
+        # Without a boundary, that of an earlier export would show another model.
+        pictures, obsolete = ((), (BOUNDARY,)) if boundary is None else ((BOUNDARY,), ())
+        files = publish(staged, out, named, (*sources, *pictures, *DOCUMENTS), obsolete)
         return ExportResult(report, timings, failures, files)
 
 

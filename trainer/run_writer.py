@@ -21,14 +21,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.files import shown
+
 from .data.run_folder import RUN_MARKER, SPLITS_VERSION
 from .errors import RunError
+from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
 from .plots.decision_boundary import BOUNDARY, draw_boundaries, make_plane, takes_two_features
 from .plots.figure import save_png
@@ -41,7 +44,36 @@ if TYPE_CHECKING:
 
 #: Points of each feature in the drawing of the decision boundary.
 _PLANE_SIDE = 200
+#: All files of a run. Nothing else in a run folder is ever deleted.
+_RUN_FILES = frozenset(
+    (
+        *("model.keras", RUN_MARKER, "splits.json", "images.npy", "vectors.npy", "history.csv", "metrics.json"),
+        *("curves.png", "confusion.png", "roc.png", "labels.png", BOUNDARY),
+    )
+)
 _NO_PLACE = "which no run can take the place of; name a folder in it with `target`"
+
+
+@contextmanager
+def reserve_target(target: Path, force: bool, resume: bool = False) -> Iterator[None]:
+    """Keep the folder for a run to this training while the block runs, and tidy up after a killed one.
+
+    Args:
+        target, force, resume: as `check_target` has them.
+
+    Raises:
+        RunError: another training writes this run, or as `check_target`.
+        OSError: the folder around it cannot be written.
+    """
+    _check_place(target)
+    place = target.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    in_use = RunError(f"{shown(target)}: another training is writing this run; wait for it, or name another `target`")
+    with locked(place.with_name(f".{place.name}.lock"), in_use) as is_alone:
+        if is_alone:
+            _recover(place)
+        check_target(target, force, resume)
+        yield
 
 
 def check_target(target: Path, force: bool, resume: bool = False) -> None:
@@ -53,8 +85,8 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
         resume: expect a checkpoint, and replace the run of an interrupted training.
 
     Raises:
-        RunError: the folder holds a run or has a checkpoint and `force` is off; it holds something else; there is no
-            checkpoint to resume from; or the folder cannot be written or replaced.
+        RunError: the folder holds a run or has a checkpoint and `force` is off; it holds something else, also
+            beside a run; there is no checkpoint to resume from; or the folder cannot be written or replaced.
     """
     _check_checkpoint(target, force, resume)
     if target.exists() and not target.is_dir():
@@ -64,6 +96,7 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
             raise RunError(f"{target}: holds files and is not a run; name another folder with `target`")
         if not (force or (resume and was_interrupted(target))):
             raise RunError(f"{target}: holds a run already; `force` replaces it, `target` names another place")
+        _refuse_other_files(target)
     _check_place(target)
 
 
@@ -106,7 +139,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
     """Write a run folder, in place of an existing run.
 
     Raises:
-        OSError: it cannot be written; an existing run is unchanged.
+        RunError: the existing folder holds a file that is not of a run; it is unchanged.
+        OSError: the run cannot be written; an existing one is unchanged.
     """
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
@@ -162,26 +196,83 @@ def _write_splits(run: TrainedRun, folder: Path) -> None:
 @contextmanager
 def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that replaces it if the block succeeds, and is removed if it fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    place = target.resolve()  # a link to a run stays a link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=_partial_prefix(place), dir=place.parent))
     try:
         yield partial
         partial.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-old-", dir=target.parent))
-            try:
-                target.replace(old / "run")
-            except OSError:
-                old.rmdir()
-                raise
-            try:
-                partial.replace(target)
-            except OSError:
-                (old / "run").replace(target)
-                old.rmdir()
-                raise
-            shutil.rmtree(old)
-        else:
-            partial.replace(target)
-    finally:
+        _refuse_other_files(target)
+        replaced = _put_in_place(partial, place)
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _discard(replaced)
+
+
+def _put_in_place(partial: Path, place: Path) -> Path:
+    """Rename a folder to `place`; returns where the folder is that was there.
+
+    Where the system cannot exchange two folders, a kill may leave none at `place`: `_recover` puts it back.
+    """
+    if not place.exists():
+        partial.replace(place)
+        return partial
+    if exchange(partial, place):
+        return partial
+    previous = _previous(place)
+    place.replace(previous)
+    try:
+        partial.replace(place)
+    except BaseException:
+        previous.replace(place)
+        raise
+    return previous
+
+
+def _recover(place: Path) -> None:
+    """Finish or undo what a training that was killed has begun at `place`, and remove its leftovers."""
+    previous = _previous(place)
+    if previous.is_dir() and not place.exists():
+        previous.replace(place)
+    _discard(previous)
+    for partial in place.parent.iterdir():
+        if partial.name.startswith(_partial_prefix(place)):
+            _discard(partial)
+
+
+def _previous(place: Path) -> Path:
+    return place.with_name(f".{place.name}.previous")
+
+
+def _partial_prefix(place: Path) -> str:
+    return f".{place.name}.partial-"
+
+
+def _discard(folder: Path) -> None:
+    """Delete the files of a run, and the folder if nothing else is in it; never fail."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _is_of_a_run(path):
+                path.unlink()
+        folder.rmdir()
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether a file in a run folder was written by the trainer, or by a training that was killed."""
+    is_partial = any(path.name.startswith(f".{name}.partial-") for name in _RUN_FILES)
+    return (path.name in _RUN_FILES or is_partial) and (path.is_symlink() or not path.is_dir())
+
+
+def _refuse_other_files(target: Path) -> None:
+    """Refuse to replace a folder with files of a person's own.
+
+    Raises:
+        RunError: there is such a file.
+    """
+    others = sorted(path.name for path in target.iterdir() if not _is_of_a_run(path)) if target.is_dir() else []
+    if others:
+        raise RunError(
+            f"{shown(target)}: holds {shown(others[0])}, which is no file of a run and would be lost with it; "
+            "move it away, or name another folder with `target`"
+        )

@@ -100,13 +100,13 @@ def train(
     --distribute workers needs the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
     from ..fitting.checkpoint import checkpoint_path
-    from ..run_writer import check_target, write_run
+    from ..run_writer import reserve_target, write_run
 
     started = time.perf_counter()
     _check_usage(options, minutes, distribute, resume)
     chief = is_chief(distribute)
     if chief:
-        check_target(out, force, resume)
+        click.get_current_context().with_resource(reserve_target(out, force, resume))
     if learning_rate != _AUTO:
         options["learning_rate"] = learning_rate
     config, data, with_epochs = read_training_options(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 from exporter.candidate import Candidate
+from exporter.errors import ExportError
 from exporter.evaluated_model import EvaluatedModel, evaluate_model
 from exporter.gates import Gate
 from exporter.publish import DISAGREEMENTS, final_names, publish, staging
 from exporter.recipe import Recipe
 from runtime import Contract, ImageInput
+from tests.support.kills import killed_at_each_change
 from trainer.evaluation.predictions import Predictions
 
 FAILED = (Gate("bytes", 3, 2, passed=False),)
@@ -96,3 +99,42 @@ def test_nothing_staged_stays_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"):
         stop_half_way()
     assert not list((tmp_path / "out").iterdir())
+
+
+def generation(text: str) -> Callable[[Path], None]:
+    """An export all of whose files hold this text."""
+
+    def export(out: Path) -> None:
+        with staging(out) as staged:
+            (staged / DISAGREEMENTS).mkdir()
+            for name in ("float32.tflite", "int8.tflite", f"{DISAGREEMENTS}/int8.png", "report.html", "report.json"):
+                (staged / name).write_text(text)
+            publish(staged, out, final_names((FLOAT32, INT8)), ("report.html", "report.json"))
+
+    return export
+
+
+def test_an_export_that_is_killed_anywhere_leaves_no_report_of_other_models(tmp_path: Path) -> None:
+    old, new = generation("old"), generation("new")
+    states = set()
+    for out in killed_at_each_change(tmp_path, old, new):
+        found = {
+            path.name: path.read_text() for path in out.rglob("*") if path.is_file() and ".partial-" not in str(path)
+        }
+        if "report.json" in found:
+            assert len(set(found.values()) - {""}) == 1, found
+        states.add(found.get("report.json"))
+        new(out)  # the next export is whole, and nothing of the killed one stays
+        assert files(out) == {"float32.tflite", "int8.tflite", "disagreements/int8.png", "report.html", "report.json"}
+        assert {path.read_text() for path in out.rglob("*") if path.is_file()} == {"new"}
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert states == {"old", None, "new"}
+
+
+def test_a_second_export_into_the_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    with staging(tmp_path) as staged:
+        with pytest.raises(ExportError, match="another export is writing into it; wait for it, or name another `out`"):
+            put(tmp_path, (INT8,))
+        assert staged.is_dir()
+    put(tmp_path, (INT8,))
+    assert files(tmp_path) == {"int8.tflite", "report.html", "report.json"}

@@ -123,9 +123,7 @@ def test_a_place_in_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monk
         run_folder.check_target(around / "run", force=False)
 
 
-def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "run"
     target.mkdir()
     (target / "contract.json").write_text("the old one")
@@ -137,6 +135,7 @@ def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(
             raise OSError(28, "No space left on device")
         return replace(self, to)
 
+    monkeypatch.setattr(run_folder, "exchange", lambda *paths: False)  # as on a file system that cannot
     monkeypatch.setattr(Path, "replace", fail_once)
     with pytest.raises(OSError, match="No space"):
         run_folder.write_run(trained, target)

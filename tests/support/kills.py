@@ -1,0 +1,57 @@
+"""Kills a process before each of its changes to files: before the first, before the second, and so on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp")
+_KILLED = 9
+
+
+def killed_at_each_change(
+    root: Path, prepare: Callable[[Path], object], change: Callable[[Path], object]
+) -> Iterator[Path]:
+    """A folder for each change to files that `change` makes: prepared, then changed until the kill before that change.
+
+    Python's audit events tell the changes: renaming, removing, making folders, changing modes, opening for writing.
+    """
+    number, status = 0, _KILLED
+    while status == _KILLED:
+        number += 1
+        folder = root / f"kill-{number}"
+        folder.mkdir()
+        prepare(folder)
+        status = _call_until(number, change, folder)
+        yield folder
+    assert status == 0, f"the child ended with status {status}"
+    assert number > 5, "too few changes were made to files"
+
+
+def _call_until(number: int, change: Callable[[Path], object], folder: Path) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, which the child never needs
+        child = os.fork()
+    if child == 0:
+        try:
+            sys.addaudithook(_Killer(number))
+            change(folder)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class _Killer:
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in _CHANGES or writes:
+            self.left -= 1
+            if not self.left:
+                os._exit(_KILLED)
