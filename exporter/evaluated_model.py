@@ -116,6 +116,7 @@ def evaluate_model(
     if limits is not None:
         gates = check_gates(
             limits,
+            accuracy=comparison.metrics[0].value,
             drops={metric_title(metric.name): metric.drop for metric in comparison.metrics},
             class_drop=comparison.class_drop,
             agreement=comparison.agreement,

@@ -24,6 +24,8 @@ from .errors import ExportError
 from .evaluated_model import evaluate_candidates
 from .keras_loading import load_model
 from .operator_support import runnable_library
+from .output_activation import complete_outputs
+from .plausibility import examine
 from .publish import final_names, publish, staging
 from .recipe import ExportConfig, Recipe
 from .recovery.search import RecoverySearch
@@ -96,15 +98,16 @@ def export(
         worker = worker or stack.enter_context(ScoringWorker())
         exported = with_rgb_contract(run) if config.rgb_input else run
         scorer = SplitScorer(worker, exported, library)
-        representative, model = _prepare(run, exported, scorer, config)
+        representative, model, note = _prepare(run, exported, scorer, config)
         staged = stack.enter_context(staging(out))
         builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
         candidates, predictions = _make_candidates(exported, model, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         models = evaluate_candidates(candidates, predictions, latencies, config.limits)
+        models, doubts = examine(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)
-        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated)))
+        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated, note)), *doubts)
         report = make_report(exported, Settings(config, representative.figures, warnings, command), named)
         timings = make_timings(named)
         boundary = draw_boundary(exported, [builder.path_of(candidate) for candidate in candidates], scorer)
@@ -139,8 +142,8 @@ def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
 
 def _prepare(
     run: RunFolder, exported: RunFolder, scorer: SplitScorer, config: ExportConfig
-) -> tuple[RepresentativeDataset, Any]:
-    """The representative dataset, and the Keras model that is converted.
+) -> tuple[RepresentativeDataset, Any, str]:
+    """The representative dataset, the Keras model that is converted, and what was appended to it, in a line or "".
 
     Args:
         run: the run as it was trained.
@@ -152,8 +155,11 @@ def _prepare(
     model = load_model(run.model_path, run.contract)
     representative = prepare_representative_dataset(exported, config.calibration_samples, seed, test)
     if config.rgb_input:
-        return span_black_and_white(representative), with_grey_conversion(model)
-    return representative, model
+        representative, model = span_black_and_white(representative), with_grey_conversion(model)
+    if not run.is_external:  # the trainer checked its outputs
+        return representative, model, ""
+    completed = complete_outputs(model, representative.samples, exported.contract, config.outputs, run.name)
+    return representative, *completed
 
 
 def _make_candidates(

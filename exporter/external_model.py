@@ -7,6 +7,7 @@ where a run of the trainer has its training split.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
 from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
+from runtime.external.scaling import check_pixel_units
 from runtime.files import is_hidden, read_regular_file, shown
 from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
@@ -25,9 +27,12 @@ from runtime.input_spec import COLOURS
 from runtime.progress import progress
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import FileSource
+from trainer.keras_inspection.input_scaling import InputScaling, find_input_scaling
 
 from .errors import ExportError
 from .keras_loading import load_classifier
+
+_log = logging.getLogger(__name__)
 
 #: The target of an image whose class is not known.
 _NO_CLASS = -1
@@ -61,13 +66,23 @@ def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contra
     Args:
         model: from `keras_loading.load_classifier`.
         name: of its file, for messages and the provenance.
-        options: `labels`, `mean` and `std` are required. The others have the defaults of `ImageInput`; the colour
-            follows from the number of channels.
+        options: `labels`, `mean` and `std` are required; mean and std follow from scaling layers at the model's input,
+            if it has any. The others have the defaults of `ImageInput`; the colour follows from the number of channels.
 
     Raises:
         ContractError: options are missing, out of range, or do not fit the model.
     """
     _, height, width, channels = model.input_shape
+    scaling = find_input_scaling(model)
+    if scaling is not None:
+        default_mean, default_std = scaling.mean_and_std
+        if options.mean is None and options.std is None:
+            numbers = f"mean {default_mean:g} and std {default_std:g}"
+            _log.info("%s scales its input itself (%s): %s follow from that", name, scaling.layers, numbers)
+        options = options._replace(
+            mean=default_mean if options.mean is None else options.mean,
+            std=default_std if options.std is None else options.std,
+        )
     missing = [f"`{field}`" for field in ("labels", "mean", "std") if getattr(options, field) is None]
     if missing:
         raise ContractError(
@@ -87,7 +102,29 @@ def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contra
         raise ContractError(f"{name}: takes {channels} channels, `colour={colour}` gives {COLOURS[colour]}")
     mean, std = _spread(options.mean, channels), _spread(options.std, channels)
     spec = ImageInput(height, width, colour, mean=mean, std=std, **given)
+    _check_scaling(scaling, spec, name)
     return Contract(labels, spec, task, Provenance(dataset=Path(name).stem))
+
+
+def _check_scaling(scaling: InputScaling | None, spec: ImageInput, name: str) -> None:
+    """Refuse a mean and std in other units, or beside layers in the model that scale pixels as well."""
+    try:
+        check_pixel_units(spec)
+    except ContractError as error:
+        raise ContractError(f"{name}: {error}") from error
+    if scaling is None or scaling.fits(spec.mean, spec.std):
+        return
+    takes = "plain pixels" if scaling.takes_pixels else "values of about 0 to 1"
+    right = "`mean={:g}` `std={:g}`".format(*scaling.mean_and_std)
+    given = f"mean {_listed(spec.mean)} and std {_listed(spec.std)}"
+    raise ContractError(
+        f"{name}: scales its input itself ({scaling.layers}) and takes {takes}: {right}, not {given}, which would scale "
+        "it twice; leave both out"
+    )
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _spread(value: Any, channels: int) -> tuple[float, ...]:
@@ -110,6 +147,8 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
     """
     if isinstance(contract, ExternalOptions):
         contract = assemble_contract(load_classifier(model), shown(model), contract)
+    elif contract.input.kind == "image":
+        _check_scaling(find_input_scaling(load_classifier(model)), contract.image_input, shown(model))
     if contract.input.kind != "image":
         raise ContractError(
             f"{shown(model)}: takes {contract.input.describe()}, which cannot be measured by folders of images; train "
@@ -122,11 +161,22 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
         "validation": _read_images("validation", folders.validation, contract) if folders.validation else [],
         "test": _read_images("test", folders.test, contract),
     }
+    _refuse_shared(images["validation"], images["test"])
     ends = np.cumsum([len(split) for split in images.values()])
     splits = {name: np.arange(end - len(images[name]), end) for name, end in zip(images, ends, strict=True)}
     every = [image for split in images.values() for image in split]
     targets = np.array([image.target for image in every], np.int64)
     return RunFolder(model, contract, _file_source(every), targets, splits, model)
+
+
+def _refuse_shared(validation: Sequence[_LabelledImage], test: Sequence[_LabelledImage]) -> None:
+    tested = {image.sha256 for image in test}
+    shared = sum(image.sha256 in tested for image in validation)
+    if shared:
+        raise ExportError(
+            f"`validation`: {shared} of {len(validation)} images are test images too, so that the figures would "
+            "flatter; take them out of one of the folders"
+        )
 
 
 def _file_source(images: Sequence[_LabelledImage]) -> FileSource:

@@ -23,6 +23,7 @@ class Limits:
             multilabel, the same labels.
         max_bytes: the size of the file.
         max_latency_ms: the median time of one call on this machine, decoding included.
+        min_accuracy: the accuracy that a model must have, 0 to 1; for multilabel the mean average precision.
     """
 
     max_drop: float | None = 0.01
@@ -30,14 +31,18 @@ class Limits:
     min_agreement: float | None = None
     max_bytes: int | None = None
     max_latency_ms: float | None = None
+    min_accuracy: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; `min_accuracy` only if there is one, since older reports do not have it."""
+        limits = asdict(self)
+        if self.min_accuracy is None:
+            del limits["min_accuracy"]
+        return limits
 
 
 #: The gates that a repair can make a file pass. Size and latency are excluded: every repair increases both.
-REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement"}
+REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement", "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,13 @@ class Gate:
     """One gate, and the value that a model has there.
 
     Attributes:
-        name: "drop", "class-drop", "agreement", "bytes" or "latency"; "roc-auc-drop" and "f1-drop" for the further
-            metrics that `Limits.max_drop` applies to.
+        name: "drop", "class-drop", "agreement", "bytes", "latency" or "accuracy"; "roc-auc-drop" and "f1-drop" for the
+            further metrics that `Limits.max_drop` applies to; or a doubt of `plausibility`.
         value: the model's value.
         limit: the limit.
         passed: whether the value is within the limit.
-        metric: the metric of a drop, as people read it; "" for the other gates.
+        metric: the metric of a drop or of a least accuracy, as people read it; "" for the other gates.
+        reason: what a doubt of `plausibility` rests on, a clause; "" for the other gates.
     """
 
     name: str
@@ -58,18 +64,24 @@ class Gate:
     limit: float
     passed: bool
     metric: str = ""
+    reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For `report.json`; without the value of a latency, which is never the same twice."""
         found = asdict(self)
         if self.name == "latency":
             del found["value"]
-        if not self.metric:
-            del found["metric"]
+        for name in ("metric", "reason"):
+            if not found[name]:
+                del found[name]
         return found
 
     def describe(self) -> str:
         """One clause for people; shares are in points."""
+        if self.reason:
+            return f"{self.reason}; `accept_low_accuracy` publishes it all the same"
+        if self.name == "accuracy":
+            return f"has {self.value:.4f} of {self.metric}, `min_accuracy` asks {self.limit:.4f}"
         if self.metric:
             return f"loses {100 * self.value:.2f} points of {self.metric}, `max_drop` allows {100 * self.limit:.2f}"
         texts = {
@@ -83,12 +95,20 @@ class Gate:
 
 
 def check_gates(
-    limits: Limits, *, drops: Mapping[str, float], class_drop: float, agreement: float, size: int, latency_ms: float
+    limits: Limits,
+    *,
+    accuracy: float,
+    drops: Mapping[str, float],
+    class_drop: float,
+    agreement: float,
+    size: int,
+    latency_ms: float,
 ) -> tuple[Gate, ...]:
     """Check every gate that has a limit.
 
     Args:
         limits: the limits.
+        accuracy: the value of the first of the task's metrics.
         drops: what each of the task's metrics loses, a share, by the metric's name as people read it. The first is the
             gate "drop".
         class_drop, agreement: shares, against float32.
@@ -110,5 +130,8 @@ def check_gates(
                 yield Gate(name, value, limit, value <= limit + _TOLERANCE)
         if limits.min_agreement is not None:
             yield Gate("agreement", agreement, limits.min_agreement, agreement >= limits.min_agreement - _TOLERANCE)
+        if limits.min_accuracy is not None:
+            passed = accuracy >= limits.min_accuracy - _TOLERANCE
+            yield Gate("accuracy", accuracy, limits.min_accuracy, passed, next(iter(drops)))
 
     return tuple(gates())

@@ -55,7 +55,23 @@ def load_classifier(path: Path, kind: str = "image") -> Any:
     else:
         model = load_keras_model(path, ExportError, cure=_CURE, instead=_INSTEAD)
     _check(model, kind, shown(path))
-    return model
+    return _with_usual_shapes(model, kind)
+
+
+def _with_usual_shapes(model: Any, kind: str) -> Any:
+    """The model with a channel at its input, and with a vector of scores as output.
+
+    Grey images of shape (height, width) and scores of shape (1, 1, classes) are usual too.
+    """
+    given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    has_channel, is_vector = len(given) == (4 if kind == "image" else 2), len(answer) == 2
+    if has_channel and is_vector:
+        return model
+    # Fixed names, as in `load_model`.
+    inputs = keras.Input(given[1:] if has_channel else (*given[1:], 1), name=kind)
+    images = inputs if has_channel else keras.layers.Reshape(given[1:], name="without_channel")(inputs)
+    scores = model(images)
+    return keras.Model(inputs, scores if is_vector else keras.layers.Reshape((answer[-1],), name="scores")(scores))
 
 
 def _check(model: Any, kind: str, name: str) -> None:
@@ -67,14 +83,14 @@ def _check(model: Any, kind: str, name: str) -> None:
     given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
     if kind == "features" and (len(given) != 2 or given[1] is None):
         raise ExportError(f"{name}: input of shape {given}, expected (batch, features)")
-    if kind == "image" and (len(given) != 4 or None in given[1:]):
+    if kind == "image" and (len(given) not in (3, 4) or None in given[1:]):
         raise ExportError(
             f"{name}: input of shape {given}, expected (batch, height, width, channels) with fixed height, width and "
             "channels: an interpreter runs a dynamic one at 1x1; build it with keras.Input((height, width, channels))"
         )
-    if kind == "image" and given[3] not in (1, 3):
+    if kind == "image" and given[3:] not in ((), (1,), (3,)):
         raise ExportError(f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last")
-    if len(answer) != 2 or answer[1] is None:
+    if len(answer) < 2 or answer[-1] is None or set(answer[1:-1]) - {1}:
         raise ExportError(f"{name}: output of shape {answer}, expected (batch, classes)")
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight)).all():

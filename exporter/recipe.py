@@ -9,6 +9,7 @@ from .operator_support import DEFAULT_TARGET
 
 MODES = ("float32", "float16", "dynamic", "int8", "int16x8")
 IO_TYPES = ("uint8", "int8", "float32")
+OUTPUTS = ("logits", "probabilities")
 _DEFAULT_IO = {"int8": "uint8"}
 
 
@@ -103,6 +104,10 @@ class ExportConfig:
             is fitted on validation images. Where it is None a device always answers.
         repair: where int8 fails a gate on validation images, try the known repairs, and take the first that passes
             the gates there.
+        accept_low_accuracy: publish a model whose answers look as if it got a wrong input or wrong labels; see
+            `plausibility`. The report warns of it either way.
+        outputs: what an external model gives: one of `OUTPUTS`; where it is None, it is found out. A softmax or a
+            sigmoid is appended to logits.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -115,3 +120,5 @@ class ExportConfig:
     calibration_seed: int | None = None
     false_accept_rate: float | None = None
     repair: bool = False
+    accept_low_accuracy: bool = False
+    outputs: str | None = None

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
-_GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms")
+_GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms", "min_accuracy")
 #: Options that `ExportConfig` calls by the same name.
 _SETTINGS = (
     "target",
@@ -40,8 +40,10 @@ _SETTINGS = (
     "calibration_seed",
     "false_accept_rate",
     "repair",
+    "accept_low_accuracy",
+    "outputs",
 )
-_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest")
+_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy")
 
 
 @click.command(
@@ -91,6 +93,17 @@ _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest")
     help="Gate: the median time of a call on this machine.",
 )
 @click.option(
+    "--min-accuracy",
+    type=_SHARE,
+    help="Gate: the accuracy that a file must have, from 0 to 1; for multilabel, the mean average precision.",
+)
+@click.option(
+    "--accept-low-accuracy",
+    is_flag=True,
+    help="Publish even if the answers look as if scaling or labels were wrong: no better than the largest class, a "
+    "class never answered, or little agreement. The report still warns.",
+)
+@click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
     default=DEFAULT_TARGET,
@@ -133,7 +146,7 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     """Convert RUN, or a MODEL of your own, to TensorFlow Lite files, and check what that cost.
 
     RUN is a folder that `pocketlens train` wrote. MODEL is a .keras file or a SavedModel folder; it needs --labels,
-    --calibration, --test, --mean and --std.
+    --calibration and --test, and --mean and --std unless layers at its input scale the pixels.
 
     Every file is scored on the whole test split, through the classifier and the interpreter that a device uses. If a
     file fails a gate, nothing is published: the exit status is 3, and the files stay as *.rejected.tflite beside

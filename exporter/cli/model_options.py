@@ -13,12 +13,14 @@ from runtime.errors import ContractError
 from runtime.files import read_regular_file
 from runtime.input_spec import COLOURS, FILTERS, RESIZES
 
+from ..recipe import OUTPUTS
+
 if TYPE_CHECKING:
     from runtime.external.adopt import ExternalOptions
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _PREPROCESSING = ("labels", "colour", "resize", "filter", "background", "mean", "std")
-_NAMES = ("calibration", "test", "val", "contract", *_PREPROCESSING)
+_NAMES = ("calibration", "test", "val", "contract", "outputs", *_PREPROCESSING)
 
 
 class _Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -48,6 +50,11 @@ _OPTIONS = (
     click.option("--val", type=_PATH, metavar="DIR", help="Validation images, with one subfolder a label."),
     click.option(
         "--contract", type=_PATH, metavar="FILE", help="MODEL's contract.json, instead of --labels and what follows."
+    ),
+    click.option(
+        "--outputs",
+        type=click.Choice(OUTPUTS),
+        help="What MODEL gives; a softmax or a sigmoid is appended to logits. [default: found out]",
     ),
     click.option("--mean", type=_Numbers(), help="MODEL takes (pixel - mean) / std, with pixels from 0 to 255."),
     click.option("--std", type=_Numbers(), help="The std of this formula: one number, or one a channel."),

@@ -58,13 +58,8 @@ def check_scaling(spec: ImageInput, given: TensorInfo) -> None:
     Raises:
         ContractError: pixel values are clipped, or many become one; or mean and std are not in pixel units.
     """
-    zero_to_one = max(spec.mean) <= 1 and max(spec.std) <= 1
     if given.type not in LOWEST_PIXEL:
-        if zero_to_one and not (max(spec.mean) == 0 and min(spec.std) == 1):
-            raise ContractError(
-                f"{_described(spec)} are not in pixel units (0 to 255); did you mean "
-                f"{_listed([255 * value for value in spec.mean])} and {_listed([255 * value for value in spec.std])}?"
-            )
+        check_pixel_units(spec)
         return
     stored = unclipped_pixels(spec, _tensor(given))
     clipped = _clipped(stored, LOWEST_PIXEL[given.type])
@@ -79,6 +74,18 @@ def check_scaling(spec: ImageInput, given: TensorInfo) -> None:
         f"{_described(spec)} do not fit the model's {given.type} input ({_quantization(given)}): {what}; leave out "
         "`mean` and `std`, and the pixels go in as they are"
     )
+
+
+def check_pixel_units(spec: ImageInput) -> None:
+    """Refuse a mean and std that are meant for pixels of 0 to 1, as those of ImageNet are often given.
+
+    Raises:
+        ContractError: all are at most 1, and they are not 0 and 1, which leave the pixels as they are.
+    """
+    if max(*spec.mean, *spec.std) > 1 or (max(spec.mean) == 0 and min(spec.std) == 1):
+        return
+    mean, std = (_listed([255 * value for value in values]) for values in (spec.mean, spec.std))
+    raise ContractError(f"{_described(spec)} are not in pixel units (0 to 255); did you mean {mean} and {std}?")
 
 
 def _clipped(stored: np.ndarray[tuple[int, ...], np.dtype[np.float64]], lowest: int) -> int:

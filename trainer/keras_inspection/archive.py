@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,14 @@ from ..errors import RunError
 
 #: The bytes of all members together.
 MAX_UNPACKED_BYTES = 4 * 2**30
+_CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 64 * 2**20
 #: Parts of Keras whose functions read files, download, or load other models; no layer is among them.
 _NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
+
+#: Precisions of a layer that are set to float32, and the kinds of object that name them.
+_PRECISIONS = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64")
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 
 
 def read_config(
@@ -37,7 +45,7 @@ def read_config(
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-            config = archive.getinfo("config.json")
+            config = archive.getinfo(_CONFIG)
             if unpacked > max_unpacked_bytes or config.file_size > _MAX_CONFIG_BYTES:
                 raise error(
                     f"{name}: cannot be loaded: {unpacked:,} bytes unpacked, {config.file_size:,} of them its "
@@ -88,6 +96,8 @@ def load_keras_model(
 ) -> Any:
     """The Keras model of an archive; no code from the file is run.
 
+    A model that was trained in half, mixed or double precision computes in float32: so do the device's interpreters.
+
     Args:
         error, cure, instead: as for `check_keras_archive`.
 
@@ -95,12 +105,54 @@ def load_keras_model(
         error: as `check_keras_archive`, or Keras cannot load the archive.
     """
     check_keras_archive(path, error, cure=cure, instead=instead)
+    config = read_config(path, error, cure=cure)
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _in_float32(path, config) as archive:
+            return keras.saving.load_model(archive, compile=False, safe_mode=True)
     except Exception as problem:  # h5py, zipfile and Keras each raise their own
         raise error(f"{shown(path)}: cannot be loaded: {' '.join(str(problem).split())[:300]}") from problem
+
+
+@contextmanager
+def _in_float32(path: Path, config: Any) -> Iterator[Path]:
+    """The archive itself, or where its configuration names another precision, a copy that names float32.
+
+    Args:
+        config: from `read_config`; changed in place.
+    """
+    if not _set_float32(config):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.keras"
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+            for member in source.infolist():
+                if member.filename == _CONFIG:
+                    target.writestr(_CONFIG, json.dumps(config))
+                    continue
+                with source.open(member) as content, target.open(member.filename, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(content, out)
+        yield copy
+
+
+def _set_float32(config: Any) -> bool:
+    """Change every policy and dtype of another precision in a configuration to float32; whether there was one."""
+    found = False
+    pending = [config]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            policy = value.get("config") if value.get("class_name") in _POLICIES else None
+            for holder, key in ((value, "dtype"), (policy, "name")):
+                if isinstance(holder, dict) and holder.get(key) in _PRECISIONS:
+                    holder[key] = "float32"
+                    found = True
+    return found
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -55,6 +55,19 @@ def all_calls(model: Any, *, nested: bool = True) -> list[Call]:
     return calls
 
 
+def calls_to_output(model: Any) -> tuple[list[Call], int]:
+    """All calls of a model with those of nested models, and the place of the call that gives its first output.
+
+    Raises:
+        ValueError: the model has no graph.
+    """
+    graph = graph_of(model)
+    if graph is None:
+        raise ValueError(f"the model {model.name!r} is neither functional nor sequential")
+    calls: list[Call] = []
+    return calls, _walk(graph, calls, {}, "", nested=True)[id(graph.outputs[0])]
+
+
 def _walk(graph: Any, calls: list[Call], feeds: dict[int, int], prefix: str, *, nested: bool) -> dict[int, int]:
     """Append the calls of a graph.
 
@@ -98,9 +111,7 @@ def classifier_calls(model: Any) -> list[Call]:
             f"quantization-aware: the model {model.name!r} is no graph of layers with one input and one output; build "
             "it with keras.Model(inputs, outputs)"
         )
-    calls: list[Call] = []
-    output = _walk(graph, calls, {}, "", nested=True)[id(graph.outputs[0])]
-    return _needed(calls, output)
+    return _needed(*calls_to_output(graph))
 
 
 def _needed(calls: list[Call], output: int) -> list[Call]:

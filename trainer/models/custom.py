@@ -13,20 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TrainingError
+from ..keras_inspection.input_scaling import find_input_scaling
+from ..keras_inspection.outputs import OutputKind, classify_outputs, random_inputs
 
 _FUNCTION = "build_model"
-_SAMPLES = 8
-#: Largest error accepted in a sum of probabilities, and in a softmax over one unit.
-_TOLERANCE, _ROUNDING = 1e-3, 1e-6
 
 
-def build_custom(file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass") -> Any:
+def build_custom(
+    file: str, input_shape: tuple[int, ...], classes: int, task: str = "multiclass", *, normalize: bool = True
+) -> Any:
     """The model that `build_model` of a Python file returns, checked before any training.
 
     The model must take float32 of shape (batch, *input_shape), scaled to about zero mean and unit variance, and return
     probabilities of shape (batch, classes). For `multiclass` they sum to one; for `multilabel`, and for `binary`, where
     `classes` is 1, each is a probability by itself. All layers must be Keras's own, so that `pocketlens export` can
     load the model without the file.
+
+    Args:
+        normalize: whether the input is scaled before the model takes it. A model that scales pixels itself needs False.
 
     Raises:
         TrainingError: no such file or function, an error in it, or a model that breaks these rules.
@@ -40,6 +44,8 @@ def build_custom(file: str, input_shape: tuple[int, ...], classes: int, task: st
         raise TrainingError(f"{file}: {_FUNCTION}({input_shape}, {classes}) raised {_describe(error)}") from error
     _check_kind(file, model)
     _check_probabilities(file, _sample_scores(file, model, input_shape, classes), task)
+    if normalize and len(input_shape) == 3:
+        _check_scaling(file, model)
     _check_saved(file, model)
     return model
 
@@ -78,29 +84,32 @@ def _check_kind(file: str, model: Any) -> None:
 
 def _sample_scores(file: str, model: Any, input_shape: tuple[int, ...], classes: int) -> npt.NDArray[np.float32]:
     """The model's scores for a few random inputs, shape (samples, classes)."""
-    samples = np.random.default_rng(0).standard_normal((_SAMPLES // 2, *input_shape)).astype(np.float32)
-    # Each with its opposite: a model that ends without an activation gives a score below 0 for one of the two.
-    samples = np.concatenate([samples, -samples])
+    samples = random_inputs(input_shape)
     try:
         scores = np.asarray(model(samples))
     except Exception as error:
         raise TrainingError(f"{file}: the model does not take {input_shape}: {_describe(error)}") from error
-    if scores.shape != (_SAMPLES, classes):
+    if scores.shape != (len(samples), classes):
         raise TrainingError(f"{file}: the model answers {scores.shape[1:]} values an image, expected ({classes},)")
     return scores
 
 
 def _check_probabilities(file: str, scores: npt.NDArray[np.float32], task: str) -> None:
     wanted = "a softmax" if task == "multiclass" else "sigmoids" if task == "multilabel" else "one sigmoid"
-    sums_to_one = np.allclose(scores.sum(axis=1), 1, atol=_TOLERANCE)
-    good = scores.min() >= 0 and scores.max() <= 1 + _TOLERANCE and (sums_to_one or task != "multiclass")
-    if not good:  # also if there is a NaN
-        raise TrainingError(f"{file}: the model's answers are no probabilities; end it with {wanted}, for {task}")
-    # A softmax over one unit is 1, or 0.99999994 on some processors. Two untrained sigmoids may give a half each, which
-    # sums to one as well.
-    is_softmax = scores.min() > 1 - _ROUNDING if task == "binary" else sums_to_one and np.ptp(scores) > 0
-    if task != "multiclass" and is_softmax:
+    found = classify_outputs(scores, task)
+    if found in (OutputKind.ALWAYS_ONE, OutputKind.SUM_TO_ONE):
         raise TrainingError(f"{file}: the model's answers sum to one; end it with {wanted}, for {task}")
+    if found is not OutputKind.PROBABILITIES:
+        raise TrainingError(f"{file}: the model's answers are no probabilities; end it with {wanted}, for {task}")
+
+
+def _check_scaling(file: str, model: Any) -> None:
+    scaling = find_input_scaling(model)
+    if scaling is not None and scaling.takes_pixels:
+        raise TrainingError(
+            f"{file}: the model scales pixels of 0 to 255 itself ({scaling.layers}), and its input is scaled already; "
+            "take these layers out, or give `normalize=False`"
+        )
 
 
 def _check_saved(file: str, model: Any) -> None:

@@ -48,7 +48,8 @@ def build_model(config: TrainingConfig, input_shape: tuple[int, ...], labels: in
         TrainingError: the architecture does not take this input, or a custom model's file is not usable.
     """
     if config.architecture == CUSTOM_ARCHITECTURE:
-        return build_custom(str(config.model_file), input_shape, _output_count(labels, task), task)
+        outputs = _output_count(labels, task)
+        return build_custom(str(config.model_file), input_shape, outputs, task, normalize=config.normalize)
     if len(input_shape) == 1 and config.architecture != "dense":
         raise TrainingError(
             f"{config.architecture} is for images, and these are vectors of features; use `architecture=dense`"

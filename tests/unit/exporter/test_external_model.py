@@ -140,7 +140,9 @@ def test_folders_that_do_not_fit(material: Path, tmp_path: Path) -> None:
 def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> None:
     fill_class(tmp_path / "flat", "green", range(5))
     fill_class(tmp_path / "flat" / ".thumbnails", "green", range(5, 9))
-    folders = ImageFolders(tmp_path / "flat", material / "test", material / "test")
+    for label in LABELS:
+        fill_class(tmp_path / "validation" / label, label, range(600, 620))
+    folders = ImageFolders(tmp_path / "flat", material / "test", tmp_path / "validation")
     run = external_run(material / "model.keras", folders, OPTIONS)
     assert run.is_external
     assert run.targets[run.splits["train"]].tolist() == [-1] * 5

@@ -9,6 +9,7 @@ from exporter.gates import Gate, Limits, check_gates
 pytestmark = pytest.mark.fast
 
 FOUND: dict[str, Any] = {
+    "accuracy": 0.9,
     "drops": {"accuracy": 0.02},
     "class_drop": 0.1,
     "agreement": 0.97,
@@ -29,6 +30,7 @@ def names(limits: Limits, *, passed: bool) -> list[str]:
         ("min_agreement", 0.97, 0.971, "agreement"),
         ("max_bytes", 1000, 999, "bytes"),
         ("max_latency_ms", 2.5, 2.4, "latency"),
+        ("min_accuracy", 0.9, 0.901, "accuracy"),
     ],
 )
 def test_each_gate_by_itself(option: str, kept: float, broken: float, name: str) -> None:
@@ -75,3 +77,10 @@ def test_every_metric_of_a_task_is_gated() -> None:
     assert [(gate.name, gate.passed) for gate in gates] == [("drop", True), ("roc-auc-drop", False)]
     assert gates[1].describe() == "loses 2.00 points of ROC AUC, `max_drop` allows 1.00"
     assert (gates[1].as_dict()["metric"], gates[1].as_dict()["value"]) == ("ROC AUC", 0.02)
+
+
+def test_a_least_accuracy_is_in_the_report_only_if_there_is_one() -> None:
+    assert "min_accuracy" not in Limits().as_dict()
+    assert Limits(min_accuracy=0.95).as_dict()["min_accuracy"] == 0.95
+    (gate,) = check_gates(Limits(max_drop=None, min_accuracy=0.95), **FOUND)
+    assert gate.describe() == "has 0.9000 of accuracy, `min_accuracy` asks 0.9500"

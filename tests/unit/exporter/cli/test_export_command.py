@@ -18,11 +18,13 @@ DEFAULTS: dict[str, Any] = {
     "min_agreement": None,
     "max_bytes": None,
     "max_latency_ms": None,
+    "min_accuracy": None,
     "target": "tflite-runtime-2.14",
     "edgetpu": False,
     "rgb_input": False,
     "c_array": False,
     "no_selftest": False,
+    "accept_low_accuracy": False,
     "calibration_samples": 500,
     "calibration_seed": 3,
     "false_accept_rate": None,
@@ -37,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
         (("float16", "int16x8"), "uint8", {"max_class_drop": 0.5, "max_bytes": 10, "repair": True}),
         (("int8",), "int8", {"max_latency_ms": 2.5, "min_agreement": 0.9, "edgetpu": True, "no_selftest": True}),
         (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
+        (("int8",), "uint8", {"min_accuracy": 0.9, "accept_low_accuracy": True}),
     ],
 )
 def test_the_command_line_is_read_back_as_the_same_options(

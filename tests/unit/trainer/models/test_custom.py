@@ -98,6 +98,17 @@ def test_a_softmax_over_one_unit_is_refused_on_every_processor(score: float, tmp
     assert build_custom(written(tmp_path, sigmoid), SHAPE, 1, "binary").output_shape == (None, 1)
 
 
+def test_a_model_that_scales_pixels_itself_needs_plain_pixels(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD.replace("Flatten()(inputs)", "Flatten()(layers.Rescaling(1 / 255)(inputs))"))
+    with pytest.raises(TrainingError, match=r"scales pixels of 0 to 255 itself \(Rescaling .*`normalize=False`"):
+        build_custom(file, SHAPE, CLASSES)
+    assert build_custom(file, SHAPE, CLASSES, normalize=False).output_shape == (None, 10)
+    options = ("--dataset", "digits", "--epochs", "1", "--model-file", file)
+    result = call_pocketlens("train", *options, "--out", tmp_path / "run")
+    assert result.returncode == 1
+    assert "or give --no-normalise" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["missing.py", "."])
 def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no such Python file"):

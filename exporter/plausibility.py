@@ -1,0 +1,186 @@
+"""Doubts about a model's answers: signs that it gets another input, or other labels, than it was trained with.
+
+Such a model converts without a fault and agrees with its reference, so that no gate on a loss finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.run_folder import RunFolder
+from trainer.evaluation.intervals import mcnemar_p_value
+from trainer.keras_inspection.input_scaling import find_input_scaling
+
+from .evaluated_model import EvaluatedModel
+from .gates import Gate
+from .scaling_trial import ScalingTrial, try_scalings
+
+#: Agreement with float32 below this is no loss of precision.
+LEAST_AGREEMENT = 0.5
+#: Classes that chance leaves unanswered: if more than this many are expected, one is no sign of a fault.
+_EXPECTED_BY_CHANCE = 0.5
+#: How rarely chance gives a pair of labels that seem swapped.
+_RARELY = 0.001
+#: A largest class with this share of the test images makes accuracy say little.
+_LARGE_SHARE = 0.75
+
+
+def reference_doubts(
+    reference: EvaluatedModel, labels: Sequence[str], trial: ScalingTrial | None = None
+) -> Iterator[Gate]:
+    """The doubts about the float32 model, as gates that it did not pass. Multilabel has none.
+
+    Args:
+        trial: of other scalings, where one was held.
+    """
+    confusion = reference.comparison.confusion
+    if reference.predictions.task == "multilabel" or not confusion.sum():
+        return
+    accuracy = reference.comparison.accuracy
+    counts, answered = confusion.sum(axis=1), confusion.sum(axis=0)
+    largest = int(counts.argmax())
+    share = float(counts[largest] / counts.sum())
+    if share == 1:
+        reason = f"all test images are of class {labels[largest]!r}, so that its accuracy says nothing; add the others"
+        yield Gate("chance", accuracy, share, False, reason=reason)
+    elif accuracy <= share:
+        reason = (
+            f"answers {accuracy:.4f} of the test images rightly; always answering {labels[largest]!r}, the largest "
+            f"class, would give {share:.4f}"
+        )
+        yield Gate("chance", accuracy, share, False, reason=reason)
+    unanswered = np.flatnonzero((counts > 0) & (answered == 0))
+    expected = float(((1 - accuracy) ** counts[counts > 0]).sum())
+    if share < 1 and len(unanswered) and expected < _EXPECTED_BY_CHANCE:
+        names = ", ".join(repr(labels[place]) for place in unanswered[:5]) + ", ..." * (len(unanswered) > 5)
+        reason = f"never answers {names}, of which there are test images"
+        yield Gate("unanswered", float(len(unanswered)), 0.0, False, reason=reason)
+    pairs, gained = swapped_labels(confusion)
+    if pairs:
+        names = " and ".join(f"{labels[a]!r} with {labels[b]!r}" for a, b in pairs[:5])
+        reason = (
+            f"labels seem to be in another order than the outputs: exchanging {names} would raise its accuracy from "
+            f"{accuracy:.4f} to {gained:.4f}"
+        )
+        yield Gate("labels", accuracy, gained, False, reason=reason)
+    if trial is not None and trial.is_much_better:
+        yield Gate("scaling", trial.accuracy, trial.best_accuracy, False, reason=trial.describe())
+
+
+def swapped_labels(confusion: npt.NDArray[np.int64]) -> tuple[list[tuple[int, int]], float]:
+    """The labels that were given in each other's place, and the accuracy with them exchanged.
+
+    A pair counts if most images of both classes would be answered rightly with it exchanged, and chance hardly ever
+    gives that. Longer cycles are found as pairs, one after the other.
+
+    Args:
+        confusion: counts, a row a true class, a column a predicted class.
+    """
+    found = confusion.copy()
+    pairs: list[tuple[int, int]] = []
+    for _ in range(len(found)):
+        diagonal = np.diag(found)
+        right = diagonal[:, np.newaxis] + diagonal
+        exchanged = found + found.T
+        gains = np.triu(exchanged - 2 * right, 1)
+        first, second = (int(place) for place in np.unravel_index(gains.argmax(), gains.shape))
+        before, after = int(right[first, second]), int(exchanged[first, second])
+        if gains[first, second] <= 0 or mcnemar_p_value(before, after) > _RARELY:
+            break
+        pairs.append((first, second))
+        found[:, [first, second]] = found[:, [second, first]]
+    return pairs, float(np.trace(found) / found.sum())
+
+
+def is_weak(reference: EvaluatedModel) -> bool:
+    """Whether a model is so far from right that other scalings are worth a trial."""
+    confusion = reference.comparison.confusion
+    if reference.predictions.task == "multilabel" or not confusion.sum():
+        return False
+    share = float(confusion.sum(axis=1).max() / confusion.sum())
+    return reference.comparison.accuracy < (1 + share) / 2
+
+
+def agreement_doubts(model: EvaluatedModel) -> Iterator[Gate]:
+    """The doubt about a model that answers quite otherwise than float32, and passes its gates."""
+    agreement = model.comparison.agreement
+    if model.is_reference or model.failed or model.predictions.task == "multilabel" or agreement >= LEAST_AGREEMENT:
+        return
+    reason = (
+        f"answers as float32 on {agreement:.4f} of the test images only, although both have about the same accuracy: "
+        "neither answers from what an image shows"
+    )
+    yield Gate("low-agreement", agreement, LEAST_AGREEMENT, False, reason=reason)
+
+
+def with_doubts(models: Sequence[EvaluatedModel], doubts: Mapping[str, Sequence[Gate]]) -> list[EvaluatedModel]:
+    """The models with their doubts among the gates; `doubts` is by the name of a model."""
+    return [replace(model, gates=(*model.gates, *doubts.get(model.name, ()))) for model in models]
+
+
+def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator[str]:
+    """What the classes of the test images leave unsaid: missing classes, and one that is nearly all of them."""
+    counts = reference.comparison.confusion.sum(axis=1)
+    if reference.predictions.task == "multilabel" or not counts.sum():
+        return
+    missing = [label for label, count in zip(labels, counts, strict=True) if not count]
+    if missing:
+        names = ", ".join(missing[:5]) + ", ..." * (len(missing) > 5)
+        yield f"the test images show {len(labels) - len(missing)} of {len(labels)} classes; none shows {names}"
+    largest = int(counts.argmax())
+    share = counts[largest] / counts.sum()
+    if share >= _LARGE_SHARE:
+        yield (
+            f"{share:.4f} of the test images are of class {labels[largest]!r}: always answering it would have that "
+            "accuracy; look at the recall of the other classes"
+        )
+
+
+def examine(
+    models: Sequence[EvaluatedModel], model: Any, run: RunFolder, *, accept: bool
+) -> tuple[list[EvaluatedModel], tuple[str, ...]]:
+    """Look for doubts about the models of an export.
+
+    Args:
+        models: the reference first.
+        model: the Keras model that was converted.
+        run: with the contract of the files.
+        accept: leave the doubts out of the gates.
+
+    Returns:
+        The models, with their doubts among the gates that they failed, and warnings, a line each.
+    """
+    reference, *others = models
+    labels = run.contract.labels
+    found = [*reference_doubts(reference, labels)]
+    warnings = [*share_warnings(reference, labels)]
+    is_image = run.contract.input.kind == "image"
+    if is_image and (found or (run.is_external and is_weak(reference))):
+        trial = try_scalings(model, run, run.contract.provenance.seed)
+        found = [*reference_doubts(reference, labels, trial)]
+        warnings += [*_trial_warnings(trial, found), *_scaled_twice(model, run)]
+    doubts = {reference.name: found} | {other.name: [*agreement_doubts(other)] for other in others}
+    warnings += [f"{name} {gate.reason}" for name, gates in doubts.items() for gate in gates]
+    return ([*models] if accept else with_doubts(models, doubts)), tuple(warnings)
+
+
+def _trial_warnings(trial: ScalingTrial | None, doubts: Sequence[Gate]) -> Iterator[str]:
+    if trial is not None and not trial.is_much_better:
+        yield trial.describe()
+    if trial is None and doubts:
+        yield "no other scaling was tried: that needs calibration images in one folder a class, or validation images"
+
+
+def _scaled_twice(model: Any, run: RunFolder) -> Iterator[str]:
+    scaling = find_input_scaling(model)
+    spec = run.contract.image_input
+    if scaling is not None and not scaling.fits(spec.mean, spec.std):
+        yield (
+            f"the network scales its input itself ({scaling.layers}), and the input is scaled before it as well: train "
+            "it on plain pixels, without normalization, or without these layers"
+        )
