@@ -118,8 +118,8 @@ def _check_scaling(scaling: InputScaling | None, spec: ImageInput, name: str) ->
     right = "`mean={:g}` `std={:g}`".format(*scaling.mean_and_std)
     given = f"mean {_listed(spec.mean)} and std {_listed(spec.std)}"
     raise ContractError(
-        f"{name}: scales its input itself ({scaling.layers}) and takes {takes}: {right}, not {given}, which would scale "
-        "it twice; leave both out"
+        f"{name}: scales its input itself ({scaling.layers}) and takes {takes}: {right}, not {given}, which would "
+        "scale it twice; leave both out"
     )
 
 

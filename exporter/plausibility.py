@@ -22,6 +22,8 @@ from .scaling_trial import ScalingTrial, try_scalings
 
 #: Agreement with float32 below this is no loss of precision.
 LEAST_AGREEMENT = 0.5
+#: A drop above this explains little agreement, and is the matter of another gate.
+_SAME_ACCURACY = 0.1
 #: Classes that chance leaves unanswered: if more than this many are expected, one is no sign of a fault.
 _EXPECTED_BY_CHANCE = 0.5
 #: How rarely chance gives a pair of labels that seem swapped.
@@ -109,7 +111,8 @@ def is_weak(reference: EvaluatedModel) -> bool:
 def agreement_doubts(model: EvaluatedModel) -> Iterator[Gate]:
     """The doubt about a model that answers quite otherwise than float32, and passes its gates."""
     agreement = model.comparison.agreement
-    if model.is_reference or model.failed or model.predictions.task == "multilabel" or agreement >= LEAST_AGREEMENT:
+    explained = agreement >= LEAST_AGREEMENT or abs(model.comparison.drop) > _SAME_ACCURACY
+    if model.is_reference or model.failed or model.predictions.task == "multilabel" or explained:
         return
     reason = (
         f"answers as float32 on {agreement:.4f} of the test images only, although both have about the same accuracy: "

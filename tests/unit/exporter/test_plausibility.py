@@ -13,11 +13,11 @@ from exporter.plausibility import agreement_doubts, is_weak, reference_doubts, s
 LABELS = ("a", "b", "c", "d")
 
 
-def model(confusion: list[list[int]], agreement: float = 1.0, *, is_reference: bool = True) -> Any:
+def model(confusion: list[list[int]], agreement: float = 1.0, drop: float = 0.0, *, is_reference: bool = True) -> Any:
     counts = np.array(confusion)
     accuracy = float(np.trace(counts) / counts.sum())
     return SimpleNamespace(
-        comparison=SimpleNamespace(confusion=counts, accuracy=accuracy, agreement=agreement),
+        comparison=SimpleNamespace(confusion=counts, accuracy=accuracy, agreement=agreement, drop=drop),
         predictions=SimpleNamespace(task="multiclass"),
         is_reference=is_reference,
         failed=(),
@@ -77,6 +77,7 @@ def test_little_agreement_is_doubted_only_of_other_models() -> None:
     assert [gate.name for gate in agreement_doubts(model(counts, 0.2, is_reference=False))] == ["low-agreement"]
     assert not [*agreement_doubts(model(counts, 0.2))]
     assert not [*agreement_doubts(model(counts, 0.9, is_reference=False))]
+    assert not [*agreement_doubts(model(counts, 0.2, 0.8, is_reference=False))]
 
 
 def test_a_weak_model_is_halfway_to_the_largest_class() -> None:
