@@ -1,4 +1,4 @@
-"""Limits that a child process sets itself before it touches what a stranger made."""
+"""ProcessLimits that a child process sets itself before it touches what a stranger made."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from .interpreter_pool import InterpreterPool
 from .model_file import ModelSource, is_sealed, read_model
 from .postprocessing import Prediction, calibrated_reader, choose_labels, rank, score_reader
 from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
+from .sealed_models import check_sealed
 
 if TYPE_CHECKING:
     from .features import FeaturesSource
@@ -49,6 +50,7 @@ class Classifier:
         scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
             are; by default the activation that the last operator lacks.
         task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
+        trusted: skip the check of a sealed model's structure, and the trial in a child process: for models of your own.
 
     A model that Pocketlens did not make is tried in a child process before it is trusted. Its TFLite metadata serves as
     the default of these parameters. They must be left out for a model that carries its own contract. What was concluded
@@ -91,6 +93,7 @@ class Classifier:
         std: float | Sequence[float] | None = None,
         scores: str | None = None,
         task: str | None = None,
+        trusted: bool = False,
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ValueError(f"num_threads is {num_threads!r}, expected a whole number from 1")
@@ -115,7 +118,7 @@ class Classifier:
         def adopt(content: bytes, name: str) -> Contract:
             from .external.adopt import ExternalOptions, adopt  # here: a sealed model needs none of it
 
-            adopted = adopt(content, name, contract or ExternalOptions(**given), interpreter, delegate)
+            adopted = adopt(content, name, contract or ExternalOptions(**given), interpreter, delegate, trusted=trusted)
             self._notes = adopted.notes
             return adopted.contract
 
@@ -124,6 +127,8 @@ class Classifier:
         if sealed and (contract or given):
             superfluous = ", ".join(given) or "contract"
             raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {superfluous}")
+        if sealed and not trusted:
+            check_sealed(file.content, file.name, interpreter, delegate)
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content
@@ -132,6 +137,7 @@ class Classifier:
             "interpreter": interpreter,
             "delegate": delegate,
             "layout": layout,
+            "trusted": True,  # it was checked here
         }
         if not sealed:  # the file of labels may be missing where it is unpickled
             self._options["contract"] = file.contract

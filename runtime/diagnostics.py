@@ -20,6 +20,7 @@ from typing import Any
 from .child_process import PACKAGE_ROOT, ChildError, call_in_child
 from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
+from .external.sandbox import LIMITS
 from .files import read_regular_file
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
@@ -150,7 +151,7 @@ def _version(library: str) -> str:
 def _run(subject: str, library: str, model: Path, cure: str) -> Finding:
     """Build the interpreter and run it once, in a process of its own."""
     try:
-        text = call_in_child(f"{__name__}:run_once", library, str(model), timeout=_TIMEOUT_S)
+        text = call_in_child(f"{__name__}:run_once", library, str(model), timeout=_TIMEOUT_S, limits=LIMITS)
     except ChildError as error:
         died = error.status is not None and error.status < 0
         return Finding(subject, ERROR, str(error), cure or ("install it again" if died else ""))
@@ -219,7 +220,7 @@ def _model(path: str) -> list[Finding]:
             read_model(path)
         else:
             refuse_ours(content, name)
-            check_structure(content, name)
+        check_structure(content, name)
     except PocketlensError as error:
         return [Finding("model", ERROR, str(error), "copy it again, or export it again")]
     whole = "intact" if sealed else "not made by Pocketlens; nothing shows whether its weights are whole"

@@ -16,6 +16,7 @@ from .model_options import (
     INTERPRETER_OPTIONS,
     MODEL,
     RECURSIVE,
+    TRUSTED,
     build_classifier,
 )
 from .options import JSON_OPTION, DeclaredCommand, Option
@@ -77,6 +78,7 @@ COMMAND = DeclaredCommand(
     (
         MODEL,
         *INTERPRETER_OPTIONS,
+        TRUSTED,
         *ANSWER_OPTIONS,
         *EXTERNAL_OPTIONS,
         RECURSIVE,

@@ -66,6 +66,13 @@ INTERPRETER_OPTIONS = (
     Option(("--interpreter",), "The interpreter to use.", default=AUTO, choices=(AUTO, *LIBRARIES), show_default=True),
     Option(("--delegate",), "The library of an accelerator, such as libedgetpu.so.1.", metavar="LIBRARY"),
 )
+#: For models of one's own.
+TRUSTED = Option(
+    ("--trusted",),
+    "Skip the check of the model's structure and its trial in a child process: for models of your own.",
+    type=bool,
+    default=False,
+)
 #: Which of the scores become answers.
 ANSWER_OPTIONS = (
     Option(

@@ -19,7 +19,15 @@ from ..watch.service import Service
 from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, name_options_of_command, with_options
-from .model_options import ANSWER_OPTIONS, EXTERNAL_OPTIONS, INTERPRETER_OPTIONS, MODEL, RECURSIVE, build_classifier
+from .model_options import (
+    ANSWER_OPTIONS,
+    EXTERNAL_OPTIONS,
+    INTERPRETER_OPTIONS,
+    MODEL,
+    RECURSIVE,
+    TRUSTED,
+    build_classifier,
+)
 from .options import JSON_OPTION
 from .output import print_json, print_line
 
@@ -34,7 +42,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/\n"
     "pocketlens watch --history incoming/",
 )
-@with_options(MODEL, *INTERPRETER_OPTIONS, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
+@with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
 @click.option(
     "--existing/--no-existing", default=True, show_default=True, help="Answer images that are there at first start."
 )

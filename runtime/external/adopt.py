@@ -71,6 +71,8 @@ def adopt(
     options: ExternalOptions | Contract,
     library: str = AUTO,
     delegate: str | None = None,
+    *,
+    trusted: bool = False,
 ) -> Adopted:
     """Check a model that carries no seal, assemble its contract, and try it in a child process.
 
@@ -79,6 +81,7 @@ def adopt(
         name: the file's name, for messages.
         options: what is known about it; or its contract.
         library, delegate: the interpreter that tries it; see `interpreter.build`.
+        trusted: do not try it.
 
     Raises:
         ModelFileError: damaged, a damaged file of ours, no image classifier, or it does not run.
@@ -92,7 +95,8 @@ def adopt(
         adopted = _with_contract(structure, options, name)
     else:
         adopted = assemble(structure, metadata, options, name)
-    trust(content, name, library, delegate)
+    if not trusted:
+        trust(content, name, library, delegate)
     for note in adopted.notes:
         _log.warning("%s: %s", name, note)
     return adopted

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import interpreter
+from ..cache import cache_folder
 from ..child_limits import ChildLimits
 from ..child_process import ChildError, call_in_child, signal_name
 from ..errors import InterpreterError, ModelFileError, PocketlensError
 
-CACHE_VARIABLE = "POCKETLENS_CACHE"
 VERDICT_FORMAT = 1
 #: Wall time, long enough for a machine under load; a hang ends earlier, by the limit on processor time.
 TIMEOUT_S = 120
@@ -85,20 +85,6 @@ def try_model(content: bytes, library: str = interpreter.AUTO, delegate: str | N
             _write(place, verdict)
     _known[key] = verdict
     return verdict
-
-
-def cache_folder() -> Path | None:
-    """The folder of our cache: $POCKETLENS_CACHE, else pocketlens/ in $XDG_CACHE_HOME or ~/.cache; else None."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # noqa: PTH117 - the specification says to ignore relative ones
-        return Path(base, "pocketlens")
-    try:
-        return Path.home() / ".cache" / "pocketlens"
-    except RuntimeError:  # no home
-        return None
 
 
 def _key(content: bytes, library: str, delegate: str | None) -> str:

@@ -18,6 +18,7 @@ from .. import interpreter as interpreters
 from ..errors import InterpreterError, ModelFileError
 from ..model_file import ModelFile, ModelSource, read_model
 from ..preprocessing import TensorSpec, make_preprocessor
+from ..sealed_models import check_sealed
 from .format import GoldenOutputs, SelfTest, enlarge, read_selftest
 
 #: The library whose float outputs stay within `same_tolerance` on every kind of processor. Its integer outputs have
@@ -73,6 +74,7 @@ def run_selftest(
         True
     """
     file = read_model(model)
+    check_sealed(file.content, file.name, library, delegate)
     test = read_selftest(file)
     library = interpreters.choose(library)
     found, output = raw_outputs(file, test.images, library, delegate, num_threads)

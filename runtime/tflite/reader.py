@@ -8,6 +8,8 @@ from typing import Any
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _I32 = struct.Struct("<i")
+#: No table of a schema that is read has more fields; a file may claim 32,764 for each.
+_MAX_SLOTS = 20
 
 
 class Table:
@@ -25,7 +27,7 @@ class Table:
         self._position = position
         vtable = position - _I32.unpack_from(content, position)[0]
         size = _U16.unpack_from(content, vtable)[0]
-        self._offsets: tuple[int, ...] = struct.unpack_from(f"<{size // 2 - 2}H", content, vtable + 4)
+        self._offsets: tuple[int, ...] = struct.unpack_from(f"<{min(size // 2 - 2, _MAX_SLOTS)}H", content, vtable + 4)
 
     @classmethod
     def root(cls, content: bytes) -> Table:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-MAX_TABLES = 1_000_000
+MAX_TABLES = 100_000
 #: Bytes that may be visited: a multiple of the size, and some more. Real models stay below twice the size.
 _BUDGET_FACTOR, _BUDGET_BYTES = 8, 2**16
 _ROOT_BYTES = 8  # the root's offset and the identifier

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from runtime import Classifier, InterpreterError, ModelFileError
+from runtime.cache import cache_folder
 from runtime.external import sandbox as trial
-from runtime.external.sandbox import cache_folder, trust, try_model
+from runtime.external.sandbox import trust, try_model
 from runtime.interpreter import choose, installed
 from tests.support.external_models import LABELS, changed, converted
 
