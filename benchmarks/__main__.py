@@ -1,6 +1,7 @@
-"""How fast the runtime is beside a script written as TensorFlow Lite's documentation writes it: `make bench`.
+"""Compares the runtime's speed with a script in the style of TensorFlow Lite's documentation: `make bench`.
 
-Everything is measured in turn with its competitor, in the same run; medians. Exit status 1 where a bound is missed.
+Pocketlens and the script run alternately in the same run; the figures are medians. The exit status is 1 if a bound is
+missed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from runtime import Classifier
 from runtime.interpreter import installed
 from runtime.native_output import held_stderr
 
-#: Images a second that the issue wants where the documentation's script does 218.
+#: The target: 560 images a second where the documentation's script reaches 218.
 _RATE_BOUND = 560 / 218
 
 
@@ -31,13 +32,13 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-        what: what was done.
-        script: what the competitor took.
-        ours: what Pocketlens took, in the same unit.
-        unit: of both.
-        value: the figure that is judged, such as the ratio of both.
-        bound: what it may be.
-        kept: whether it is.
+        what: the measured work.
+        script: the script's figure.
+        ours: Pocketlens's figure, in the same unit.
+        unit: the unit of both.
+        value: the figure that the bound applies to, such as the ratio of both.
+        bound: the bound, as text.
+        kept: whether the bound is kept.
     """
 
     what: str
@@ -50,13 +51,13 @@ class Row(NamedTuple):
 
 
 def ratio(what: str, script: float, ours: float, most: float, unit: str = "ms") -> Row:
-    """A row on two times in seconds."""
+    """A row that compares two times, given in seconds."""
     value = ours / script
     return Row(what, script * 1e3, ours * 1e3, unit, value, f"<= {most}", value <= most)
 
 
 def cold_start(device: Path, models: Path, rounds: int) -> Iterator[Row]:
-    """Whole processes in a device's environment: one JPEG to its label."""
+    """Compare whole processes that classify one JPEG, in a device's environment."""
     model, photo = str(models / "small-float32.tflite"), materials.photos()[0]
     script = process([str(device / "bin/python"), documentation.__file__, model, photo])
     ours = process([str(device / "bin/pocketlens"), "classify", "--model", model, photo])
@@ -65,7 +66,7 @@ def cold_start(device: Path, models: Path, rounds: int) -> Iterator[Row]:
 
 
 def warm(models: Path, rounds: int) -> Iterator[Row]:
-    """One JPEG after the other in a running process."""
+    """Compare the classification of JPEGs in a running process."""
     photos = materials.photos()
     for what, network, most in (("small float32", "small", 0.42), ("MobileNetV2 0.35 float32", "mobilenet", 0.58)):
         path = str(models / f"{network}-float32.tflite")
@@ -79,20 +80,20 @@ def warm(models: Path, rounds: int) -> Iterator[Row]:
 
 
 def arrays(models: Path, rounds: int) -> Iterator[Row]:
-    """`classify` on an array over set_tensor, invoke, get_tensor and argmax by hand."""
+    """Compare `classify` on an array with set_tensor, invoke, get_tensor and argmax by hand."""
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     for mode in ("float32", "int8"):
         path = models / f"small-{mode}.tflite"
         classifier = Classifier(path, interpreter="tflite_runtime")
-        interpreter, given, answer = documentation.load(str(path))
+        interpreter, input, output = documentation.load(str(path))
 
-        def by_hand(interpreter: Any = interpreter, given: Any = given, answer: Any = answer) -> int:
+        def by_hand(interpreter: Any = interpreter, input: Any = input, output: Any = output) -> int:
             data: npt.NDArray[Any] = pixels[np.newaxis, :, :, np.newaxis]
-            if given["dtype"] == np.float32:
+            if input["dtype"] == np.float32:
                 data = (data.astype(np.float32) - 73) / 90
-            interpreter.set_tensor(given["index"], data)
+            interpreter.set_tensor(input["index"], data)
             interpreter.invoke()
-            return int(interpreter.get_tensor(answer["index"])[0].argmax())
+            return int(interpreter.get_tensor(output["index"])[0].argmax())
 
         def by_pocketlens(classifier: Classifier = classifier) -> object:
             return classifier.classify(pixels, top=1)
@@ -104,7 +105,7 @@ def arrays(models: Path, rounds: int) -> Iterator[Row]:
 
 
 def many(models: Path, rounds: int) -> Iterator[Row]:
-    """500 JPEGs: images a second with one worker and two, and the memory that it takes."""
+    """Classify 500 JPEGs with one worker and two: images a second, and peak memory."""
     model, photos = str(models / "small-float32.tflite"), materials.photos()
     script, one, two = interleaved(
         [
@@ -119,14 +120,16 @@ def many(models: Path, rounds: int) -> Iterator[Row]:
     yield Row(f"{what} against one", count / one, count / two, "images/s", one / two, ">= 1.6", one / two >= 1.6)
     faster = script / two
     bound = f">= {_RATE_BOUND:.2f}"
-    yield Row(f"{what} against the script", count / script, count / two, "images/s", faster, bound, faster >= 560 / 218)
+    yield Row(
+        f"{what} against the script", count / script, count / two, "images/s", faster, bound, faster >= _RATE_BOUND
+    )
     module = "benchmarks.workloads"
     theirs, ours = peak_memory(module, "script", model), peak_memory(module, "ours", model)
-    yield Row("peak memory of the same", theirs, ours, "MB", ours, "<= 60 MB", ours <= 60)
+    yield Row("peak memory of these runs", theirs, ours, "MB", ours, "<= 60 MB", ours <= 60)
 
 
 def loading(models: Path, rounds: int) -> Iterator[Row]:
-    """A model with its hash and contract over the bare interpreter."""
+    """Compare loading a model, with its hash and contract, with building the bare interpreter."""
     path = models / "small-int8.tflite"
     bare, ours = interleaved([lambda: documentation.load(str(path)), lambda: Classifier(path)], rounds)
     more = (ours - bare) * 1e3
@@ -135,7 +138,7 @@ def loading(models: Path, rounds: int) -> Iterator[Row]:
 
 
 def sizes(wheel: Path, device: Path) -> Iterator[Row]:
-    """The wheel, and everything that a device installs with it."""
+    """The size of the wheel, and of everything that a device installs with it."""
     site = next(device.glob("lib/python*/site-packages"))
     total = sum(path.stat().st_size for path in site.rglob("*") if path.is_file() and path.suffix != ".pyc") / 1e6
     yield Row("the wheel", None, wheel.stat().st_size / 1e3, "kB", wheel.stat().st_size / 1e3, "", True)
@@ -161,7 +164,7 @@ def measure(rounds: int) -> Iterator[Row]:
 def main() -> None:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=300, help="calls of each (default: 300)")
+    parser.add_argument("--rounds", type=int, default=300, help="timed calls of each (default: 300)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     arguments = parser.parse_args()
     kept = True

@@ -1,7 +1,7 @@
-"""The competitor: image classification as TensorFlow Lite's documentation writes it, with nothing of ours.
+"""The script to compare with: image classification as TensorFlow Lite's documentation does it, without Pocketlens.
 
-As a process (`python documentation.py MODEL IMAGE`) it is what a device's first script looks like; as a module it
-gives the same steps to time when everything is warm.
+`python documentation.py MODEL IMAGE` is like a user's first script on a device. As a module it gives the same steps, to
+be timed in a running process.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def load(model: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
 
 def classifier(model: str) -> Callable[[str], list[tuple[int, float]]]:
     """A function from an image's path to its three best outputs."""
-    interpreter, given, answer = load(model)
-    _, height, width, channels = given["shape"]
+    interpreter, input, output = load(model)
+    _, height, width, channels = input["shape"]
 
     def classify(path: str) -> list[tuple[int, float]]:
         image = Image.open(path).convert("L" if channels == 1 else "RGB").resize((width, height))
         data: Any = np.array(image).reshape(1, height, width, channels)
-        if given["dtype"] == np.float32:
+        if input["dtype"] == np.float32:
             data = (np.float32(data) - 127.5) / 127.5
-        interpreter.set_tensor(given["index"], data)
+        interpreter.set_tensor(input["index"], data)
         interpreter.invoke()
-        scores = np.squeeze(interpreter.get_tensor(answer["index"]))
+        scores = np.squeeze(interpreter.get_tensor(output["index"]))
         return [(int(i), float(scores[i])) for i in scores.argsort()[-3:][::-1]]
 
     return classify

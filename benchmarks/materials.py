@@ -1,4 +1,4 @@
-"""What the benchmark needs: two networks, pictures, and an environment as a device has it; kept in build/bench."""
+"""The benchmark's material: two networks, pictures, and an environment like a device's; kept in build/bench."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.timing import ROOT
+
 HOME = ROOT / "build" / "bench"
 PHOTOS = 500
 PHOTO_SIZE = (640, 480)
@@ -49,7 +50,7 @@ for name, (body, contract) in networks.items():
 def models() -> Path:
     """A folder with `small` (28x28 grey) and `mobilenet` (V2 0.35, 224x224 colour), float32 and int8.
 
-    Their weights are random: that costs as much as trained ones.
+    Their weights are random, which changes nothing in the time that an invocation takes.
     """
     folder = HOME / "models"
     if not (folder / "mobilenet-int8.tflite").exists():
@@ -60,7 +61,7 @@ def models() -> Path:
 
 
 def photos() -> list[str]:
-    """The paths of 500 JPEGs of 640x480, as detailed as photographs are (some 50 kB), seeded."""
+    """The paths of 500 JPEGs of 640x480, as detailed as photographs (about 50 kB each), drawn from fixed seeds."""
     folder = HOME / "photos"
     paths = [folder / f"{number:03}.jpg" for number in range(PHOTOS)]
     if not paths[-1].exists():
@@ -71,7 +72,7 @@ def photos() -> list[str]:
 
 
 def _photo(seed: int) -> bytes:
-    """Blurred shapes of several sizes and a sensor's noise."""
+    """A JPEG of blurred shapes of several sizes, with a sensor's noise."""
     rng = np.random.default_rng(seed)
     width, height = PHOTO_SIZE
     picture = np.zeros((height, width, 3), np.float32)
@@ -86,13 +87,13 @@ def _photo(seed: int) -> bytes:
 
 
 def wheel() -> Path:
-    """The wheel, built anew."""
+    """Build the wheel and return its path."""
     subprocess.run(["make", "--no-print-directory", "-s", "wheel"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return max((ROOT / "dist").glob("pocketlens-*.whl"), key=lambda path: path.stat().st_mtime)
 
 
 def device_environment(built: Path) -> Path:
-    """A virtual environment with the wheel and what it depends on, nothing else; its folder."""
+    """The folder of a virtual environment that holds only the wheel and its dependencies."""
     folder = HOME / "device"
     python = folder / "bin" / "python"
     if not python.exists():

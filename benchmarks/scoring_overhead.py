@@ -1,9 +1,9 @@
-"""What scoring costs over a bare interpreter loop: `python -m benchmarks.scoring_overhead RUN MODEL`.
+"""Compares scoring with a bare interpreter loop: `python -m benchmarks.scoring_overhead RUN MODEL`.
 
-Both score the run's whole test split, in turns, in one process. The loop is what a script without Pocketlens would do
-with the array of images: scale, set_tensor, invoke, get_tensor. Scoring also builds the classifier, decodes the images,
-shares the work among threads and writes the scores. Processor time is measured, of all threads together, so that a busy
-machine matters less.
+Both score the run's whole test split, alternately and in one process. The loop does what a script without Pocketlens
+would do with the array of images: scale, set_tensor, invoke, get_tensor. Scoring also builds the classifier, decodes
+the images, shares the work among threads and writes the scores. The figure is the processor time of all threads
+together, which depends less on a busy machine.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ROUNDS = 5
 
 
 def measure(run_folder: Path, model: Path) -> tuple[float, float]:
-    """Processor seconds of (scoring, bare loop): the medians of the rounds.
+    """Median processor seconds of (scoring, bare loop).
 
     Args:
-        run_folder: of a run whose images are an array of the input's size.
-        model: float32, or int8 that takes raw pixels.
+        run_folder: a run whose images are an array of the input's size.
+        model: a float32 model, or an int8 model that takes raw pixels.
     """
     run = read_run(run_folder)
     if not isinstance(run.source, ArraySource):
-        sys.exit("the loop takes a run whose images are an array, such as Fashion-MNIST's")
+        sys.exit("the loop needs a run whose images are an array, such as Fashion-MNIST's")
     images = run.source.images
     classifier, interpreter = Classifier(model), build(model.read_bytes())
     given, answer = classifier.input, classifier.output
@@ -51,7 +51,7 @@ def measure(run_folder: Path, model: Path) -> tuple[float, float]:
             interpreter.invoke()
             scores[row] = interpreter.get_tensor(answer.index)
 
-    with ScoringWorker() as worker:  # its process is not started: the function is called here
+    with ScoringWorker() as worker:  # only its folder is used: the function is called in this process
         samples, out = worker.add_samples(run.source.select(run.splits["test"])), worker.folder / "scores.npz"
         arguments = (str(model), None, "auto", str(samples), str(out), "")
         times = [(_seconds(lambda: score_samples(*arguments)), _seconds(bare)) for _ in range(_ROUNDS)]

@@ -1,4 +1,4 @@
-"""Many pictures in a process of their own, to see how much memory that takes: ours, and the documentation's way."""
+"""Classifies many pictures, with Pocketlens or with the documentation's script."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from runtime import Classifier
 
 
 def classify_all(model: str, paths: list[str], workers: int) -> None:
-    """All the pictures, with so many workers."""
+    """Classify all pictures with a number of workers."""
     with Classifier(model, interpreter="tflite_runtime") as classifier:
         deque(classifier.classify_batch(paths, workers=workers), maxlen=0)
 
 
 def script_all(model: str, paths: list[str]) -> None:
-    """The same by hand, one after the other."""
+    """Classify all pictures with the script, one after the other."""
     classify = documentation.classifier(model)
     for path in paths:
         classify(path)
 
 
 def main(way: str, model: str) -> None:
-    """All the photos, once."""
+    """Classify all photos once, in a process of its own whose memory is measured."""
     if way == "ours":
         classify_all(model, photos(), workers=2)
     else:

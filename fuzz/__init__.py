@@ -1,1 +1,1 @@
-"""Hostile models and images, thrown at the runtime in child processes; `python -m fuzz --help`."""
+"""Tries hostile models and images on the runtime, in child processes; see `python -m fuzz --help`."""

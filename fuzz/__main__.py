@@ -1,7 +1,7 @@
-"""`python -m fuzz`: damaged models and hostile images, by seed, within a bound on time.
+"""`python -m fuzz` tries damaged models and hostile images, drawn from a seed, within a time limit.
 
-Exit status 0: every promise held. 1: one did not; each case is in `findings.jsonl`, and the command that repeats it is
-printed.
+The exit status is 0 if every case ended as it must, else 1. Then `findings.jsonl` lists the other cases, and the
+commands that repeat them are printed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ _SHOWN = 20
 
 @click.command(help=__doc__)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--seconds", type=float, default=1800, show_default=True, help="Stop after this long, whatever is left.")
+@click.option(
+    "--seconds", type=float, default=1800, show_default=True, help="Stop after this time, even if cases remain."
+)
 @click.option(
     "--count",
     type=click.IntRange(1),
     default=5000,
     show_default=True,
-    help="Cases of models, of images, of foreign models.",
+    help="Number of cases in each group; the group folder has a tenth.",
 )
-@click.option("--only", type=click.Choice(GROUPS), help="One group only.")
-@click.option("--case", metavar="JSON", help="Repeat one case, as a finding names it; needs --only.")
+@click.option("--only", type=click.Choice(GROUPS), help="Run only one group.")
+@click.option("--case", metavar="JSON", help="Repeat one case, given as in a finding; needs --only.")
 def main(seed: int, seconds: float, count: int, only: str | None, case: str | None) -> None:
     deadline = time.monotonic() + seconds
     paths = make_models(OUT / "models")
@@ -54,9 +56,9 @@ def main(seed: int, seconds: float, count: int, only: str | None, case: str | No
                 summarize("images", _images(model, cases, findings), len(cases), images.is_finding, deadline)
             )
         elif group == "foreign":
-            alone = foreign.make_models([paths["digits-int8"], paths["colour-cnn"]], OUT / "models")
-            # Each is tried in a process of its own, which takes a hundred times as long as looking at a seal.
-            cases = [json.loads(case)] if case else foreign.cases(alone, count, seed)
+            unsealed = foreign.make_models([paths["digits-int8"], paths["colour-cnn"]], OUT / "models")
+            # Each model is tried in a new process, which takes a hundred times as long as checking a seal.
+            cases = [json.loads(case)] if case else foreign.cases(unsealed, count, seed)
             run = run_cases(["foreign"], cases, findings, limit=foreign.CASE_SECONDS)
             summaries.append(summarize("foreign", run, len(cases), foreign.is_finding, deadline))
         else:
@@ -66,7 +68,7 @@ def main(seed: int, seconds: float, count: int, only: str | None, case: str | No
 
 
 def _images(model: str, cases: Sequence[list[Any]], findings: Path) -> Iterator[Outcome]:
-    # Apart, since making a special takes long and only what `classify` takes is measured.
+    # Separately, with another limit: making a special image takes long, and only `classify` is measured.
     special = [case for case in cases if case[0] == "file"]
     others = [case for case in cases if case[0] != "file"]
     yield from run_cases(["images", model], special, findings, limit=images.BUILD_SECONDS)
@@ -86,14 +88,14 @@ def _report(summaries: Sequence[Summary], folder: Path) -> None:
             f"{summary.name:8}{summary.cases:7,}{counts.get('refused', 0):9,}{counts.get('answered', 0):10,}"
             f"{counts.get('signal', 0):9}{counts.get('hang', 0):7}{others:8}{slowest:>9}{peak:>8}"
         )
-    found = [(summary.name, outcome) for summary in summaries for outcome in summary.findings]
+    findings = [(summary.name, outcome) for summary in summaries for outcome in summary.findings]
     path = folder / "findings.jsonl"
-    path.write_text("".join(json.dumps({"group": name, **outcome.as_dict()}) + "\n" for name, outcome in found))
-    if not found:
+    path.write_text("".join(json.dumps({"group": name, **outcome.as_dict()}) + "\n" for name, outcome in findings))
+    if not findings:
         print("\nno findings")
         return
-    print(f"\n{len(found)} findings, in {path}; the first of them:")
-    for name, outcome in found[:_SHOWN]:
+    print(f"\n{len(findings)} findings, in {path}; the first of them:")
+    for name, outcome in findings[:_SHOWN]:
         print(f"  {outcome.kind} {outcome.seconds:.2f} s {outcome.peak_mb:.0f} MB {outcome.error[:150]}")
         print(f"    python -m fuzz --only {name} --case '{json.dumps(outcome.case)}'")
 

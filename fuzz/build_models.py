@@ -1,6 +1,6 @@
-"""Five sealed models of different shapes, by the project's own trainer and exporter, their weights left as they begin.
+"""Builds five sealed models of different shapes with the project's own trainer and exporter, without training them.
 
-What a mutant is refused by does not look at the weights, so no time is spent on training them.
+The checks that refuse a damaged file do not depend on the weights, so these stay at their initial values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MODELS = ("digits-int8", "digits-float32", "dense", "colour-cnn", "large-dense")
 
 
 def make_models(folder: Path) -> dict[str, Path]:
-    """Name to path, in a process of their own (TensorFlow must not be in this one); built once, then kept."""
+    """The path of each model, by name. They are built once, in a new process: this one must not import TensorFlow."""
     paths = {name: folder / f"{name}.tflite" for name in MODELS}
     if not all(path.exists() for path in paths.values()):
         subprocess.run([sys.executable, "-m", "fuzz.build_models", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""Whole pictures in every format and mode that is read: what mutation begins with."""
+"""Intact pictures in every format and mode that the runtime reads; mutations start from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIZE = (48, 36)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The file's bytes."""
+    """The bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -36,7 +36,7 @@ def scene(mode: str = "RGB", size: tuple[int, int] = _SIZE) -> Image.Image:
 
 
 def rle_bmp(size: tuple[int, int] = _SIZE, data: bytes = b"") -> bytes:
-    """A BMP with 8-bit run lengths, which Pillow reads and does not write."""
+    """A BMP with 8-bit run lengths, which Pillow can read but not write."""
     width, height = size
     rows = data or b"".join(bytes((width, row % 256, 0, 0)) for row in range(height)) + b"\0\1"
     palette = b"".join(bytes((n, n, n, 0)) for n in range(256))
@@ -53,46 +53,46 @@ def _exif() -> Image.Exif:
 
 
 def corpus() -> dict[str, bytes]:
-    """Name to bytes, some sixty files."""
-    found: dict[str, bytes] = {}
+    """About sixty image files, by name."""
+    files: dict[str, bytes] = {}
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        found[f"{mode}.png"] = encoded(scene(mode), "PNG")
-    found["transparency.png"] = encoded(scene("P"), "PNG", transparency=3)
-    found["16-bit-colour.png"] = _png_16_bit_colour()
-    found["exif-text.png"] = encoded(scene(), "PNG", exif=_exif(), pnginfo=_text_chunks())
-    found["icc.png"] = encoded(scene(), "PNG", icc_profile=bytes(range(256)) * 4)
-    found["interlaced.png"] = _interlaced_png()
+        files[f"{mode}.png"] = encoded(scene(mode), "PNG")
+    files["transparency.png"] = encoded(scene("P"), "PNG", transparency=3)
+    files["16-bit-colour.png"] = _png_16_bit_colour()
+    files["exif-text.png"] = encoded(scene(), "PNG", exif=_exif(), pnginfo=_text_chunks())
+    files["icc.png"] = encoded(scene(), "PNG", icc_profile=bytes(range(256)) * 4)
+    files["interlaced.png"] = _interlaced_png()
     for mode in ("L", "RGB", "CMYK"):
-        found[f"{mode}.jpg"] = encoded(scene(mode), "JPEG")
-        found[f"{mode}-progressive.jpg"] = encoded(scene(mode), "JPEG", progressive=True)
-    found["large.jpg"] = encoded(scene("RGB", (400, 300)), "JPEG", quality=60)
-    found["exif.jpg"] = encoded(scene(), "JPEG", exif=_exif(), icc_profile=bytes(range(256)), comment=b"hello")
-    found["restart.jpg"] = encoded(scene(), "JPEG", restart_marker_blocks=2)
-    found["mpo.jpg"] = encoded(scene(), "MPO", save_all=True, append_images=[scene("L").convert("RGB")])
+        files[f"{mode}.jpg"] = encoded(scene(mode), "JPEG")
+        files[f"{mode}-progressive.jpg"] = encoded(scene(mode), "JPEG", progressive=True)
+    files["large.jpg"] = encoded(scene("RGB", (400, 300)), "JPEG", quality=60)
+    files["exif.jpg"] = encoded(scene(), "JPEG", exif=_exif(), icc_profile=bytes(range(256)), comment=b"hello")
+    files["restart.jpg"] = encoded(scene(), "JPEG", restart_marker_blocks=2)
+    files["mpo.jpg"] = encoded(scene(), "MPO", save_all=True, append_images=[scene("L").convert("RGB")])
     for mode in ("1", "L", "P", "RGB", "RGBA"):
-        found[f"{mode}.bmp"] = encoded(scene(mode), "BMP")
-    found["rle.bmp"] = rle_bmp()
+        files[f"{mode}.bmp"] = encoded(scene(mode), "BMP")
+    files["rle.bmp"] = rle_bmp()
     for mode in ("L", "P", "RGB"):
-        found[f"{mode}.gif"] = encoded(scene(mode), "GIF")
+        files[f"{mode}.gif"] = encoded(scene(mode), "GIF")
     others = [scene("P").rotate(n) for n in (90, 180)]
-    found["animated.gif"] = encoded(scene("P"), "GIF", save_all=True, append_images=others, transparency=0, loop=0)
-    found["interlaced.gif"] = encoded(scene("P"), "GIF", interlace=1, comment=b"x" * 600)
+    files["animated.gif"] = encoded(scene("P"), "GIF", save_all=True, append_images=others, transparency=0, loop=0)
+    files["interlaced.gif"] = encoded(scene("P"), "GIF", interlace=1, comment=b"x" * 600)
     if features.check("webp"):
         for mode in ("RGB", "RGBA"):
-            found[f"{mode}.webp"] = encoded(scene(mode), "WEBP")
-            found[f"{mode}-lossless.webp"] = encoded(scene(mode), "WEBP", lossless=True)
-        found["exif.webp"] = encoded(scene(), "WEBP", exif=_exif())
-        found["animated.webp"] = encoded(scene(), "WEBP", save_all=True, append_images=[scene().rotate(90)])
+            files[f"{mode}.webp"] = encoded(scene(mode), "WEBP")
+            files[f"{mode}-lossless.webp"] = encoded(scene(mode), "WEBP", lossless=True)
+        files["exif.webp"] = encoded(scene(), "WEBP", exif=_exif())
+        files["animated.webp"] = encoded(scene(), "WEBP", save_all=True, append_images=[scene().rotate(90)])
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F", "YCbCr", "LAB"):
-        found[f"{mode}.tif"] = encoded(scene(mode), "TIFF")
+        files[f"{mode}.tif"] = encoded(scene(mode), "TIFF")
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "tiff_deflate"):
-        found[f"{compression}.tif"] = encoded(scene(), "TIFF", compression=compression)
+        files[f"{compression}.tif"] = encoded(scene(), "TIFF", compression=compression)
     for compression in ("group3", "group4"):
-        found[f"{compression}.tif"] = encoded(scene("1"), "TIFF", compression=compression)
-    found["pages.tif"] = encoded(scene(), "TIFF", save_all=True, append_images=[scene("L")], exif=_exif())
-    found["tiled.tif"] = encoded(scene("RGB", (64, 64)), "TIFF", compression="tiff_lzw", tiffinfo={322: 32, 323: 32})
-    found["strips.tif"] = encoded(scene(), "TIFF", tiffinfo={278: 2})
-    return found
+        files[f"{compression}.tif"] = encoded(scene("1"), "TIFF", compression=compression)
+    files["pages.tif"] = encoded(scene(), "TIFF", save_all=True, append_images=[scene("L")], exif=_exif())
+    files["tiled.tif"] = encoded(scene("RGB", (64, 64)), "TIFF", compression="tiff_lzw", tiffinfo={322: 32, 323: 32})
+    files["strips.tif"] = encoded(scene(), "TIFF", tiffinfo={278: 2})
+    return files
 
 
 def _text_chunks() -> Any:

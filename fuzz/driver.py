@@ -1,4 +1,4 @@
-"""Runs cases in child processes, so that a signal, a hang or a peak of memory is seen and is put down to its case."""
+"""Runs cases in child processes, so that a signal, a hang or a peak of memory is noticed and belongs to its case."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from typing import Any
 
 from runtime.progress import progress
 
-#: A case that takes longer hangs.
+#: The longest processor time of a case, in seconds.
 CASE_SECONDS = 5.0
 _START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a case led to.
+    """The result of a case.
 
     Attributes:
-        case: what the child was given.
+        case: the case, as the child got it.
         kind: "refused", "answered", "raised" (another error than the one expected), "signal", "died" or "hang".
         error: the error's class and text, or the signal's name.
-        seconds: of processor time that it took, so that a busy machine makes no findings; what waits, and takes
-            none, runs into the driver's limit instead, which a clock keeps: a hang.
-        peak_mb: the most memory that the child had in use during the case; 0 where the system does not tell.
+        seconds: its processor time, so that a busy machine causes no findings. A case that waits takes none; the
+            driver's limit in wall-clock time ends it as a hang.
+        peak_mb: the child's peak memory during the case; 0 where the system does not report it.
     """
 
     case: list[Any]
@@ -47,11 +47,11 @@ class Outcome:
 
 
 class Child:
-    """`python -m fuzz.child KIND ARGUMENTS...`: a case a line on standard input, an answer a line back."""
+    """`python -m fuzz.child KIND ARGUMENTS...`: reads a case a line and writes an answer a line."""
 
     def __init__(self, arguments: list[str], log: Path) -> None:
         environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONWARNINGS": "ignore"}
-        # Thousands of verdicts on mutants are nothing to keep.
+        # Thousands of verdicts on mutants must not fill the user's cache.
         environment["POCKETLENS_CACHE"] = str(log.parent / "cache")
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
@@ -86,7 +86,7 @@ class Child:
         return Outcome(case, **json.loads(line))
 
     def _line(self, limit: float) -> bytes | None:
-        """The next line; empty where the child is gone, None after `limit` seconds."""
+        """The next line; empty if the child has ended, None after `limit` seconds."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], limit)
         return self._process.stdout.readline() if ready else None
@@ -119,9 +119,9 @@ def run_cases(
 
 
 def serve(run: Callable[[list[Any]], tuple[str, str]]) -> None:
-    """The child's side: `run` gives (kind, error) for a case."""
+    """Answer cases in the child; `run` returns (kind, error) for a case."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever native code prints must not pass for an answer
+    os.dup2(2, 1)  # what native code prints must not be taken for an answer
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         begin()
@@ -134,8 +134,8 @@ _begun = [0.0]
 
 
 def begin() -> None:
-    """Measure time and memory from here on: what it took to make the case does not count."""
-    with contextlib.suppress(OSError):  # only Linux lets VmHWM begin anew
+    """Measure time and memory from here on, so that making the case does not count."""
+    with contextlib.suppress(OSError):  # only Linux can reset VmHWM
         Path("/proc/self/clear_refs").write_text("5")
     _begun[0] = time.process_time()
 
@@ -160,13 +160,13 @@ def _status(name: str) -> float:
 
 @dataclass
 class Summary:
-    """What a run found.
+    """The result of a group of cases.
 
     Attributes:
-        name: of the run.
+        name: the group.
         counts: cases by outcome.
-        findings: the outcomes that break a promise.
-        slowest, largest: the case that took longest, and the one that used most memory.
+        findings: the outcomes of the cases that did not end as they must.
+        slowest, largest: the outcomes of the case that took longest, and of the one that used most memory.
     """
 
     name: str
@@ -183,7 +183,13 @@ class Summary:
 def summarize(
     name: str, outcomes: Iterable[Outcome], total: int, is_finding: Callable[[Outcome], bool], deadline: float
 ) -> Summary:
-    """Run what is lazy, with a progress bar, until all is done or `deadline` (of `time.monotonic`) has passed."""
+    """Run cases with a progress bar, until all have run or `deadline` (of `time.monotonic`) has passed.
+
+    Args:
+        outcomes: an iterator that runs the cases, such as `run_cases`.
+        total: the number of cases.
+        is_finding: whether an outcome is a finding.
+    """
     summary = Summary(name, {}, [])
     with progress(total, name) as bar:
         for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""`pocketlens classify --json DIR` on a folder of hostile images: a line for each, exit status 1, no traceback."""
+"""`pocketlens classify --json DIR` on a folder of hostile images must print a line for each and no traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from fuzz import images
 from fuzz.driver import Outcome, Summary
 
-#: Small ones: a folder of them all would be gigabytes.
+#: Only small files: all specials together would take gigabytes.
 _SPECIALS = (
     "empty",
     "zeros",
@@ -27,7 +27,7 @@ _SECONDS = 300
 
 
 def fill(folder: Path, count: int, seed: int) -> int:
-    """Put `count` mutants, some specials and a pipe there, all with the suffix of an image; how many."""
+    """Fill a folder with `count` mutants, some specials and a pipe, all with an image's suffix; return their number."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     cases = [["file", name, 0] for name in _SPECIALS]
@@ -41,7 +41,7 @@ def fill(folder: Path, count: int, seed: int) -> int:
 
 
 def classify_folder(model: str, folder: Path, count: int, seed: int) -> Summary:
-    """Run the command on it."""
+    """Run the command on a folder that `fill` has filled, and check its output."""
     expected = fill(folder, count, seed)
     command = [sys.executable, "-m", "runtime.cli.main", "classify", "--model", model, "--json", str(folder)]
     started = time.monotonic()

@@ -1,7 +1,7 @@
-"""Mutants of models without a seal, as others make them: the child that tries them may die, this process may not.
+"""Mutants of models without a seal, like those that others make: they may only kill the child that tries them.
 
-No hash tells that such a file was changed. Damage to its weights alone gives a model that runs and answers, as any
-other does; so both an answer and a refusal keep the promise here, and a signal, a hang or another error breaks it.
+No hash shows that such a file was changed. If only its weights are damaged, the model runs and answers like any other.
+So both an answer and a refusal are right here; a signal, a hang or another error is a finding.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fuzz.models import mutant
 from runtime import Classifier, InterpreterError, ModelFileError, read_model
 
 LABELS = tuple("0123456789")
-#: A trial is a process that imports numpy and an interpreter; it has a limit of its own on processor time.
+#: Seconds. A trial starts a process that imports numpy and an interpreter, with its own limit on processor time.
 CASE_SECONDS = 150.0
 
 
 def make_models(sealed: list[Path], folder: Path) -> list[Path]:
-    """The FlatBuffers alone of sealed models."""
+    """Write the FlatBuffers of sealed models without their seals; return the paths."""
     paths = []
     for path in sealed:
         paths.append(folder / f"foreign-{path.name}")
@@ -32,7 +32,7 @@ def make_models(sealed: list[Path], folder: Path) -> list[Path]:
 
 
 def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
-    """What the child does with a case: load, and answer where it loads."""
+    """The function that tries a case in the child: it loads the model, and classifies if that succeeds."""
     target = folder / "mutant.tflite"
 
     def run(case: list[Any]) -> tuple[str, str]:
@@ -51,5 +51,5 @@ def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
 
 
 def is_finding(outcome: Outcome) -> bool:
-    """A signal, a hang, or an error of another kind."""
+    """Whether a case ended in a signal, a hang, or an unexpected error."""
     return outcome.kind not in ("refused", "answered")

@@ -1,4 +1,4 @@
-"""Mutated and hostile images: `classify` must answer or raise ImageError, soon, and in little memory."""
+"""Mutated and hostile images: `classify` must answer or raise ImageError, in little time and memory."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from runtime import Classifier, ImageError
 
 #: The most memory, in MB, that the process may have in use.
 PEAK_MB = 300.0
-#: Whole files that are refused: floating-point pixels have no range, and Pillow does not convert from LAB.
+#: Intact files that are refused: floating-point pixels have no range, and Pillow does not convert from LAB.
 UNREADABLE = ("F.tif", "LAB.tif")
-#: Calls of each source that changes while it is read: once would hardly hit.
+#: Calls for each source that changes while it is read: a single call would rarely meet a change.
 _REPEATS = 20
-#: Cases may have to build hundreds of megabytes first; only `classify` is timed against CASE_SECONDS.
+#: Seconds. Some cases build hundreds of megabytes first; CASE_SECONDS limits only `classify`.
 BUILD_SECONDS = 60.0
 
 
 def cases(count: int, seed: int, *, with_specials: bool = True) -> list[list[Any]]:
-    """`count` cases: the specials, then the corpus, then mutants of each file of it in turn."""
+    """`count` cases: the specials, then the files of the corpus, then mutants of these files in turn."""
     whole = corpus()
-    found: list[list[Any]] = []
+    chosen: list[list[Any]] = []
     if with_specials:
-        found += [["file", name, 0] for name in FILES]
+        chosen += [["file", name, 0] for name in FILES]
         for name in SOURCES:
-            found += [["source", name, n] for n in range(_REPEATS if "while read" in name else 1)]
-    found += [["whole", name, 0] for name in whole]
+            chosen += [["source", name, n] for n in range(_REPEATS if "while read" in name else 1)]
+    chosen += [["whole", name, 0] for name in whole]
     names = list(whole)
-    found += [["mutant", names[n % len(names)], seed, n // len(names)] for n in range(max(0, count - len(found)))]
-    return found[:count]
+    chosen += [["mutant", names[n % len(names)], seed, n // len(names)] for n in range(max(0, count - len(chosen)))]
+    return chosen[:count]
 
 
 _corpus = cache(corpus)
@@ -55,7 +55,7 @@ def image(case: list[Any]) -> bytes:
 
 
 def runner(model: str, folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
-    """What the child does with a case; the source is a path for one, and bytes for the next."""
+    """The function that tries a case in the child; files and mutants are given alternately as paths and as bytes."""
     classifier = Classifier(model)
     target = folder / "image"
 
@@ -75,7 +75,7 @@ def runner(model: str, folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
             with SOURCES[case[1]](folder) as source:
                 return classify(source)
         if case[0] == "file":
-            _write_apart(target, case)
+            _write_in_fork(target, case)
             return classify(target)
         data = image(case)
         if case[-1] % 2:
@@ -86,8 +86,8 @@ def runner(model: str, folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
     return run
 
 
-def _write_apart(target: Path, case: list[Any]) -> None:
-    """Write a case's file in a fork: what it takes would stay in this process's memory."""
+def _write_in_fork(target: Path, case: list[Any]) -> None:
+    """Write a case's file in a forked process, so that its memory does not count for this one."""
     child = os.fork()
     if child == 0:
         try:
@@ -101,7 +101,7 @@ def _write_apart(target: Path, case: list[Any]) -> None:
 
 
 def is_finding(outcome: Outcome) -> bool:
-    """A signal, a hang, an error of another kind, or too much memory; a whole picture must be answered."""
+    """Whether a case crashed, hung, failed unexpectedly or exceeded a limit, or an intact picture was refused."""
     return (
         outcome.kind not in ("refused", "answered")
         or outcome.peak_mb > PEAK_MB

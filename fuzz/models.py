@@ -1,4 +1,4 @@
-"""Mutated model files of ours: each must be refused as a ModelFileError that names the file and a cure."""
+"""Mutated sealed models: each must be refused with a ModelFileError that names the file and a cure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from fuzz.driver import Outcome
 from fuzz.mutations import mutate, truncations
 from runtime import Classifier, ModelFileError
 
-#: What a user can do, in the words of the messages.
+#: The cures, as the messages word them.
 _CURES = ("copy it again", "export it")
 _TRUNCATION_STEPS = 100
 
 
 def cases(paths: list[Path], count: int, seed: int) -> list[list[Any]]:
-    """`count` cases [kind, path, seed, number] over the models: half of them truncations, or as many as there are."""
-    found: list[list[Any]] = []
+    """`count` cases [kind, path, seed, number] over the models; at most half of them are truncations."""
+    chosen: list[list[Any]] = []
     for place, path in enumerate(paths):
         share = count // len(paths) + (place < count % len(paths))
         lengths = truncations(path.stat().st_size, _TRUNCATION_STEPS)
         if len(lengths) > share // 2:
             lengths = [lengths[i * len(lengths) // (share // 2)] for i in range(share // 2)]
-        found += [["truncate", str(path), seed, length] for length in lengths]
-        found += [["mutate", str(path), seed, number] for number in range(share - len(lengths))]
-    return found
+        chosen += [["truncate", str(path), seed, length] for length in lengths]
+        chosen += [["mutate", str(path), seed, number] for number in range(share - len(lengths))]
+    return chosen
 
 
 def mutant(case: list[Any]) -> bytes:
@@ -36,7 +36,7 @@ def mutant(case: list[Any]) -> bytes:
 
 
 def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
-    """What the child does with a case."""
+    """The function that tries a case in the child."""
     target = folder / "mutant.tflite"
 
     def run(case: list[Any]) -> tuple[str, str]:
@@ -45,8 +45,8 @@ def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
             Classifier(target)
         except ModelFileError as error:
             text = str(error)
-            named = str(target) in text and any(cure in text for cure in _CURES) and "\n" not in text
-            return ("refused" if named else "raised"), text
+            is_complete = str(target) in text and any(cure in text for cure in _CURES) and "\n" not in text
+            return ("refused" if is_complete else "raised"), text
         except Exception as error:
             return "raised", f"{type(error).__name__}: {error}"
         return "answered", ""
@@ -55,5 +55,5 @@ def runner(folder: Path) -> Callable[[list[Any]], tuple[str, str]]:
 
 
 def is_finding(outcome: Outcome) -> bool:
-    """Only a refusal keeps the promise."""
+    """Whether a mutant was not refused."""
     return outcome.kind != "refused"

@@ -1,4 +1,4 @@
-"""Damage, by seed: the same seed and number give the same bytes, on every machine."""
+"""Damages files at random: the same seed and number give the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 Rng = np.random.Generator
-#: Lengths from each end of a file that are all tried as truncations.
+#: Truncations within this number of bytes from either end of a file are all tried.
 _EDGE = 200
 _TRIES = 50
 
@@ -34,13 +34,13 @@ def flip_many(data: bytearray, rng: Rng) -> None:
 
 
 def flip_head(data: bytearray, rng: Rng) -> None:
-    """Headers are where sizes, offsets and counts stand."""
+    """Change bytes in the header, where sizes, offsets and counts stand."""
     for _ in range(int(rng.integers(1, 5))):
         data[rng.integers(min(len(data), 128))] = int(rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)]))
 
 
 def set_integer(data: bytearray, rng: Rng) -> None:
-    """A 16- or 32-bit integer that a parser may trust, somewhere."""
+    """Write a 16- or 32-bit integer that a parser may trust, at a random place."""
     width = int(rng.choice([2, 4]))
     value = int(rng.choice([0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, len(data), 50_000])) & (256**width - 1)
     at = int(rng.integers(max(1, len(data) - width)))
@@ -101,7 +101,7 @@ MUTATIONS: tuple[Callable[[bytearray, Rng], None], ...] = (
 
 
 def mutate(data: bytes, seed: int, number: int) -> tuple[str, bytes]:
-    """The mutant of that number, and what was done to it; never the data itself."""
+    """The name of the mutation with this number, and the mutant, which always differs from the data."""
     rng = np.random.default_rng([seed, number])
     mutation = MUTATIONS[number % len(MUTATIONS)]
     for _ in range(_TRIES):
@@ -109,12 +109,12 @@ def mutate(data: bytes, seed: int, number: int) -> tuple[str, bytes]:
         mutation(mutant, rng)
         if mutant != data:
             return mutation.__name__, bytes(mutant)
-    flip_byte(mutant, rng)  # zeros stay zeros, however often they are set to zero
+    flip_byte(mutant, rng)  # zeroing a file of zeros changes nothing
     return flip_byte.__name__, bytes(mutant)
 
 
 def with_png_checksums(data: bytes) -> bytes:
-    """A PNG whose chunks have the checksums of what is in them, so that damage reaches what lies behind the check."""
+    """A PNG with corrected checksums of its chunks, so that damage passes this check and reaches the decoder."""
     parts, at = [data[:8]], 8
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)

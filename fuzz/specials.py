@@ -1,4 +1,4 @@
-"""Images made to hurt: bombs, lying headers, endless metadata, and paths that are no pictures or do not hold still."""
+"""Hostile images: bombs, false headers, endless metadata, and files that are no pictures or change while being read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _LARGE = 60 * 2**20
 
 
 def _zeros(count: int) -> bytes:
-    """Compressed zeros, made piecewise."""
+    """Compressed zeros, made in pieces to save memory."""
     packer = zlib.compressobj(9)
     block = bytes(2**20)
     parts = [packer.compress(block[: min(2**20, count - at)]) for at in range(0, count, 2**20)]
@@ -104,7 +104,7 @@ def _scan_bomb(side: int, scans: int) -> bytes:
     """A progressive JPEG whose last scan is repeated: each one walks over the whole picture."""
     data = encoded(Image.new("L", (side, side), 128), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
-    # From its own Huffman table, which stands before it.
+    # The Huffman table of the last scan stands before it, so the copies use it too.
     return data[:-2] + data[last:-2] * scans + data[-2:]
 
 
@@ -124,7 +124,7 @@ def _flat(mode: str, megapixels: float, kind: str, **options: Any) -> bytes:
 
 
 def _noise(mode: str, megapixels: float, kind: str, **options: Any) -> bytes:
-    """Does not compress: the whole file is in memory beside its pixels."""
+    """An image of noise. It does not compress, so a file as large as its pixels is in memory beside them."""
     side = int((megapixels * _MEGA) ** 0.5)
     bands = Image.new(mode, (1, 1)).getbands()
     small = np.random.default_rng(0).integers(0, 256, (min(side, 2000), side, len(bands)), dtype=np.uint8)
@@ -139,7 +139,7 @@ def _rotated(megapixels: float) -> bytes:
     return _flat("RGB", megapixels, "PNG", exif=exif)
 
 
-#: Largest pictures that are still decoded, in every mode: where memory peaks.
+#: The largest pictures that are still decoded, in every mode: these need the most memory.
 _PEAKS: dict[str, Callable[[], bytes]] = {}
 for _mega in (19.9, 31.9):
     for _mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
@@ -173,7 +173,7 @@ for _mega in (7.9, 11.9, 15.9):
             )
 
 
-#: Bytes that are built when they are wanted: a bomb is small, what it took to make it is not.
+#: Functions that build the bytes of each file when it is needed: a bomb is small, but building it takes much memory.
 FILES: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "zeros": lambda: bytes(10_000),
@@ -335,33 +335,28 @@ def _overwrite(path: Path, data: bytes) -> None:
         file.write(os.urandom(1000))
 
 
-@contextmanager
-def _still(path: Any) -> Iterator[Any]:
-    yield path
-
-
-#: Sources that are no plain bytes: each gives, for a scratch folder, what `classify` is called with.
+#: Sources that are not plain bytes: each makes a context manager for a scratch folder, which gives the source.
 SOURCES: dict[str, Callable[[Path], Any]] = {
     "pipe": _fifo,
-    "folder": _still,
-    "device": lambda _: _still("/dev/zero"),
-    "random device": lambda _: _still("/dev/urandom"),
-    "terminal": lambda _: _still("/dev/tty"),
-    "process": lambda _: _still("/proc/self/mem"),
-    "missing": lambda folder: _still(folder / "none.png"),
-    "name with NUL": lambda _: _still("a\0b.png"),
-    "long name": lambda folder: _still(folder / ("n" * 5000)),
-    "newline": lambda folder: _still(os.fsdecode(_name(folder, b"new\nline.png"))),
-    "undecodable": lambda folder: _still(os.fsdecode(_name(folder, b"\xff\xfe.png"))),
-    "escape sequence": lambda folder: _still(os.fsdecode(_name(folder, b"\x1b[31m.png"))),
+    "folder": nullcontext,
+    "device": lambda _: nullcontext("/dev/zero"),
+    "random device": lambda _: nullcontext("/dev/urandom"),
+    "terminal": lambda _: nullcontext("/dev/tty"),
+    "process": lambda _: nullcontext("/proc/self/mem"),
+    "missing": lambda folder: nullcontext(folder / "none.png"),
+    "name with NUL": lambda _: nullcontext("a\0b.png"),
+    "long name": lambda folder: nullcontext(folder / ("n" * 5000)),
+    "newline": lambda folder: nullcontext(os.fsdecode(_name(folder, b"new\nline.png"))),
+    "undecodable": lambda folder: nullcontext(os.fsdecode(_name(folder, b"\xff\xfe.png"))),
+    "escape sequence": lambda folder: nullcontext(os.fsdecode(_name(folder, b"\x1b[31m.png"))),
     "cut while read": lambda folder: _changing(folder, _cut),
     "grows while read": lambda folder: _changing(folder, _grow),
     "vanishes while read": lambda folder: _changing(folder, _vanish),
     "overwritten while read": lambda folder: _changing(folder, _overwrite),
-    "text stream": lambda _: _still(io.StringIO("text")),
-    "nothing": lambda _: _still(None),
-    "number": lambda _: _still(12),
-    "large array": lambda _: _still(np.zeros((50_000, 50_000, 1), np.uint8)),
-    "strided array": lambda _: _still(np.zeros((5600, 11_200, 3), np.uint8)[:, ::2]),
-    "array of objects": lambda _: _still(np.empty((4, 4), object)),
+    "text stream": lambda _: nullcontext(io.StringIO("text")),
+    "nothing": lambda _: nullcontext(None),
+    "number": lambda _: nullcontext(12),
+    "large array": lambda _: nullcontext(np.zeros((50_000, 50_000, 1), np.uint8)),
+    "strided array": lambda _: nullcontext(np.zeros((5600, 11_200, 3), np.uint8)[:, ::2]),
+    "array of objects": lambda _: nullcontext(np.empty((4, 4), object)),
 }

@@ -1,1 +1,1 @@
-"""What only shows after a long time: threads that disturb each other, and memory that leaks."""
+"""Finds faults that show only after a long time: threads that disturb each other, and memory that leaks."""

@@ -1,6 +1,6 @@
 """`python -m benchmarks.soak`: four threads on one Classifier, and the growth of memory over many calls and many loads.
 
-Each interpreter that is installed is tried in a process of its own. Exit status 0: every bound held; 1: one did not.
+Each installed interpreter runs in a process of its own. The exit status is 0 if every bound is kept, else 1.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _WARM_UP = 0.05
 
 
 def _sources() -> list[Any]:
-    """What a user calls with: encoded pictures and arrays."""
+    """The inputs that users give: encoded pictures and arrays."""
     rng = np.random.default_rng(0)
     arrays = list(rng.integers(0, 256, (8, 8, 8), dtype=np.uint8))
     return [*arrays, *(encoded(scene("RGB", (64, 48)), kind) for kind in ("JPEG", "PNG", "BMP", "GIF"))]
 
 
 def threads(model: str, library: str, calls: int) -> dict[str, Any]:
-    """Wrong answers of four threads that call at once, each through all the sources from a place of its own."""
+    """Wrong scores of four threads that call at once; each goes through all sources from a different start."""
     sources = _sources()
     with Classifier(model, interpreter=library) as classifier:
         expected = [classifier.scores(source) for source in sources]
@@ -92,9 +92,9 @@ def _growth(call: Any, calls: int) -> float:
 
 
 def _settled_mb() -> float:
-    """Resident memory, without what is free and not yet given back."""
+    """Resident memory, after free memory was given back to the system."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; elsewhere there is nothing to trim
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)
     return resident_mb()
@@ -102,11 +102,11 @@ def _settled_mb() -> float:
 
 @click.command(help=__doc__)
 @click.option("--calls", type=click.IntRange(1), default=200_000, show_default=True, help="Classifications for memory.")
-@click.option("--thread-calls", type=click.IntRange(1), default=5_000, show_default=True, help="Of each thread.")
+@click.option("--thread-calls", type=click.IntRange(1), default=5_000, show_default=True, help="Calls of each thread.")
 @click.option(
     "--loads", "load_count", type=click.IntRange(1), default=2_000, show_default=True, help="Classifiers built."
 )
-@click.option("--interpreter", type=click.Choice(list(LIBRARIES)), help="This one only, in this process.")
+@click.option("--interpreter", type=click.Choice(list(LIBRARIES)), help="Test only this interpreter, in this process.")
 def main(calls: int, thread_calls: int, load_count: int, interpreter: str | None) -> None:
     model = str(make_models(Path("build/fuzz/models"))[MODEL])
     if interpreter is not None:
@@ -126,10 +126,10 @@ def main(calls: int, thread_calls: int, load_count: int, interpreter: str | None
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         print(f"\n{LIBRARIES[library]}, {time.monotonic() - started:.0f} s")
         for row in rows:
-            held = row["found"] <= row["bound"]
-            good = good and held
+            kept = row["found"] <= row["bound"]
+            good = good and kept
             print(
-                f"  {row['what']:28}{row['found']:>8} {row['unit']}, bound {row['bound']:<6}{'' if held else 'FAILED'}"
+                f"  {row['what']:28}{row['found']:>8} {row['unit']}, bound {row['bound']:<6}{'' if kept else 'FAILED'}"
             )
         if done.returncode != 0 or len(rows) != 3:
             good = False

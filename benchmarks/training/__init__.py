@@ -1,1 +1,1 @@
-"""How fast training is, and what it needs: `make bench-train`. A module a question, each with `rows(rounds)`."""
+"""Measures the speed and memory of training: `make bench-train`. Each module has a function `rows(rounds)`."""

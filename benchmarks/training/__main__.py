@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training`: all modules, or those named. Exit status 1 where a bound is missed."""
+"""`python -m benchmarks.training`: runs all modules, or the named ones. The exit status is 1 if a bound is missed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MODULES = ("pipeline", "epoch", "memory", "in_the_lessons_time")
 def main() -> None:
     """Print the rows, as text or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each measurement, in turn (default: 5)")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"{', '.join(MODULES)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions of each measurement (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     arguments = parser.parse_args()
     if unknown := set(arguments.modules) - set(MODULES):
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on. TensorFlow uses oneDNN by itself where the processor has AVX512-VNNI or more."""
+    """The facts that the figures depend on. By default TensorFlow uses oneDNN if the processor has AVX512-VNNI."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,4 +1,4 @@
-"""One contestant in a process of its own: `python -m benchmarks.training.contest NAME SECONDS SEED`; prints JSON."""
+"""Trains one contestant in this process: `python -m benchmarks.training.contest NAME SECONDS SEED`; prints JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.native_output import quiet_tensorflow
 
-#: What we train: name to what a person would say on the command line.
+#: Our contestants: the settings of each, by name.
 OURS: dict[str, dict[str, Any]] = {
     "dense": {"architecture": "dense"},
     "cnn tiny": {"architecture": "cnn", "size": "tiny"},
@@ -20,7 +20,7 @@ LESSON = "lesson"
 
 
 def lesson(seed: int) -> dict[str, Any]:
-    """Ten epochs of the lesson's network, timed."""
+    """Time ten epochs of the lesson's network."""
     from benchmarks.training import lesson as its_code
     from trainer.data import Geometry, load_dataset
     from trainer.data.sources import ArraySource
@@ -40,7 +40,7 @@ def lesson(seed: int) -> dict[str, Any]:
 
 
 def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
-    """A preset in so many seconds, the measuring of its steps counted in."""
+    """Train a preset within a number of seconds, which include measuring the time of a step."""
     from trainer.data import Geometry, load_dataset
     from trainer.presets import complete_config
     from trainer.time_budget import fit_to_time
@@ -50,7 +50,7 @@ def ours(name: str, seconds: float, seed: int) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
     preset = complete_config(OURS[name] | {"seed": seed}, "fast", len(data.targets), data.augmentation)
     config = fit_to_time(data, preset, seconds)
-    run = train(data, config)  # the test split too, which the lesson's time leaves out
+    run = train(data, config)  # also scores the test split, which the lesson's time excludes
     spent = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
     steps = config.epochs * config.steps_per_epoch
     return spent | {"accuracy": run.metrics.accuracy, "epochs": config.epochs, "steps": steps}

@@ -1,9 +1,9 @@
-"""An epoch of our training beside plain Keras `fit` on arrays, and beside the bare step in a loop on one batch.
+"""Compares an epoch of our training with Keras's `fit` on arrays, and with the bare training step on one batch.
 
-All three have the same network, images, batch and optimizer. Each runs in processes of its own, in turn, and the epochs
-after the first are counted. `fit` runs as in a user's script, with the default memory settings of the C library and
-TensorFlow. The bare step is the best that the machine can do. Its memory settings are written here, so that they do not
-follow the settings that it judges. With oneDNN TensorFlow keeps a pool of memory anyway. Page faults show without
+All three have the same network, images, batch size and optimizer. They run alternately, each time in a new process, and
+only the epochs after the first count. `fit` runs as in a user's script, with the default memory settings of the C
+library and TensorFlow. The bare step is the fastest that the machine can do. Its memory settings are written here,
+independent of the settings under test. With oneDNN, TensorFlow always keeps a pool of memory. Page faults show without
 oneDNN, as on processors that lack AVX512-VNNI.
 """
 
@@ -13,31 +13,30 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.timing import ROOT
+from benchmarks.timing import run_module
 from benchmarks.training.folders import many_pictures
 from benchmarks.training.table import Row
 
-#: Enough that the start of a pass, some 40 ms, counts for as little as in a whole one.
+#: Enough steps that the start of a pass, about 40 ms, matters as little as in a whole epoch.
 STEPS, BATCH = 150, 64
-#: Epochs of a process; the first one traces, and fills the heap.
+#: Epochs of a process. The first one traces the graph and fills the heap, so it does not count.
 EPOCHS, WARM_UP = 3, 1
-#: More rounds would tell no more: one takes one or two minutes.
+#: A round takes one or two minutes, and more rounds would not change the medians.
 MOST_ROUNDS = 3
 OURS, FIT, BARE = "ours", "fit", "bare"
-#: Seconds, ours to those of the other.
+#: Our seconds, as a multiple of the bare step's and of `fit`'s.
 MOST_TO_BARE, MOST_TO_FIT = 1.08, 1.0
 MOST_FAULTS = 100.0
-#: Of the processor, ours to the bare step's: pictures are drawn, moved and scaled in it.
+#: Our processor seconds, as a multiple of the bare step's; ours include selecting, augmenting and scaling images.
 MOST_PROCESSOR = 1.1
-#: Peak memory, ours to that of `fit`.
+#: Our peak memory, as a multiple of `fit`'s.
 MOST_MEMORY = 1.05
-#: Epochs on 600 pictures of 224x224, between which the peak may grow by a share.
+#: The peak of memory may grow by this share between two epochs on 600 pictures of 224x224.
 EARLY, LATE = 5, 40
 MOST_GROWTH = 0.08
 
@@ -50,8 +49,8 @@ _BARE_ENVIRONMENT = {
 }
 
 
-class Taken(NamedTuple):
-    """What a process has taken up to now, or between two such moments."""
+class Usage(NamedTuple):
+    """Time and page faults of this process, since its start or between two moments."""
 
     seconds: float
     user: float
@@ -59,42 +58,42 @@ class Taken(NamedTuple):
     faults: float
 
     @classmethod
-    def now(cls) -> Taken:
-        """Up to now."""
+    def now(cls) -> Usage:
+        """The usage since the process started."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         return cls(time.perf_counter(), used.ru_utime, used.ru_stime, used.ru_minflt)
 
-    def since(self, before: Taken) -> Taken:
-        """From then on."""
-        return Taken(*(after - then for after, then in zip(self, before, strict=True)))
+    def since(self, before: Usage) -> Usage:
+        """The usage between `before` and this one."""
+        return Usage(*(after - then for after, then in zip(self, before, strict=True)))
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """With oneDNN and without it: seconds, faults and memory; then growth over epochs."""
+    """Compare seconds, page faults and memory with and without oneDNN, then the growth of memory over epochs."""
     for one_dnn in (False, True):
-        found: dict[str, list[dict[str, float]]] = {OURS: [], FIT: [], BARE: []}
+        results: dict[str, list[dict[str, float]]] = {OURS: [], FIT: [], BARE: []}
         for _ in range(min(rounds, MOST_ROUNDS)):
-            for name, runs in found.items():
+            for name, runs in results.items():
                 runs.append(_run(name, one_dnn))
-        middle = {
+        medians = {
             name: {figure: statistics.median(run[figure] for run in runs) for figure in runs[0]}
-            for name, runs in found.items()
+            for name, runs in results.items()
         }
-        told = {f"{name} {figure}": value for name, figures in middle.items() for figure, value in figures.items()}
+        figures = {f"{name} {figure}": value for name, values in medians.items() for figure, value in values.items()}
         what = f"an epoch of {STEPS} steps, Fashion-MNIST, cnn small, batch {BATCH}, {_with(one_dnn)}"
-        ours, fit, bare = (middle[name] for name in found)
+        ours, fit, bare = (medians[name] for name in results)
         for other, name, most in ((bare, "the bare step", MOST_TO_BARE), (fit, "fit on arrays", MOST_TO_FIT)):
             ratio = ours["s"] / other["s"]
-            yield Row(f"{what}: seconds to those of {name}", told, ratio, f"<= {most}", ratio <= most)
-            told = {}  # once
-        # The same on a machine that does other things too, and where a kernel busy with memory shows.
+            yield Row(f"{what}: seconds to those of {name}", figures, ratio, f"<= {most}", ratio <= most)
+            figures = {}  # shown once
+        # A busy machine changes it less than wall-clock time, and it shows time that the kernel spends on memory.
         ratio = (ours["user s"] + ours["system s"]) / (bare["user s"] + bare["system s"])
         name = f"{what}: processor seconds to those of the bare step"
         yield Row(name, {}, ratio, f"<= {MOST_PROCESSOR}", ratio <= MOST_PROCESSOR)
         faults = ours["faults a step"]
-        yield Row(f"{what}: minor faults a step", told, faults, f"<= {MOST_FAULTS:.0f}", faults <= MOST_FAULTS)
+        yield Row(f"{what}: minor faults a step", figures, faults, f"<= {MOST_FAULTS:.0f}", faults <= MOST_FAULTS)
         ratio = ours["peak MB"] / fit["peak MB"]
-        yield Row(f"{what}: peak memory to that of fit", told, ratio, f"<= {MOST_MEMORY}", ratio <= MOST_MEMORY)
+        yield Row(f"{what}: peak memory to that of fit", figures, ratio, f"<= {MOST_MEMORY}", ratio <= MOST_MEMORY)
     for one_dnn in (False, True):
         peaks = _run("growth", one_dnn)
         early, late = (peaks[f"epoch {epoch} MB"] for epoch in (EARLY, LATE))
@@ -112,21 +111,16 @@ def _run(name: str, one_dnn: bool) -> dict[str, float]:
     settings = ("MALLOC_", "GLIBC_TUNABLES", "TF_CPU_")
     own = {variable: value for variable, value in os.environ.items() if not variable.startswith(settings)}
     own |= {"TF_ENABLE_ONEDNN_OPTS": str(int(one_dnn))} | (_BARE_ENVIRONMENT if name == BARE else {})
-    command = [sys.executable, "-m", __name__, name]
-    done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"error: {name}: {(done.stderr.strip().splitlines() or ['no word of it'])[-1]}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return run_module(__name__, name, environment=own)
 
 
 def _peak() -> float:
-    """MB; not ru_maxrss, which a new program takes over from the one that started it."""
+    """Peak memory in MB. Not ru_maxrss, which a new program inherits from the one that started it."""
     with open("/proc/self/status") as status:  # noqa: PTH123 - not a file
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e6
 
 
-def _figures(epochs: list[Taken]) -> dict[str, float]:
+def _figures(epochs: list[Usage]) -> dict[str, float]:
     """The medians of the epochs after the first."""
     counted = epochs[WARM_UP:]
     seconds, user, system, faults = (statistics.median(parts) for parts in zip(*counted, strict=True))
@@ -143,21 +137,21 @@ def _figures(epochs: list[Taken]) -> dict[str, float]:
 
 
 def _ours() -> dict[str, float]:
-    """The training as the command runs it, without the validation after each epoch."""
+    """Our training as the command runs it. The validation after each epoch does not count."""
     from trainer.epoch_loop import EpochLoop
     from trainer.fitting.callbacks import EpochLogger
 
-    epochs: list[Taken] = []
+    epochs: list[Usage] = []
 
     class Measured(EpochLogger):
         """Measures the steps of each epoch."""
 
         def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             super().on_epoch_begin(epoch, logs)
-            self._before = Taken.now()
+            self._before = Usage.now()
 
         def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-            epochs.append(Taken.now().since(self._before))
+            epochs.append(Usage.now().since(self._before))
 
     session, data = _session()
     loop = EpochLoop(session, data, None)
@@ -167,17 +161,17 @@ def _ours() -> dict[str, float]:
 
 
 def _fit() -> dict[str, float]:
-    """`fit` on arrays that are scaled already, as many as the steps take."""
+    """Keras's `fit` on scaled arrays that are as long as an epoch."""
     import keras
 
-    epochs: list[Taken] = []
-    before: list[Taken] = []
+    epochs: list[Usage] = []
+    before: list[Usage] = []
 
     def end(_epoch: int, _logs: Any) -> None:
-        epochs.append(Taken.now().since(before.pop()))
+        epochs.append(Usage.now().since(before.pop()))
 
     clock = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: before.append(Taken.now()), on_epoch_end=end
+        on_epoch_begin=lambda epoch, logs: before.append(Usage.now()), on_epoch_end=end
     )
     model, pictures, targets = _compiled()
     model.fit(pictures, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[clock])
@@ -185,7 +179,7 @@ def _fit() -> dict[str, float]:
 
 
 def _bare() -> dict[str, float]:
-    """Keras's step on one batch, with nothing around it."""
+    """Keras's training step, repeated on one batch."""
     import tensorflow as tf
 
     model, pictures, targets = _compiled()
@@ -194,10 +188,10 @@ def _bare() -> dict[str, float]:
     step = tf.function(lambda: model.train_step(batch))
     epochs = []
     for _ in range(EPOCHS):
-        before = Taken.now()
+        before = Usage.now()
         for _ in range(STEPS):
             step()
-        epochs.append(Taken.now().since(before))
+        epochs.append(Usage.now().since(before))
     return _figures(epochs)
 
 
@@ -213,7 +207,7 @@ def _session() -> tuple[Any, Any]:
 
 
 def _compiled() -> tuple[Any, Any, Any]:
-    """The network as the training compiles it, and scaled images and targets for an epoch."""
+    """The network, compiled as our training does it, and scaled images and targets for an epoch."""
     from trainer.fitting.optimizers import scheduled_optimizer
 
     session, _ = _session()
@@ -225,7 +219,7 @@ def _compiled() -> tuple[Any, Any, Any]:
 
 
 def _growth() -> dict[str, float]:
-    """Peaks of a training on photos, with a network so small that the photos would show."""
+    """Peak memory of a training on photos. The network is so small that leaked photos would show."""
     from trainer.config import AUGMENTATIONS, TrainingConfig
     from trainer.data import Geometry, load_dataset
     from trainer.epoch_loop import EpochLoop

@@ -1,4 +1,4 @@
-"""Folders of pictures to train on, kept in build/bench."""
+"""Folders of pictures for training, kept in build/bench."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks import materials
 
 
 def photo_folder() -> Path:
-    """Two classes of 250 JPEGs of 640x480, as detailed as photographs are."""
+    """Two classes of 250 JPEGs of 640x480, as detailed as photographs."""
     folder = materials.HOME / "photo-folder"
     for number, path in enumerate(map(Path, materials.photos())):
         place = folder / "ab"[number % 2] / path.name
@@ -23,7 +23,7 @@ def photo_folder() -> Path:
 
 
 def many_pictures(count: int, home: Path = materials.HOME) -> Path:
-    """Two classes of small JPEGs, so many in all, each another one."""
+    """Two classes of small JPEGs, `count` in all, each different."""
     folder = home / f"pictures-{count}"
     last = folder / "ab"[(count - 1) % 2] / f"{count - 1}.jpg"
     if not last.exists():

@@ -1,4 +1,4 @@
-"""The network of the lessons that this project grew from, trained as they do: Keras on arrays, nothing else."""
+"""The network of the lessons that this project grew from, trained in the same way: with Keras on arrays."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def train(images: npt.NDArray[np.uint8], targets: npt.NDArray[np.int32], seed: i
 
 
 def accuracy(model: keras.Model, images: npt.NDArray[np.uint8], targets: npt.NDArray[np.int32]) -> float:
-    """Share of right answers."""
+    """Share of correct predictions."""
     return float((model.predict(images / 255.0, verbose=0).argmax(axis=1) == targets).mean())

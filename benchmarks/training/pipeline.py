@@ -1,6 +1,6 @@
-"""Images a second of the input pipeline beside those of a training step, at 96x96 and 224x224 in batches of 32.
+"""Compares the images a second of the input pipeline and of a training step, at 96x96 and 224x224 in batches of 32.
 
-Processor time an image stands beside them: it says the same on a machine that does other things too.
+The rows also show the processor time of an image, which depends less on other work on the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.training.folders import photo_folder
 from benchmarks.training.table import Row
 
 BATCH = 32
-#: Batches of a measured pass.
+#: The batches of a measured pass.
 _BATCHES = 8
 NETWORKS: dict[str, dict[str, Any]] = {
     "cnn base": {"architecture": "cnn", "size": "base"},
@@ -26,35 +26,36 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Taken(NamedTuple):
-    """Seconds a batch, and of processor time."""
+class _BatchTime(NamedTuple):
+    """Wall-clock and processor seconds of a batch."""
 
     seconds: float
     processor: float
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """For each size and network: the pipeline must give far more than training takes, for both share the processor."""
+    """Compare them for each size and network. Both share the processor, so the pipeline must be much faster."""
     for side in (96, 224):
         decoding, cached = (_passes(side, cache) for cache in ("none", "temporary"))
         for name, settings in NETWORKS.items():
             model, ready = _model(settings, cached)
-            measures: dict[str, Callable[[], _Taken]] = {
+            measures: dict[str, Callable[[], _BatchTime]] = {
                 "decoding": partial(_pass, decoding),
                 "cached": partial(_pass, cached),
                 "training step": partial(_training, model, ready),
                 "both": partial(_training, model, cached.batches),
             }
-            taken: dict[str, list[_Taken]] = {what: [] for what in measures}
-            for _ in range(rounds):  # in turn, so that whatever else the machine does falls on all alike
+            times: dict[str, list[_BatchTime]] = {what: [] for what in measures}
+            for _ in range(rounds):  # alternately, so that other work on the machine affects all equally
                 for what, measure in measures.items():
-                    taken[what].append(measure())
+                    times[what].append(measure())
             seconds, processor = (
-                {what: statistics.median(t[part] for t in times) for what, times in taken.items()} for part in (0, 1)
+                {what: statistics.median(t[part] for t in measured) for what, measured in times.items()}
+                for part in (0, 1)
             )
             figures = {f"{what} images/s": BATCH / value for what, value in seconds.items()}
             figures |= {f"{what} processor ms/image": 1e3 / BATCH * value for what, value in processor.items()}
-            # Decoding in each epoch is for those without a disk: shown, not judged.
+            # Decoding in each epoch is for machines without room on disk: it is shown, but has no bound.
             ratio = seconds["training step"] / seconds["cached"]
             yield Row(f"640x480 JPEGs, {side}x{side}, {name}", figures, ratio, ">= 2 (cached / step)", ratio >= 2)
 
@@ -75,7 +76,7 @@ def _passes(side: int, cache: Any) -> Any:
 
 
 def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
-    """A network that has trained a step, and batches for it that are there already."""
+    """A network that has trained a step, and batches for it that are prepared in memory."""
     import keras
     import tensorflow as tf
 
@@ -84,25 +85,25 @@ def _model(settings: dict[str, Any], passes: Any) -> tuple[Any, Any]:
     from trainer.models.factory import build_model
 
     keras.utils.set_random_seed(0)
-    tf.config.experimental.enable_op_determinism()  # as training has it
-    spec = TrainingConfig(**settings)
-    # Of the pipeline's own signature: with another one Keras would trace the step again.
+    tf.config.experimental.enable_op_determinism()  # as in our training
+    config = TrainingConfig(**settings)
+    # With the pipeline's own signature: for another one Keras would trace the step again.
     ready = passes.batches.take(1).cache().repeat(_BATCHES)
-    model = build_model(spec, tuple(ready.element_spec[0].shape[1:]), 2)
-    model.compile(optimizer=make_optimizer(spec, 1e-4), loss="sparse_categorical_crossentropy")
+    model = build_model(config, tuple(ready.element_spec[0].shape[1:]), 2)
+    model.compile(optimizer=make_optimizer(config, 1e-4), loss="sparse_categorical_crossentropy")
     model.fit(ready, shuffle=False, verbose=0)
     return model, ready
 
 
-def _pass(passes: Any) -> _Taken:
-    """Of a whole pass."""
+def _pass(passes: Any) -> _BatchTime:
+    """The time of a batch in a whole pass of the pipeline."""
     started, processor = time.perf_counter(), time.process_time()
     assert sum(1 for _ in passes.batches) == _BATCHES
-    return _Taken((time.perf_counter() - started) / _BATCHES, (time.process_time() - processor) / _BATCHES)
+    return _BatchTime((time.perf_counter() - started) / _BATCHES, (time.process_time() - processor) / _BATCHES)
 
 
-def _training(model: Any, batches: Any) -> _Taken:
-    """Of a step: the median without the first half, for which batches were there before the training began."""
+def _training(model: Any, batches: Any) -> _BatchTime:
+    """The time of a training step: the median of the second half, whose batches were not prepared in advance."""
     import keras
 
     ends: list[float] = []
@@ -110,4 +111,4 @@ def _training(model: Any, batches: Any) -> _Taken:
     processor = time.process_time()
     model.fit(batches, shuffle=False, verbose=0, callbacks=[clock])
     processor = (time.process_time() - processor) / _BATCHES
-    return _Taken(statistics.median(b - a for a, b in list(pairwise(ends))[_BATCHES // 2 - 1 :]), processor)
+    return _BatchTime(statistics.median(b - a for a, b in list(pairwise(ends))[_BATCHES // 2 - 1 :]), processor)

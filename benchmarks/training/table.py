@@ -1,4 +1,4 @@
-"""What each module of this benchmark answers with."""
+"""The rows that each module of this benchmark yields."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line.
+    """One comparison.
 
     Attributes:
-        what: what was measured.
-        figures: what came out, by name and unit.
-        value: the figure that is judged.
-        bound: what it may be.
-        kept: whether it is.
+        what: the measured work.
+        figures: all figures, by name and unit.
+        value: the figure that the bound applies to.
+        bound: the bound, as text.
+        kept: whether the bound is kept.
     """
 
     what: str
@@ -24,6 +24,6 @@ class Row(NamedTuple):
     kept: bool
 
     def line(self) -> str:
-        """As text."""
+        """The row as text."""
         figures = "  ".join(f"{name} {figure:,.1f}" for name, figure in self.figures.items())
         return f"{self.what}\n    {figures}  figure {self.value:.3f}  {self.bound}{'' if self.kept else '  MISSED'}"

@@ -1,4 +1,4 @@
-"""Settings with which a training step uses the memory again that the step before has freed."""
+"""Memory settings that let a training step reuse the memory that the step before has freed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import sys
 from typing import NamedTuple
 
+from runtime.child_limits import physical_memory
+
 
 class _Setting(NamedTuple):
     """A parameter of glibc's malloc.
 
     Attributes:
-        number: its `M_...` of malloc.h.
-        value: what is right for a training.
+        number: the value of its constant `M_...` in malloc.h.
+        value: the best value for a training.
         variable: the environment variable by which a user sets it.
         tunable: its name within `GLIBC_TUNABLES`.
     """
@@ -26,7 +28,7 @@ class _Setting(NamedTuple):
 
 # Measured on two cores with glibc 2.36 and TensorFlow 2.21 without oneDNN: minor faults a step, and MB at the peak.
 # Fashion-MNIST with `cnn small` in batches of 64; MobileNetV2 0.35 on pictures of 224x224 in batches of 32; 40 epochs
-# on 600 such pictures with hardly a network.
+# on 600 such pictures with a tiny network.
 #
 #                                                     Fashion-MNIST    MobileNetV2       40 epochs
 #   mmap threshold alone                             48,400  1,091    198,600  2,314    7,800    986
@@ -68,5 +70,4 @@ def reuse_memory() -> None:
         if setting.variable not in os.environ and f"glibc.malloc.{setting.tunable}" not in tunables:
             mallopt(setting.number, setting.value)
     os.environ.setdefault(_POOL, "true")
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    os.environ.setdefault(_POOL_SIZE, str(max(there, _MIN_POOL_SIZE)))
+    os.environ.setdefault(_POOL_SIZE, str(max(physical_memory() // 2**20, _MIN_POOL_SIZE)))
