@@ -1,4 +1,4 @@
-"""Writes runtime/tflite/_operator_versions.py by asking the interpreters installed here.
+"""Writes runtime/tflite/_operator_versions.py by trying the installed interpreters.
 
     python -m tools.operator_versions > runtime/tflite/_operator_versions.py
 
@@ -18,7 +18,7 @@ from runtime.interpreter import LIBRARIES
 from runtime.native_output import held_stderr
 from runtime.tflite._schema import IDENTIFIER, OPERATORS
 
-#: None had more than 13 when this was written; far enough above that to see more.
+#: When this was written, no operator had more than 13 versions.
 _HIGHEST_TRIED = 40
 _PLACEHOLDER = 127
 _NO_OPERATORS = ("CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES")
@@ -122,13 +122,13 @@ def accepts(library: str, code: int, version: int) -> bool:
 
 
 def versions(library: str, code: int) -> str:
-    """The versions known: "" for none, "5" for 1 to 5, "2-3"; never with a gap."""
-    found = [version for version in range(1, _HIGHEST_TRIED + 1) if accepts(library, code, version)]
-    if not found:
+    """The versions that a library knows: "" for none, "5" for 1 to 5, "2-3" for 2 to 3."""
+    known = [version for version in range(1, _HIGHEST_TRIED + 1) if accepts(library, code, version)]
+    if not known:
         return ""
-    if found != list(range(found[0], found[-1] + 1)) or found[-1] == _HIGHEST_TRIED:
-        raise SystemExit(f"{library} knows {OPERATORS[code]} in versions {found}: the table cannot say that")
-    return f"{found[0]}-{found[-1]}" if found[0] > 1 else str(found[-1])
+    if known != list(range(known[0], known[-1] + 1)) or known[-1] == _HIGHEST_TRIED:
+        raise SystemExit(f"{library} knows {OPERATORS[code]} in versions {known}: the table cannot express that")
+    return f"{known[0]}-{known[-1]}" if known[0] > 1 else str(known[-1])
 
 
 def main() -> None:

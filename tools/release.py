@@ -1,6 +1,6 @@
-"""`python -m tools.release DIST`: check a built sdist and wheel before they are published.
+"""`python -m tools.release DIST` checks a built sdist and wheel before they are published.
 
-Each is installed into an empty environment, as a device would, and has to answer there; what the wheel holds is
+Each is installed into an empty environment, as on a device, and its commands must run there. The wheel's files are
 compared with the packages of the repository.
 """
 
@@ -15,29 +15,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("runtime", "trainer", "exporter")
-#: A device carries the wheel: it stays this small.
+#: A device downloads and stores the wheel, so it stays small.
 MAX_WHEEL_BYTES = 600_000
 _FACE = "import runtime, pocketlens; assert runtime.Classifier is pocketlens.Classifier; print(runtime.__version__)"
 
 
 def members_missing(wheel: Path) -> list[str]:
     """Files of our packages that the wheel lacks."""
-    wanted = {
+    expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     } | {"pocketlens.py"}
     with zipfile.ZipFile(wheel) as archive:
-        return sorted(wanted - set(archive.namelist()))
+        return sorted(expected - set(archive.namelist()))
 
 
-def answers(package: Path, version: str) -> None:
-    """Install a distribution into an empty environment and ask it for its version and its help.
+def try_package(package: Path, version: str) -> None:
+    """Install a distribution into an empty environment, and run its version and help commands there.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be installed, or does not run.
-        SystemExit: it is of another version.
+        subprocess.CalledProcessError: it cannot be installed, or a command fails.
+        SystemExit: it has another version.
     """
     with tempfile.TemporaryDirectory(prefix="pocketlens-release-") as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -54,7 +54,7 @@ def answers(package: Path, version: str) -> None:
 
 
 def check(dist: Path) -> None:
-    """Check the one wheel and the one sdist of a folder; SystemExit with one line where something is wrong."""
+    """Check the one wheel and the one sdist of a folder; SystemExit with one line if something is wrong."""
     wheels, sdists = sorted(dist.glob("*.whl")), sorted(dist.glob("*.tar.gz"))
     if len(wheels) != 1 or len(sdists) != 1:
         sys.exit(f"error: {dist}: {len(wheels)} wheels and {len(sdists)} sdists, expected one of each")
@@ -68,8 +68,8 @@ def check(dist: Path) -> None:
         if f"{sdist.name.removesuffix('.tar.gz')}/LICENSE" not in archive.getnames():
             sys.exit(f"error: {sdist.name}: has no LICENSE")
     for package in (wheel, sdist):
-        answers(package, version)
-        print(f"{package.name}: {package.stat().st_size:,} bytes, installs and answers in an empty environment")
+        try_package(package, version)
+        print(f"{package.name}: {package.stat().st_size:,} bytes, installs and runs in an empty environment")
 
 
 if __name__ == "__main__":

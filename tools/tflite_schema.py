@@ -2,7 +2,7 @@
 
     python -m tools.tflite_schema > runtime/tflite/_schema.py
 
-Only facts are taken: which slot of which table holds what, and the names of operators.
+Only facts are extracted: the content of each slot of each table, and the names of operators.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ROOT = "Model"
 
 def main() -> None:
     """Print the module."""
-    found = importlib.util.find_spec("tensorflow")
-    assert found is not None
-    assert found.submodule_search_locations
-    package = Path(found.submodule_search_locations[0])
+    spec = importlib.util.find_spec("tensorflow")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
     text = (package / "lite/python/schema_py_generated.py").read_text(encoding="utf-8")
     classes = dict(re.findall(r"^class (\w+)\(object\):\n(.*?)(?=^class |\Z)", text, re.MULTILINE | re.DOTALL))
     print(HEADER.format(version=version("tensorflow")))
@@ -62,14 +62,14 @@ def _is_table(body: str) -> bool:
 
 
 def _names(body: str) -> str:
-    """The names of an enumeration in the order of their numbers, as a text."""
+    """The names of an enumeration in the order of their numbers, as a string literal."""
     numbers = {int(number): name for name, number in re.findall(r"^    (\w+) = (\d+)$", body, re.MULTILINE)}
     names = [numbers[n] for n in range(len(numbers))]
     return '"""\n' + textwrap.fill(" ".join(names), 118, break_long_words=False) + '\n"""'
 
 
 def _fields(name: str, body: str, classes: dict[str, str]) -> Iterator[str]:
-    """What each slot of a table holds."""
+    """The content of each slot of a table."""
     count = re.search(r"builder\.StartObject\((\d+)\)", body)
     by_slot = {slot: kind for kind, slot in re.findall(r"builder\.Prepend(\w+?)Slot\((\d+), ", body)}
     assert count, name

@@ -1,8 +1,8 @@
-"""What a device's tests need and cannot make: models, samples, pictures, and the answers of this machine to them.
+"""Makes what a device's tests need but cannot make: models, samples, pictures, and this machine's answers to them.
 
     python -m tools.device.material FOLDER
 
-The answers are tflite-runtime's: its int8 kernels are the ones that every device with it must agree with.
+The answers come from tflite-runtime: every device that uses it must agree with its int8 kernels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.support.external_models import converted, ready_made_name
 
 REFERENCE = "tflite_runtime"
 IMAGES = 600
-#: The models of someone else's that the runtime's tests ask for: kind, outputs.
-FOREIGN = (("float32", 3), ("float32", 1), ("uint8", 3), ("int8", 3))
+#: The external models that the runtime's tests need: kind, outputs.
+EXTERNAL = (("float32", 3), ("float32", 1), ("uint8", 3), ("int8", 3))
 
 
 def write(folder: Path) -> None:
-    """Fill a new folder."""
+    """Write all files into a new folder."""
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch, "run")
@@ -45,16 +45,16 @@ def write(folder: Path) -> None:
         Samples.write(run, folder / "samples")
         images = np.load(run / "images.npy")[:IMAGES]
         _write_pictures(folder / "pictures")
-        # Before anything here imports TensorFlow: a process without it is what a device is.
+        # Before this process imports TensorFlow, since a device does not have it.
         _write_answers(folder, images)
         (folder / "nan.tflite").write_bytes(models_for_tests.with_nan_weights(run))
     models_for_tests.write_task_models(folder)
-    for kind, outputs in FOREIGN:
+    for kind, outputs in EXTERNAL:
         (folder / ready_made_name(kind, outputs)).write_bytes(converted(kind, outputs=outputs))
 
 
 def _write_pictures(folder: Path) -> None:
-    """Two photographs as they come, and as every format and size that takes another way through the decoders."""
+    """Two photographs unchanged, and one in every format and size that the decoders treat differently."""
     folder.mkdir()
     for name in ("china.jpg", "flower.jpg"):
         shutil.copy(_PHOTOGRAPHS / name, folder)

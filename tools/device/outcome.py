@@ -1,4 +1,4 @@
-"""What became of the tests in one place, from pytest's report, and the table of all of them."""
+"""The results of the tests on each system, read from pytest's report, and a table of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Column: the property that on_device.py records.
+#: The property that on_device.py records, by column.
 FIGURES = {
     "images": "images",
     "int8 difference": "int8 difference",
@@ -23,14 +23,14 @@ HOST = ("machine", "python", "interpreter", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One place.
+    """The results on one system.
 
     Attributes:
-        problem: what went wrong; "" where nothing did.
+        problem: the reason of a failure, or "".
         prepared_s, tested_s: wall-clock time.
         counts: tests passed, failed (errors too) and skipped.
-        skips: the reason of each test that was left out.
-        figures: what on_device.py recorded.
+        skips: the reason of each skipped test.
+        figures: the properties that on_device.py recorded.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether tests ran, none failed, and the answers were compared among them."""
+        """Whether tests ran, none failed, and the comparison of answers was one of them."""
         return not self.problem and self.counts.get("passed", 0) > 0 and "int8 difference" in self.figures
 
     @classmethod
     def read(cls, name: str, problem: str, prepared_s: float, tested_s: float, report: Path) -> Outcome:
-        """From pytest's report, JUnit's XML; without one, whatever the reason, it did not pass."""
+        """Read pytest's report, in JUnit's XML. A missing report counts as a failure."""
         try:
             root = ET.parse(report).getroot()
         except (OSError, ET.ParseError) as error:
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
-    """For people: where, what ran there, what came of it, how far the answers are from the workstation's."""
+    """Print for each system its software, its results, and how far its answers are from this machine's."""
     for outcome in outcomes:
         for reason, count in Counter(outcome.skips).items():
             print(f"skipped on {outcome.name}: {count} test{'s' * (count > 1)}: {reason}")
@@ -80,7 +80,7 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     print()
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nDifferences from this machine's tflite-runtime, at most: of 255 for int8 and pixels, of 1 for float32.")
+    print("\nThe largest differences from this machine's tflite-runtime: of 255 for int8 and pixels, of 1 for float32.")
     for outcome in outcomes:
         if not outcome.passed:
             print(f"error: {outcome.name}: {outcome.problem or 'the answers were not compared'}")

@@ -1,10 +1,10 @@
-"""Whether another library reads our files as ours does: MediaPipe Tasks' ImageClassifier, in its own environment.
+"""Checks that MediaPipe Tasks' ImageClassifier, in its own environment, reads our files as Pocketlens does.
 
     python -m tools.peers.check
 
-Two models are trained and exported: one of colour pictures, hard on purpose (the classes are hues that run into each
-other, so that a wrong scaling or channel order shows), and one of grey digits with `--rgb-input`. Both libraries
-classify 200 pictures of each, of the model's size.
+It trains and exports two models: one of colour pictures, whose classes are overlapping hues so that a wrong scaling or
+channel order shows, and one of grey digits with `--rgb-input`. Both libraries classify 200 pictures for each model, of
+the size of its input.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CLIENT = Path(__file__).with_name("client.py")
 MEDIAPIPE = "mediapipe>=1.2,<2"
 CLASSES, SIZE = 8, 96
 TRAINING, PICTURES = 60, 200
-#: Share of pictures with the same first answer, and the most that a score of 0..1 may differ by. The int8 kernels are
-#: another library's, which rounds otherwise.
-WANTED = {"float32": (1.0, 1e-3), "int8": (0.97, 0.1)}
+#: The least share of pictures with the same best label, and the largest difference of a score (0 to 1). MediaPipe's
+#: int8 kernels round differently.
+BOUNDS = {"float32": (1.0, 1e-3), "int8": (0.97, 0.1)}
 
 
 class Row(NamedTuple):
-    """One model, by both libraries; `kind` is "colour" or "grey"."""
+    """The figures of one model; `kind` is "colour" or "grey"."""
 
     kind: str
     model: str
@@ -46,13 +46,13 @@ class Row(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it agrees as it must."""
-        share, difference = WANTED[self.model]
+        """Whether both bounds are kept."""
+        share, difference = BOUNDS[self.model]
         return self.agreement >= share and self.difference <= difference
 
 
 def draw(target: int, rng: np.random.Generator) -> Image.Image:
-    """A disc of the class's hue, give or take more than half the way to the next one, on noise."""
+    """A disc on noise. Its hue is the class's, up to 0.6 of the distance to the next class."""
     hue = (target + rng.uniform(-0.6, 0.6)) / CLASSES % 1
     colour = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.4, 0.9), rng.uniform(0.5, 0.9))) * 255
     pixels = rng.integers(60, 190, (SIZE, SIZE, 3)).astype(np.float64)
@@ -63,7 +63,7 @@ def draw(target: int, rng: np.random.Generator) -> Image.Image:
 
 
 def make_colour() -> tuple[list[Image.Image], list[int]]:
-    """Train and export a colour model; pictures that it has not seen, and their classes."""
+    """Train and export a colour model; return new pictures and their classes."""
     images, run = HOME / "images", HOME / "colour-run"
     rng = np.random.default_rng(0)
     shutil.rmtree(images, ignore_errors=True)
@@ -79,7 +79,7 @@ def make_colour() -> tuple[list[Image.Image], list[int]]:
 
 
 def make_grey() -> tuple[list[Image.Image], list[int]]:
-    """Train a grey model and export it with RGB input; test pictures, and their classes."""
+    """Train a grey model and export it with RGB input; return test pictures and their classes."""
     run = HOME / "grey-run"
     pocketlens("train", "--dataset", "digits", "--out", run, "--force")
     pocketlens("export", run, "--out", HOME / "grey", "--rgb-input")
@@ -89,13 +89,13 @@ def make_grey() -> tuple[list[Image.Image], list[int]]:
 
 
 def pocketlens(*arguments: object) -> None:
-    """A command of ours, in the open."""
+    """Run a command of Pocketlens and show its output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "runtime.cli.main", *map(str, arguments)], check=True, env=environment)
 
 
 def make_client() -> Path:
-    """MediaPipe's own environment; its Python."""
+    """Make MediaPipe's own environment if it does not exist; return its Python."""
     python = HOME / "venv" / "bin" / "python"
     if not python.exists() or subprocess.run([python, "-c", "import mediapipe"], check=False).returncode:
         subprocess.run([sys.executable, "-m", "venv", "--clear", HOME / "venv"], check=True)
@@ -104,25 +104,25 @@ def make_client() -> Path:
 
 
 def compare(kind: str, name: str, pictures: list[Path], targets: list[int], python: Path) -> tuple[Row, str]:
-    """Both libraries' answers to all pictures, and MediaPipe's version."""
+    """Classify all pictures with both libraries; return the figures and MediaPipe's version."""
     model = HOME / kind / f"{name}.tflite"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [str(python), str(CLIENT), str(model), *map(str, pictures)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         sys.exit(f"error: MediaPipe does not run {kind} {name}: {done.stderr.strip().splitlines()[-1]}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    reply = json.loads(done.stdout.splitlines()[-1])
     with held_stderr():  # the interpreter announces its delegates
         classifier = Classifier(model)
     ours = np.stack([classifier.scores(picture) for picture in pictures])
-    theirs = np.array([[answer[label] for label in classifier.contract.labels] for answer in found["answers"]])
+    theirs = np.array([[answer[label] for label in classifier.contract.labels] for answer in reply["answers"]])
     agreement = float((ours.argmax(1) == theirs.argmax(1)).mean())
     right = float((ours.argmax(1) == np.array(targets)).mean())
-    return Row(kind, name, agreement, float(np.abs(ours - theirs).max()), right), found["version"]
+    return Row(kind, name, agreement, float(np.abs(ours - theirs).max()), right), reply["version"]
 
 
 def main() -> int:
-    """Make, compare, print the figures; 1 where one falls short."""
+    """Make the models, compare both libraries and print the figures; return 1 if a bound is missed."""
     HOME.mkdir(parents=True, exist_ok=True)
     python = make_client()
     rows, version = [], ""
@@ -134,7 +134,7 @@ def main() -> int:
         paths = [folder / f"{number}.png" for number in range(len(pictures))]
         for path, picture in zip(paths, pictures, strict=True):
             picture.save(path)
-        for name in WANTED:
+        for name in BOUNDS:
             row, version = compare(kind, name, paths, targets, python)
             rows.append(row)
     print(f"\n{'model':15}  {'same top-1':>10}  {'score differs by':>16}  {'our accuracy':>12}")

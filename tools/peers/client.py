@@ -1,4 +1,4 @@
-"""MediaPipe Tasks' answers, printed as JSON; runs in MediaPipe's own environment, which has nothing of ours.
+"""Classifies pictures with MediaPipe Tasks and prints JSON; runs in MediaPipe's own environment, without Pocketlens.
 
 python client.py MODEL PICTURE...
 """
@@ -19,8 +19,8 @@ def main(model: str, pictures: list[str]) -> None:
     answers = []
     with ImageClassifier.create_from_options(options) as classifier:
         for picture in pictures:
-            found = classifier.classify(mediapipe.Image.create_from_file(picture)).classifications
-            answers.append({category.category_name: category.score for category in found[0].categories})
+            heads = classifier.classify(mediapipe.Image.create_from_file(picture)).classifications
+            answers.append({category.category_name: category.score for category in heads[0].categories})
     print(json.dumps({"version": mediapipe.__version__, "answers": answers}))
 
 
