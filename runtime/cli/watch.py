@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import click
 
-from ..errors import ActionError, ContractError, UsageError
+from ..errors import ContractError, UsageError, WatchError
 from ..files import shown
+from ..watch.commands import DEFAULT_RETRIES
 from ..watch.hook import Hook
 from ..watch.journal import DEFAULT_NAME, Journal
 from ..watch.journal_file import History
@@ -18,7 +18,7 @@ from ..watch.scanner import WatchedFolder
 from ..watch.service import Service
 from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
-from .app import Command, name_options_of_command, with_options
+from .app import Command, with_options
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -49,6 +49,13 @@ _WAIT = click.FloatRange(0.01, 86_400)
 @click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER stands for its best label.")
 @click.option("--exec", "command", metavar="COMMAND", help="Run for each image, with {path}, {label} and {score}.")
 @click.option("--exec-timeout", type=_WAIT, default=60.0, show_default=True, help="Seconds until COMMAND is killed.")
+@click.option(
+    "--exec-retries",
+    type=click.IntRange(0, 1000),
+    default=DEFAULT_RETRIES,
+    show_default=True,
+    help="Times that COMMAND is run again after it fails, with pauses of 2 s to 10 minutes.",
+)
 @click.option("--journal", metavar="FILE", help=f"The record of the answers.  [default: DIR/{DEFAULT_NAME}]")
 @click.option("--history", is_flag=True, help="Print the answers in the journal as JSON, one object a line, and end.")
 @click.option("--interval", type=_WAIT, default=0.5, show_default=True, help="Seconds between two scans of DIR.")
@@ -71,6 +78,7 @@ def watch(
     move_to: str | None,
     command: str | None,
     exec_timeout: float,
+    exec_retries: int,
     journal: str | None,
     history: bool,
     interval: float,
@@ -86,7 +94,7 @@ def watch(
     one is a new image.
 
     COMMAND is split into arguments once and run without a shell, after the image was moved and its answer printed. If
-    it fails, a warning says so and the watch goes on.
+    it fails, a warning says so, the watch goes on, and COMMAND is run again later, over restarts too.
     """
     if history:
         _print_history(folder, journal)
@@ -106,11 +114,17 @@ def watch(
             )
         place = WatchedFolder(folder, recursive)
         sorter = Sorter(move_to, loaded.labels) if move_to is not None else None
-        deliver = partial(_deliver, as_json=as_json, hook=hook, keep_going=service.keep_going)
-        timing = {"interval": interval, "settle": settle, "patience": patience}
-        with Journal(journal or place.full_path(DEFAULT_NAME), folder) as record:
-            watcher = Watcher(place, record, loaded.classify, deliver, sorter=sorter, existing=existing, **timing)
-            watcher.run(service)
+        deliver = partial(_deliver, as_json=as_json)
+        actions: dict[str, Any] = {"sorter": sorter, "hook": hook, "retries": exec_retries, "labels": loaded.labels}
+        timing: dict[str, Any] = {"interval": interval, "settle": settle, "patience": patience}
+        try:
+            record = Journal(journal or place.full_path(DEFAULT_NAME), folder, service.keep_going)
+        except WatchError:
+            if service.stopping:  # a signal ended the reading of a long journal
+                return
+            raise
+        with record:
+            Watcher(place, record, loaded.classify, deliver, existing=existing, **actions, **timing).run(service)
 
 
 def _print_history(folder: str, journal: str | None) -> None:
@@ -125,8 +139,8 @@ def _check_target(sorter: Sorter, folder: str, recursive: bool) -> None:
         raise ValueError("with --recursive, --move-to must name a folder neither in DIR nor around it")
 
 
-def _deliver(delivery: Delivery, *, as_json: bool, hook: Hook | None, keep_going: Callable[[], object]) -> None:
-    """Print an answer and run the command."""
+def _deliver(delivery: Delivery, *, as_json: bool) -> None:
+    """Print an answer."""
     answer = delivery.answer
     if as_json:
         print_json(delivery.as_dict())
@@ -138,8 +152,3 @@ def _deliver(delivery: Delivery, *, as_json: bool, hook: Hook | None, keep_going
         print_line(f"{shown(delivery.path)}: {scores}{moved}")
     if delivery.move_error:
         print_line(f"warning: {delivery.move_error}", error=True)
-    if hook is not None and answer.predictions:
-        try:
-            hook.run(delivery.moved_to or delivery.path, answer.predictions[0], keep_going)
-        except ActionError as error:
-            print_line(f"warning: {name_options_of_command(str(error))}", error=True)

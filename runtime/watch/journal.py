@@ -2,33 +2,47 @@
 
     meta     one row: version, folder
     answers  one row an answer, in order: number, path, identity, answer, moved_to, delivered
+    commands one row a command that failed and is run again: answer's number, attempts, retry_at
+    moves    one row an image that could not be moved: answer's number
+    begun    one row an image that is being answered, or was when the process died: path, identity, deaths
 
 An image is answered when its row is committed (write-ahead log, `synchronous=FULL`, one transaction an answer), before
 the answer is printed. So a kill, or a loss of power, leaves each image with one answer or none, and an image without
-one is answered at the next start. `delivered` is set after the answer was printed and its command has run. That change
-is not synced: an answer that is not marked is delivered again at the next start, so each is delivered at least once.
+one is answered at the next start. `delivered` is set after the answer was printed and its command was run; a command
+that failed joins `commands` in the same transaction. That change is not synced: an answer that is not marked is
+delivered again at the next start, so each is delivered at least once, and its command runs until it succeeds or is
+given up.
 
-A queue of outgoing events can join as a third table, `events(number INTEGER PRIMARY KEY, answer INTEGER NOT NULL
+A queue of outgoing events can join as a further table, `events(number INTEGER PRIMARY KEY, answer INTEGER NOT NULL
 REFERENCES answers(number), output, attempts)`. Its rows belong into the transaction of their answer, and compaction
 must then keep the answers that an event refers to. JOURNAL_VERSION is 2 from then on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
-import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import WatchError
 from ..files import shown
-from .journal_file import APPLICATION_ID, JOURNAL_VERSION, SCHEMA, Answer, Identity, JournalFile, is_old_journal
+from .journal_file import (
+    APPLICATION_ID,
+    JOURNAL_VERSION,
+    SCHEMA,
+    Answer,
+    Identity,
+    JournalFile,
+    answer_from_row,
+    is_old_journal,
+)
+from .journal_lock import is_at, lock, lock_old, sync_folder
 from .old_journal import OLD_DEFAULT_NAME, JournalRow, read_old_journal
+from .unfinished import UnfinishedWork
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,8 +50,10 @@ if TYPE_CHECKING:
 DEFAULT_NAME = ".pocketlens-watch.sqlite"
 #: The newest answers that stay in the journal even if their files are gone.
 KEPT_ANSWERS = 10_000
-#: A watch locks this byte; SQLite itself locks the 512 bytes from 0x40000000 on.
-_LOCKED_BYTE = 0x40000400
+#: An answer of a journal of JSON lines is shorter.
+_MAX_OLD_LINE_BYTES = 2**20
+#: Instructions of SQLite between two calls of `keep_going`.
+_STEPS_BETWEEN_CHECKS = 100_000
 
 
 class Journal(JournalFile):
@@ -50,24 +66,34 @@ class Journal(JournalFile):
     Args:
         path: the file; created if it is missing.
         folder: the folder that is watched.
+        keep_going: called while a long journal is read; False ends the reading with an error.
 
     Attributes:
         is_new: whether `begin` was never called for it.
+        unfinished: commands and moves to try again, and the image that is being answered.
 
     Raises:
         WatchError: the journal is locked by another watch, is damaged, belongs to another folder, or cannot be read
             or written; or this Python has no sqlite3.
     """
 
-    def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(path, folder)
+        self._keep_going = keep_going
+        self.unfinished = UnfinishedWork(self._unsynced)
         self._wal = self.path.with_name(f"{self.path.name}-wal")
         self._answered: dict[str, Identity] = {}
         self._undelivered: dict[str, tuple[int, Answer]] = {}
         self._count = 0
         with ExitStack() as resources, self._errors_of("opened"):
-            self._handle = self._open_and_lock(resources)
+            self._handle = self._open_andlock(resources)
             self._connection = self._connect(resources, "?mode=rw")
+            self._connection.set_progress_handler(lambda: not keep_going(), _STEPS_BETWEEN_CHECKS)
             self.is_new = not self._is_begun(self._connection)
             if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
                 raise self._sqlite.OperationalError("its file system cannot share memory between processes")
@@ -76,6 +102,7 @@ class Journal(JournalFile):
                 self._import()
             else:
                 self._load()
+            self._connection.set_progress_handler(None, 0)
             self._resources = resources.pop_all()
 
     def __enter__(self) -> Journal:
@@ -107,25 +134,47 @@ class Journal(JournalFile):
             WatchError: it could not be written; the image is not answered then.
         """
         self._check_in_place()
-        with self._transaction():
+        with self._transaction() as connection:
             number = self._insert(answer, delivered=False)
+            connection.execute("DELETE FROM begun WHERE path = ?", (os.fsencode(answer.path),))
         self._count += 1
         self._answered[answer.path] = answer.identity
         self._undelivered[answer.path] = (number, answer)
 
-    def mark_delivered(self, path: str, moved_to: str | None = None) -> None:
-        """Record that the last answer to this image was delivered, and to where the image was moved."""
+    def mark_delivered(
+        self,
+        path: str,
+        moved_to: str | None = None,
+        *,
+        move_failed: bool = False,
+        retry_command_at: float | None = None,
+    ) -> int:
+        """Record that the last answer to this image was delivered, and to where the image was moved.
+
+        Args:
+            move_failed: the image could not be moved, which is tried again at the next start.
+            retry_command_at: when the command, which failed, is run again, in seconds since 1970; None if it did not.
+
+        Returns:
+            the answer's number.
+        """
         number, _ = self._undelivered[path]
         place = None if moved_to is None else os.fsencode(moved_to)
-        self._connection.execute("PRAGMA synchronous=NORMAL")  # the next answer's commit syncs this one too
-        try:
-            with self._transaction():
-                self._connection.execute(
-                    "UPDATE answers SET delivered = 1, moved_to = ? WHERE number = ?", (place, number)
-                )
-        finally:
-            self._connection.execute("PRAGMA synchronous=FULL")
+        with self._unsynced() as connection:
+            connection.execute("UPDATE answers SET delivered = 1, moved_to = ? WHERE number = ?", (place, number))
+            if move_failed:
+                connection.execute("INSERT INTO moves VALUES (?)", (number,))
+            if retry_command_at is not None:
+                connection.execute("INSERT INTO commands VALUES (?, 1, ?)", (number, retry_command_at))
         del self._undelivered[path]
+        return number
+
+    def forget(self, path: str) -> None:
+        """Remove the last answer to this image, which was not delivered, so that the image is answered again."""
+        number, _ = self._undelivered[path]
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM answers WHERE number = ?", (number,))
+        self._load()
 
     def compact_if_long(self, present: Collection[str]) -> bool:
         """Once there are twice as many answers as needed, drop old ones whose images are not among `present`."""
@@ -135,15 +184,17 @@ class Journal(JournalFile):
             newest = dict(connection.execute("SELECT path, max(number) FROM answers GROUP BY path"))
             needed = {newest.get(os.fsencode(path)) for path in present}
             old = connection.execute(
-                "SELECT number FROM answers WHERE delivered AND number <= (SELECT max(number) FROM answers) - ?",
+                "SELECT number FROM answers WHERE delivered AND number <= (SELECT max(number) FROM answers) - ? "
+                "AND number NOT IN (SELECT answer FROM commands)",
                 (KEPT_ANSWERS,),
             ).fetchall()
             dropped = [row for row in old if row[0] not in needed]
             connection.executemany("DELETE FROM answers WHERE number = ?", dropped)
+            connection.executemany("DELETE FROM moves WHERE answer = ?", dropped)
         self._load()
         return True
 
-    def _open_and_lock(self, resources: ExitStack) -> int:
+    def _open_andlock(self, resources: ExitStack) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
             handle = os.open(self.path, flags, 0o644)
@@ -152,12 +203,12 @@ class Journal(JournalFile):
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise WatchError(f"{self._name}: not a regular file; name another journal with `journal`")
                 if is_old_journal(os.pread(handle, 64, 0)):
-                    _lock_old(handle, self._name)
-                    if _is_at(handle, self.path):
+                    lock_old(handle, self._name)
+                    if is_at(handle, self.path):
                         self.path.rename(self._beside(".importing"))
                     continue
-                _lock(handle, self._name)
-                if not _is_at(handle, self.path):
+                lock(handle, self._name)
+                if not is_at(handle, self.path):
                     continue
                 failed.pop_all()
             # Closed after SQLite's own handles, whose locks end when the process closes any handle of the file.
@@ -177,10 +228,20 @@ class Journal(JournalFile):
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 
+    @contextmanager
+    def _unsynced(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that does not wait for the disk; the next answer's commit syncs it too."""
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self._transaction() as connection:
+                yield connection
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
+
     def _insert(self, answer: Answer, *, delivered: bool, moved_to: str | None = None) -> int:
         values = (
             os.fsencode(answer.path),
-            " ".join(map(str, answer.identity)),
+            str(answer.identity),
             None if answer.skipped else json.dumps(answer.as_dict()),
             None if moved_to is None else os.fsencode(moved_to),
             delivered,
@@ -209,7 +270,7 @@ class Journal(JournalFile):
         )
         with self._errors_of("read"):
             for number, *values in rows:
-                answer = self._answer(*values)
+                answer = answer_from_row(*values)
                 self._count += 1
                 self._answered[answer.path] = answer.identity
                 if not answer.skipped:
@@ -227,9 +288,9 @@ class Journal(JournalFile):
             except FileNotFoundError:
                 continue
             with os.fdopen(handle, "rb") as file:
-                _lock_old(handle, shown(source))
+                lock_old(handle, shown(source))
                 try:
-                    folder, rows = read_old_journal(file)
+                    folder, rows = read_old_journal(self._lines(file))
                 except ValueError as error:
                     raise self._refused(str(error), source) from error
                 if not folder:  # empty: it was never begun
@@ -239,43 +300,9 @@ class Journal(JournalFile):
             source.rename(imported)
             return
 
-
-def _lock(handle: int, name: str) -> None:
-    """Lock a journal's byte until its handle is closed.
-
-    It is a lock of the open file description. SQLite's own locks, which belong to the process, do not touch it, and it
-    works where `flock` stands for a lock of the whole file, as on NFS.
-    """
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
-    try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
-    except (BlockingIOError, PermissionError) as error:
-        raise _in_use(name) from error
-
-
-def _lock_old(handle: int, name: str) -> None:
-    """Refuse a journal of JSON lines that a watch of an earlier version is writing."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _in_use(name) from error
-
-
-def _in_use(name: str) -> WatchError:
-    return WatchError(f"{name}: another watch is using this journal; stop it, or name another with `journal`")
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether a path still names the file behind a handle."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Put a folder's names on the disk, where its file system can."""
-    handle = os.open(folder, os.O_RDONLY)
-    with suppress(OSError):
-        os.fsync(handle)
-    os.close(handle)
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        """The lines of a file; a longer one comes in parts, which are no JSON."""
+        for line in iter(lambda: file.readline(_MAX_OLD_LINE_BYTES), b""):
+            if not self._keep_going():
+                raise WatchError(f"{self._name}: the import of the older journal was stopped; start again")
+            yield line

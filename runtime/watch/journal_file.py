@@ -27,6 +27,9 @@ SCHEMA = (
     # Names are bytes, as a file's name need not be text; the numbers of an identity can exceed 63 bits.
     "CREATE TABLE answers (number INTEGER PRIMARY KEY, path BLOB NOT NULL, identity TEXT NOT NULL, answer TEXT, "
     "moved_to BLOB, delivered INTEGER NOT NULL)",
+    "CREATE TABLE commands (answer INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, retry_at REAL NOT NULL)",
+    "CREATE TABLE moves (answer INTEGER PRIMARY KEY)",
+    "CREATE TABLE begun (path BLOB NOT NULL, identity TEXT NOT NULL, deaths INTEGER NOT NULL)",
 )
 _HISTORY_ROWS = 500
 _OLD_START = b'{"format": "pocketlens-watch", "version": 1,'
@@ -38,6 +41,9 @@ class Identity(NamedTuple):
     size: int
     mtime_ns: int
     inode: int
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,16 @@ def typed(value: Any, kind: type[Any]) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def answer_from_row(path: bytes, identity: str, answer: str | None) -> Answer:
+    """The answer in a row of the table.
+
+    Raises:
+        ValueError, KeyError, TypeError: the row holds no answer.
+    """
+    record = {"skipped": True} if answer is None else json.loads(answer)
+    return Answer.from_dict(os.fsdecode(path), Identity(*map(int, identity.split())), record)
 
 
 def is_old_journal(content: bytes) -> bool:
@@ -169,11 +185,6 @@ class JournalFile:
         if folder != str(self._folder) and self.path.resolve().parent != self._folder:
             raise WatchError(f"{self._name}: the journal of {shown(folder)}; name another one with `journal`")
 
-    @staticmethod
-    def _answer(path: bytes, identity: str, answer: str | None) -> Answer:
-        record = {"skipped": True} if answer is None else json.loads(answer)
-        return Answer.from_dict(os.fsdecode(path), Identity(*map(int, identity.split())), record)
-
 
 class History(JournalFile):
     """The answers in a journal, to be read even while a watch writes; iterate over it.
@@ -202,7 +213,7 @@ class History(JournalFile):
                 last = None
                 for number, moved_to, *values in rows:
                     last = number
-                    answer = self._answer(*values)
+                    answer = answer_from_row(*values)
                     if not answer.skipped:
                         yield answer, None if moved_to is None else os.fsdecode(moved_to)
 

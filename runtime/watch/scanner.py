@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..errors import ImageError, WatchError
 from ..files import read_stream, shown
@@ -20,6 +21,9 @@ from .journal_file import Identity
 _log = logging.getLogger(__name__)
 #: Suffixes of files that are passed over and logged; programs that write under random names would never end.
 _MAX_SUFFIXES = 20
+
+#: Seconds after which a file that changes all the time is worth a warning.
+_MIN_WARNING_S = 10.0
 #: File systems that give their files new numbers each time they are mounted, or more often.
 _UNSTABLE = frozenset({"vfat", "msdos", "exfat", "fuseblk", "cifs", "smb3", "9p"})
 
@@ -52,6 +56,23 @@ class WatchedFolder:
     def full_path(self, path: str) -> str:
         """A path below the folder, as the user would name it."""
         return os.path.join(self.path, path)
+
+    def folders(self) -> list[str]:
+        """The folder, and if it is scanned recursively those below it; hidden ones are left out."""
+        if not self._recursive:
+            return [self.path]
+        found = []
+        for parent, folders, _ in os.walk(self.path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found.append(parent)
+        return found
+
+    def identity_of(self, path: str) -> Identity | None:
+        """The identity of the file that has this name now; None if there is none."""
+        try:
+            return self.identity(os.lstat(self.full_path(path)))
+        except FileNotFoundError:
+            return None
 
     def identity(self, state: os.stat_result) -> Identity:
         """The identity of a file; its number is 0 if the file system does not keep numbers."""
@@ -148,18 +169,32 @@ def keeps_inodes(device: int, mounts: str = "/proc/self/mountinfo") -> bool:
     return not any(kind in _UNSTABLE or kind.startswith("fuse.") for kind in kinds)
 
 
+class _Waiting(NamedTuple):
+    """A file that has yet to be answered: since when it is the same, and since when its name waits."""
+
+    identity: Identity
+    since: float
+    first: float
+    is_replaced: bool = False
+    is_warned: bool = False
+
+
 class SettlingFiles:
     """The files that have yet to be answered, and since when each of them has stayed the same.
 
     Args:
         settle: seconds without a change after which a file is read.
         patience: seconds without a change after which an unreadable file is answered with an error.
+
+    A file that is replaced by another one again and again, as cameras do with `latest.jpg`, is complete each time: it
+    need not stand still, and is read once every `settle` seconds. One that is rewritten in its place may be incomplete
+    at any moment, so it is not read; if that lasts, a warning says why.
     """
 
     def __init__(self, settle: float, patience: float) -> None:
         self._settle = settle
         self._patience = max(settle, patience)
-        self._since: dict[str, tuple[Identity, float]] = {}
+        self._since: dict[str, _Waiting] = {}
         self._failed: set[str] = set()
 
     def ready(self, waiting: Mapping[str, Identity], now: float) -> list[str]:
@@ -169,17 +204,40 @@ class SettlingFiles:
             waiting: all files that have yet to be answered.
             now: seconds on a monotonic clock.
         """
-        self._failed = {path for path in self._failed if self._since[path][0] == waiting.get(path)}
-        self._since = {
-            path: self._since[path] if path in self._since and self._since[path][0] == identity else (identity, now)
-            for path, identity in waiting.items()
-        }
-        settled = [
-            path
-            for path, (_, since) in self._since.items()
-            if now - since >= (self._patience if path in self._failed else self._settle)
-        ]
+        self._failed = {path for path in self._failed if self._since[path].identity == waiting.get(path)}
+        self._since = {path: self._seen_again(path, identity, now) for path, identity in waiting.items()}
+        settled = []
+        for path, file in self._since.items():
+            since = file.first if file.is_replaced and path not in self._failed else file.since
+            if now - since >= (self._patience if path in self._failed else self._settle):
+                settled.append(path)
         return sorted(settled, key=lambda path: (waiting[path].mtime_ns, path))
+
+    def _seen_again(self, path: str, identity: Identity, now: float) -> _Waiting:
+        known = self._since.get(path)
+        if known is None:
+            return _Waiting(identity, now, now)
+        if known.identity == identity:
+            return known
+        is_replaced = 0 not in (identity.inode, known.identity.inode) and identity.inode != known.identity.inode
+        must_warn = not is_replaced and not known.is_warned and now - known.first >= max(self._patience, _MIN_WARNING_S)
+        if must_warn:
+            _log.warning(
+                "warning: %s: is not read yet, as it has been changing for %.0f s; write each picture to another name "
+                "and rename it, or lower `settle`",
+                shown(path),
+                now - known.first,
+            )
+        return _Waiting(identity, now, known.first, is_replaced, known.is_warned or must_warn)
+
+    def is_replaced(self, path: str) -> bool:
+        """Whether the file has replaced another one that was not read; the next one may have its name already."""
+        return path in self._since and self._since[path].is_replaced
+
+    def answered(self, path: str) -> None:
+        """Note that a file was answered: what has its name next is another file."""
+        self._since.pop(path, None)
+        self._failed.discard(path)
 
     def failed(self, path: str) -> bool:
         """Note that a file could not be read, and return whether its time is up."""

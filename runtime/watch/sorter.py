@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
+import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -13,12 +16,14 @@ from ..errors import ActionError
 from ..files import shown
 from ..postprocessing import UNKNOWN
 from .hook import check_placeholders
-from .journal import sync_folder
 from .journal_file import Identity
+from .journal_lock import sync_folder
 
 PLACEHOLDER = "{label}"
 #: The longest name made from a label; file systems allow 255 bytes, and the template may add text.
 _MAX_NAME_BYTES = 120
+_MAX_FILE_NAME_BYTES = 255
+_CLAIM = re.compile(r"\.pocketlens-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+\.moving-(.+)", re.DOTALL)
 _UNSAFE = frozenset('/\\:*?"<>|')
 
 
@@ -93,10 +98,10 @@ class Sorter:
         """
         try:
             return self._move(path, identity, label)
-        except (OSError, ActionError) as error:
+        except (OSError, ActionError, ValueError) as error:  # ValueError: a name that the locale cannot encode
             with suppress(OSError):
                 unclaim(path, identity)
-            reason = str(error) if isinstance(error, ActionError) else error.strerror
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ActionError(f"{shown(path)}: cannot be moved to {shown(self.folder(label))}: {reason}") from error
 
     def _move(self, path: str, identity: Identity, label: str) -> str | None:
@@ -137,8 +142,29 @@ def unclaim(path: str, identity: Identity) -> None:
         _return_claimed(claim, path)
 
 
+def return_orphans(folders: Iterable[str]) -> list[tuple[str, str]]:
+    """Return claimed images that no journal knows to their own names, or free ones like these.
+
+    Returns:
+        the name of each claim, and the path at which the image lies now.
+    """
+    returned = []
+    for folder in folders:
+        with suppress(OSError):  # a folder that was just removed
+            for claim in sorted(os.listdir(folder)):
+                name = _CLAIM.match(claim)
+                path = os.path.join(folder, claim)
+                if name and stat.S_ISREG(os.lstat(path).st_mode):
+                    returned.append((claim, _place_on_same_disk(path, folder, name[1])))
+    return returned
+
+
 def _claimed(path: str, identity: Identity) -> str:
-    return os.path.join(os.path.dirname(path), f".pocketlens-{'-'.join(f'{n:x}' for n in identity)}.moving")
+    """The hidden name of an image that is being moved; its own name follows, for whoever finds it."""
+    folder, name = os.path.split(path)
+    prefix = f".pocketlens-{'-'.join(f'{n:x}' for n in identity)}.moving-"
+    kept = os.fsencode(name)[-(_MAX_FILE_NAME_BYTES - len(prefix)) :]
+    return os.path.join(folder, f"{prefix}{os.fsdecode(kept)}")
 
 
 def _is_file(path: str, identity: Identity, *, anywhere: bool = False) -> bool:
@@ -175,15 +201,32 @@ def _place(claim: str, folder: str, name: str, resumed: bool) -> str:
         os.unlink(claim)
         return done
     if _same_disk(claim, folder):
-        return _place_on_same_disk(claim, folder, name)
-    shutil.copy2(claim, copy, follow_symlinks=False)
-    handle = os.open(copy, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
-    place = _place_on_same_disk(copy, folder, name)
+        try:
+            return _place_on_same_disk(claim, folder, name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # two mounts of one file system
+                raise
+    try:
+        _copy(claim, copy)
+        place = _place_on_same_disk(copy, folder, name)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(copy)
+        raise
     sync_folder(folder)
     os.unlink(claim)
     return place
+
+
+def _copy(source: str, copy: str) -> None:
+    shutil.copyfile(source, copy, follow_symlinks=False)
+    with suppress(OSError):  # some file systems keep no permissions
+        shutil.copystat(source, copy, follow_symlinks=False)
+    handle = os.open(copy, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _same_disk(path: str, other: str) -> bool:
@@ -197,8 +240,9 @@ def _placed_before(claim: str, folder: str, name: str) -> str | None:
     for candidate in _numbered(os.path.join(folder, stem), suffix):
         if not os.path.lexists(candidate):
             return None
-        inode = state.st_ino if _same_disk(claim, folder) else 0
-        if _is_file(candidate, Identity(state.st_size, state.st_mtime_ns, inode)):
+        if _is_file(candidate, Identity(state.st_size, state.st_mtime_ns, 0)) and (
+            os.path.samefile(candidate, claim) or filecmp.cmp(candidate, claim, shallow=False)
+        ):
             return candidate
     return None
 

@@ -75,9 +75,11 @@ def test_what_an_encoding_lacks_does_not_end_the_batch(
     file = read_model(digits_export.int8)
     labels = tuple(f"猫 {label}" for label in file.contract.labels)
     (tmp_path / "cats.tflite").write_bytes(seal(file.flatbuffer, replace(file.contract, labels=labels)))
+    folder = tmp_path / "in"
+    folder.mkdir()
     for name in ("a.png", "é 猫.png", "z.png"):
-        shutil.copy(digits_samples.files[0], tmp_path / name)
-    command = map(str, ("-m", "runtime.cli.main", "classify", "--model", "cats.tflite", *way, tmp_path))
+        shutil.copy(digits_samples.files[0], folder / name)
+    command = map(str, ("-m", "runtime.cli.main", "classify", "--model", "cats.tflite", *way, folder))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": f"{encoding}:strict", "PYTHONUTF8": "1"}
     result = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert result.stderr == b""

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -240,6 +241,8 @@ def test_what_a_stranger_puts_in_the_place_of_the_log_is_refused(begun: Path, ar
         "UPDATE answers SET answer = CAST(x'80ff' AS TEXT) WHERE NOT delivered",
         f"UPDATE answers SET answer = '{'[' * 100_000}' WHERE NOT delivered",
         "UPDATE meta SET folder = 7",
+        "DROP TABLE commands",
+        "CREATE INDEX i ON begun (path)",
         "DELETE FROM meta",
         "DROP TABLE meta",
         "DROP TABLE answers",
@@ -578,16 +581,70 @@ def test_an_old_journal_that_another_watch_imports_meanwhile_is_not_imported_aga
 ) -> None:
     path = tmp_path / "mine"
     path.write_text(old_journal(tmp_path))
-    real = journals._lock_old
+    real = journals.lock_old
 
     def overtaken(handle: int, name: str) -> None:
         """The other watch does it between the opening of the old journal and its lock."""
-        monkeypatch.setattr(journals, "_lock_old", real)
+        monkeypatch.setattr(journals, "lock_old", real)
         with Journal(path, tmp_path) as other:
             other.add(answer(7))
         real(handle, name)
 
-    monkeypatch.setattr(journals, "_lock_old", overtaken)
+    monkeypatch.setattr(journals, "lock_old", overtaken)
     with Journal(path, tmp_path) as journal:
         assert journal.has("7.png", answer(7).identity)
     assert {file.name for file in tmp_path.iterdir()} == {"mine", "mine.imported"}
+
+
+def test_an_old_journal_with_a_hole_of_gigabytes_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / OLD_NAME
+    path.write_text(old_journal(tmp_path))
+    os.truncate(path, 3 * 2**30)
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+try:
+    Journal(sys.argv[1], Path(sys.argv[1]).parent)
+except WatchError as error:
+    print(error)
+"""
+    began = time.monotonic()
+    done = in_a_process(code, tmp_path / DEFAULT_NAME)
+    assert "line 10 is damaged" in done.stdout, done.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_a_signal_ends_the_import_of_a_long_journal(tmp_path: Path) -> None:
+    (tmp_path / OLD_NAME).write_text(old_journal(tmp_path))
+    with pytest.raises(WatchError, match="was stopped; start again"):
+        Journal(tmp_path / DEFAULT_NAME, tmp_path, keep_going=lambda: False)
+    with Journal(tmp_path / DEFAULT_NAME, tmp_path) as journal:
+        assert journal.undelivered() == [answer(2)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO commands VALUES (1, 'x', 1.0)",
+        "INSERT INTO commands VALUES (2, 1, 'x')",
+        "INSERT INTO begun VALUES (CAST('3.png' AS BLOB), '103 1000000000000000003 3', 'x')",
+        "UPDATE answers SET path = CAST('../x' AS BLOB)",
+    ],
+)
+def test_damage_to_what_is_unfinished_is_our_error(begun: Path, statement: str) -> None:
+    with closing(sqlite3.connect(begun)) as connection:
+        connection.execute("INSERT INTO commands VALUES (4, 1, 1.0)")
+        connection.execute("INSERT INTO moves VALUES (4)")
+        connection.commit()
+        with Journal(begun, begun.parent) as journal:
+            assert [failed.answer for failed in journal.unfinished.failed_commands()] == [answer(2)]
+            assert journal.unfinished.failed_moves() == [(4, answer(2))]
+            connection.execute(statement)
+            connection.commit()
+            with pytest.raises(WatchError, match="damaged; move it away"):
+                unfinished_of(journal)
+
+
+def unfinished_of(journal: Journal) -> None:
+    journal.unfinished.failed_commands()
+    journal.unfinished.begin_image("3.png", answer(3).identity)

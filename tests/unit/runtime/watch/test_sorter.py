@@ -100,7 +100,22 @@ def on_two_disks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorters, "_same_disk", lambda *_: False)
 
 
-@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks])
+def on_two_mounts_of_one_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = {"link": os.link, "rename": os.rename}
+
+    def within_a_folder(name: str) -> Callable[..., None]:
+        def call(source: str, place: str, **options: Any) -> None:
+            if Path(source).parent != Path(place).parent:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            real[name](source, place, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, within_a_folder(name))
+
+
+@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks, on_two_mounts_of_one_disk])
 def test_a_kill_at_any_moment_leaves_one_picture_and_a_restart_finishes(
     arranged: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +187,16 @@ def test_what_cannot_be_moved_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def half(_: str, copy: str, **__: Any) -> None:
+        Path(copy).write_bytes(b"pict")
+        full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sorters, "_same_disk", lambda *_: False)
+        patch.setattr("shutil.copyfile", half)
+        with pytest.raises(ActionError, match="No space left"):
+            sorter.move(str(source), known, "cat")
+    assert files(tmp_path) == {"in/a.png": b"picture"}
     with monkeypatch.context() as patch:
         patch.setattr(sorters, "_place_on_same_disk", full)
         with pytest.raises(ActionError, match=r"cannot be moved to .*cat: No space left"):
@@ -272,7 +297,22 @@ def test_a_move_that_was_finished_before_a_kill_is_found_under_its_number(tmp_pa
     assert sorter.move(str(source), known, "cat") is None
 
 
-@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks])
+def on_two_mounts_of_one_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = {"link": os.link, "rename": os.rename}
+
+    def within_a_folder(name: str) -> Callable[..., None]:
+        def call(source: str, place: str, **options: Any) -> None:
+            if Path(source).parent != Path(place).parent:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            real[name](source, place, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, within_a_folder(name))
+
+
+@pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks, on_two_mounts_of_one_disk])
 @pytest.mark.parametrize("newer", [False, True])
 def test_a_claimed_picture_goes_back_unless_a_newer_one_has_its_name(
     newer: bool, arranged: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -365,3 +405,21 @@ def test_on_another_disk_the_copy_is_synced_before_the_picture_is_removed(
     assert place == f"{tmp_path}/out/cat/a-1.png"
     assert calls == ["file", "folder", "removed"]
     assert files(tmp_path) == {"out/cat/a.png": b"another", "out/cat/a-1.png": b"picture"}
+
+
+def test_a_long_name_is_moved(tmp_path: Path) -> None:
+    source = tmp_path / "in" / f"{'é' * 125}.png"
+    place = Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(str(source), image(source), "cat")
+    assert files(tmp_path) == {f"out/cat/{source.name}": b"picture"}
+    assert place == f"{tmp_path}/out/cat/{source.name}"
+
+
+def test_what_only_looks_like_a_claim_stays(tmp_path: Path) -> None:
+    for name in (".pocketlens-watch.sqlite", ".pocketlens-1-2-3.moving", ".pocketlens-1-2-x.moving-a.png", "a.png"):
+        image(tmp_path / name)
+    (tmp_path / ".pocketlens-1-2-3.moving-link").symlink_to("a.png")
+    (tmp_path / ".pocketlens-1-2-3.moving-folder").mkdir()
+    assert sorters.return_orphans([str(tmp_path), str(tmp_path / "none")]) == []
+    image(tmp_path / ".pocketlens-1-2-3.moving-a.png", b"mine")
+    assert sorters.return_orphans([str(tmp_path)]) == [(".pocketlens-1-2-3.moving-a.png", f"{tmp_path}/a-1.png")]
+    assert (tmp_path / "a-1.png").read_bytes() == b"mine"

@@ -87,10 +87,42 @@ def test_a_command_that_fails_does_not_stop_the_watch(
     folder.mkdir()
     for file in digits_samples.files[:2]:
         shutil.copy(file, folder)
-    watch = start("--exec", command, "--exec-timeout", 0.2, folder)
+    watch = start("--exec", command, "--exec-timeout", 0.2, "--exec-retries", 0, folder)
     watch.lines(2)
     assert watch.stop() == 0
     assert [reason in line for line in watch.errors.splitlines()] == [True, True]
+    assert all("--exec-timeout" in line for line in watch.errors.splitlines() if "killed" in line)
+
+
+def test_a_command_that_failed_runs_again_after_a_kill(
+    start: Callable[..., Running], digits_samples: Samples, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(digits_samples.files[0], folder / "a.png")
+    command = f"""sh -c 'echo "$1" >> {tmp_path}/attempts; test -e {tmp_path}/ok' _ {{path}}"""
+    watch = start("--exec", command, folder)
+    while "tried again in 2 s (1 of 10)" not in watch.errors:
+        watch.lines(1)
+        time.sleep(0.02)
+    watch.stop(signal.SIGKILL)
+    (tmp_path / "ok").touch()
+    watch = start("--exec", command, folder)
+    end = time.monotonic() + 30
+    while (tmp_path / "attempts").read_text().count("\n") < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert watch.stop() == 0
+    assert (tmp_path / "attempts").read_text() == f"{folder}/a.png\n" * 2
+    assert len(watch.lines()) <= 1  # only a kill before the mark prints it again
+
+
+def test_an_old_journal_full_of_nothing_does_not_hold_up_a_signal(digits_export: Exported, tmp_path: Path) -> None:
+    with (tmp_path / ".pocketlens-watch.jsonl").open("wb") as file:
+        file.write(b'{"format": "pocketlens-watch", "version": 1,')
+        file.truncate(3 * 2**30)
+    result = run_pocketlens("watch", "--model", digits_export.int8, tmp_path, timeout=60)
+    assert result.returncode == 1
+    assert "line 1 is damaged" in result.stderr
 
 
 def test_lines_for_people(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,8 @@ import pytest
 from runtime import InterpreterError
 from runtime.watch import sorter as sorters
 from runtime.watch.journal import DEFAULT_NAME, Journal
+from runtime.watch.journal_file import History
+from runtime.watch.scanner import WatchedFolder
 from runtime.watch.sorter import Sorter
 from runtime.watch.watcher import Delivery
 from tests.support.watching import CLASSIFIER, draw, names, watched
@@ -176,3 +183,144 @@ def test_one_that_cannot_be_moved_is_told_with_the_reason(tmp_path: Path) -> Non
     assert answer.moved_to is None
     assert "cannot be moved" in answer.as_dict()["move_error"]
     assert answer.as_dict()["predictions"][0]["label"] == "cat"
+
+
+def closed_journal_rows(folder: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(folder / DEFAULT_NAME)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_an_image_that_kills_the_process_twice_becomes_an_error(tmp_path: Path) -> None:
+    draw(tmp_path / "bad.png")
+    os.utime(tmp_path / "bad.png", (1, 1))  # the oldest comes first
+    draw(tmp_path / "good.png", 1)
+    code = """
+import os, sys
+from pathlib import Path
+from tests.support.watching import CLASSIFIER, watched
+def classify(data):
+    if data == (Path(sys.argv[1]) / "bad.png").read_bytes():
+        os._exit(9)
+    return CLASSIFIER.classify(data)
+for delivery in watched(Path(sys.argv[1]), classify=classify):
+    print(delivery.as_dict().get("error", "fine"))
+"""
+    results = [
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+        for _ in range(4)
+    ]
+    assert [result.returncode for result in results] == [9, 9, 0, 0], results[2].stderr
+    assert results[2].stdout == (
+        f"{tmp_path}/bad.png: the process died 2 times while it answered this image, so it is passed over\nfine\n"
+    )
+    assert results[3].stdout == ""
+    assert closed_journal_rows(tmp_path, "SELECT * FROM begun") == []
+
+
+@pytest.mark.parametrize("error", [InterpreterError("x"), KeyboardInterrupt()])
+def test_a_process_that_ends_by_an_error_has_not_died_of_its_image(error: BaseException, tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+
+    def fail(_: bytes) -> Any:
+        raise error
+
+    for _ in range(4):
+        with pytest.raises(type(error)):
+            watched(tmp_path, classify=fail)
+    (delivery,) = watched(tmp_path)
+    assert delivery.answer.predictions
+
+
+def test_a_failed_move_is_tried_again_at_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    draw(folder / "a.png")
+    (tmp_path / "out").write_text("no folder")
+    sorter = Sorter(f"{tmp_path}/out/{{label}}", ["cat", "dog"])
+    for _ in range(3):
+        watched(folder, sorter=sorter)
+        watched(folder)  # without --move-to it waits
+        assert (folder / "a.png").exists()
+    assert caplog.text.count("cannot be moved") == 2  # the first failure is part of the answer
+    (tmp_path / "out").unlink()
+    assert watched(folder, sorter=sorter) == []
+    assert (tmp_path / "out/cat/a.png").exists()
+    assert sorted(path.name for path in folder.iterdir()) == [DEFAULT_NAME]
+    assert [moved_to for _, moved_to in History(folder / DEFAULT_NAME, folder)] == [f"{tmp_path}/out/cat/a.png"]
+    assert closed_journal_rows(folder, "SELECT * FROM moves") == []
+
+
+def test_an_image_whose_journal_is_lost_in_the_middle_of_a_move_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "in"
+    name = "é" * 120 + ".png"
+    for image in (folder / "a.png", folder / "deep" / name):
+        draw(image)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sorters, "_place", killed)
+        for path, identity in WatchedFolder(str(folder), recursive=True).scan().items():
+            with pytest.raises(KeyboardInterrupt):
+                Sorter(f"{tmp_path}/out/{{label}}", ["cat"]).move(f"{folder}/{path}", identity, "cat")
+    assert WatchedFolder(str(folder), recursive=True).scan() == {}
+    draw(folder / "a.png", 1)  # the camera has gone on
+    told = watched(folder, lambda: None, recursive=True)
+    assert sorted(path.name for path in folder.rglob("*.png"))[:2] == ["a-1.png", "a.png"]
+    assert len(told) == 3
+    assert caplog.text.count("it is back as") == 2
+    assert not list(folder.rglob(".pocketlens-*moving*"))
+
+
+@pytest.mark.parametrize("label", ["../../etc", "another model's", "x\x1b[2J"])
+def test_a_label_of_the_journal_that_the_model_lacks_is_not_delivered(
+    label: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw(tmp_path / "a.png")
+
+    def killed(_: Delivery) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watched(tmp_path, deliver=killed)
+    with closing(sqlite3.connect(tmp_path / DEFAULT_NAME)) as connection:
+        answer = json.dumps({"predictions": [{"label": label, "score": 0.5, "index": 0}]})
+        connection.execute("UPDATE answers SET answer = ?", (answer,))
+        connection.commit()
+    (delivery,) = watched(tmp_path, labels=["cat", "dog"])
+    assert (delivery.answer.predictions[0].label, delivery.replayed) == ("cat", False)
+    assert "has a label that the model lacks; it is answered again" in caplog.text
+    assert watched(tmp_path, labels=["cat", "dog"]) == []
+
+
+def test_a_file_that_is_replaced_all_the_time_is_answered_now_and_then(tmp_path: Path) -> None:
+    latest = draw(tmp_path / "latest.png")
+    count = 0
+
+    def replace() -> None:
+        nonlocal count
+        count += 1
+        draw(tmp_path / "next.part.png", count).rename(latest)
+        (tmp_path / "next.part.png").unlink(missing_ok=True)
+        time.sleep(0.02)
+
+    told = watched(tmp_path, *[replace] * 60, settle=0.3, patience=60)
+    assert 2 <= len(told) <= 5  # 1.2 s and more
+    assert all(answer.answer.predictions for answer in told)
+
+
+def test_a_file_that_is_rewritten_all_the_time_is_not_read_and_a_warning_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("runtime.watch.scanner._MIN_WARNING_S", 0.1)
+    latest = draw(tmp_path / "latest.png")
+
+    def rewrite() -> None:
+        with latest.open("ab") as file:
+            file.write(b"x")
+        time.sleep(0.01)
+
+    assert watched(tmp_path, *[rewrite] * 40, settle=0.2, patience=0) == []
+    assert caplog.text.count("is not read yet, as it has been changing for") == 1
