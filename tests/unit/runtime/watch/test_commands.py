@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_an_answer_whose_command_waits_is_not_compacted_away(at_once: Path, monk
     monkeypatch.setattr("runtime.watch.journal.KEPT_ANSWERS", 2)
     watched(at_once, lambda: (at_once / "a.png").unlink(), hook=Hook(FLAKY))
     for number in range(8):
-        watched(at_once, lambda number=number: draw(at_once / f"{number}.png", number), lambda: None)
+        watched(at_once, partial(draw, at_once / f"{number}.png", number), lambda: None)
     for number in range(8):
         (at_once / f"{number}.png").unlink()
     watched(at_once, lambda: None)

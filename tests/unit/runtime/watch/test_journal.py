@@ -23,6 +23,7 @@ from runtime.postprocessing import Prediction
 from runtime.watch import journal as journals
 from runtime.watch.journal import DEFAULT_NAME, Journal
 from runtime.watch.journal_file import Answer, History, Identity
+from runtime.watch.journal_lock import lock_old
 
 pytestmark = pytest.mark.fast
 
@@ -459,7 +460,7 @@ def test_an_answer_is_synced_and_a_mark_is_not(begun: Path) -> None:
             if statement == "COMMIT":
                 levels.append(connection.execute("PRAGMA synchronous").fetchone()[0])
 
-        def committed(change: Callable[[], None]) -> list[str]:
+        def committed(change: Callable[[], object]) -> list[str]:
             seen: list[str] = []
             connection.set_trace_callback(seen.append)
             change()
@@ -581,7 +582,7 @@ def test_an_old_journal_that_another_watch_imports_meanwhile_is_not_imported_aga
 ) -> None:
     path = tmp_path / "mine"
     path.write_text(old_journal(tmp_path))
-    real = journals.lock_old
+    real = lock_old
 
     def overtaken(handle: int, name: str) -> None:
         """The other watch does it between the opening of the old journal and its lock."""

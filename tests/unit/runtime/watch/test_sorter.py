@@ -297,21 +297,6 @@ def test_a_move_that_was_finished_before_a_kill_is_found_under_its_number(tmp_pa
     assert sorter.move(str(source), known, "cat") is None
 
 
-def on_two_mounts_of_one_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = {"link": os.link, "rename": os.rename}
-
-    def within_a_folder(name: str) -> Callable[..., None]:
-        def call(source: str, place: str, **options: Any) -> None:
-            if Path(source).parent != Path(place).parent:
-                raise OSError(errno.EXDEV, "Invalid cross-device link")
-            real[name](source, place, **options)
-
-        return call
-
-    for name in real:
-        monkeypatch.setattr(os, name, within_a_folder(name))
-
-
 @pytest.mark.parametrize("arranged", [on_one_disk, without_hard_links, on_two_disks, on_two_mounts_of_one_disk])
 @pytest.mark.parametrize("newer", [False, True])
 def test_a_claimed_picture_goes_back_unless_a_newer_one_has_its_name(
