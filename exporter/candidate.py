@@ -1,4 +1,4 @@
-"""Candidates: models as they are made and scored on validation images, before the test split judges them."""
+"""Candidates: converted models with their scores on validation images, before they are measured on the test split."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Converter = Callable[..., bytes]
 
 @dataclass(frozen=True)
 class RecoveryAttempt:
-    """One way to make a model, and its figures on validation images.
+    """One attempt to make a model, and its figures on validation images.
 
     Attributes:
         way: the strategy in words; "as it is" for the ordinary conversion.
         accuracy: on validation images; for the task multilabel the mean average precision.
-        drop: what that figure loses against float32.
+        drop: the loss of this figure against float32.
         bytes: size of the file.
         passed: whether the file passed every gate.
     """
@@ -60,9 +60,9 @@ class Candidate:
     """A model that may become a published file. Its parts are kept apart, and sealed once.
 
     Attributes:
-        recipe: what was made.
+        recipe: the recipe of the file.
         flatbuffer: the model, with TFLite metadata.
-        contract: with the confidence that was fitted to this model.
+        contract: the contract, with the confidence that was fitted to this model.
         members: further files for the archive behind the FlatBuffer, by name.
         notes: conversion notes, a line each.
         edgetpu: where each operator would run on a Coral; empty unless that was requested.
@@ -103,7 +103,7 @@ class CandidateBuilder:
         contract: of the run.
         config: how the export is made.
         scorer: scores the splits of the run.
-        samples: the representative dataset, of which the self-test of each file is made.
+        samples: the representative dataset, from which the self-test of each file is made.
         staged: folder for the sealed files.
     """
 
@@ -157,7 +157,7 @@ class CandidateBuilder:
 
 
 class Converted(NamedTuple):
-    """What the converter gave, and conversion notes, a line each."""
+    """The converter's result, and conversion notes, a line each."""
 
     flatbuffer: bytes
     operators: list[PlacedOperator]
@@ -192,14 +192,14 @@ def convert_for_target(convert: Converter, layers: frozenset[str], recipe: Recip
 
 def _crash_note(recipe: Recipe, dense: PlacedOperator, target: str) -> str:
     return (
-        f"{recipe.name}: {dense.use} without a bias, of which {release_of(target)} dies on ARM, was avoided: the "
-        f"weights of dense layers have one scale each instead of one a channel (layer {dense.layer!r} and what is like "
-        "it)"
+        f"{recipe.name}: {dense.use} without a bias, which crashes {release_of(target)} on ARM, was avoided: the "
+        f"weights of dense layers have one scale each instead of one a channel (layer {dense.layer!r} and "
+        "similar ones)"
     )
 
 
 def _lacking_note(recipe: Recipe, lacking: LackingOperator, target: str) -> str:
     return (
         f"{recipe.name}: {lacking.use}, which {release_of(target)} lacks, was avoided: the weights of dense layers "
-        f"have one scale each instead of one a channel (layer {lacking.layer!r} and what is like it)"
+        f"have one scale each instead of one a channel (layer {lacking.layer!r} and similar ones)"
     )

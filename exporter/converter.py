@@ -51,7 +51,7 @@ def convert(
 
 
 def calibrate(model: Any, contract: Contract, samples: npt.NDArray[Any]) -> bytes:
-    """The model in float32 with the range of each activation written into it: what `quantize` starts from.
+    """The model in float32 with the range of each activation written into it: the input of `quantize`.
 
     Raises:
         ExportError: the converter refuses the model.
@@ -129,7 +129,7 @@ def _configure(converter: Any, recipe: Recipe) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if recipe.mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    # These alone: an operator without an integer kernel is then an error, and not a float operator among others.
+    # No other operators: one without an integer kernel is then an error, and not a float operator among the others.
     elif recipe.mode == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = getattr(tf, recipe.io)

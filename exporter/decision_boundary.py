@@ -1,4 +1,4 @@
-"""The decision boundary of a run on two features: of the Keras model, and of each model file as on a device."""
+"""Draws the decision boundary of a run on two features, for the Keras model and for each model file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_boundary(run: RunFolder, files: Sequence[Path], scorer: SplitScorer) ->
         scorer: runs them.
 
     Returns:
-        The drawing as a PNG; None where the model takes anything but two features.
+        The drawing as a PNG; None if the model does not take two features.
 
     Raises:
         ExportError: a file cannot be scored, or the Keras model cannot be loaded.

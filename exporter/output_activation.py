@@ -1,4 +1,4 @@
-"""What a network's outputs lack: a softmax or a sigmoid is appended to one that ends in logits."""
+"""Appends a softmax or a sigmoid to a network whose outputs are logits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .errors import ExportError
 from .recipe import OUTPUTS
 
 _LOGITS, _PROBABILITIES = OUTPUTS
-#: Images of the representative dataset that the outputs are probed with.
+#: The number of representative images for which the scores are computed, to find out what they are.
 _PROBED = 64
 
 
 class CompletedModel(NamedTuple):
-    """A model that gives probabilities, and what was appended, in a line; "" for nothing."""
+    """A model that gives probabilities, and a note on the appended activation; "" for none."""
 
     model: Any
     note: str
@@ -34,12 +34,11 @@ def complete_outputs(
     Args:
         model: from `keras_loading.load_model`.
         samples: images of the representative dataset.
-        outputs: one of `OUTPUTS`, as the user says it; None to find it out.
-        name: of the model, for messages.
+        outputs: the user's own statement, one of `OUTPUTS`; None to find it out from the scores.
+        name: the model's name, for messages.
 
     Raises:
-        ExportError: its outputs are not what the user says, or they fit the task neither as they are nor with a
-            softmax or a sigmoid behind them.
+        ExportError: the outputs contradict `outputs`, or do not fit the task even with a softmax or a sigmoid.
     """
     if outputs not in (None, *OUTPUTS):
         raise ExportError(f"`outputs` is {outputs!r}, expected one of {', '.join(OUTPUTS)}")
@@ -65,8 +64,8 @@ def complete_outputs(
         )
     if outputs is None and kind is OutputKind.SEPARATE:
         raise ExportError(
-            f"{name}: its scores ({found}) are between 0 and 1 and do not sum to one, as sigmoids over "
-            f"{contract.outputs} units give them; one label of {contract.outputs} needs {cure}: change the last layer "
+            f"{name}: its scores ({found}) are between 0 and 1 and do not sum to one, like those of sigmoids over "
+            f"{contract.outputs} units; one label of {contract.outputs} needs {cure}: change the last layer "
             "and train again, or give `outputs=logits` to have a softmax appended"
         )
     if outputs == _LOGITS or kind is OutputKind.LOGITS:

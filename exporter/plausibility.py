@@ -1,6 +1,6 @@
-"""Doubts about a model's answers: signs that it gets another input, or other labels, than it was trained with.
+"""Doubts about a model: signs that its input or its labels are not those that it was trained with.
 
-Such a model converts without a fault and agrees with its reference, so that no gate on a loss finds it.
+Such a model converts without an error and agrees with its reference, so no gate on a loss finds it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .evaluated_model import EvaluatedModel
 from .gates import Gate
 from .scaling_trial import ScalingTrial, try_scalings
 
-#: Agreement with float32 below this is no loss of precision.
+#: An agreement with float32 below this is too low to come from lost precision.
 LEAST_AGREEMENT = 0.5
-#: A drop above this explains little agreement, and is the matter of another gate.
+#: A drop above this explains a low agreement by itself, and has its own gate.
 _SAME_ACCURACY = 0.1
-#: Classes that chance leaves unanswered: if more than this many are expected, one is no sign of a fault.
+#: If chance leaves more than this number of classes without a prediction, such a class is no sign of a fault.
 _EXPECTED_BY_CHANCE = 0.5
-#: How rarely chance gives a pair of labels that seem swapped.
+#: Labels count as swapped only if chance gives that result with a probability below this.
 _RARELY = 0.001
-#: A largest class with this share of the test images makes accuracy say little.
+#: If the largest class has this share of the test images, accuracy says little.
 _LARGE_SHARE = 0.75
 
 
@@ -38,7 +38,7 @@ def reference_doubts(
     """The doubts about the float32 model, as gates that it did not pass. Multilabel has none.
 
     Args:
-        trial: of other scalings, where one was held.
+        trial: the result of trying other scalings; None without a trial.
     """
     confusion = reference.comparison.confusion
     if reference.predictions.task == "multilabel" or not confusion.sum():
@@ -75,13 +75,13 @@ def reference_doubts(
 
 
 def swapped_labels(confusion: npt.NDArray[np.int64]) -> tuple[list[tuple[int, int]], float]:
-    """The labels that were given in each other's place, and the accuracy with them exchanged.
+    """Pairs of labels that seem to be swapped, and the accuracy after exchanging them.
 
-    A pair counts if most images of both classes would be answered rightly with it exchanged, and chance hardly ever
-    gives that. Longer cycles are found as pairs, one after the other.
+    A pair counts if exchanging it would make most images of both classes correct, and chance rarely gives that. Longer
+    cycles are found as pairs, one after the other.
 
     Args:
-        confusion: counts, a row a true class, a column a predicted class.
+        confusion: counts; rows are true classes, columns predicted classes.
     """
     found = confusion.copy()
     pairs: list[tuple[int, int]] = []
@@ -100,7 +100,7 @@ def swapped_labels(confusion: npt.NDArray[np.int64]) -> tuple[list[tuple[int, in
 
 
 def is_weak(reference: EvaluatedModel) -> bool:
-    """Whether a model is so far from right that other scalings are worth a trial."""
+    """Whether a model's accuracy is so low that trying other scalings is worth the time."""
     confusion = reference.comparison.confusion
     if reference.predictions.task == "multilabel" or not confusion.sum():
         return False
@@ -109,7 +109,7 @@ def is_weak(reference: EvaluatedModel) -> bool:
 
 
 def agreement_doubts(model: EvaluatedModel) -> Iterator[Gate]:
-    """The doubt about a model that answers quite otherwise than float32, and passes its gates."""
+    """The doubt about a model that passes its gates although it rarely predicts the same as float32."""
     agreement = model.comparison.agreement
     explained = agreement >= LEAST_AGREEMENT or abs(model.comparison.drop) > _SAME_ACCURACY
     if model.is_reference or model.failed or model.predictions.task == "multilabel" or explained:
@@ -127,7 +127,7 @@ def with_doubts(models: Sequence[EvaluatedModel], doubts: Mapping[str, Sequence[
 
 
 def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator[str]:
-    """What the classes of the test images leave unsaid: missing classes, and one that is nearly all of them."""
+    """Warnings about the classes of the test images: missing ones, and one that has nearly all images."""
     counts = reference.comparison.confusion.sum(axis=1)
     if reference.predictions.task == "multilabel" or not counts.sum():
         return
@@ -147,13 +147,13 @@ def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator
 def examine(
     models: Sequence[EvaluatedModel], model: Any, run: RunFolder, *, accept: bool
 ) -> tuple[list[EvaluatedModel], tuple[str, ...]]:
-    """Look for doubts about the models of an export.
+    """Find doubts about the models of an export.
 
     Args:
         models: the reference first.
         model: the Keras model that was converted.
-        run: with the contract of the files.
-        accept: leave the doubts out of the gates.
+        run: the run, with the contract of the files.
+        accept: do not add the doubts to the gates.
 
     Returns:
         The models, with their doubts among the gates that they failed, and warnings, a line each.

@@ -1,4 +1,4 @@
-"""What to make of a model, and how: values that say it."""
+"""The recipes of model files and the settings of an export, as values."""
 
 from __future__ import annotations
 
@@ -91,23 +91,23 @@ class ExportConfig:
 
     Attributes:
         limits: the gates.
-        target: the interpreter of the device, one of `operator_support.TARGETS`. Every operator is checked against it,
-            and it does the measuring where it is installed.
+        target: the interpreter of the device, one of `operator_support.TARGETS`. Every operator is checked against it.
+            If it is installed, the models are measured with it.
         edgetpu: report where each operator would run on a Coral.
         rgb_input: put the conversion to grey inside the graph; see `rgb_input`.
         c_array: also write the first recipe that is not float32 (else float32) as C++ source; see `artifacts.c_source`.
         selftest: let each file carry up to three training images, 32 pixels a side at most, for a device to check
             itself with.
-        calibration_samples: training samples that the quantizer sees, at least 1.
-        calibration_seed: seed of their choice; the seed of the run where it is None.
-        false_accept_rate: share of the wrong answers that a device may give all the same, 0 to 1; a threshold for it
-            is fitted on validation images. Where it is None a device always answers.
-        repair: where int8 fails a gate on validation images, try the known repairs, and take the first that passes
-            the gates there.
-        accept_low_accuracy: publish a model whose answers look as if it got a wrong input or wrong labels; see
-            `plausibility`. The report warns of it either way.
-        outputs: what an external model gives: one of `OUTPUTS`; where it is None, it is found out. A softmax or a
-            sigmoid is appended to logits.
+        calibration_samples: the number of training samples for the quantizer, at least 1.
+        calibration_seed: the seed for choosing them; None for the seed of the run.
+        false_accept_rate: the share of wrong predictions that a device may still give, 0 to 1; the threshold for it
+            is fitted on validation images. With None a device always predicts a label.
+        repair: if int8 fails a gate on validation images, try the known repairs and take the first that passes the
+            gates.
+        accept_low_accuracy: publish a model even if its input or its labels seem to be wrong; see `plausibility`. The
+            report warns of it in either case.
+        outputs: the kind of an external model's outputs, one of `OUTPUTS`; None to find it out. A softmax or a sigmoid
+            is appended to logits.
     """
 
     limits: Limits = field(default_factory=Limits)

@@ -1,4 +1,4 @@
-"""The representative dataset: which training samples the quantizer sees, and in what form."""
+"""The representative dataset: the training samples that the quantizer takes its ranges from."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .representative_dataset_checks import (
 
 @dataclass(frozen=True)
 class RepresentativeDataset:
-    """The samples that the quantizer sees.
+    """The samples for the quantizer.
 
     Attributes:
         samples: uint8, shape (n, height, width, channels), with 0 and 255 among the values; for a model that takes
             features float64, shape (n, features).
-        figures: for `report.json`: samples, seed, split, and what the checks measured.
-        warnings: what people should know of the samples, a line each.
+        figures: figures for `report.json`: samples, seed, split, and the results of the checks.
+        warnings: warnings about the samples, a line each.
     """
 
     samples: npt.NDArray[Any]
@@ -48,12 +48,12 @@ def prepare_representative_dataset(
 
     Args:
         count: how many to choose at most, at least 1.
-        seed: of the choice.
-        test: gives the fingerprints of the test split; without it the images are decoded here.
+        seed: the seed for choosing them.
+        test: a function that returns the fingerprints of the test split; by default its images are decoded here.
 
     Raises:
-        ExportError: there are no samples, they are one sample repeated, or a folder that a person gave holds test
-            images.
+        ExportError: there are no samples, they are one sample repeated, or a user's folder of calibration images holds
+            test images.
     """
     chosen = choose_representatives(run, count, seed)
     spec = run.contract.input
@@ -74,7 +74,7 @@ def prepare_representative_dataset(
 
 
 def choose_representatives(run: RunFolder, count: int, seed: int) -> Indices:
-    """Indices of `count` training samples, the classes as even as they can be; all of them where there are fewer.
+    """Indices of `count` training samples, as evenly from the classes as possible; all of them if there are fewer.
 
     An image of several labels stands for each of them.
 
@@ -107,10 +107,10 @@ def _classes(run: RunFolder, indices: Indices) -> Iterator[npt.NDArray[np.bool_]
 def span_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The images with 0 and 255 among their values: in the same array, one or two values of the first are set.
 
-    The converter takes the input's scale and zero point from the least and the greatest pixel that it sees. Only if
-    these are 0 and 255 do they come out as 1/std and the mean, so that a device can feed raw pixels. Where no image has
-    them, the first one's darkest and brightest pixel are set to 0 and 255, which leaves the ranges of the layers behind
-    as they are.
+    The converter takes the input's scale and zero point from the least and the greatest pixel of these images. Only if
+    they are 0 and 255 does it get 1/std and the mean, so that a device can feed raw pixels. If no image has these
+    values, the first one's darkest and brightest pixel are set to 0 and 255. The ranges of the later layers stay the
+    same.
 
     Args:
         pixels: shape (n, height, width, channels).
@@ -123,16 +123,16 @@ def span_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def span_features(vectors: Vector, trained: Vector, spec: FeaturesInput) -> Vector:
-    """The vectors, and the two of the training split that reach furthest down and up, all clipped.
+    """The vectors, and the training split's two vectors with the least and the greatest value, all clipped.
 
-    The converter takes the tensor's scale and zero point from the least and the greatest value that it sees, and a
-    device clips what it reads beyond them. So they are those of the whole training split, up to `CLIP_DEVIATIONS`
-    standard deviations: the input tensor has 256 steps for its whole range, and one spike of 60 deviations would leave
-    ten steps to everything else.
+    The converter takes the tensor's scale and zero point from the least and the greatest value, and a device clips
+    values beyond them. So these two come from the whole training split, and are clipped to `CLIP_DEVIATIONS` standard
+    deviations: the input tensor has 256 steps for its whole range, and one spike of 60 deviations would leave ten steps
+    for all other values.
 
     Args:
         vectors: the chosen vectors, shape (n, features).
-        trained: those of the whole training split.
+        trained: all vectors of the training split.
     """
     clipped = np.clip((trained - spec.mean) / spec.std, -CLIP_DEVIATIONS, CLIP_DEVIATIONS)
     extremes = trained[[clipped.min(axis=1).argmin(), clipped.max(axis=1).argmax()]]
@@ -148,7 +148,7 @@ def _load_vectors(run: RunFolder, spec: FeaturesInput, indices: Indices) -> Vect
 
 
 def converter_samples(samples: npt.NDArray[Any], spec: InputSpec) -> Iterator[list[npt.NDArray[np.float32]]]:
-    """The samples one by one, scaled as on the device, in the form that TFLiteConverter wants."""
+    """The samples one by one, scaled as on the device, in the form that TFLiteConverter expects."""
     prepare = make_preprocessor(spec)
     for sample in samples:
         yield [prepare.scale(sample[np.newaxis])]

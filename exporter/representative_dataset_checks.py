@@ -27,24 +27,24 @@ from .scoring import SplitScorer
 
 Figures: TypeAlias = dict[str, Any]
 
-#: With fewer samples the ranges of layers are found by chance.
+#: With fewer samples the ranges of layers depend on chance.
 MIN_SAMPLES = 100
 #: Standard deviations beyond which a feature is clipped.
 CLIP_DEVIATIONS = 6.0
-#: Near duplicates are natural up to this share; above it, images were copied or are frames of one scene.
+#: Up to this share near duplicates are normal. Above it, images were copied or are frames of one scene.
 _MANY_NEAR = 0.1
-#: Equal vectors are natural up to this share; a coarse sensor has more.
+#: Up to this share equal vectors are normal; a coarse sensor has more.
 _MANY_EQUAL = 0.1
-#: How far the mean may be from that of training, in training's standard deviations, and the factor between both
-#: deviations.
+#: The largest distance of the mean from the training's, in the training's standard deviations, and the largest ratio of
+#: the two standard deviations.
 _FAR_MEAN = 0.25
 _FAR_STD = 1.25
-#: Images that are fingerprinted at once.
+#: The number of images that are fingerprinted at once.
 _BATCH = 64
 
 
 def fingerprint_images(source: Source, indices: Indices, spec: ImageInput) -> tuple[Fingerprints, Pixels]:
-    """Decode images as a model sees them: their fingerprints, and their pixels, shape (n, height, width, channels)."""
+    """Decode images for the model's input: their fingerprints, and their pixels, shape (n, height, width, channels)."""
     pixels = np.empty((len(indices), *spec.shape), np.uint8)
     with progress(len(indices), "checking the calibration images") as bar:
         for row, image in enumerate(source.map(indices.tolist(), lambda sample: load_pixels(sample, spec))):
@@ -57,7 +57,7 @@ def fingerprint_images(source: Source, indices: Indices, spec: ImageInput) -> tu
 
 
 def request_fingerprints(scorer: SplitScorer, contract: Contract) -> Callable[[], Fingerprints]:
-    """Have the scoring worker decode the images of the test split and fingerprint them.
+    """Let the scoring worker decode the images of the test split and fingerprint them.
 
     Returns:
         A function that waits for the fingerprints. It raises an ExportError if an image cannot be read.
@@ -93,8 +93,8 @@ def check_images(
 ) -> tuple[Pixels, Figures, tuple[str, ...]]:
     """Compare images with each other, with the training pixels and with the test split.
 
-    All are compared as the model sees them, so that the same picture saved twice is one. A training image that is in
-    the test split too is left out; in a folder that a person gave it is an error.
+    They are compared after decoding and resizing, so the same picture saved in two formats counts as one. A training
+    image that is also in the test split is left out; in a user's own folder it is an error.
 
     Args:
         chosen: indices of the images, at least one.

@@ -53,7 +53,7 @@ def with_grey_conversion(model: Any) -> Any:
 def span_black_and_white(representative: RepresentativeDataset) -> RepresentativeDataset:
     """The same images; where no image has a black or a white pixel, one pixel of the first is set to it.
 
-    The converter takes the range of the grey image from the pixels that it sees, and clips what is beyond it.
+    The converter takes the range of the grey image from these pixels, and clips values beyond it.
     """
     pixels = representative.samples.copy()
     first = pixels[0].reshape(-1, 3)

@@ -1,6 +1,6 @@
-"""A SavedModel folder as a Keras model, loaded in a child process and never by TensorFlow's loader.
+"""Loads a SavedModel folder as a Keras model, in a child process and never with TensorFlow's loader.
 
-See `saved_model_graph` for what is refused, and why.
+`saved_model_graph` describes what is refused and why.
 """
 
 from __future__ import annotations

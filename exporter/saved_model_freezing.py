@@ -1,7 +1,7 @@
-"""Makes one graph of numbers of a SavedModel, in a child process: `exporter.saved_model` starts it.
+"""Freezes a SavedModel: makes one graph of it, without variables. `exporter.saved_model` runs this in a child process.
 
-TensorFlow sees only the graph that `saved_model_graph` let pass. Variables are read from the checkpoint by its own
-reader, which opens nothing but the files of `variables/`, and become constants.
+TensorFlow gets only the graph that `saved_model_graph` accepted. TensorFlow's checkpoint reader, which opens only files
+of `variables/`, reads the variables, and they become constants.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def freeze(folder: str, out: str) -> dict[str, Any]:
     tidy(graph)
     check_saved_graph(graph, name)
     if any(node.op in VARIABLES for node in graph.node):
-        raise ExportError(f"{name}: cannot be loaded: a variable of it cannot be made a constant")
+        raise ExportError(f"{name}: cannot be loaded: one of its variables cannot become a constant")
     _try(graph_function(graph, given, answer, signature.shape, signature.dtype), signature, name)
     Path(out).write_bytes(graph.SerializeToString())
     return {"input": given, "output": answer, "shape": signature.shape, "dtype": signature.dtype}
@@ -89,7 +89,7 @@ def _function(signature: SignatureGraph, arrays: dict[str, Any]) -> Any:
 
 
 def _try(function: Any, signature: SignatureGraph, name: str) -> None:
-    """Run it once, within the limits of this process: what it takes is known before another process runs it."""
+    """Run the graph once within the limits of this process, before a process without limits runs it."""
     shape = [1 if length is None else length for length in signature.shape]
     noise = np.random.default_rng(_TRIAL_SEED).uniform(0, 1, shape)
     try:

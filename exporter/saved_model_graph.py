@@ -1,9 +1,9 @@
 """The graph of a SavedModel's signature, cut out of its protobuf without TensorFlow's loader, and checked.
 
 A SavedModel is a program: TensorFlow's operations read and write files, open connections and call Python, and its
-loader runs some of them before anybody calls the model. So the loader is not used. What the answer is computed from is
-cut out of the file: only the operations that feed it, by their values. All else is dropped: initialisers, assets and
-functions that only training calls. Every operation that remains must be in `ALLOWED`: operations that compute.
+loader runs some of them before anybody calls the model. So the loader is not used. Only the operations from
+whose values the output is computed are cut out of the file. Initialisers, assets and functions that only training calls
+are dropped. Every remaining operation must be in `ALLOWED`, which lists operations that only compute.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ _TYPES = frozenset({types_pb2.DT_INVALID, types_pb2.DT_RESOURCE, types_pb2.DT_VA
 
 
 class SignatureGraph(NamedTuple):
-    """What computes a signature's answer.
+    """The graph that computes a signature's output.
 
     Attributes:
-        graph: the operations that feed it, and the functions that they call.
+        graph: the operations that the output is computed from, and the functions that they call.
         input, output: the names of the two tensors.
         shape: of the input; None for a length that may vary.
         dtype: the input's type, as a number of TensorFlow's `DataType`.
@@ -134,9 +134,9 @@ def read_signature(content: bytes, name: str) -> SignatureGraph:
 
 
 def tidy(graph: Any) -> None:
-    """Take out the private attributes of functions and operations: converters refuse what an optimizer leaves there.
+    """Remove the private attributes of functions and operations, since converters refuse those that an optimizer adds.
 
-    The functions get names that no other model's have: a process has one list of functions for all models.
+    The functions get unique names, since a process has one list of functions for all models.
     """
     suffix = f"_{hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16]}"
     functions = {function.signature.name for function in graph.library.function}
@@ -182,7 +182,7 @@ def check_saved_graph(graph: Any, name: str) -> None:
 def _refuse(node: Any, name: str) -> None:
     reason = "does more than compute; only operations of layers are run"
     if "Random" in node.op or "StatefulUniform" in node.op or node.op == "Multinomial":
-        reason = "is random: augmentation is at work in this folder; give the .keras file instead"
+        reason = "is random: this model contains augmentation; give the .keras file instead"
     raise ExportError(f"{name}: cannot be loaded: its operation {shown(node.op)} ({shown(node.name)}) {reason}")
 
 
@@ -201,7 +201,7 @@ def _all_nodes(graph: Any) -> Iterator[Any]:
 
 
 class _Slicer:
-    """Copies what feeds an output, by values: an order of execution (`^name`) is not followed."""
+    """Copies the nodes that an output is computed from; control dependencies (`^name`) are not followed."""
 
     def __init__(self, graph: Any, name: str) -> None:
         self._graph, self._name = graph, name
@@ -254,7 +254,7 @@ class _Slicer:
         return names
 
     def _refuse_recursion(self, calls: dict[str, list[str]]) -> None:
-        """A function that calls itself would be inlined without end."""
+        """Refuse a function that calls itself, since it would be inlined without end."""
         waiting = {name: set(called) for name, called in calls.items()}
         while waiting:
             free = [name for name, called in waiting.items() if not called & waiting.keys()]
@@ -265,7 +265,7 @@ class _Slicer:
 
 
 def _bare(node: Any) -> Any:
-    """A copy without what says where and how to run it: devices, orders of execution, private attributes."""
+    """A copy without devices, control dependencies and private attributes."""
     copy = type(node)(name=node.name, op=node.op, input=[given for given in node.input if given[:1] != "^"])
     for key, attribute in node.attr.items():
         if key[:1] != "_":
@@ -289,7 +289,7 @@ def _function(function: Any, body: list[Any]) -> Any:
 
 
 def _checkpoint_keys(meta: Any) -> dict[str, str]:
-    """The node of each variable, and its key in the checkpoint: what the graph's own way to restore assigns to it."""
+    """The checkpoint key of each variable's node, from the assignments of the graph's restore operation."""
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {function.signature.name: function for function in meta.graph_def.library.function}
     found = _assignments(nodes)
@@ -303,7 +303,7 @@ def _checkpoint_keys(meta: Any) -> dict[str, str]:
 
 
 def _assignments(nodes: dict[str, Any]) -> dict[str, str]:
-    """Variable or argument to the key of the tensor that RestoreV2 reads for it."""
+    """The checkpoint key that RestoreV2 reads for each variable or argument."""
     found = {}
     for node in nodes.values():
         if node.op not in _ASSIGNMENTS or len(node.input) < 2:

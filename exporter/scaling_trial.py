@@ -1,4 +1,4 @@
-"""Tries the usual scalings of pixels on labelled images, and finds out whether one suits a network much better."""
+"""Tries the usual scalings of pixels on labelled images, to find out whether one suits a network much better."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trainer.evaluation.predictions import Predictions, scores_of_both
 from .representative_dataset import choose_representatives
 
 _MOST_IMAGES = 200
-#: Without so many images nothing can be said.
+#: With fewer images the result would mean nothing.
 _FEWEST_IMAGES = 8
-#: A scaling is better if it has this much more accuracy, and chance gives that so rarely.
+#: A scaling is much better if its accuracy is higher by this, and chance gives that with a probability below this.
 _MUCH, _RARELY = 0.1, 0.01
 
 _IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -29,7 +29,7 @@ _CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 @dataclass(frozen=True)
 class Scaling:
-    """A way from pixels to a network's input: (pixel - mean) / std, in an order of the channels."""
+    """A scaling of pixels for a network's input: (pixel - mean) / std, with an order of the channels."""
 
     colour: str
     mean: tuple[float, ...]
@@ -42,13 +42,13 @@ class Scaling:
 
 @dataclass(frozen=True)
 class ScalingTrial:
-    """What the usual scalings gave on labelled images.
+    """The result of trying the usual scalings on labelled images.
 
     Attributes:
-        images: how many images were used.
-        accuracy: with the given scaling.
-        best: the scaling with the highest accuracy, and its accuracy.
-        is_much_better: whether the best is better than the given one by more than chance gives.
+        images: the number of images.
+        accuracy: the accuracy with the given scaling.
+        best, best_accuracy: the other scaling with the highest accuracy, and its accuracy.
+        is_much_better: whether the best one is much better than the given one, and not by chance.
     """
 
     images: int
@@ -88,7 +88,7 @@ def try_scalings(model: Any, run: RunFolder, seed: int) -> ScalingTrial | None:
     """Score labelled images with the given scaling and with the usual ones; None if there are too few images.
 
     Args:
-        model: from `keras_loading.load_model`; it takes what the contract of the run says.
+        model: from `keras_loading.load_model`.
         run: its labelled training images are used, or else its validation images, up to 200.
         seed: of the choice of images.
     """
@@ -121,7 +121,7 @@ def _labelled(run: RunFolder, seed: int) -> Indices:
 def _is_right(
     model: Any, pixels: npt.NDArray[np.uint8], spec: ImageInput, scaling: Scaling, targets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Whether the model answers each image rightly, with a scaling."""
+    """Whether the model predicts each image correctly with a scaling."""
     ordered = pixels if scaling.colour == spec.colour else pixels[..., ::-1]
     inputs = (ordered - np.asarray(scaling.mean, np.float32)) / np.asarray(scaling.std, np.float32)
     scores = np.concatenate([np.asarray(model(one[np.newaxis], training=False)) for one in inputs])

@@ -21,9 +21,9 @@ class SplitScorer:
     """Scores model files on the splits of one run.
 
     Args:
-        worker: runs them.
-        run: gives the samples and their true labels.
-        library: the interpreter's, as `Classifier` takes it.
+        worker: the scoring worker.
+        run: the run whose samples and true labels are used.
+        library: the interpreter library, as for `Classifier`.
     """
 
     def __init__(self, worker: ScoringWorker, run: RunFolder, library: str) -> None:
@@ -43,7 +43,7 @@ class SplitScorer:
         return self._folders[split]
 
     def submit(self, model: Path, split: str, contract: Contract | None = None) -> Callable[[], Predictions]:
-        """Have a split scored.
+        """Submit the scoring of a split.
 
         Args:
             model: a model file; a bare FlatBuffer where `contract` is given.

@@ -1,4 +1,4 @@
-"""The self-test that a model file carries: a few images, and what the interpreters of this machine give for them."""
+"""Makes the self-test of a model file: a few images, and the outputs of this machine's interpreters for them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from .errors import ExportError
 from .recipe import Recipe
 
 _MAX_IMAGES_TRIED = 16
-#: How far a score may be off, by how the file computes: (same library, other library). Integer kernels of one library
-#: give the same bits on one kind of processor; on another they were 1 of 255 apart, and those of two libraries up to
-#: 12: the second number holds for both. The order of float additions differs between processors; arithmetic that
-#: quantizes as it goes turns that into a whole step. int16x8 was not measured on other processors.
+#: The largest accepted difference of a score, by the file's arithmetic: (same library, other library). Integer kernels
+#: of one library give the same bits on one kind of processor. Between two kinds they differed by 1 of 255, and between
+#: two libraries by up to 12; the second number is for both cases. The order of float additions differs between
+#: processors, and arithmetic that quantizes in between turns that into a whole step. int16x8 was not measured on other
+#: processors.
 _INTEGER, _FLOAT, _MIXED = (0.0, 16 / 255), (1e-4, 1e-3), (16 / 255, 16 / 255)
 _TOLERANCES = {"float32": _FLOAT, "float16": _FLOAT, "dynamic": _MIXED, "int8": _INTEGER, "int16x8": _MIXED}
 
@@ -56,7 +57,7 @@ def make_selftest_member(
 
 
 def write_selftest(model: str, contract: str, mode: str, images: str, out: str) -> None:
-    """Run stored images in every interpreter that is installed and takes the model; write the most telling as JSON.
+    """Run stored images in every interpreter that is installed and takes the model; write the most informative as JSON.
 
     The scoring worker calls this.
 
@@ -81,7 +82,7 @@ def _make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> Self
             refused = error
             continue
         if not found:
-            kept = _most_telling(outputs, tensor)
+            kept = _most_informative(outputs, tensor)
             outputs = outputs[kept]
         found.append(GoldenOutputs(library, version_of(library), platform.machine(), outputs))
     if not found:
@@ -89,11 +90,11 @@ def _make_selftest(file: ModelFile, images: npt.NDArray[Any], mode: str) -> Self
     return SelfTest(images[kept], tuple(found), *_TOLERANCES[mode])
 
 
-def _most_telling(outputs: npt.NDArray[np.generic], tensor: TensorSpec) -> npt.NDArray[np.int64]:
-    """Indices of the images that show most: the most confident of two classes, and the least confident of all.
+def _most_informative(outputs: npt.NDArray[np.generic], tensor: TensorSpec) -> npt.NDArray[np.int64]:
+    """Indices of the most informative images: the most confident ones of two classes, and the least confident one.
 
-    A confident answer shows an interpreter that is wrong altogether. One close to the decision boundary, where no score
-    is saturated, shows the least difference in rounding.
+    A confident prediction reveals an interpreter that is completely wrong. One close to the decision boundary, where no
+    score is saturated, reveals the smallest difference in rounding.
     """
     scores = tensor.dequantize(outputs)
     ordered = np.sort(scores, axis=1)
