@@ -25,9 +25,9 @@ class EvaluatedModel:
         candidate: the model.
         predictions: its predictions for the split that it was evaluated on.
         latency_ms: `median` and `p95` of one call on this machine, decoding included.
-        comparison: its figures beside those of the reference.
+        comparison: its figures, compared with the reference's.
         gates: the gates that were checked; empty for a reference among other models.
-        is_reference: whether the others are compared with it.
+        is_reference: whether the other models are compared with it.
     """
 
     candidate: Candidate
@@ -108,8 +108,8 @@ def evaluate_model(
     """The figures of one candidate.
 
     Args:
-        reference: the predictions of the float32 model; None where this is that model.
-        limits: the gates; None where none is checked.
+        reference: the predictions of the float32 model; None for that model itself.
+        limits: the limits of the gates; None to check no gate.
     """
     comparison = compare_predictions(predictions, predictions if reference is None else reference)
     gates: tuple[Gate, ...] = ()
@@ -135,7 +135,7 @@ def evaluate_candidates(
     """All candidates of an export, the reference first. No gate is checked for the reference among other models.
 
     Args:
-        predictions, latencies: of the candidates, in their order.
+        predictions, latencies: those of the candidates, in the same order.
     """
     first, *_ = predictions
     only_reference = len(candidates) == 1

@@ -47,7 +47,7 @@ REPAIRABLE = {"drop", "roc-auc-drop", "f1-drop", "class-drop", "agreement", "acc
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate, and the value that a model has there.
+    """One gate, and the model's value for it.
 
     Attributes:
         name: "drop", "class-drop", "agreement", "bytes", "latency" or "accuracy"; "roc-auc-drop" and "f1-drop" for the
@@ -56,7 +56,7 @@ class Gate:
         limit: the limit.
         passed: whether the value is within the limit.
         metric: the metric of a drop or of a least accuracy, as people read it; "" for the other gates.
-        reason: what a doubt of `plausibility` rests on, a clause; "" for the other gates.
+        reason: the reason of a doubt of `plausibility`, as a clause; "" for the other gates.
     """
 
     name: str

@@ -45,7 +45,7 @@ def load_classifier(path: Path, kind: str = "image") -> Any:
     """A `.keras` file or a SavedModel folder as a Keras model with one input and one vector of scores as output.
 
     Args:
-        kind: of its input: "image", or "features" for a vector.
+        kind: the kind of its input: "image", or "features" for a vector.
 
     Raises:
         ExportError: the model cannot be loaded, carries code, or is not such a model.

@@ -19,11 +19,11 @@ from .errors import ExportError
 #: The library whose table of operators a target is checked against.
 TARGETS = {"tflite-runtime-2.14": "tflite_runtime", "litert": "ai_edge_litert"}
 DEFAULT_TARGET = "tflite-runtime-2.14"
-#: What the converter writes for a dense layer of dynamic range; see `converter.convert`.
+#: The operator that the converter writes for a dense layer of dynamic range; see `converter.convert`.
 _PER_CHANNEL_DENSE = ("FULLY_CONNECTED", 12)
 #: Targets that crash (SIGSEGV) on arm64 and armhf in most small int8 dense layers with no bias and a scale for each
 #: output. This was measured in emulation. x86-64 runs such a layer, and one scale for all outputs runs everywhere. The
-#: converter leaves out a bias of zeros, so that an untrained bias is enough to meet this.
+#: converter leaves out a bias of zeros, so an untrained bias is enough to cause this.
 CRASHES_ON_ARM = ("tflite-runtime-2.14",)
 
 

@@ -1,4 +1,4 @@
-"""What is written into a model file or made of one: TFLite metadata for other tools, and C++ source.
+"""Writes TFLite metadata into a model file, for other tools, and makes C++ source from one.
 
 Imports the runtime only.
 """

@@ -58,9 +58,9 @@ def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
 
 
 def brief_name(name: str) -> str:
-    """A tensor's name without the models around its layers; a layer that is named several times stays once.
+    """A tensor's name, reduced to the names of its layers, each once.
 
-    The converter names every operation that was fused into a tensor, with its whole path. In a small network these
+    The converter lists every operation that was fused into a tensor, with its whole path. In a small network these
     names are 2 % of the file.
 
     Example:
@@ -76,8 +76,8 @@ def brief_name(name: str) -> str:
 def build_metadata(contract: Contract) -> bytes:
     """The FlatBuffer of the metadata: normalization, colour space, and the file of labels.
 
-    The file of labels is named only if it has one line an output, which a binary model has not. The standard has no
-    name for the order blue, green, red, so that the colour space of such a model is unknown.
+    The file of labels is named only if it has one line an output, which a binary model does not have. The standard
+    has no name for the order blue, green, red, so the colour space of such a model is unknown.
     """
     builder = flatbuffers.Builder(1024)
     model_input = _features(builder, contract) if contract.input.kind == "features" else _image(builder, contract)

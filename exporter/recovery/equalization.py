@@ -1,14 +1,14 @@
-"""Cross-layer equalisation: the channels of an activation are brought to one range, and the next layer undoes it.
+"""Cross-layer equalisation: the channels of an activation are scaled to one range, and the next layer undoes it.
 
-All channels of an activation share one scale in 8 bits, so that a channel a thousand times smaller than its neighbour
-is rounded to zero. Where only ReLU, pooling and the like lie between two layers, a channel can be divided by any
-positive number if the weights that read it are multiplied by the same number: the float scores stay, and the integer
+All channels of an activation share one scale in 8 bits, so a channel a thousand times smaller than another is rounded
+to zero. If there are only layers such as ReLU and pooling between two layers, a channel can be divided by any positive
+number when the weights that read it are multiplied by the same number. The float scores stay the same, and the integer
 scores come closer to them.
 
 Source: M. Nagel, M. van Baalen, T. Blankevoort, M. Welling, Data-free quantization through weight equalization and
-bias correction, ICCV 2019. There the weight ranges of both layers are balanced. Here weights have a scale for each
-output channel already, and activations share one, so that the first range is that of the activation, as in G. Xiao et
-al., SmoothQuant, ICML 2023. The factors are powers of two, so that scaling rounds nothing.
+bias correction, ICCV 2019. That method balances the weight ranges of both layers. Here weights already have a scale for
+each output channel, but the channels of an activation share one, so the first range is the activation's, as in G. Xiao
+et al., SmoothQuant, ICML 2023. The factors are powers of two, so that scaling rounds nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from trainer.keras_inspection.graph import all_calls, graph_of
 Values = npt.NDArray[np.float32]
 
 _PASSES = 2
-#: The least range of a channel that counts, beside the greatest of its tensor.
+#: A channel's range counts as at least this share of the greatest range of its tensor.
 _LEAST_SHARE = 1e-7
 #: The most by which a score may differ after equalisation.
 _SCORE_TOLERANCE = 1e-3
-#: Layers after which a scaled channel is the same channel, scaled, in the same order.
+#: Layers whose output channels are scaled, in the same order, if their input channels are.
 _TRANSPARENT = (
     layers.Dropout,
     layers.SpatialDropout2D,
@@ -72,7 +72,7 @@ def equalize(model: Any, images: Values) -> int:
         How many activations were equalised; with 0 the model is unchanged.
 
     Raises:
-        ValueError: the scores have changed, so that the model is useless.
+        ValueError: the scores have changed, so the model cannot be used.
     """
     network = _classifier_graph(model)
     pairs = list(_pairs(network)) if network is not None else []
@@ -96,7 +96,7 @@ def equalize(model: Any, images: Values) -> int:
 
 
 def _classifier_graph(model: Any) -> Any:
-    """The graph of layers that takes the image itself; None where the model has none."""
+    """The graph of layers that takes the image itself; None if the model has none."""
     inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     return graph_of(inner[0] if len(inner) == 1 and len(model.layers) == 2 else model)
 
@@ -156,7 +156,7 @@ def _channel_ranges(activation: Values) -> Values:
 
 
 def _reader_ranges(layer: Any, channels: int) -> Values | None:
-    """The greatest share that the weights of each input channel have in the range of an output channel.
+    """For each input channel, the largest share of its weights in the range of any output channel.
 
     None for a layer whose input channels have scales of their own, so that scaling them loses nothing.
     """

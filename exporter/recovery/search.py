@@ -1,4 +1,4 @@
-"""The search: one strategy after the other, until a file passes every gate on validation images."""
+"""The search: tries one strategy after the other, until a file passes every gate on validation images."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecoverySearch:
-    """Finds a way to make an int8 model that passes the gates.
+    """Searches for a strategy that makes an int8 model pass the gates.
 
     Attributes:
         run: the run of the model.
         model: the Keras model.
         samples: the representative dataset, uint8, shape (n, height, width, channels).
         builder: makes the candidates; its run has validation images.
-        plan: all recipes of the export; int16x8 takes the place of int8 only where it is not made anyway.
+        plan: all recipes of the export; int16x8 can replace int8 only if it is not among them.
     """
 
     run: RunFolder
@@ -43,10 +43,10 @@ class RecoverySearch:
     plan: Sequence[Recipe]
 
     def recover(self, candidate: Candidate, reference: Candidate) -> Candidate:
-        """The candidate itself where it needs no repair or none is found, else the first repair that passes every gate.
+        """The first repair that passes every gate; the candidate itself if it needs none, or none passes.
 
         Args:
-            candidate: of any recipe; only int8 is repaired.
+            candidate: the candidate; only those in int8 are repaired.
             reference: the float32 candidate.
 
         Raises:
@@ -98,7 +98,7 @@ def _attempt(way: str, found: EvaluatedModel) -> RecoveryAttempt:
 
 
 def _describe_cost(before: RecoveryAttempt, after: RecoveryAttempt, metric: str) -> str:
-    """In points and bytes. The latency is only logged, since a report is the same each time."""
+    """The loss in points, and the size in bytes. The latency is only logged, since a report must not vary."""
     return (
         f"on validation images it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
         f"for {after.bytes - before.bytes:+,} bytes"

@@ -1,4 +1,4 @@
-"""Sensitivity: which activations lose most in 8 bits, by TensorFlow Lite's quantization debugger."""
+"""Sensitivity: measures with TensorFlow Lite's quantization debugger which activations lose most in 8 bits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def measure_sensitivity(calibrated: bytes, samples: npt.NDArray[Any], spec: Inpu
     Args:
         calibrated: from `converter.calibrate`.
         samples: as in `RepresentativeDataset`.
-        spec: how they are scaled.
+        spec: the input that they are scaled for.
     """
     options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics={"lost": _lost})
     with held_stderr(), redirect_stdout(io.StringIO()), warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The strategies to make an int8 model that loses less, the cheapest for the device first."""
+"""The strategies for an int8 model that loses less, the cheapest for the device first."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from ..recipe import Recipe
 from .equalization import equalize
 from .sensitivity import measure_sensitivity
 
-#: So many samples of the representative dataset show which activations are the most sensitive.
+#: The number of representative samples that the sensitivity of activations is measured with.
 _SENSITIVITY_SAMPLES = 64
-#: How many activations are kept in float, one number after the other. With half of them it is no int8 model any more.
+#: The numbers of activations to keep in float, in the order of trial. With more than half of them it would no longer be
+#: an int8 model.
 _FLOAT_COUNTS = (1, 2, 4, 8)
 _MAX_LAYERS_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class RecoveryStrategy:
-    """One way to make the file.
+    """A strategy to make the file.
 
     Attributes:
-        name: what is done, in words.
-        converter: makes the FlatBuffer of a recipe.
-        model: the Keras model that it converts.
-        recipe: what is made.
+        name: the strategy in words.
+        converter: the function that makes the FlatBuffer of a recipe.
+        model: the Keras model to convert.
+        recipe: the recipe of the file.
     """
 
     name: str
@@ -59,7 +60,7 @@ def strategies(
         allow_int16x8: whether int16x8 may take its place.
 
     Raises:
-        ExportError: the converter refuses what is needed to find the most sensitive layers.
+        ExportError: the converter refuses the model that the sensitivity of layers is measured with.
     """
     contract = run.contract
     equalized = _equalized_model(run, samples)
@@ -76,7 +77,7 @@ def strategies(
 
 
 def _equalized_model(run: RunFolder, samples: npt.NDArray[np.uint8]) -> tuple[Any, int] | None:
-    """An equalised copy of the model, and how many activations that changed; None where nothing can be equalised."""
+    """An equalised copy of the model, and the number of changed activations; None if nothing can be equalised."""
     model = load_model(run.model_path, run.contract)
     try:
         count = equalize(model, make_preprocessor(run.contract.input).scale(samples))

@@ -16,10 +16,10 @@ from trainer.plots.image_grid import LARGE_TILES, Tile, input_pixels
 
 
 def make_tiles(run: RunFolder, places: Places, models: Mapping[str, Predictions]) -> list[Tile]:
-    """Tiles of the first places, as many as a sheet has.
+    """Tiles for the first places, up to the size of a sheet.
 
     Args:
-        places: in the test split.
+        places: the places of images in the test split.
         models: predictions for the test split, by the model's name.
     """
     labels, spec, tiles = run.contract.labels, run.contract.image_input, []

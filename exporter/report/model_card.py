@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: what a person who is handed the files should know."""
+"""`MODEL_CARD.md`: the facts that a person needs who receives the files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.evaluation.comparison import metric_title
 from .report import metric_texts, scores_subject, split_sizes
 from .templating import ReportTable, render
 
-#: What a model answers with, by its task.
+#: A description of the model's output, by its task.
 _ANSWERS = {
     "multiclass": "The answer is a score for each class",
     "binary": "The answer is the probability of the second of the two classes",
@@ -80,7 +80,7 @@ def _classes(report: Mapping[str, Any], key: str) -> ReportTable:
 
 
 def _scores(model: Mapping[str, Any]) -> dict[str, str]:
-    """How far the scores of a file are calibrated, and what its threshold does; "" for no threshold."""
+    """The calibration of a file's scores, and the effect of its threshold; "" for no threshold."""
     temperature, threshold = model["temperature"], model["threshold"]
     return {
         "file": model["file"],

@@ -1,4 +1,4 @@
-"""Drawings that only the report has."""
+"""Draws the figures that only the report contains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.plots.figure import shorten
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: How many classes are drawn at most, those that changed most.
+#: The largest number of classes in a drawing; those that changed most are chosen.
 _MAX_CHANGES = 25
 
 

@@ -24,13 +24,13 @@ _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib
 
 @dataclass(frozen=True)
 class Settings:
-    """What the report says of the settings of an export.
+    """The settings of an export, as the report gives them.
 
     Attributes:
         config: how the export was made.
-        calibration: the representative dataset: samples, seed and split, and what the checks of it measured.
-        warnings: lines that people should read.
-        command: the command that makes the same files again; "" where there is none.
+        calibration: the representative dataset: samples, seed, split, and the results of its checks.
+        warnings: warnings, a line each.
+        command: the command that makes the same files again, or "".
     """
 
     config: ExportConfig
@@ -43,7 +43,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
     """All values of an export, ready for JSON.
 
     Args:
-        models: by the name of the file that each becomes.
+        models: the models by the names of their files.
     """
     provenance = run.contract.provenance
     return {
@@ -84,7 +84,7 @@ def split_sizes(report: Mapping[str, Any]) -> str:
 
 
 def scores_subject(report: Mapping[str, Any]) -> str:
-    """The end of "the share ...": what the score of a calibrated model is the share of."""
+    """The end of the phrase "the share ...", for the share that a calibrated score stands for."""
     return "of images that have the label" if report["task"] == "multilabel" else "of right answers"
 
 

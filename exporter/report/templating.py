@@ -35,7 +35,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: a file of `templates/`. HTML is escaped by Jinja2. Markdown is escaped by `escape_markdown`.
-        values: what the template names; a name that is missing raises `jinja2.UndefinedError`.
+        values: the template's variables; a missing one raises `jinja2.UndefinedError`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

@@ -79,7 +79,7 @@ def _section(model: EvaluatedModel) -> str:
 
 
 def _test_images(count: int) -> str:
-    """How many test images a contact sheet is about, and which of them it shows."""
+    """The number of test images that a contact sheet is about, and which of them it shows."""
     return f"{count:,} test images" + (
         f"; the {LARGE_TILES.max_tiles} surest answers" if count > LARGE_TILES.max_tiles else ", the surest first"
     )
