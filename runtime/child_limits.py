@@ -1,4 +1,4 @@
-"""ProcessLimits that a child process sets itself before it touches what a stranger made."""
+"""Limits that a child process sets itself before it touches what a stranger made."""
 
 from __future__ import annotations
 

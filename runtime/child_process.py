@@ -25,6 +25,9 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 #: Exit status of a child that Ctrl-C ended.
 STATUS_INTERRUPTED = 130
 _MAX_REASON = 1000
+#: How deep a process is below the one that a person started; `bench` starts a child that tries a model in another.
+_DEPTH_VARIABLE = "POCKETLENS_CHILD_DEPTH"
+_MAX_DEPTH = 3
 _SILENT = f"{Silent.__module__}:{Silent.__qualname__}"
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from runtime.child_process import _child; _child()"
 
@@ -75,6 +78,7 @@ def call_in_child(
             ran out of time or could not be started.
         KeyboardInterrupt: Ctrl-C ended the child.
     """
+    depth = _next_depth()
     call = {
         "function": function,
         "arguments": arguments,
@@ -85,7 +89,7 @@ def call_in_child(
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-c", _PROGRAM.format(path=import_path())],
-            env={**os.environ, **(variables or {})},
+            env={**os.environ, **(variables or {}), _DEPTH_VARIABLE: str(depth)},
             input=json.dumps(call).encode() + b"\n" + (content or b""),
             stdout=subprocess.PIPE,
             stderr=None if shows_progress else subprocess.PIPE,
@@ -105,6 +109,22 @@ def call_in_child(
     if "reason" in answer:
         raise ChildError(answer["reason"][:_MAX_REASON], done.returncode)
     return answer["result"]
+
+
+def _next_depth() -> int:
+    """The depth of a child of this process.
+
+    Raises:
+        ChildError: this program is frozen (PyInstaller), so that it would start itself again; or children started
+            children without end.
+    """
+    if getattr(sys, "frozen", False):
+        raise ChildError("this is a frozen application, which has no Python to start; `trusted=True` needs none", None)
+    text = os.environ.get(_DEPTH_VARIABLE, "")
+    depth = int(text) + 1 if text.isascii() and text.isdigit() else 1
+    if depth > _MAX_DEPTH:
+        raise ChildError(f"{sys.executable} starts itself again; is it a Python?", None)
+    return depth
 
 
 def import_path() -> list[str]:

@@ -128,7 +128,7 @@ class Classifier:
             superfluous = ", ".join(given) or "contract"
             raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {superfluous}")
         if sealed and not trusted:
-            check_sealed(file.content, file.name, interpreter, delegate)
+            check_sealed(file, interpreter, delegate)
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
         self._assemble(file.contract, build, file.name)
         self._content: bytes | None = file.content

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .cache import cache_folder
 from .interpreter import AUTO
+from .model_file import ModelFile
 
 _SUBFOLDER = "sealed"
 #: Counts up when the check changes.
@@ -31,18 +32,18 @@ _PLAIN = frozenset(
 _known: set[str] = set()
 
 
-def check_sealed(content: bytes, name: str, library: str = AUTO, delegate: str | None = None) -> None:
+def check_sealed(file: ModelFile, library: str = AUTO, delegate: str | None = None) -> None:
     """Return if a sealed model, whose digest was compared, is sound.
 
     Args:
-        content: the model file.
-        name: the file's name, for messages.
+        file: the model file.
         library, delegate: the interpreter that tries it, as for `interpreter.build`.
 
     Raises:
         ModelFileError: its structure is damaged, or it does not run.
         InterpreterError: it has to be tried, and could not be.
     """
+    content, contract, name = file
     digest = content[-_DIGEST_LENGTH:].decode("ascii", "replace")
     folder = cache_folder()
     mark = os.path.join(folder, _SUBFOLDER, f"{digest}-v{_VERSION}") if folder else ""  # noqa: PTH118 - a fast start
@@ -53,7 +54,7 @@ def check_sealed(content: bytes, name: str, library: str = AUTO, delegate: str |
 
     structure = check_structure(content, name)
     if any(use.name not in _PLAIN for use in structure.operators):
-        trust(content, name, library, delegate)  # keeps its own verdict, for each interpreter
+        trust(content, name, library, delegate, contract)  # keeps its own verdict, for each interpreter
         return
     _known.add(digest)
     if mark:

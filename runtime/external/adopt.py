@@ -96,7 +96,7 @@ def adopt(
     else:
         adopted = assemble(structure, metadata, options, name)
     if not trusted:
-        trust(content, name, library, delegate)
+        trust(content, name, library, delegate, adopted.contract)
     for note in adopted.notes:
         _log.warning("%s: %s", name, note)
     return adopted

@@ -74,7 +74,7 @@ def run_selftest(
         True
     """
     file = read_model(model)
-    check_sealed(file.content, file.name, library, delegate)
+    check_sealed(file, library, delegate)
     test = read_selftest(file)
     library = interpreters.choose(library)
     found, output = raw_outputs(file, test.images, library, delegate, num_threads)

@@ -124,3 +124,17 @@ def test_progress_is_reported_as_by_the_parent(capfd: pytest.CaptureFixture[str]
     finally:
         report_to(Silent)
     assert "working hard" in capfd.readouterr().err
+
+
+def test_a_frozen_application_does_not_start_itself_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(ChildError, match="frozen application"):
+        call_in_child("runtime.files:shown", "x")
+
+
+def test_children_do_not_start_children_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLENS_CHILD_DEPTH", "2")
+    assert call_in_child("runtime.files:shown", "x") == "x"
+    monkeypatch.setenv("POCKETLENS_CHILD_DEPTH", "3")
+    with pytest.raises(ChildError, match="starts itself again"):
+        call_in_child("runtime.files:shown", "x")

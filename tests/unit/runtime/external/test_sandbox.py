@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import Classifier, InterpreterError, ModelFileError
+from runtime import Classifier, Contract, ImageInput, InterpreterError, ModelFileError
 from runtime.cache import cache_folder
 from runtime.external import sandbox as trial
 from runtime.external.sandbox import trust, try_model
@@ -190,3 +190,17 @@ def test_the_classifier_refuses_what_failed_its_trial() -> None:
 
     with pytest.raises(ModelFileError, match=r"tried in a process of its own, and .*lacks an operator"):
         Classifier(changed(converted(), newer), labels=LABELS, mean=0, std=255)
+
+
+def test_a_model_that_relies_on_its_preprocessing_is_tried_through_it(cache: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    keras = tf.keras
+    inputs = keras.Input((8, 8, 3), batch_size=1)
+    answer = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(keras.ops.sqrt(inputs)))
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, answer))
+    content = converter.convert()
+    contract = Contract(("a", "b", "c"), ImageInput(8, 8, "rgb", mean=(0,) * 3, std=(255,) * 3))
+    assert try_model(content, contract=contract).good
+    below = Contract(("a", "b", "c"), ImageInput(8, 8, "rgb", mean=(127.5,) * 3, std=(127.5,) * 3))
+    assert try_model(content, contract=below).reason == "its answer is not a number"
+    assert len(kept(cache)) == 2
