@@ -25,7 +25,7 @@ from .evaluated_model import evaluate_candidates
 from .keras_loading import load_model
 from .operator_support import runnable_library
 from .output_activation import complete_outputs
-from .plausibility import examine
+from .plausibility import find_doubts
 from .publish import final_names, publish, staging
 from .recipe import ExportConfig, Recipe
 from .recovery.search import RecoverySearch
@@ -104,7 +104,7 @@ def export(
         candidates, predictions = _make_candidates(exported, model, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         models = evaluate_candidates(candidates, predictions, latencies, config.limits)
-        models, doubts = examine(models, model, exported, accept=config.accept_low_accuracy)
+        models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)
         warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated, note)), *doubts)

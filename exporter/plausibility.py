@@ -144,7 +144,7 @@ def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator
         )
 
 
-def examine(
+def find_doubts(
     models: Sequence[EvaluatedModel], model: Any, run: RunFolder, *, accept: bool
 ) -> tuple[list[EvaluatedModel], tuple[str, ...]]:
     """Find doubts about the models of an export.

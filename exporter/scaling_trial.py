@@ -28,7 +28,7 @@ _CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 
 @dataclass(frozen=True)
-class Scaling:
+class PixelScaling:
     """A scaling of pixels for a network's input: (pixel - mean) / std, with an order of the channels."""
 
     colour: str
@@ -53,7 +53,7 @@ class ScalingTrial:
 
     images: int
     accuracy: float
-    best: Scaling
+    best: PixelScaling
     best_accuracy: float
     is_much_better: bool
 
@@ -71,17 +71,17 @@ class ScalingTrial:
         )
 
 
-def usual_scalings(colour: str) -> Iterator[Scaling]:
+def usual_scalings(colour: str) -> Iterator[PixelScaling]:
     """Plain pixels, 0 to 1, -1 to 1; for colour also ImageNet's two, each in RGB and in BGR."""
     ranges = ((0.0, 1.0), (0.0, 255.0), (127.5, 127.5))
     if colour == "grey":
-        yield from (Scaling(colour, (mean,), (std,)) for mean, std in ranges)
+        yield from (PixelScaling(colour, (mean,), (std,)) for mean, std in ranges)
         return
     for order in ("rgb", "bgr"):
         step = 1 if order == "rgb" else -1
-        yield from (Scaling(order, (mean,) * 3, (std,) * 3) for mean, std in ranges)
-        yield Scaling(order, _IMAGENET_MEAN[::step], _IMAGENET_STD[::step])
-        yield Scaling(order, _CAFFE_MEAN[::step], (1.0,) * 3)
+        yield from (PixelScaling(order, (mean,) * 3, (std,) * 3) for mean, std in ranges)
+        yield PixelScaling(order, _IMAGENET_MEAN[::step], _IMAGENET_STD[::step])
+        yield PixelScaling(order, _CAFFE_MEAN[::step], (1.0,) * 3)
 
 
 def try_scalings(model: Any, run: RunFolder, seed: int) -> ScalingTrial | None:
@@ -98,7 +98,7 @@ def try_scalings(model: Any, run: RunFolder, seed: int) -> ScalingTrial | None:
     spec = run.contract.image_input
     pixels = np.stack(list(run.source.map(chosen.tolist(), lambda sample: load_pixels(sample, spec))))
     targets = run.targets[chosen]
-    given = Scaling(spec.colour, spec.mean, spec.std)
+    given = PixelScaling(spec.colour, spec.mean, spec.std)
     before = _is_right(model, pixels, spec, given, targets)
     others = [scaling for scaling in usual_scalings(spec.colour) if scaling != given]
     rights = [_is_right(model, pixels, spec, scaling, targets) for scaling in others]
@@ -119,7 +119,7 @@ def _labelled(run: RunFolder, seed: int) -> Indices:
 
 
 def _is_right(
-    model: Any, pixels: npt.NDArray[np.uint8], spec: ImageInput, scaling: Scaling, targets: npt.NDArray[np.int64]
+    model: Any, pixels: npt.NDArray[np.uint8], spec: ImageInput, scaling: PixelScaling, targets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Whether the model predicts each image correctly with a scaling."""
     ordered = pixels if scaling.colour == spec.colour else pixels[..., ::-1]

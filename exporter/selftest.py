@@ -12,11 +12,11 @@ import numpy.typing as npt
 from runtime import Contract, InterpreterError
 from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker
-from runtime.interpreter import LIBRARIES, choose
+from runtime.interpreter import LIBRARIES, choose, version_of
 from runtime.model_file import ModelFile
 from runtime.preprocessing import TensorSpec
 from runtime.selftest.format import MEMBER, GoldenOutputs, SelfTest, shrink
-from runtime.selftest.runner import raw_outputs, version_of
+from runtime.selftest.runner import raw_outputs
 from trainer.evaluation.worker import refuse_tensorflow
 
 from .errors import ExportError

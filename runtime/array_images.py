@@ -19,7 +19,7 @@ LAYOUTS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "yuv420": 0}
 
 
 def check_layout(layout: str | None) -> None:
-    """Raise ValueError for a layout that does not exist; None is none."""
+    """Raise ValueError for an unknown layout; None is accepted."""
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"`layout` is {layout!r}, expected one of {', '.join(LAYOUTS)}")
 

@@ -60,7 +60,7 @@ def physical_memory() -> int:
 
 
 def leave_network() -> bool:
-    """Move this process, which has one thread yet, into a network without connections; whether that was permitted."""
+    """Move this process, while it has one thread, into a network without connections; whether that was permitted."""
     try:
         import ctypes
 

@@ -178,5 +178,5 @@ def _child() -> None:
         file.write(answer)
     sys.stdout.flush()
     sys.stderr.flush()
-    # At once: an interpreter that is taken down by Python's end could still die or wait, and takes time to destroy.
+    # Without Python's shutdown, in which an interpreter could still crash or hang, and takes time to be destroyed.
     os._exit(status)

@@ -1,4 +1,4 @@
-"""A child process that stays and calls one function of ours after the other.
+"""A child process that keeps running and calls one function of ours after the other.
 
 `child_process` starts a process for each call. A worker is for many calls: it pays for its start and its imports once,
 and the functions can keep in memory what a later call needs again.
@@ -218,7 +218,7 @@ def _serve(folder: str) -> None:
         call = calls.get()
         try:
             send({"result": call_by_name(call["function"], call["arguments"])})
-        except Exception as error:  # whatever it is, the caller tells it in its own error
+        except Exception as error:  # the caller raises its text in an error of its own
             send({"error": describe(error)})
 
 

@@ -6,7 +6,6 @@ process.
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import platform
 import shutil
@@ -22,7 +21,7 @@ from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
 from .external.sandbox import LIMITS
 from .files import read_regular_file
-from .interpreter import LIBRARIES, installed
+from .interpreter import LIBRARIES, installed, version_of
 from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
 from .tflite.model import check_structure
 
@@ -128,7 +127,7 @@ def _interpreters() -> list[Finding]:
         glibc = (int(libc[0]), int(libc[1])) if len(libc) >= 2 and libc[1].isdigit() else (0, 0)
         cure = wheel_advice(sys.version_info[:2], platform.machine(), sys.platform, glibc)
         return [Finding("interpreter", ERROR, "none is installed", cure)]
-    findings = [_run(f"{name} {_version(name)}", name, TINY_MODEL, cure="") for name in found]
+    findings = [_run(f"{name} {version_of(name)}", name, TINY_MODEL, cure="") for name in found]
     if found == ["tflite_runtime"] and platform.machine() == "x86_64":
         findings.append(
             Finding(
@@ -139,13 +138,6 @@ def _interpreters() -> list[Finding]:
             )
         )
     return findings
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(LIBRARIES[library])
-    except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"
 
 
 def _run(subject: str, library: str, model: Path, cure: str) -> Finding:

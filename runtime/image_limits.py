@@ -1,7 +1,7 @@
 """Limits what decoding an image may cost in memory and time, from its header, before a pixel is decoded.
 
-A small file can claim to be a large image, and can make a parser written in Python walk over millions of empty blocks.
-Pillow's own limit counts pixels only, and knows neither the memory of a mode, nor scans, blocks, tags and strips; no
+A small file can claim to be a large image, and can make a parser written in Python read millions of empty blocks.
+Pillow's own limit counts only pixels. It ignores the memory of a mode, scans, blocks, tags and strips, and no other
 library checks these.
 """
 
@@ -35,7 +35,7 @@ MAX_READS = 100_000
 #: Pillow decodes BMP's run lengths in Python, pixel by pixel, with two reads for each run.
 MAX_RLE_PIXELS = 4 * 10**6
 MAX_RLE_READS = 10**6
-#: A progressive JPEG has ten scans; each one is a walk over the whole picture.
+#: A progressive JPEG usually has ten scans, and each of them is decoded over the whole picture.
 MAX_SCANS = 100
 #: The size of a JPEG segment. A larger block, which only other formats can hold, is not read at all.
 MAX_EXIF_BYTES = 65_536
@@ -106,7 +106,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
     Args:
         image: opened, not decoded; a JPEG with its reduced scale chosen.
         size: bytes of the encoded image.
-        channels: of the result: 1 or 3.
+        channels: the channels of the result, 1 or 3.
         turns: whether the image must be turned upright.
 
     Raises:

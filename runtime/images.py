@@ -62,7 +62,7 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
             first frame.
         spec: the contract's input.
         layout: what an array holds, one of `array_images.LAYOUTS`; grey or rgb by default, by its number of
-            channels. Files and PIL images say it themselves, and it is not used for them.
+            channels. It is not used for files and PIL images, which state their own.
 
     Returns:
         A uint8 array of shape (height, width, channels), in the spec's colour order. An array that has this shape
@@ -212,7 +212,7 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        # Such integers come from an array of 8-bit values; a file in 16 bits that is so dark would be black.
+        # An image without a format that stays within 8 bits was made from an array; a file like that would be black.
         eight_bits = image.mode == "I" and image.format is None and _is_within_8_bits(image)
         return _in_strips(image, "L", _as_8_bit if eight_bits else _from_16_bit).convert(mode)
     if image.mode == "F":

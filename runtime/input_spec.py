@@ -1,4 +1,4 @@
-"""What a model takes: an image, or a vector of features; part of the contract.
+"""The input of a model, an image or a vector of features, as a part of the contract.
 
 Both kinds are frozen values that check their fields. The limits and the helpers of these checks, shared by `contract`,
 are here too.

@@ -37,6 +37,16 @@ def installed() -> list[str]:
     return [name for name in LIBRARIES if is_installed(name)]
 
 
+def version_of(library: str) -> str:
+    """The installed version of an interpreter library; "unknown" if its package does not give one."""
+    import importlib.metadata  # here: it takes long to import, and classifying does not need it
+
+    try:
+        return importlib.metadata.version(LIBRARIES[library])
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def choose(wanted: str = AUTO) -> str:
     """The library that `build` uses: the named one, else the first installed one that works with this numpy.
 

@@ -26,7 +26,7 @@ _Curve = npt.NDArray[np.float64]
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 SWEEP_STEPS = 300
-#: The sweep ends where the loss is so many times its minimum: nothing is learned at higher rates.
+#: The sweep ends when the loss exceeds its minimum by this factor: nothing is learned at higher rates.
 _DIVERGED = 4.0
 #: Width of the smoothing Gaussian as a share of the steps: it averages out single batches and keeps the valley's width.
 _SMOOTHING = 0.03

@@ -16,14 +16,14 @@ _MANY_PASSES = 30
 
 #: Below this number of images a batch is half as large.
 _FEW_IMAGES = 1000
-#: A network for images takes at least so many steps, if that needs no more passes than this.
+#: A network for images is trained for at least this number of steps, unless that takes more than this number of passes.
 _LEAST_STEPS, _MOST_PASSES = 500, 100
 _TRAINING_SHARE = 0.72
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How long, and how hard, to train.
+    """The settings of a preset.
 
     Attributes:
         epochs: passes over 60,000 images; a smaller set gets more, up to `most_epochs`.
@@ -54,7 +54,7 @@ PRESETS = {
 
 
 def default_epochs(images: int, architecture: str, preset: str = "fast") -> int:
-    """Passes over a data set of so many images."""
+    """The number of passes over a data set of `images` images."""
     chosen = PRESETS[preset]
     base = chosen.dense_epochs if architecture == "dense" else chosen.epochs
     return int(min(chosen.most_epochs, max(base, round(base * math.sqrt(_REFERENCE_IMAGES / images)))))

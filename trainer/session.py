@@ -1,4 +1,4 @@
-"""What a training, or a sweep over learning rates, starts from: splits, contract, model, loss and batches."""
+"""Prepares a training, or a sweep over learning rates: splits, contract, model, loss and batches."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _REPRESENTATIVE_IMAGES = 500
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """What a training, or a sweep over learning rates, starts from.
+    """The prepared parts of a training, or of a sweep over learning rates.
 
     Attributes:
-        model: built and not yet compiled; its layers are trainable as the first phase wants them.
+        model: the model, not yet compiled; the layers that the first phase trains are trainable.
         objective: the loss, its targets and weights, and the metrics.
         passes: batches of the training split, shuffled and augmented.
         validation: a `tf.data.Dataset` of the validation split.

@@ -19,7 +19,7 @@ from .session import TrainingSession, prepare_session
 _MEASURING_SHARE = 0.04
 #: First steps, which are not measured since TensorFlow traces and allocates in them; fewest and most measured steps.
 _WARM_UP_STEPS, _FEWEST_STEPS, _MOST_STEPS = 3, 5, 200
-#: More epochs than the clock lets pass.
+#: More epochs than can pass before the clock ends the training.
 _ENDLESS = 10**6
 
 
@@ -77,7 +77,9 @@ def fit_to_time(dataset: Dataset, config: TrainingConfig, seconds: float, sweep_
     remaining = seconds - measured - clock.warm_up - sweep
     if remaining <= 0:
         note = f", and the sweep over learning rates will take {sweep:.2g} s" if sweep else ""
-        raise TrainingError(f"`seconds`: to measure this took {measured:.2g} s{note}: none are left; give more minutes")
+        raise TrainingError(
+            f"`seconds`: measuring the speed took {measured:.2g} s{note}: none are left; give more minutes"
+        )
     epochs, steps = epochs_and_steps(remaining, clock.step, validation, len(session.passes))
     return replace(config, epochs=epochs, steps_per_epoch=steps)
 

@@ -7,7 +7,6 @@ runs the model, and compares the outputs. A model that takes features carries ve
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from typing import Any, NamedTuple
 
@@ -58,7 +57,7 @@ class Outcome(NamedTuple):
 def run_selftest(
     model: ModelSource, library: str = interpreters.AUTO, delegate: str | None = None, num_threads: int = 1
 ) -> Outcome:
-    """Run the golden images of a model file.
+    """Run the self-test of a model file.
 
     Args:
         model: a path, the file's bytes, or a binary file object.
@@ -88,7 +87,7 @@ def run_selftest(
     apart = np.abs(output.dequantize(found) - output.dequantize(wanted.outputs))
     return Outcome(
         library,
-        version_of(library),
+        interpreters.version_of(library),
         machine,
         (wanted.library, wanted.version, wanted.machine),
         len(found),
@@ -105,14 +104,6 @@ def _standard(test: SelfTest, library: str, machine: str, delegate: str | None) 
     alike = wanted.machine == machine or (library == _PORTABLE and test.same_tolerance > 0)
     close = bool(same) and delegate is None and alike
     return wanted, test.same_tolerance if close else test.other_tolerance
-
-
-def version_of(library: str) -> str:
-    """The installed version of an interpreter library."""
-    try:
-        return importlib.metadata.version(interpreters.LIBRARIES[library])
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def raw_outputs(

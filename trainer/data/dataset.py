@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,6 +102,12 @@ class Dataset:
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
     task: str = "multiclass"
+
+
+def newest_date(paths: Iterable[Path]) -> str:
+    """The ISO 8601 date, in UTC, of the last change to some files; links are not followed."""
+    newest = max(path.lstat().st_mtime for path in paths)
+    return datetime.fromtimestamp(newest, timezone.utc).date().isoformat()
 
 
 class _LazyPixels(ABC):

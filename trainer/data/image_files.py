@@ -28,7 +28,7 @@ WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 #: The longer side of the input where the user gives no size and the images are larger.
 _MAX_SIDE = 96
 _MIN_SIDE = 8
-#: Of several equal files the one in the split of the lowest rank is kept.
+#: If files are equal, the one in the split of the lowest rank is kept.
 _RANKS = {"test": 0, "validation": 1}
 
 
@@ -49,9 +49,9 @@ class ImageFiles:
         root: the folder that the paths are relative to.
         paths: the paths of all files.
         input: the geometry that the files are decoded to.
-        sha256: of each file; empty where it cannot be read.
-        problems: why each file is left out, "" where it is used.
-        cache: the decoded images; None where an image is decoded each time that it is read.
+        sha256: the digest of each file; empty if it cannot be read.
+        problems: the reason why each file is left out; "" for a file that is used.
+        cache: the decoded images; None to decode an image each time that it is read.
     """
 
     root: Path
@@ -70,6 +70,11 @@ class ImageFiles:
     def left_out(self) -> tuple[str, ...]:
         """One line for each file that is left out."""
         return tuple(problem for problem in self.problems if problem)
+
+    @property
+    def augmentation(self) -> tuple[str, ...]:
+        """The changes that keep the labels: grey images are often writing, whose mirror image means something else."""
+        return ("shift", "colour") if self.input.channels == 1 else ("shift", "flip", "colour")
 
     def leave_out_copies(self, splits: Sequence[str], describe: Callable[[int, int], str]) -> int:
         """Leave out files whose bytes another file has, since one image must not be in two splits.

@@ -34,16 +34,16 @@ _TEXT_COLUMNS = ("phase",)
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder, or a model of one's own beside images of one's own.
+    """A run folder, or a model that was trained elsewhere with folders of images.
 
     Attributes:
-        folder: where it lies.
-        contract: of the model.
-        source: all samples, of every split.
+        folder: the path of the folder.
+        contract: the contract of the model.
+        source: all samples of every split.
         targets: int64 (n,), the class of each sample; -1 for a training sample of no known class, which a run of the
             trainer never has. For the task multilabel 0 or 1, shape (n, labels).
         splits: indices by name: "train", "validation", "test". No sample is in two of them.
-        model: the model, where it was trained elsewhere and does not lie in the folder.
+        model: the path of a model that was trained elsewhere; None for the model in the folder.
     """
 
     folder: Path
@@ -100,7 +100,7 @@ class RunFolder:
 
     @property
     def seconds(self) -> float:
-        """How long the epochs took."""
+        """The time of all epochs together."""
         return sum(row.get("seconds", 0.0) for row in self.history)
 
 

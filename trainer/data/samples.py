@@ -51,7 +51,7 @@ def splits_or_reason(dataset: Dataset, seed: int) -> tuple[tuple[tuple[str, Indi
     """The splits of a training with that seed; or none, and why there are none."""
     try:
         return make_splits(dataset.targets, dataset.labels, dataset.given, seed).items(), ""
-    except DatasetError as error:  # `data show` is there to find what a training would refuse
+    except DatasetError as error:  # `data show` must also describe data sets that a training would refuse
         return (), str(error)
 
 
@@ -77,10 +77,10 @@ def choose_samples(targets: npt.NDArray[Any], count: int, seed: int) -> Indices:
 
 
 def describe_sample(dataset: Dataset, index: int, seed: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
-    """What is known of a sample, and its pixels as the network gets them before scaling.
+    """A description of a sample, and its pixels in the input's size, before scaling.
 
     Args:
-        seed: of the splits.
+        seed: the seed of the splits.
 
     Returns:
         (index, label, split; for an image its file where it has one, its original size, the range of its pixels;

@@ -1,4 +1,4 @@
-"""The samples of a data set as a device gets them: images or vectors, before any resizing. Without TensorFlow."""
+"""The samples of a data set as a device gets them: images or vectors, before any resizing. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Source(ABC):
         return [hashlib.sha256(np.asarray(self.sample(index)).tobytes()).hexdigest() for index in indices.tolist()]
 
     def map(self, indices: Iterable[int], prepare: Callable[[Any], Result]) -> Iterator[Result]:
-        """What a function makes of each sample, lazily and in order; files are decoded ahead, on threads.
+        """The results of a function for each sample, lazily and in order; files are decoded ahead, on threads.
 
         Raises:
             DatasetError: as `sample`. Errors of the function pass through.

@@ -1,8 +1,8 @@
-"""Stratified, seeded splits: what a data set does not bring is taken out of its training samples."""
+"""Stratified, seeded splits: those that a data set does not bring are taken out of its training samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..errors import DatasetError
 from .sources import Indices
 
 TEST_SHARE = 0.2
-#: Of the samples that the test split leaves.
+#: The share of the samples outside the test split.
 VALIDATION_SHARE = 0.1
 TRAINING_SHARE = (1 - TEST_SHARE) * (1 - VALIDATION_SHARE)
 #: A rare label of a multilabel data set may need another order of the images to be in every split.
@@ -32,6 +32,12 @@ class Splits:
     def items(self) -> tuple[tuple[str, Indices], ...]:
         """(name, indices) of each split."""
         return (("train", self.train), ("validation", self.validation), ("test", self.test))
+
+
+def given_splits(names: Sequence[str]) -> dict[str, Indices]:
+    """The indices of each split that a data set brings, from the split of each sample; "" stands for none."""
+    splits = np.array(names)
+    return {name: np.flatnonzero(splits == name) for name in sorted({*names} - {""})}
 
 
 def make_splits(targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mapping[str, Indices], seed: int) -> Splits:
@@ -100,7 +106,7 @@ def _take(
     rng: np.random.Generator,
     split: str,
 ) -> tuple[Indices, Indices]:
-    """The samples that stay in the pool and those that are taken for a split, both in ascending order."""
+    """The samples that remain in the pool, and those taken for a split, both in ascending order."""
     if targets.ndim == 2:
         return _take_multilabel(pool, targets, share, rng)
     taken = []
@@ -121,7 +127,7 @@ def _take(
 def _take_multilabel(
     pool: Indices, targets: npt.NDArray[Any], share: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """As `_take`, so that each label has as near to that share of its images as can be.
+    """As `_take`, with a share of each label's images that is as close to `share` as possible.
 
     The rarest label among the images that are not assigned comes first, and each of its images goes to the part that
     lacks it most: frequent labels come out right by themselves. Images of no label count as a label of their own. A

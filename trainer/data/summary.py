@@ -41,12 +41,12 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a data set holds.
+    """The summary of a data set.
 
     Attributes:
         dataset: the data set.
-        splits: the split of each sample in a training with the seed; "" where the data set cannot be split.
-        refusal: why the data set cannot be split, "" where it can.
+        splits: the split of each sample in a training with the seed; "" if the data set cannot be split.
+        refusal: why the data set cannot be split, or "".
         counts: split (and "all") to the number of samples of each label, in the order of the labels.
         sizes: (height, width, count) of the original images, the most frequent first; empty for vectors.
         grey: the number of images without colour.

@@ -14,7 +14,7 @@ from ..errors import TrainingError
 MIRRORED, MULTI_WORKER = "mirrored", "workers"
 #: Values of `distribute`: several GPUs of one machine, several machines.
 DISTRIBUTIONS = (MIRRORED, MULTI_WORKER)
-#: What a worker sends to the chief before its index, and what the chief replies when all are there.
+#: A worker's message to the chief, which its index follows, and the chief's reply when all workers have come.
 _GREETING, _GO = b"pocketlens", b"go"
 _GREETING_BYTES, _GREETING_SECONDS = 64, 5.0
 #: The library's parameter, for messages.
@@ -67,7 +67,7 @@ def is_chief(distribute: str | None) -> bool:
 
 
 def rendezvous(cluster: Cluster, seconds: float) -> None:
-    """Wait until all workers are there: TensorFlow would wait for ever, in native code that cannot be interrupted.
+    """Wait until all workers have come: TensorFlow would wait for ever, in native code that cannot be interrupted.
 
     The chief listens at its own address, which TensorFlow uses afterwards, and lets all start at once.
 

@@ -91,7 +91,7 @@ class Mirrored(Strategy):
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """The strategy's own."""
+        """The scope of TensorFlow's strategy."""
         with self._strategy.scope():
             yield
 

@@ -1,4 +1,4 @@
-"""How far scores are from probabilities, and what a threshold does to predictions."""
+"""Measures how far scores are from probabilities, and the effect of a threshold on predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far scores can be taken for probabilities.
+    """The agreement of scores with the share of correct predictions.
 
     Attributes:
         error: expected calibration error, 0 to 1: the mean distance between score and share of correct predictions.
@@ -54,7 +54,7 @@ def reliability(scores: Scores, targets: Targets, bins: int = BINS) -> Reliabili
 
 @dataclass(frozen=True)
 class Rejection:
-    """What a threshold does; shares are 0 to 1. For multilabel, each predicted label is a prediction of its own.
+    """The effect of a threshold; shares are 0 to 1. For multilabel, each predicted label is a prediction of its own.
 
     Attributes:
         answered: samples whose best score reaches the threshold.
@@ -69,7 +69,7 @@ class Rejection:
 
 
 def rejection(scores: Scores, targets: Targets, threshold: float) -> Rejection:
-    """What a threshold does to predictions.
+    """The effect of a threshold on predictions.
 
     Args:
         scores: shape (n, classes).

@@ -20,7 +20,7 @@ from ..data.splits import make_splits
 from ..errors import DatasetError, RunError
 from .predictions import Predictions, Targets
 
-#: By split: why the figures are too good where the split is the training's own.
+#: By split: why the figures of the training's own splits are too good.
 _CAUTIONS = {
     "test": "to choose by the test split makes its figures too good; choose by `split=validation`",
     "validation": "the best epoch was chosen by these",
@@ -34,14 +34,14 @@ class EvaluationSet:
     """Samples with their true labels.
 
     Attributes:
-        name: of the data set.
+        name: the name of the data set.
         split: `"train"`, `"validation"`, `"test"`, or `"all"` for the whole data set.
-        labels: of the model, in its order.
+        labels: the labels of the model, in its order.
         source: all samples of the data set.
         targets: the true labels of all samples, in the model's order of labels: int32 (n,); for multilabel 0 or 1,
             uint8 (n, labels).
         chosen: indices of the split.
-        caution: why the figures may be too good; "" where they are not.
+        caution: why the figures may be too good, or "".
     """
 
     name: str
@@ -74,7 +74,7 @@ class EvaluationSet:
 
         Args:
             predictions: for the split.
-            place: of the sample in the split.
+            place: the place of the sample in the split.
         """
         index = int(self.chosen[place])
         return {

@@ -22,8 +22,8 @@ def summarize_run(run: RunFolder) -> dict[str, Any]:
     """
     metrics, test = run.metrics, run.metrics.get("test", {})
     best = next((row for row in run.history if row["epoch"] == metrics.get("best_epoch")), {})
-    # The columns show which metric the epoch was chosen by; `trainer.tasks` knows it too, but imports Keras. Keras's
-    # accuracy for multilabel counts single labels, and is comparable with nothing else in the row.
+    # The columns show the metric that the epoch was chosen by; `fitting.objective` defines it, but imports Keras.
+    # Keras's accuracy for multilabel counts single labels, so it cannot be compared with the other figures of the row.
     precise = "val_mean_average_precision" in run.history[0]
     validated = ["mean_average_precision"] if precise else ["accuracy", "balanced_accuracy"]
     validated = [name for name in validated if f"val_{name}" in run.history[0]]

@@ -57,11 +57,11 @@ class BestEpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._phase_start = 0
 
     def begin_phase(self, epochs: int) -> None:
-        """Count patience anew, from a phase that begins after so many epochs."""
+        """Count patience anew for a phase that begins after `epochs` epochs."""
         self._phase_start, self.stopped_early = epochs, False
 
     def patience_exhausted(self, epochs: int) -> bool:
-        """Whether patience has ended after so many epochs."""
+        """Whether patience has ended after `epochs` epochs."""
         return bool(self._patience) and epochs - max(self.epoch, self._phase_start) >= self._patience
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

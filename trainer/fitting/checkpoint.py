@@ -78,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: str) -> None:
     """Write a checkpoint in place of the last one.
 
     Args:
-        identity: of `training_identity`.
+        identity: the digest from `training_identity`.
 
     Raises:
         RunError: it cannot be written; the last one stays.

@@ -1,4 +1,4 @@
-"""What a training minimizes and how its epochs are judged: the loss, its targets and weights, and Keras's metrics."""
+"""The objective of a training: the loss, its targets and weights, and the metrics that its epochs are judged by."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MONITORED = {"multiclass": "accuracy", "binary": "accuracy", "multilabel": "mea
 
 @dataclass(frozen=True)
 class Objective:
-    """What a training minimizes, and how its epochs are judged.
+    """The loss that a training minimizes, and the metrics that its epochs are judged by.
 
     Attributes:
         targets: the target of each image, as the loss takes it; see `targets_and_loss`.
@@ -73,8 +73,8 @@ def targets_and_loss(
     """The target of each image as the loss takes it, and the loss.
 
     Args:
-        targets: of a `Dataset`.
-        labels: their number.
+        targets: the targets of a `Dataset`.
+        labels: the number of labels.
         label_smoothing: 0 to below 1, spread over all classes, or over the presence and absence of each label.
 
     Returns:

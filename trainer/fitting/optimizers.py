@@ -15,7 +15,7 @@ _NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
 
 def scheduled_optimizer(config: TrainingConfig, steps: int) -> Any:
-    """The optimizer of a training of so many steps.
+    """The optimizer of a training of `steps` steps.
 
     The rate rises to `config.learning_rate` over the first 5 % of the steps and falls to 0 along a cosine.
     """

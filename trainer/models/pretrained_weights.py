@@ -70,7 +70,9 @@ def _build_reference(backbone: Backbone, alpha: float, input_shape: tuple[int, .
     """The network as keras.applications builds it, for colour images."""
     options: dict[str, Any] = {"alpha": alpha} if backbone.has_width else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about image sizes without weights of their own: those of another size serve
+        warnings.simplefilter(
+            "ignore"
+        )  # about image sizes without weights of their own: those of another size are used
         build = getattr(keras.applications, backbone.builder)
         return build(input_shape=input_shape, include_top=False, weights=weights, **options)
 
@@ -101,7 +103,7 @@ def _download_settings() -> Iterator[None]:
 def _layers_of_own_model(path: Path, architecture: str) -> list[dict[str, Any]]:
     """The layers, as described in the file, of a model trained here on the contract's scaling; empty for other files.
 
-    The model's name tells: it is that of the architecture.
+    Such a model has the name of its architecture.
     """
     if path.suffix != ".keras":
         return []
@@ -168,7 +170,7 @@ def _transplant(reference: Any, network: Any, backbone: Backbone) -> None:
 
 
 def _input_scaling(reference: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How the reference scales a pixel for its first convolution: slope and offset, each of shape (3,)."""
+    """The reference's scaling of a pixel for its first convolution: slope and offset, each of shape (3,)."""
     slope, offset = np.ones(3), np.zeros(3)
     rescalings, missing = 0, 1.0
     for layer in reference.layers:

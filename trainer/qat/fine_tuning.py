@@ -28,7 +28,7 @@ from .simulation import Simulation
 from .steps import simulation_steps
 
 _PHASE = "quantization-aware"
-#: Activation ranges are taken anew so many times an epoch, with at least so many steps between.
+#: The number of updates of the activation ranges in an epoch, and the fewest steps between two of them.
 _RANGE_UPDATES, _LEAST_STEPS = 20, 10
 #: The highest rate, as a share of that of the ordinary training's last phase; it falls to 0 along a cosine.
 _RATE_SHARE = 0.3
@@ -106,7 +106,7 @@ def input_range(spec: InputSpec) -> tuple[float, float] | None:
 
 
 def default_fine_tuning_epochs(epochs: int) -> int:
-    """Epochs of fine-tuning after so many epochs of training: a fifth, at least two."""
+    """Epochs of fine-tuning after a training of `epochs` epochs: a fifth of them, at least two."""
     return max(_LEAST_EPOCHS, round(epochs * _SHARE_OF_EPOCHS))
 
 
@@ -184,7 +184,7 @@ def _images(batches: Any) -> Iterator[Any]:
 
 
 class _RangeUpdater(keras.callbacks.Callback):  # type: ignore[misc]
-    """Takes the activation ranges anew as the weights change: several times an epoch, and before validation."""
+    """Updates the activation ranges as the weights change: several times an epoch, and before validation."""
 
     def __init__(self, simulation: Simulation, data: FineTuningData) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from runtime.image_formats import SUFFIXES
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ...errors import DatasetError
-from ..dataset import Dataset
+from ..dataset import Dataset, newest_date
 from ..label_names import check_label_count, dataset_name
 from ..sources import VectorSource
 
@@ -87,7 +86,6 @@ def load_features(file: Path) -> Dataset:
         raise DatasetError(f"{name}: {len(left_out)} of {total} rows cannot be used. The first: {left_out[0]}")
     classes = _classes(labels, name)
     targets = np.array([classes.index(label) for label in labels])
-    date = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc).date().isoformat()
     vectors = np.array(rows)
     return Dataset(
         name=called,
@@ -96,7 +94,7 @@ def load_features(file: Path) -> Dataset:
         pixels=vectors,
         targets=targets.astype(np.int32),
         source=VectorSource(vectors),
-        date=date,
+        date=newest_date([file.resolve()]),
         left_out=tuple(left_out),
         augmentation=(),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from runtime.files import is_hidden, shown
 from runtime.image_formats import SUFFIXES
 
 from ...errors import DatasetError
-from ..dataset import Dataset, Geometry
+from ..dataset import Dataset, Geometry, newest_date
 from ..image_cache import CachePlace
 from ..image_files import ImageFiles, read_image_files
 from ..label_names import check_class_folders, dataset_name
+from ..splits import given_splits
 from .label_file import SPLIT_SYNONYMS
 
 #: Suffixes of image files that are not decoded, but listed as left out.
@@ -60,7 +60,6 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
     )
     kept = files.kept
     _check_classes(root, labels, entries, files)
-    splits = np.array([entries[i].split for i in kept])
     return Dataset(
         name=name,
         labels=labels,
@@ -68,12 +67,11 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
         pixels=files.pixels(),
         targets=np.array([labels.index(entries[i].label) for i in kept], np.int32),
         source=files.source(),
-        given={name: np.flatnonzero(splits == name) for name in sorted(set(splits) - {""})},
-        date=_newest(root, entries),
+        given=given_splits([entries[i].split for i in kept]),
+        date=newest_date(root / entry.path for entry in entries),
         left_out=(*files.left_out, *_loose({root, *parents})),
         copied=copied,
-        # Grey images are often scans, such as writing, whose mirror image means something else.
-        augmentation=("shift", "colour") if files.input.channels == 1 else ("shift", "flip", "colour"),
+        augmentation=files.augmentation,
     )
 
 
@@ -143,8 +141,3 @@ def _check_classes(root: Path, labels: tuple[str, ...], entries: list[_Entry], f
         if label not in usable:
             problem = next(p for p, e in zip(files.problems, entries, strict=True) if e.label == label)
             raise DatasetError(f"{shown(root)}: class {label!r} has no usable image; the first: {problem}")
-
-
-def _newest(root: Path, entries: list[_Entry]) -> str:
-    newest = max((root / entry.path).lstat().st_mtime for entry in entries)
-    return datetime.fromtimestamp(newest, timezone.utc).date().isoformat()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy.typing as npt
 from runtime.files import shown
 
 from ...errors import DatasetError
-from ..dataset import Dataset, Geometry
+from ..dataset import Dataset, Geometry, newest_date
 from ..image_cache import CachePlace
 from ..image_files import ImageFiles, read_image_files
 from ..label_names import check_label_count, dataset_name
+from ..splits import given_splits
 from .label_file import Row, read_label_file
 
 
@@ -59,12 +59,11 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
         pixels=files.pixels(),
         targets=_targets(kept, labels),
         source=files.source(),
-        given=_given(kept),
-        date=_newest(file, [root / row.path for row in kept]),
+        given=given_splits([row.split for row in kept]),
+        date=newest_date([file, *(root / row.path for row in kept)]),
         left_out=(*files.left_out, *repeated),
         copied=copied + len(repeated),
-        # Grey images are often scans, such as writing, whose mirror image means something else.
-        augmentation=("shift", "colour") if files.input.channels == 1 else ("shift", "flip", "colour"),
+        augmentation=files.augmentation,
         task="multilabel",
     )
 
@@ -95,19 +94,9 @@ def _leave_out_copies(files: ImageFiles, rows: Sequence[Row], name: str) -> int:
     return files.leave_out_copies([row.split for row in rows], describe)
 
 
-def _given(kept: Sequence[Row]) -> dict[str, npt.NDArray[np.int64]]:
-    splits = np.array([row.split for row in kept])
-    return {split: np.flatnonzero(splits == split) for split in sorted(set(splits.tolist()) - {""})}
-
-
 def _targets(kept: Sequence[Row], labels: Sequence[str]) -> npt.NDArray[np.uint8]:
     columns = {label: column for column, label in enumerate(labels)}
     targets = np.zeros((len(kept), len(labels)), np.uint8)
     for index, row in enumerate(kept):
         targets[index, [columns[label] for label in row.labels]] = 1
     return targets
-
-
-def _newest(file: Path, images: Sequence[Path]) -> str:
-    newest = max(path.lstat().st_mtime for path in (file, *images))
-    return datetime.fromtimestamp(newest, timezone.utc).date().isoformat()
