@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Collection
 from typing import Any
@@ -21,6 +23,9 @@ from .errors import ExportError
 from .operator_support import layer_of
 from .recipe import Recipe
 from .representative_dataset import converter_samples
+
+#: The converter writes a temporary SavedModel: TensorFlow writes its weights twice, and the file is handed over too.
+_COPIES, _BYTES_A_WEIGHT, _ROOM_BESIDE = 3, 4, 4 * 2**20
 
 
 def convert(
@@ -104,6 +109,7 @@ def _quantized(calibrated: bytes, **options: Any) -> bytes:
 
 
 def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
+    _check_room(model)
     try:
         # Keras prints where it saved its intermediate model, and MLIR prints remarks.
         with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
@@ -111,6 +117,17 @@ def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
     except Exception as error:  # the converter, MLIR and Keras each raise their own classes
         raise ExportError(f"{recipe.name}: cannot be converted: {_explain(error, layer_names(model))}") from error
     return flatbuffer
+
+
+def _check_room(model: Any) -> None:
+    """Refuse a folder for temporary files that is too small: the converter's own error would not name it."""
+    folder, needed = tempfile.gettempdir(), _COPIES * _BYTES_A_WEIGHT * model.count_params() + _ROOM_BESIDE
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ExportError(
+            f"{folder}: {free / 2**20:.1f} MiB are free, and the conversion needs {needed / 2**20:.1f} MiB there; make "
+            "room, or name another folder for temporary files by $TMPDIR"
+        )
 
 
 def _explain(error: Exception, layers: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime import PocketlensError
 from runtime.files import shown
 from trainer.files import locked
 
@@ -40,8 +41,19 @@ def staging(out: Path) -> Iterator[Path]:
     with locked(out / _LOCK, in_use) as is_alone:
         for stale in out.glob(f"{_STAGING}*") if is_alone else ():
             shutil.rmtree(stale, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=out) as folder:
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=out) as folder, _naming_places(out):
             yield Path(folder)
+
+
+@contextmanager
+def _naming_places(out: Path) -> Iterator[None]:
+    """Name the places in the error of a full disk: a write tells no path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PocketlensError) or error.filename or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, f"{shown(out)} or {tempfile.gettempdir()}") from error
 
 
 def final_names(models: Sequence[EvaluatedModel]) -> dict[str, EvaluatedModel]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+#: What a file system answers that has no room.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class PocketlensError(Exception):
     """Base of every error that Pocketlens raises on purpose; its text is one line that names the cure.
@@ -110,6 +115,14 @@ def shortened(text: str, start: int = 3000, end: int = 1000) -> str:
     return text if left_out <= 0 else f"{text[:start]}[{left_out:,} characters left out]{text[-end:]}"
 
 
+def shown_value(value: object) -> str:
+    """A value's `repr`, or its type if it has none: Python prints no number of thousands of digits, no deep list."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that cannot be printed"
+
+
 def describe(error: BaseException) -> str:
     """An error in one plain line."""
     text = " ".join(shortened(str(error)).split())
@@ -117,5 +130,6 @@ def describe(error: BaseException) -> str:
         return text
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
+        cure = "; make room there, or name another folder" if error.errno in _FULL else ""
+        return f"{where}{error.strerror}{cure}"
     return f"unexpected {type(error).__name__}: {text[:500]} (--debug shows where)"

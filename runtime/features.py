@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FeaturesError
+from .errors import FeaturesError, shown_value
 from .input_spec import FeaturesInput
 
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -88,6 +88,6 @@ def _as_array(values: Any, spec: FeaturesInput, name: str) -> Vector:
         raise FeaturesError(f"{name}: lists of different lengths, {wanted}") from error
     if array.size and array.dtype.kind not in "buif":  # numpy would convert text to numbers
         wrong = next((value for value in values if np.asarray(value).dtype.kind not in "buif"), values)
-        raise FeaturesError(f"{name}: {wrong!r:.80} is no number, {wanted}")
+        raise FeaturesError(f"{name}: {shown_value(wrong):.80} is no number, {wanted}")
     with np.errstate(over="ignore"):  # a long double may become an infinity, which the caller refuses
         return array.astype(np.float64)

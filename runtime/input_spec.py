@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
 
-from .errors import ContractError, shortened
+from .errors import ContractError, shortened, shown_value
 
 INPUT_KINDS = ("image", "features")
 #: The colours of an image input, each with its number of channels.
@@ -30,7 +30,7 @@ _MAX_DESCRIBED = 8
 
 def refuse_field(field: str, found: object, wanted: str) -> NoReturn:
     """Raise ContractError with a field's name, its value and what it should be."""
-    raise ContractError(f"contract: {field} is {shortened(repr(found), 200, 50)}, expected {wanted}")
+    raise ContractError(f"contract: {field} is {shortened(shown_value(found), 200, 50)}, expected {wanted}")
 
 
 def is_integer(value: object) -> TypeGuard[int]:

@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime import PocketlensError
 from runtime.files import shown
 
-from .data.run_folder import RUN_MARKER, SPLITS_VERSION
+from .data.run_folder import RUN_MARKER, SPLITS_VERSION, read_run_file
 from .errors import RunError
 from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
@@ -129,8 +130,8 @@ def _check_checkpoint(target: Path, force: bool, resume: bool) -> None:
 def was_interrupted(run: Path) -> bool:
     """Whether the training of this run folder was interrupted, or failed to read an image, so that it can go on."""
     try:
-        metrics = json.loads((run / "metrics.json").read_bytes())
-    except (OSError, ValueError):
+        metrics = json.loads(read_run_file(run / "metrics.json"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(metrics, dict) and metrics.get("stopped") in ("interrupted", "unreadable")
 
@@ -139,8 +140,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
     """Write a run folder, in place of an existing run.
 
     Raises:
-        RunError: the existing folder holds a file that is not of a run; it is unchanged.
-        OSError: the run cannot be written; an existing one is unchanged.
+        RunError: the run cannot be written, or the existing folder holds a file that is not of a run. An existing
+            run is unchanged.
     """
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
@@ -204,10 +205,19 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         partial.chmod(0o755)
         _refuse_other_files(target)
         replaced = _put_in_place(partial, place)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, PocketlensError):
+            raise _cannot_write(target, error) from error
         raise
     _discard(replaced)
+
+
+def _cannot_write(target: Path, error: OSError) -> RunError:
+    """The error for a full disk and the like; numpy's has no number, and only its text says what is wrong."""
+    cure = ", and `resume` goes on after the last epoch" if checkpoint_path(target).is_file() else ""
+    reason = error.strerror or " ".join(str(error).split())
+    return RunError(f"{shown(target)}: the run cannot be written ({reason}); make room there{cure}")
 
 
 def _put_in_place(partial: Path, place: Path) -> Path:

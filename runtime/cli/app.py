@@ -1,6 +1,6 @@
 """What all commands share through click: lazy loading, exit statuses, one plain line for an error, progress bars.
 
-Exit status: 0 done, 1 an error, 2 bad usage; a command may add its own (`export` has 3: a gate failed).
+Exit status: 0 done, 1 an error, 2 bad usage, 130 Ctrl-C; a command may add its own (`export` has 3: a gate failed).
 """
 
 from __future__ import annotations
@@ -244,6 +244,11 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             discard_output()
             ctx.exit(STATUS_ERROR)
+        except KeyboardInterrupt:
+            from ..child_process import STATUS_INTERRUPTED  # it imports more than a command's start needs
+
+            click.echo("Aborted!", err=True)
+            ctx.exit(STATUS_INTERRUPTED)
         except Exception as error:
             if ctx.meta.get("debug"):
                 for line in traceback.format_exc().splitlines():

@@ -110,7 +110,10 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     except BrokenPipeError:
         discard_output()
     except KeyboardInterrupt:
+        from ..child_process import STATUS_INTERRUPTED
+
         print_line("Aborted!", error=True)
+        status = STATUS_INTERRUPTED
     except UsageError as error:
         from .app import usage_error
 

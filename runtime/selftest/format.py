@@ -119,7 +119,7 @@ def read_selftest(file: ModelFile) -> SelfTest:
         raise ModelFileError(f"{file.name}: carries no self-test; export it again with this version of Pocketlens")
     try:
         return _parse(json.loads(text), file.contract)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ModelFileError(f"{file.name}: its self-test cannot be read ({error}); export it again") from error
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Contract, PocketlensError
-from runtime.files import shown
+from runtime.files import read_regular_file, shown
 
 from ..errors import RunError
 from .sources import Indices, Source, VectorSource, read_source
@@ -28,6 +28,9 @@ from .sources import Indices, Source, VectorSource, read_source
 RUN_MARKER = "contract.json"
 SPLITS_VERSION = 1
 SPLIT_NAMES = ("train", "validation", "test")
+_MAX_TEXT_BYTES = 2**30
+#: What deeply nested JSON, and numbers of hundreds of digits, raise.
+_HOSTILE = (RecursionError, OverflowError)
 #: Columns of `history.csv` that hold text.
 _TEXT_COLUMNS = ("phase",)
 
@@ -76,7 +79,7 @@ class RunFolder:
             RunError: it is missing, or not as the trainer writes it.
         """
         with _explained(self.folder, "figures"):
-            metrics = json.loads((self.folder / "metrics.json").read_bytes())
+            metrics = json.loads(read_run_file(self.folder / "metrics.json"))
             if not (isinstance(metrics, dict) and isinstance(metrics.get("settings"), dict)):
                 raise ValueError("no settings")
             return metrics
@@ -89,7 +92,7 @@ class RunFolder:
             RunError: it is missing, or not as the trainer writes it.
         """
         with _explained(self.folder, "figures"):
-            text = (self.folder / "history.csv").read_bytes().decode()
+            text = read_run_file(self.folder / "history.csv").decode()
             history = [
                 {name: float(value) for name, value in row.items() if name not in _TEXT_COLUMNS}
                 for row in csv.DictReader(io.StringIO(text, newline=""))
@@ -118,8 +121,8 @@ def read_run(folder: Path, *, needs_model: bool = True) -> RunFolder:
         if not (folder / name).is_file():
             raise RunError(f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`")
     with _explained(folder, "splits or images"):
-        contract = Contract.from_json((folder / RUN_MARKER).read_bytes())
-        document = json.loads((folder / "splits.json").read_bytes())
+        contract = Contract.from_json(read_run_file(folder / RUN_MARKER))
+        document = json.loads(read_run_file(folder / "splits.json"))
         if document.get("version") != SPLITS_VERSION:
             raise RunError(
                 f"{shown(folder / 'splits.json')}: version {document.get('version')}, expected {SPLITS_VERSION}; "
@@ -135,6 +138,17 @@ def read_run(folder: Path, *, needs_model: bool = True) -> RunFolder:
     return RunFolder(folder, contract, source, targets, splits)
 
 
+def read_run_file(path: Path) -> bytes:
+    """The bytes of a text file in a run folder; a pipe or a device in its place is never waited for.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        RunError: it is not a regular file, or too large.
+    """
+    path.stat()  # a missing file has its own message
+    return read_regular_file(path, _MAX_TEXT_BYTES, RunError)[0]
+
+
 @contextmanager
 def _explained(folder: Path, what: str) -> Iterator[None]:
     """Turn errors of reading and parsing into a RunError."""
@@ -145,8 +159,8 @@ def _explained(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else error.strerror
         raise RunError(f"{shown(error.filename)}: {reason}; the run is half there, train again") from error
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, EOFError, csv.Error) as error:
-        reason = str(error) if type(error) is ValueError else repr(error)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, EOFError, csv.Error, *_HOSTILE) as error:
+        reason = str(error) if type(error) in (ValueError, *_HOSTILE) else repr(error)
         raise RunError(
             f"{shown(folder)}: its {what} are not as the trainer writes them ({reason}); train again"
         ) from error

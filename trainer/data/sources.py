@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -201,18 +202,25 @@ def read_source(folder: Path, description: dict[str, Any]) -> Source:
     if description["kind"] == "array":
         # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
         # As a plain array, since numpy's memmap costs microseconds at each access.
-        images = np.asarray(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False))
+        images = np.asarray(np.load(_regular(folder / "images.npy"), mmap_mode="r", allow_pickle=False))
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
         return ArraySource(images)
     if description["kind"] == "vectors":
-        vectors = np.load(folder / "vectors.npy", allow_pickle=False)
+        vectors = np.load(_regular(folder / "vectors.npy"), allow_pickle=False)
         if vectors.dtype != np.float64 or vectors.ndim != 2:
             raise ValueError(f"vectors of type {vectors.dtype} and shape {vectors.shape}")
         return VectorSource(vectors)
     if description["kind"] != "files":
         raise ValueError(f"images of kind {description['kind']!r}")
     return _read_files(description)
+
+
+def _regular(path: Path) -> Path:
+    """A path, unless a pipe or a device is there, which numpy would wait for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path.name} is not a regular file")
+    return path
 
 
 def _read_files(description: dict[str, Any]) -> FileSource:

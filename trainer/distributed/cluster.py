@@ -54,7 +54,7 @@ def read_cluster(text: str | None) -> Cluster:
             and isinstance(index, int)
             and 0 <= index < len(addresses)
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
         raise TrainingError(f"{_OPTION}: TF_CONFIG is {text!r}, expected as in {example}")

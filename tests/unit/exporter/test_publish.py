@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from exporter.gates import Gate
 from exporter.publish import DISAGREEMENTS, final_names, publish, staging
 from exporter.recipe import Recipe
 from runtime import Contract, ImageInput
+from runtime.errors import describe
 from tests.support.kills import killed_at_each_change
 from trainer.evaluation.predictions import Predictions
 
@@ -129,6 +131,14 @@ def test_an_export_that_is_killed_anywhere_leaves_no_report_of_other_models(tmp_
         assert {path.read_text() for path in out.rglob("*") if path.is_file()} == {"new"}
         assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert states == {"old", None, "new"}
+
+
+def test_a_full_disk_names_the_places(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as raised, staging(tmp_path):
+        raise OSError(28, "No space left on device")
+    assert describe(raised.value) == (
+        f"{tmp_path} or {tempfile.gettempdir()}: No space left on device; make room there, or name another folder"
+    )
 
 
 def test_a_second_export_into_the_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:

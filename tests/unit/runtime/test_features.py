@@ -234,3 +234,12 @@ def test_the_tensors_shape_must_be_the_contracts() -> None:
     fake = FakeInterpreter(["a", "b"], [[1, 0]], features=("x",))
     with pytest.raises(ModelFileError, match="input of shape"):
         Classifier.from_interpreter(CONTRACT, lambda: fake)
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_numbers_of_many_digits_are_errors_of_ours(digits: int) -> None:
+    huge = 10**digits  # Python refuses to print the larger one
+    with pytest.raises(FeaturesError, match=r"^features: (10*|a int that cannot be printed) is no number"):
+        load_vector([huge, 1.0], FeaturesInput(("a", "b")))
+    with pytest.raises(ContractError, match="contract: input mean is"):
+        FeaturesInput(("a", "b"), (huge, 1.0), (1.0, 1.0))

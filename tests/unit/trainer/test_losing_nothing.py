@@ -137,7 +137,7 @@ def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path: Path, mo
 
     monkeypatch.setattr(run_folder, "exchange", lambda *paths: False)  # as on a file system that cannot
     monkeypatch.setattr(Path, "replace", fail_once)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match=r"run: the run cannot be written \(No space left on device\); make room there$"):
         run_folder.write_run(trained, target)
     assert (target / "contract.json").read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -118,3 +118,16 @@ def test_two_folders_are_exchanged_or_both_stay(tmp_path: Path) -> None:
         assert [(folder / "name").read_text() for folder in (one, other)] == ["other", "one"]
     with pytest.raises(FileNotFoundError, match="missing"):
         exchange(one, tmp_path / "missing")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("64 requested and 0 written")])
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_a_full_disk_is_named_with_the_cure(error: OSError, has_checkpoint: bool, tmp_path: Path) -> None:
+    if has_checkpoint:
+        (tmp_path / ".run.checkpoint.npz").write_bytes(b"")
+    with pytest.raises(RunError) as raised, run_writer._whole_folder(tmp_path / "run"):
+        raise error
+    cure = ", and `resume` goes on after the last epoch" if has_checkpoint else ""
+    reason = error.strerror or str(error)
+    assert str(raised.value) == f"{tmp_path / 'run'}: the run cannot be written ({reason}); make room there{cure}"
+    assert not [path for path in tmp_path.iterdir() if "partial" in path.name]

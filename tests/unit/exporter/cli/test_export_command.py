@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from exporter.cli.export import export, reproduce_command
-from tests.support.commands import call_pocketlens, succeed
+from tests.support.commands import call_pocketlens, invoke, succeed
 
 DEFAULTS: dict[str, Any] = {
     "max_drop": 0.01,
@@ -62,3 +65,25 @@ def test_the_command_gives_the_same_files(digits_run: Path, tmp_path: Path) -> N
     for path in (tmp_path / "first").iterdir():
         if path.is_file() and path.name != "timings.json":
             assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_ctrl_c_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.data.run_folder.read_run", interrupt)
+    result = invoke("export", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert result.stderr == "Aborted!\n"
+
+
+def test_a_small_folder_for_temporary_files_is_named(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.converter.shutil.disk_usage", lambda folder: SimpleNamespace(free=2**16))
+    result = invoke("export", digits_run, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    wanted = (
+        rf"error: {tempfile.gettempdir()}: 0\.1 MiB are free, and the conversion needs \d+\.\d MiB there; make room"
+    )
+    assert re.match(wanted, result.stderr.splitlines()[-1])

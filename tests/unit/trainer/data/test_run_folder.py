@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime import ContractError
 from tests.support.commands import invoke
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.evaluation.eval_set import from_run
+from trainer.run_writer import was_interrupted
 
 pytestmark = pytest.mark.workstation
 
@@ -93,3 +96,43 @@ def test_the_model_is_needed_where_it_is_used(run: Path) -> None:
     with pytest.raises(RunError, match=r"it has no model\.keras; make one with"):
         read_run(run)
     assert len(read_run(run, needs_model=False).source) == 1797
+
+
+@pytest.mark.parametrize("name", ["contract.json", "model.keras", "splits.json", "images.npy"])
+def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(name: str, run: Path) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(RunError, match=f"{name}.*(not a regular file|make one with)"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(("name", "read"), [("metrics.json", "metrics"), ("history.csv", "history")])
+def test_a_pipe_in_place_of_figures_is_refused(name: str, read: str, run: Path) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(RunError, match=f"{name}: not a regular file"):
+        getattr(read_run(run), read)
+    assert not was_interrupted(run)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"version": ' * 100_000, '{"version": 1, "targets": [1' + "0" * 5000 + "]}"],
+    ids=["lists", "objects", "digits"],
+)
+def test_hostile_json_is_an_error_of_ours(content: str, run: Path) -> None:
+    for name in ("splits.json", "metrics.json", "contract.json"):
+        kept = (run / name).read_text()
+        (run / name).write_text(content)
+        with pytest.raises((RunError, ContractError), match=r"not as the trainer writes them|contract: not JSON"):
+            _ = read_run(run).metrics
+        assert not was_interrupted(run)
+        (run / name).write_text(kept)
+
+
+@pytest.mark.parametrize("field", ["targets", "test", "version"])
+@pytest.mark.parametrize("value", [10**20, 10**400])
+def test_numbers_of_many_digits_are_an_error_of_ours(field: str, value: int, run: Path) -> None:
+    change_splits(run, **{field: value if field == "version" else [value]})
+    with pytest.raises(RunError, match=r"not as the trainer writes them|splits.json: version"):
+        read_run(run)
