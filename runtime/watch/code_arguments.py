@@ -55,11 +55,12 @@ _VERSION = re.compile(r"[-\d.]+$")
 def code_arguments(arguments: Sequence[str]) -> list[int]:
     """The places of the arguments that a shell or an interpreter takes for code.
 
-    A shell is found at any place, as another program may start it: `timeout 5 sh -c CODE`.
+    A shell is found at any place, as another program may start it: `timeout 5 sh -c CODE`. The option before the code
+    counts too, as some programs take both in one argument.
 
     Example:
         >>> code_arguments(["nice", "bash", "-o", "pipefail", "-ec", "echo $1", "_", "x"])
-        [5]
+        [4, 5]
     """
     found: set[int] = set()
     for place, word in enumerate(arguments):
