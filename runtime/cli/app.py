@@ -247,7 +247,7 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             from ..child_process import STATUS_INTERRUPTED  # it imports more than a command's start needs
 
-            click.echo("Aborted!", err=True)
+            print_line("Aborted!", error=True)
             ctx.exit(STATUS_INTERRUPTED)
         except Exception as error:
             if ctx.meta.get("debug"):
