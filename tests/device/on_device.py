@@ -37,8 +37,8 @@ FLOAT32_TOLERANCE = 1e-5
 #: 6 apart at most, in 181 rows of 600, with the same best label in all of them; a larger one was 12 apart.
 LITERT_INT8_TOLERANCE = 12
 #: Of 255, in any one answer of tflite-runtime on ARM against x86-64. The weights depend on the processor that trained
-#: them: one model was 1 apart at most, in 56 answers of 6,000, another 3, in 30 rows of 600, with the same best label in
-#: all of them. An earlier model, without residual blocks, gave the same bits.
+#: them: one model was 1 apart at most, in 56 answers of 6,000, another 3, in 30 rows of 600, with the same best label
+#: in all of them. An earlier model, without residual blocks, gave the same bits.
 ARM_INT8_TOLERANCE = 4
 AGREEMENT = 0.99
 #: Every machine decoded the same pixels so far; a decoder of JPEG or WebP has the right to round otherwise.
