@@ -20,9 +20,8 @@ from .._version import __version__
 from ..errors import PocketlensError, UsageError, describe, shortened
 from ..files import shown
 from ..progress import report_to
-from .fast_start import discard_output, ignore_pillow_warnings
 from .options import DeclaredCommand, Option, name_options
-from .output import print_line
+from .output import discard_output, ignore_pillow_warnings, print_line
 
 STATUS_ERROR = 1
 #: Packages whose messages (level INFO and above) a command shows on standard error.

@@ -16,7 +16,6 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -96,7 +95,7 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
     defer_imports()
     from ..errors import UsageError, describe
     from .options import name_options, parse
-    from .output import print_line
+    from .output import discard_output, ignore_pillow_warnings, print_line
 
     command: DeclaredCommand = importlib.import_module(module).COMMAND
     values = parse(command, arguments)
@@ -122,16 +121,6 @@ def run_quickly(module: str, arguments: Sequence[str]) -> None:
         flags = {option.parameter: option.flags[0] for option in command.options}
         print_line(f"error: {name_options(describe(error), flags)}", error=True)
     _leave(status)
-
-
-def ignore_pillow_warnings() -> None:
-    """Hide Pillow's warnings about large images and odd tags: the limits of `images` refuse what is dangerous."""
-    warnings.filterwarnings("ignore", module="PIL")
-
-
-def discard_output() -> None:
-    """Send further output to nowhere, after its reader has ended, as `head` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _leave(status: int) -> NoReturn:

@@ -5,7 +5,9 @@ It imports no click, as `classify` uses it too.
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from typing import Any
 
 from ..errors import shortened
@@ -42,6 +44,16 @@ def print_csv(*cells: object) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(_cell(cell) for cell in cells)
     _write(buffer.getvalue(), sys.stdout)
+
+
+def ignore_pillow_warnings() -> None:
+    """Hide Pillow's warnings about large images and odd tags: the limits of `images` refuse what is dangerous."""
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def discard_output() -> None:
+    """Send further output to nowhere, after its reader has ended, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _cell(cell: object) -> object:
