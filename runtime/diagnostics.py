@@ -19,11 +19,12 @@ from typing import Any
 from .child_process import PACKAGE_ROOT, ChildError, call_in_child
 from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
+from .external.purpose import refuse_other_purposes, unmet_needs
 from .external.sandbox import LIMITS
 from .files import read_regular_file
 from .interpreter import LIBRARIES, installed, version_of
 from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
-from .tflite.model import check_structure
+from .tflite.model import Structure, check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 #: A Dense(2) of 1.1 kB, to try an interpreter with where no model is at hand.
@@ -67,11 +68,11 @@ class Finding:
         return asdict(self)
 
 
-def examine(model: str | None = None) -> list[Finding]:
-    """Check Python, the interpreters, the board, and optionally a model."""
+def examine(model: str | None = None, delegate: str | None = None) -> list[Finding]:
+    """Check Python, the interpreters, the board, and optionally a model, with a delegate if it needs one."""
     findings = [_python(), *_hidden(), *_interpreters(), *_board()]
     if model is not None:
-        findings += _model(model)
+        findings += _model(model, delegate)
     return findings
 
 
@@ -140,37 +141,43 @@ def _interpreters() -> list[Finding]:
     return findings
 
 
-def _run(subject: str, library: str, model: Path, cure: str) -> Finding:
+def _run(subject: str, library: str, model: Path, cure: str, delegate: str | None = None) -> Finding:
     """Build the interpreter and run it once, in a process of its own."""
     try:
-        text = call_in_child(f"{__name__}:run_once", library, str(model), timeout=_TIMEOUT_S, limits=LIMITS)
+        # A delegate may look for its device by a socket.
+        limits = LIMITS._replace(network=delegate is not None)
+        text = call_in_child(f"{__name__}:run_once", library, str(model), delegate, timeout=_TIMEOUT_S, limits=limits)
     except ChildError as error:
         died = error.status is not None and error.status < 0
         return Finding(subject, ERROR, str(error), cure or ("install it again" if died else ""))
     return Finding(subject, OK, text)
 
 
-def run_once(library: str, model: str) -> str:
+def run_once(library: str, model: str, delegate: str | None = None) -> str:
     """Run a model once on zeros in this process and describe the result.
 
     Raises:
-        InterpreterError: it cannot be built or run, or its output is not a number.
+        InterpreterError: it cannot be built or run, or an output is not a number.
     """
     import numpy as np
 
     from . import interpreter
 
     try:
-        engine = interpreter.build(Path(model).read_bytes(), library=library)
-        given, answer = engine.get_input_details()[0], engine.get_output_details()[0]
-        engine.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
+        engine = interpreter.build(Path(model).read_bytes(), library=library, delegate=delegate)
+        for given in engine.get_input_details():
+            engine.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
         engine.invoke()
     except (RuntimeError, ValueError) as error:
         raise InterpreterError(" ".join(str(error).split())) from error
-    values = engine.get_tensor(answer["index"])
-    if not np.isfinite(values).all():
+    answers = [np.asarray(engine.get_tensor(answer["index"])) for answer in engine.get_output_details()]
+    if not all(np.isfinite(values).all() for values in answers if values.dtype.kind == "f"):
         raise InterpreterError("the model's answer is not a number")
-    return f"built and ran a model, {values.size} outputs"
+    if len(answers) == 1:
+        return f"built and ran a model, {answers[0].size} outputs"
+    return (
+        f"built and ran a model, {len(answers)} outputs of {', '.join(str(values.size) for values in answers)} values"
+    )
 
 
 def _board() -> list[Finding]:
@@ -204,7 +211,7 @@ def throttling(text: str) -> Finding:
     return Finding("throttling", WARNING, ", ".join(reasons), "use a stronger power supply, and cool the processor")
 
 
-def _model(path: str) -> list[Finding]:
+def _model(path: str, delegate: str | None) -> list[Finding]:
     try:
         content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
         sealed = is_sealed(content)
@@ -217,19 +224,38 @@ def _model(path: str) -> list[Finding]:
         return [Finding("model", ERROR, str(error), "copy it again, or export it again")]
     whole = "intact" if sealed else "not made by Pocketlens; nothing shows whether its weights are whole"
     findings = [Finding("model", OK, f"{name}: {len(content):,} bytes, {whole}")]
-    findings += _operators(content, name)
-    for library in installed():
-        cure = "export it for this interpreter, or install the other one"
-        findings.append(_run(f"model on {LIBRARIES[library]}", library, Path(path), cure))
-    return findings
-
-
-def _operators(content: bytes, name: str) -> list[Finding]:
-    from .model_info import lacking_operators  # here: nothing else needs numpy
-
     try:
         structure = check_structure(content, name)
     except PocketlensError as error:
-        return [Finding("structure", ERROR, str(error), "copy it again, or export it again")]
+        structure = None
+        findings.append(Finding("structure", ERROR, str(error), "copy it again, or export it again"))
+    if structure is not None:
+        findings += _purpose(structure, name, sealed)
+        needs = unmet_needs(structure, delegate)
+        if needs:
+            return [*findings, Finding("needs", ERROR, needs)]
+        findings += _operators(structure, delegate)
+    for library in installed():
+        cure = "export it for this interpreter, or install the other one"
+        findings.append(_run(f"model on {LIBRARIES[library]}", library, Path(path), cure, delegate))
+    return findings
+
+
+def _purpose(structure: Structure, name: str, sealed: bool) -> list[Finding]:
+    """A finding if the model is no image classifier; one of ours is, or takes readings."""
+    if sealed:
+        return []
+    try:
+        refuse_other_purposes(structure, name)
+    except ModelFileError as error:
+        outputs = ", ".join(str(list(answer.shape)) for answer in structure.outputs)
+        text = f"{str(error).removeprefix(f'{name}: ')} ({len(structure.outputs)} outputs: {outputs})"
+        return [Finding("purpose", WARNING, text, "use a model that takes one image and answers one score a label")]
+    return []
+
+
+def _operators(structure: Structure, delegate: str | None) -> list[Finding]:
+    from .model_info import lacking_operators  # here: nothing else needs numpy
+
     cure = "export it for that interpreter, or install ai-edge-litert in its newest version"
-    return [Finding("operators", WARNING, text, cure) for text in lacking_operators(structure)]
+    return [Finding("operators", WARNING, text, cure) for text in lacking_operators(structure, delegate)]

@@ -13,6 +13,7 @@ import numpy as np
 from .classifier import Classifier
 from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
+from .external.purpose import refuse_other_purposes, unmet_needs
 from .files import PathLike, read_regular_file
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify_seal
@@ -25,17 +26,19 @@ from .tflite.model import Structure, check_structure
 _SHOWN_PIXELS = (0, 128, 255)
 
 
-def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
+def inspect_model(path: PathLike, delegate: str | None = None, **known: Any) -> dict[str, Any]:
     """Contract, tensors, operators, size, digest and associated files of a model, ready for JSON.
 
     Args:
         path: the model file.
+        delegate: as for `Classifier`.
         known: what is known of a model that Pocketlens did not make, by the names of `Classifier`'s parameters.
 
     Returns:
-        path, bytes, sha256, sealed, operators, lacking, missing and files; and, unless something is missing, contract,
-        input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0, 128 and 255; None
-        for features), feeds_raw_pixels and notes.
+        path, bytes, sha256, sealed, operators, outputs (the shape of each), lacking, obstacles (why it is no image
+        classifier, and what it needs to run), missing and files; and, unless something is missing or an obstacle,
+        contract, input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0, 128 and
+        255; None for features), feeds_raw_pixels and notes.
 
     Raises:
         ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
@@ -48,20 +51,23 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
         refuse_ours(content, name)
     structure = check_structure(content, name)
     metadata = read_metadata(content, structure, name)
-    missing = [] if sealed else missing_options(structure, metadata, ExternalOptions(**known))
+    obstacles = [] if sealed else _obstacles(structure, name, delegate)
+    missing = [] if sealed or obstacles else missing_options(structure, metadata, ExternalOptions(**known))
     found = {
         "path": name,
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "sealed": sealed,
         "operators": [str(use) for use in structure.operators],
-        "lacking": lacking_operators(structure),
+        "outputs": [list(answer.shape) for answer in structure.outputs],
+        "lacking": lacking_operators(structure, delegate),
+        "obstacles": obstacles,
         "missing": missing,
         "files": _files(content, structure.end),
     }
-    if missing:
+    if missing or obstacles:
         return found
-    classifier = Classifier(path, **known)
+    classifier = Classifier(path, delegate=delegate, **known)
     return {
         **found,
         "contract": json.loads(classifier.contract.to_json()),
@@ -73,12 +79,25 @@ def inspect_model(path: PathLike, **known: Any) -> dict[str, Any]:
     }
 
 
-def lacking_operators(structure: Structure) -> list[str]:
-    """The operators that the installed interpreters lack, in words, with the highest version that they know."""
+def _obstacles(structure: Structure, name: str, delegate: str | None) -> list[str]:
+    found = [unmet_needs(structure, delegate)]
+    try:
+        refuse_other_purposes(structure, name)
+    except ModelFileError as error:
+        found.append(str(error).removeprefix(f"{name}: "))
+    return [text for text in found if text]
+
+
+def lacking_operators(structure: Structure, delegate: str | None = None) -> list[str]:
+    """The operators that the installed interpreters lack, in words, with the highest version that they know.
+
+    A delegate may bring any custom operator, so these count as known beside one.
+    """
     return [
         f"{use}: {LIBRARIES[library]} {MEASURED[library]} knows {f'it up to {highest}' if highest else 'none of it'}"
         for library in installed()
         for use, highest in unknown_to(library, structure.operators)
+        if delegate is None or not use.custom
     ]
 
 

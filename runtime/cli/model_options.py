@@ -52,6 +52,7 @@ MODEL = Option(
     name="model_path",
     metavar="FILE",
 )
+DELEGATE = Option(("--delegate",), "The library of an accelerator, such as libedgetpu.so.1.", metavar="LIBRARY")
 #: What runs the model.
 INTERPRETER_OPTIONS = (
     Option(
@@ -64,7 +65,7 @@ INTERPRETER_OPTIONS = (
         show_default=True,
     ),
     Option(("--interpreter",), "The interpreter to use.", default=AUTO, choices=(AUTO, *LIBRARIES), show_default=True),
-    Option(("--delegate",), "The library of an accelerator, such as libedgetpu.so.1.", metavar="LIBRARY"),
+    DELEGATE,
 )
 #: For models of one's own.
 TRUSTED = Option(

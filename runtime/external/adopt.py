@@ -8,9 +8,8 @@ mean or colour; `pocketlens info` shows the assembled contract.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from ..contract import Contract
 from ..errors import ContractError, ModelFileError, shortened
@@ -22,6 +21,7 @@ from ..tflite.graph import TensorInfo
 from ..tflite.metadata import Metadata, read_metadata
 from ..tflite.model import Structure, check_structure
 from .labels import LabelList, load_labels, parse_label_lines
+from .purpose import QUANTIZED, TYPES, refuse_other_purposes, refuse_unmet_needs
 from .sandbox import trust
 from .scores import check_contract_scores, choose_scores, needs_scores
 
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 #: Parts of our files, of which a damaged one still has some: the seal, the contract's name, the contract's first field,
 #: the entry in the FlatBuffer.
 _TRACES = (SEAL, CONTRACT_NAME.encode(), b'"pocketlens-contract"', ORIGIN)
-_QUANTIZED = ("UINT8", "INT8")
-_TYPES = ("FLOAT32", *_QUANTIZED)
 
 
 class ExternalOptions(NamedTuple):
@@ -90,6 +88,7 @@ def adopt(
     """
     refuse_ours(content, name)
     structure = check_structure(content, name)
+    refuse_unmet_needs(structure, name, delegate)
     metadata = read_metadata(content, structure, name)
     if isinstance(options, Contract):
         adopted = _with_contract(structure, options, name)
@@ -126,7 +125,7 @@ def _with_contract(structure: Structure, contract: Contract, name: str) -> Adopt
     try:
         if len(structure.outputs) == 1:
             check_contract_scores(structure, contract)
-        if contract.input.kind == "image" and len(structure.inputs) == 1 and structure.inputs[0].type in _TYPES:
+        if contract.input.kind == "image" and len(structure.inputs) == 1 and structure.inputs[0].type in TYPES:
             check_scaling(contract.image_input, structure.inputs[0])
     except ContractError as error:
         raise ContractError(f"{name}: {error}") from error
@@ -141,8 +140,7 @@ def assemble(structure: Structure, metadata: Metadata | None, options: ExternalO
         ContractError: options are missing, out of range, or do not fit it.
     """
     known = metadata or Metadata()
-    _image_tensor(structure, name)
-    outputs = _output_count(structure, name)
+    outputs = refuse_other_purposes(structure, name)
     missing = missing_options(structure, known, options)
     if missing:
         hint = " (the input is (pixel - mean) / std)" if "std" in missing else ""
@@ -180,7 +178,7 @@ def missing_options(structure: Structure, metadata: Metadata | None, options: Ex
     missing = []
     if options.labels is None and known.labels is None:
         missing.append("labels")
-    quantized = bool(structure.inputs) and structure.inputs[0].type in _QUANTIZED
+    quantized = bool(structure.inputs) and structure.inputs[0].type in QUANTIZED
     either = options.mean is not None or options.std is not None
     if not ((quantized and not either) or (known.mean and known.std and not either)):
         missing += [name for name in ("mean", "std") if getattr(options, name) is None]
@@ -198,46 +196,6 @@ def _check_count(labels: Sequence[str], outputs: int, task: str, name: str) -> N
     elif len(labels) == outputs + 1:
         hint = f"; is the first, {shortened(labels[0], 80, 20)!r}, for an output that this model does not have?"
     raise ContractError(f"{name}: {len(labels)} labels for {outputs} outputs (task {task}){hint}")
-
-
-def _image_tensor(structure: Structure, name: str) -> None:
-    """Refuse a model whose only input is no image."""
-
-    def refuse(reason: str) -> NoReturn:
-        raise ModelFileError(f"{name}: cannot classify pictures with it: {reason}")
-
-    if len(structure.inputs) != 1:
-        refuse(f"it has {len(structure.inputs)} inputs, expected 1")
-    given = structure.inputs[0]
-    shape = list(given.shape)
-    if len(shape) not in (3, 4) or shape[0] != 1:
-        refuse(f"its input has the shape {shape}, expected 1 x height x width x channels")
-    if -1 in given.signature[1:]:
-        found = list(given.signature)
-        refuse(f"height, width or channels of its input vary {found}; convert it with a fixed size")
-    if len(shape) == 4 and shape[3] not in (1, 3):
-        order = "; channels must be last, convert it so" if shape[1] in (1, 3) else ""
-        refuse(f"its input of shape {shape} has {shape[3]} channels, expected 1 or 3{order}")
-    if given.type not in _TYPES:
-        refuse(f"its input is of type {given.type}, expected one of {', '.join(_TYPES)}")
-    if given.type in _QUANTIZED and (len(given.scale) != 1 or given.scale[0] <= 0):
-        refuse(f"its {given.type} input has no quantization scale")
-
-
-def _output_count(structure: Structure, name: str) -> int:
-    """The number of values of the only output, which must be a vector; axes of length 1 do not count."""
-    if len(structure.outputs) != 1:
-        raise ModelFileError(f"{name}: no classifier: it has {len(structure.outputs)} outputs, expected 1")
-    answer = structure.outputs[0]
-    count = math.prod(answer.shape)
-    if not answer.shape or max(answer.shape) != count or answer.type not in _TYPES:
-        raise ModelFileError(
-            f"{name}: no classifier: its output is {answer.type} of shape {list(answer.shape)}, "
-            f"expected 1 x labels of one of {', '.join(_TYPES)}"
-        )
-    if answer.type in _QUANTIZED and len(answer.scale) != 1:
-        raise ModelFileError(f"{name}: no classifier: its {answer.type} output has no quantization scale")
-    return count
 
 
 def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions) -> tuple[ImageInput, str]:

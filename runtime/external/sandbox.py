@@ -77,7 +77,9 @@ def trust(
     verdict = try_model(content, library, delegate, contract)
     if not verdict.good:
         again = f"; to have it tried again, remove {verdict.cached_at}" if verdict.cached_at else ""
-        raise ModelFileError(f"{name}: tried in a process of its own, and {verdict.reason}; copy it again{again}")
+        # The structure was checked before, so that nothing shows damage: the file need not be copied again.
+        cure = "export it again, or try another `interpreter`"
+        raise ModelFileError(f"{name}: tried in a process of its own, and {verdict.reason}; {cure}{again}")
 
 
 def try_model(

@@ -72,7 +72,7 @@ def test_a_good_model_is_tried_once_for_each_interpreter(
 def test_a_killer_ends_the_child_only(library: str, cache: Path) -> None:
     verdict = try_model(KILLER, library)
     assert not verdict.good
-    with pytest.raises(ModelFileError, match=r"bad.tflite: tried in a process of its own.*copy it again"):
+    with pytest.raises(ModelFileError, match=r"bad.tflite: tried in a process of its own.*export it again"):
         trust(KILLER, "bad.tflite", library)
     trial._known.clear()
     with pytest.raises(ModelFileError) as caught:
