@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -288,8 +289,9 @@ class Classifier:
             layout: as for `scores`.
 
         Raises:
-            ValueError: `top` below 1, a name in `allow` or `deny` that is no label, or `min_score` for a model whose
-                scores are no probabilities.
+            ValueError: `top` below 1, a name in `allow` or `deny` that is no label, `min_score` outside 0 to 1, or
+                `min_score` for a model whose scores are no probabilities.
+            TypeError: `allow` or `deny` is one text instead of a list.
         """
         return self._predict(image, self._choice(top, min_score, allow, deny), layout)
 
@@ -298,6 +300,8 @@ class Classifier:
     ) -> _Choice:
         if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
+        if min_score is not None and not (isinstance(min_score, numbers.Real) and 0 <= min_score <= 1):
+            raise ValueError(f"min_score is {min_score!r}, expected a number from 0 to 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
         multilabel = self._contract.task == "multilabel"
         threshold = 0.0
@@ -345,13 +349,16 @@ class Classifier:
             return_errors: yield the InputError of an image that cannot be read in its place, and continue.
 
         Raises:
-            ValueError: `top` or `workers` below 1, or a name in `allow` or `deny` that is no label.
+            ValueError: `workers` below 1, or as for `classify`.
+            TypeError: `images` is a single image, or `allow` or `deny` one text.
             ImageError, FeaturesError: an input cannot be read, unless `return_errors`.
             InterpreterError: as `scores` does.
         """
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers is {workers!r}, expected a whole number from 1")
+        if isinstance(images, (str, bytes, bytearray, os.PathLike)):
+            raise TypeError("images is a single image, expected a list or another iterable; or call classify")
         choice = self._choice(top, min_score, allow, deny)
 
         def predict(image: ImageSource | FeaturesSource) -> list[Prediction] | InputError:

@@ -55,7 +55,11 @@ def choose_labels(
 
     Raises:
         ValueError: a name is no label, or no label remains.
+        TypeError: one text instead of a list of labels; its letters would be taken for labels.
     """
+    for argument, names in (("allow", allow), ("deny", deny)):
+        if isinstance(names, str):
+            raise TypeError(f"{argument} is the text {shortened(names, 80, 20)!r}, expected a list of labels")
     if allow is None and not deny:
         return None
     for name in (*(allow or ()), *deny):

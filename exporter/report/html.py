@@ -121,7 +121,7 @@ def _calibration(report: Mapping[str, Any]) -> ReportTable:
 
 def _threshold(report: Mapping[str, Any]) -> str:
     if report["false_accept_rate"] is not None:
-        return f"the threshold was fitted so that this share is {report['false_accept_rate']:g}"
+        return f"the threshold was fitted so that this share is at most {report['false_accept_rate']:g}"
     return "the threshold is one half" if report["task"] == "multilabel" else "no threshold was requested"
 
 

@@ -122,7 +122,7 @@ def test_answers_below_a_score_are_unknown(digits_export: Exported, digits_sampl
     image = digits_samples.arrays[1]
     best = classifier.classify(image)[0]
     assert classifier.classify(image, min_score=best.score) == [best]
-    (answer,) = classifier.classify(image, min_score=1.1)
+    (answer,) = classifier.classify(image, min_score=best.score + 1e-6)
     assert answer == Prediction("unknown", best.score, -1)
 
 
@@ -163,6 +163,25 @@ def test_a_batch_checks_its_arguments_at_the_call(digits_export: Exported) -> No
         classifier.classify_batch([], deny=["ten"])
     with pytest.raises(TypeError, match="'topp'"):
         classifier.classify_batch([], topp=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="a single image"):
+        classifier.classify_batch("shoe.png")
+
+
+@pytest.mark.parametrize("min_score", [2, -0.1, float("nan"), float("inf"), "0.6"])
+def test_a_min_score_that_is_no_share_is_refused(digits_export: Exported, min_score: Any) -> None:
+    classifier = Classifier(digits_export.int8)
+    with pytest.raises(ValueError, match=r"min_score is .*expected a number from 0 to 1"):
+        classifier.classify(np.zeros((8, 8), np.uint8), min_score=min_score)
+    with pytest.raises(ValueError, match="min_score"):
+        classifier.classify_batch([], min_score=min_score)
+
+
+def test_a_text_is_no_list_of_labels(digits_export: Exported) -> None:
+    classifier = Classifier(digits_export.int8)
+    with pytest.raises(TypeError, match="allow is the text '12', expected a list"):
+        classifier.classify(np.zeros((8, 8), np.uint8), allow="12")
+    with pytest.raises(TypeError, match="deny is the text '1'"):
+        classifier.classify(np.zeros((8, 8), np.uint8), deny="1")
 
 
 def test_a_batch_takes_only_a_few_images_ahead(digits_export: Exported, digits_samples: Samples) -> None:
