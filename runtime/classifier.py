@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -300,7 +299,7 @@ class Classifier:
     ) -> _Choice:
         if top is not None and top < 1:
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
-        if min_score is not None and not (isinstance(min_score, numbers.Real) and 0 <= min_score <= 1):
+        if min_score is not None and not _is_share(min_score):
             raise ValueError(f"min_score is {min_score!r}, expected a number from 0 to 1")
         chosen = None if allow is None and not deny else choose_labels(self._contract.labels, allow, deny)
         multilabel = self._contract.task == "multilabel"
@@ -372,6 +371,10 @@ class Classifier:
         from .thread_map import ordered_map  # here: its thread pool takes longer to import than a prediction takes
 
         return ordered_map(predict, images, workers)
+
+
+def _is_share(value: Any) -> bool:
+    return not isinstance(value, str) and bool(0 <= value <= 1)
 
 
 def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:

@@ -45,9 +45,7 @@ def hostile(way: str) -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("way", ["line", "error", "log", "usage", f"--{HOSTILE}"])
-def test_no_control_character_reaches_the_terminal(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pytest would put the record into its report, and a surrogate there ends the worker of pytest-xdist.
-    monkeypatch.setattr(logging.getLogger("runtime"), "propagate", False)
+def test_no_control_character_reaches_the_terminal(way: str) -> None:
     group = LazyGroup("pocketlens", lazy={"hostile": (f"{__name__}:hostile", "")})
     result = CliRunner().invoke(group, ["hostile", way])
     words = result.stdout + result.stderr
