@@ -90,8 +90,6 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
             beside a run; there is no checkpoint to resume from; or the folder cannot be written or replaced.
     """
     _check_checkpoint(target, force, resume)
-    if target.exists() and not target.is_dir():
-        raise RunError(f"{target}: not a folder; name another with `target`")
     if target.is_dir() and any(target.iterdir()):
         if not (target / RUN_MARKER).is_file():
             raise RunError(f"{target}: holds files and is not a run; name another folder with `target`")
@@ -103,6 +101,8 @@ def check_target(target: Path, force: bool, resume: bool = False) -> None:
 
 def _check_place(target: Path) -> None:
     """A run is written beside its place and renamed, so the folder around it must be writable."""
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target}: not a folder; name another with `target`")
     if os.path.ismount(target):
         raise RunError(f"{target}: a mount point, {_NO_PLACE}")
     if target.exists() and target.samefile(Path.cwd()):

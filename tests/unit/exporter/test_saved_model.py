@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,12 @@ class Surroundings:
         except BlockingIOError:
             return list(self.folder.iterdir()) == [self.secret] and self.secret.read_bytes() == SECRET
         return False
+
+
+@pytest.fixture(autouse=True)
+def no_op_determinism() -> None:
+    """A training within this process turns it on, and TensorFlow then makes no random operation without a seed."""
+    importlib.import_module("tensorflow.python.framework.config").disable_op_determinism()
 
 
 @pytest.fixture

@@ -151,5 +151,5 @@ def test_the_date_is_of_the_source_or_of_the_variable(monkeypatch: pytest.Monkey
 
 
 def test_small_data_sets_get_more_epochs() -> None:
-    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 20, 8, 8]
+    assert [default_epochs(n, "cnn") for n in (10, 1797, 10_000, 70_000, 10**7)] == [40, 40, 29, 12, 12]
     assert [default_epochs(n, "dense") for n in (10, 10_000, 70_000)] == [40, 40, 20]
