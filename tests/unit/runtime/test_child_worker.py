@@ -90,7 +90,13 @@ def test_its_progress_is_shown_here(worker: ChildWorker) -> None:
     assert 2 < len(steps) < 20, "it is shown meanwhile, and not at every step"
 
 
+def hear_ctrl_c() -> None:
+    """A shell's background job, as a test run may be, starts with the signal ignored, and its children with it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_of_the_child_is_ctrl_c_here(worker: ChildWorker) -> None:
+    worker.submit(f"{__name__}:hear_ctrl_c").result()
     pid = worker.submit("os:getpid").result()
     call = worker.submit("time:sleep", 60)
     time.sleep(0.2)
