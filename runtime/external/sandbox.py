@@ -12,7 +12,6 @@ device lacks, and the aim is that a bad file kills nothing else, not to hold an 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -103,11 +102,7 @@ def try_model(
 
 
 def _key(content: bytes, library: str, delegate: str | None, contract: str = "") -> str:
-    try:
-        version = importlib.metadata.version(interpreter.LIBRARIES[library])
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    parts = [hashlib.sha256(content).hexdigest(), library, version, f"v{VERDICT_FORMAT}"]
+    parts = [hashlib.sha256(content).hexdigest(), library, interpreter.version_of(library), f"v{VERDICT_FORMAT}"]
     parts += [hashlib.sha256(os.fsencode(text)).hexdigest()[:16] for text in (delegate, contract) if text]
     return "-".join(parts)
 
