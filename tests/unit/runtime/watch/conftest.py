@@ -1,4 +1,4 @@
-"""A watch of the digits model."""
+"""A watch of the digits model, and a journal that a watch has begun."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime.watch.journal import DEFAULT_NAME, Journal
+from runtime.watch.journal_file import Identity
 from tests.support.exports import Exported
+from tests.support.journals import answer
 from tests.support.watching import Running
 
 
@@ -25,3 +28,18 @@ def start(tmp_path: Path, digits_export: Exported) -> Iterator[Callable[..., Run
     for one in running:
         one.process.kill()
         one.process.wait()
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """The journal of a folder with three answers, the last of which was not delivered."""
+    path = tmp_path / DEFAULT_NAME
+    with Journal(path, tmp_path) as journal:
+        assert journal.is_new
+        journal.begin({"old.png": Identity(1, 2, 3)})
+        assert not journal.is_new
+        for number in range(3):
+            journal.add(answer(number))
+            if number < 2:
+                journal.mark_delivered(answer(number).path, f"/out/{number}.png" if number else None)
+    return path
