@@ -19,7 +19,7 @@ import numpy as np
 from runtime import Contract, ContractError, ImageError, ImageInput, Provenance, load_pixels
 from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
-from runtime.external.scaling import check_pixel_units
+from runtime.external.scaling import check_pixel_units, describe_scaling
 from runtime.files import is_hidden, read_regular_file, shown
 from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
@@ -116,15 +116,10 @@ def _check_scaling(scaling: InputScaling | None, spec: ImageInput, name: str) ->
         return
     takes = "plain pixels" if scaling.takes_pixels else "values of about 0 to 1"
     right = "`mean={:g}` `std={:g}`".format(*scaling.mean_and_std)
-    given = f"mean {_listed(spec.mean)} and std {_listed(spec.std)}"
     raise ContractError(
-        f"{name}: scales its input itself ({scaling.layers}) and takes {takes}: {right}, not {given}, which would "
-        "scale it twice; leave both out"
+        f"{name}: scales its input itself ({scaling.layers}) and takes {takes}: {right}, not "
+        f"{describe_scaling(spec)}, which would scale it twice; leave both out"
     )
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return ",".join(f"{value:g}" for value in values)
 
 
 def _spread(value: Any, channels: int) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import ImageInput, load_pixels
+from runtime.external.scaling import list_numbers
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import Indices
 from trainer.evaluation.intervals import mcnemar_p_value
@@ -37,7 +38,8 @@ class PixelScaling:
 
     def describe(self) -> str:
         """For people, such as "rgb, mean 0, std 255"."""
-        return f"{self.colour}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
+        mean, std = (list_numbers(values, ",") for values in (self.mean, self.std))
+        return f"{self.colour}, mean {mean}, std {std}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,3 @@ def _is_right(
     if scores.shape[1] == 1:
         scores = scores_of_both(scores)
     return Predictions(np.nan_to_num(scores), targets).correct
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ",".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))

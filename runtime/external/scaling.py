@@ -46,7 +46,7 @@ def metadata_scaling(given: TensorInfo, spec: ImageInput) -> Scaling:
     if np.abs(stored - np.arange(256.0)[:, np.newaxis]).max() <= _NEAR and not _clipped(stored, 0):
         return Scaling(spec.mean, spec.std)
     note = (
-        f"the pixels go in as they are: its metadata's {_described(spec)} do not fit its quantization "
+        f"the pixels go in as they are: its metadata's {describe_scaling(spec)} do not fit its quantization "
         f"({_quantization(given)})"
     )
     return raw_scaling(given)._replace(note=note)
@@ -71,8 +71,8 @@ def check_scaling(spec: ImageInput, given: TensorInfo) -> None:
     else:
         return
     raise ContractError(
-        f"{_described(spec)} do not fit the model's {given.type} input ({_quantization(given)}): {what}; leave out "
-        "`mean` and `std`, and the pixels go in as they are"
+        f"{describe_scaling(spec)} do not fit the model's {given.type} input ({_quantization(given)}): {what}; "
+        "leave out `mean` and `std`, and the pixels go in as they are"
     )
 
 
@@ -84,8 +84,8 @@ def check_pixel_units(spec: ImageInput) -> None:
     """
     if max(*spec.mean, *spec.std) > 1 or (max(spec.mean) == 0 and min(spec.std) == 1):
         return
-    mean, std = (_listed([255 * value for value in values]) for values in (spec.mean, spec.std))
-    raise ContractError(f"{_described(spec)} are not in pixel units (0 to 255); did you mean {mean} and {std}?")
+    mean, std = (list_numbers([255 * value for value in values]) for values in (spec.mean, spec.std))
+    raise ContractError(f"{describe_scaling(spec)} are not in pixel units (0 to 255); did you mean {mean} and {std}?")
 
 
 def _clipped(stored: np.ndarray[tuple[int, ...], np.dtype[np.float64]], lowest: int) -> int:
@@ -98,13 +98,15 @@ def _tensor(given: TensorInfo) -> TensorSpec:
     return TensorSpec(given.shape, np.dtype(given.type.lower()), given.scale[0], (given.zero_point or (0,))[0])
 
 
-def _described(spec: ImageInput) -> str:
-    return f"mean {_listed(spec.mean)} and std {_listed(spec.std)}"
+def describe_scaling(spec: ImageInput) -> str:
+    """Mean and std for a message."""
+    return f"mean {list_numbers(spec.mean)} and std {list_numbers(spec.std)}"
 
 
-def _listed(values: Sequence[float]) -> str:
+def list_numbers(values: Sequence[float], separator: str = ", ") -> str:
+    """Numbers of the channels for a message; one where all are the same."""
     distinct = values[:1] if len(set(values)) == 1 else values
-    return ", ".join(f"{value:g}" for value in distinct)
+    return separator.join(f"{value:g}" for value in distinct)
 
 
 def _quantization(given: TensorInfo) -> str:

@@ -107,17 +107,14 @@ class RunFolder:
         return sum(row.get("seconds", 0.0) for row in self.history)
 
 
-def read_run(folder: Path, *, needs_model: bool = True) -> RunFolder:
+def read_run(folder: Path) -> RunFolder:
     """Read a run folder; its images are opened, not loaded.
-
-    Args:
-        needs_model: refuse a folder without its Keras model.
 
     Raises:
         RunError: a part of the folder is missing, or not as the trainer writes it.
         ContractError: this version cannot obey the contract.
     """
-    for name in (RUN_MARKER, "model.keras") if needs_model else (RUN_MARKER,):
+    for name in (RUN_MARKER, "model.keras"):
         if not (folder / name).is_file():
             raise RunError(f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`")
     with _explained(folder, "splits or images"):

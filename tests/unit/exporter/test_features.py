@@ -98,6 +98,7 @@ def test_the_plane_reaches_beyond_the_data() -> None:
 def written(folder: Path, vectors: np.ndarray[Any, Any], kind: str = "vectors", **changes: Any) -> Path:
     contract = changes.get("contract", Contract(("a", "b"), SPEC))
     (folder / "contract.json").write_text(contract.to_json())
+    (folder / "model.keras").touch()
     np.save(folder / "vectors.npy", vectors)
     document = {
         "version": 1,
@@ -113,7 +114,7 @@ def written(folder: Path, vectors: np.ndarray[Any, Any], kind: str = "vectors", 
 
 def test_a_run_of_vectors_is_read(tmp_path: Path) -> None:
     vectors = normal(10)
-    run = read_run(written(tmp_path, vectors), needs_model=False)
+    run = read_run(written(tmp_path, vectors))
     np.testing.assert_array_equal(source_vectors(run), vectors)
 
 
@@ -132,10 +133,10 @@ def test_vectors_that_are_not_the_contracts_are_refused(
     vectors: np.ndarray[Any, Any], changes: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(RunError, match="train again"):
-        read_run(written(tmp_path, vectors, **changes), needs_model=False)
+        read_run(written(tmp_path, vectors, **changes))
 
 
 def test_vectors_that_are_missing(tmp_path: Path) -> None:
     (written(tmp_path, normal(10)) / "vectors.npy").unlink()
     with pytest.raises(RunError, match="half there"):
-        read_run(tmp_path, needs_model=False)
+        read_run(tmp_path)

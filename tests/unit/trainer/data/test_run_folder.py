@@ -95,7 +95,6 @@ def test_the_model_is_needed_where_it_is_used(run: Path) -> None:
     (run / "model.keras").unlink()
     with pytest.raises(RunError, match=r"it has no model\.keras; make one with"):
         read_run(run)
-    assert len(read_run(run, needs_model=False).source) == 1797
 
 
 @pytest.mark.parametrize("name", ["contract.json", "model.keras", "splits.json", "images.npy"])
