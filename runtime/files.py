@@ -17,6 +17,14 @@ STANDARD_INPUT = "-"
 
 _STANDARD_INPUT_NUMBER = 0
 
+#: Names, in lower case, of files and folders that systems and storage devices leave among those of people.
+SYSTEM_NAMES = frozenset(
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "lost+found", "__pycache__", "icon\r"),
+    )
+)
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
@@ -30,9 +38,14 @@ def shown(path: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def is_hidden_name(name: str) -> bool:
+    """Whether a file or folder is no person's: its name begins with a dot, or is in `SYSTEM_NAMES`."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
 def is_hidden(path: PurePath) -> bool:
-    """Whether a name in a relative path begins with a dot: galleries keep thumbnails in such folders."""
-    return any(part.startswith(".") for part in path.parts)
+    """Whether a part of a relative path is hidden: galleries keep thumbnails in such folders."""
+    return any(map(is_hidden_name, path.parts))
 
 
 def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:

@@ -161,6 +161,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
+            "notes": list(run.dataset.remarks),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, run.monitor)

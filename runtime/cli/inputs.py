@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ImageError
-from ..files import STANDARD_INPUT, read_regular_file, read_stream, shown
+from ..files import STANDARD_INPUT, is_hidden_name, read_regular_file, read_stream, shown
 from ..image_formats import SUFFIXES, suffix_of
 from ..image_limits import MAX_IMAGE_BYTES
 from ..images import ImageSource
@@ -86,8 +86,8 @@ def _folder(name: str, recursive: bool) -> Iterator[Input]:
     empty = True
     passed_over: dict[str, int] = {}
     for parent, folders, files in os.walk(name):
-        folders[:] = sorted(folder for folder in folders if recursive and not folder.startswith("."))
-        for file in sorted(file for file in files if not file.startswith(".")):
+        folders[:] = sorted(folder for folder in folders if recursive and not is_hidden_name(folder))
+        for file in sorted(file for file in files if not is_hidden_name(file)):
             if file.lower().endswith(SUFFIXES):
                 empty = False
                 yield Input(os.path.join(parent, file))  # noqa: PTH118 - a name as the user began it

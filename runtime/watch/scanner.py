@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import ImageError, WatchError
-from ..files import read_stream, shown
+from ..files import is_hidden_name, read_stream, shown
 from ..image_formats import SUFFIXES, suffix_of
 from ..image_limits import MAX_IMAGE_BYTES
 from .journal_file import Identity
@@ -63,7 +63,7 @@ class WatchedFolder:
             return [self.path]
         found = []
         for parent, folders, _ in os.walk(self.path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if not is_hidden_name(name)]
             found.append(parent)
         return found
 
@@ -109,7 +109,7 @@ class WatchedFolder:
         with os.scandir(self.full_path(below)) as entries:
             for entry in entries:
                 name = entry.name
-                if name.startswith("."):
+                if is_hidden_name(name):
                     continue
                 path = f"{before}{name}"
                 try:

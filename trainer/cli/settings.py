@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from ..data import Dataset
     from ..data.image_cache import CachePlace
+
+_log = logging.getLogger(__name__)
 
 #: Modules that `train` and `find-lr` need.
 TRAINING_REQUIRES = ("tensorflow", "sklearn", "matplotlib")
@@ -72,7 +75,10 @@ def load_named(
     # A command without these options takes the geometry from a model.
     from_user = "image_size" in click.get_current_context().params
     found = load_dataset(name, Geometry(image_size, colour, resize, from_user), data_dir, cache)
-    return choose_task(merge_classes(found, merge), task, positive)
+    data = choose_task(merge_classes(found, merge), task, positive)
+    for remark in data.remarks:
+        _log.info("note: %s", shown(remark))
+    return data
 
 
 class TrainingInputs(NamedTuple):

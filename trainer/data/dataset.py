@@ -19,6 +19,7 @@ from runtime.progress import progress
 
 from ..errors import DatasetError
 from .image_cache import PixelCache
+from .label_names import label_remarks
 from .sources import FileSource, Indices, Source, read_unchanged
 
 #: Pixels up to this many bytes are resized at once and held in memory.
@@ -84,6 +85,7 @@ class Dataset:
         date: ISO 8601, of the data.
         left_out: one line for each file, or row of a file, that is not used.
         copied: how many of these are copies of others.
+        notes: what a person should know of how the data set was read, a line each.
         augmentation: changes to a training image that keep its label (`config.AUGMENTATIONS`).
         merged: the merges of classes that were applied, in the form that `merge_classes` takes.
         task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
@@ -99,9 +101,15 @@ class Dataset:
     date: str = ""
     left_out: tuple[str, ...] = ()
     copied: int = 0
+    notes: tuple[str, ...] = ()
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
     task: str = "multiclass"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and what is odd about the labels, a line each."""
+        return (*self.notes, *label_remarks(self.labels))
 
 
 def newest_date(paths: Iterable[Path]) -> str:

@@ -1,16 +1,22 @@
-"""Checks that a contract can hold the names of a data set and its labels, before any image is read."""
+"""Checks the names of a data set and of its labels: a contract can hold them, and they say what they should."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runtime.contract import MAX_LABELS
 from runtime.files import shown
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
+from runtime.postprocessing import UNKNOWN
 
 from ..errors import DatasetError
 
+#: Marks that people leave out, as in `t-shirt`. Between digits they mean something: 1-0 is not 10.
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 _EXPECTED = f"printable text of up to {MAX_LABEL_LENGTH} characters"
 
 
@@ -52,3 +58,23 @@ def check_label_count(labels: Sequence[str], name: str) -> None:
     """
     if len(labels) > MAX_LABELS:
         raise DatasetError(f"{name}: {len(labels):,} labels, more than {MAX_LABELS:,}, the limit; merge some of them")
+
+
+def label_remarks(labels: Sequence[str]) -> Iterator[str]:
+    """What is odd about labels: some that are hard to tell apart, and one that means something else on a device."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        plain = unicodedata.normalize("NFKC", label).casefold().strip()
+        alike[_BETWEEN_LETTERS.sub("", plain)].append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            yield (
+                f"the labels {' and '.join(map(repr, group))} differ in case, blanks, dashes or accents alone; if they "
+                f"are one class, join them with `merge={','.join(group)}={group[0]}`"
+            )
+    for label in labels:
+        if label.casefold() == UNKNOWN:
+            yield (
+                f"a class is called {label!r}, and a device answers {UNKNOWN!r} as well where no score reaches the "
+                "threshold; give the class another name, such as 'other'"
+            )

@@ -111,6 +111,7 @@ class DatasetSummary:
             ],
             "near_copies_complete": self.near_complete,
             "left_out": [shown(line) for line in data.left_out],
+            "notes": [shown(line) for line in data.remarks],
         }
 
     def _of_kind(self) -> dict[str, Any]:

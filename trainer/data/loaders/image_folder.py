@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from runtime.files import is_hidden, shown
+from runtime.files import is_hidden_name, shown
 from runtime.image_formats import SUFFIXES
 
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, newest_date
+from ..folder_layout import FolderLayout, arrange, is_image
 from ..image_cache import CachePlace
 from ..image_files import ImageFiles, read_image_files
 from ..label_names import check_class_folders, dataset_name
 from ..splits import given_splits
-from .label_file import SPLIT_SYNONYMS
-
-#: Suffixes of image files that are not decoded, but listed as left out.
-_FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".svg", ".dng", ".cr2", ".nef")
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median
     size, at most 96 pixels a side. Files that cannot be decoded, and copies of other files, are left out and listed; of
-    equal files the one in the test split is kept. Hidden files and folders, whose names begin with a dot, are ignored:
-    galleries keep small copies of all images there.
+    equal files the one in the test split is kept. `folder_layout` finds splits and classes. Hidden files and folders
+    are passed over: galleries keep small copies of all images there.
 
     Args:
         cache: where decoded images are kept; see `image_cache.open_cache`.
@@ -47,10 +44,8 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
         DatasetError: there is no such folder, there are fewer than two classes, a class has no usable image, the splits
             have different classes, a contract cannot hold a name, or the cache cannot be used.
     """
-    parents = _parents(root)
-    entries = [
-        entry for top, split in parents.items() for folder in _subfolders(top) for entry in _files(root, folder, split)
-    ]
+    layout = arrange(root)
+    entries = [*_entries(layout)]
     labels = _labels(root, entries)
     name = dataset_name(root)
     files = read_image_files(root, [entry.path for entry in entries], geometry, cache)
@@ -69,48 +64,29 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
         source=files.source(),
         given=given_splits([entries[i].split for i in kept]),
         date=newest_date(root / entry.path for entry in entries),
-        left_out=(*files.left_out, *_loose({root, *parents})),
+        left_out=(*files.left_out, *_loose({root, *layout.parents})),
         copied=copied,
+        notes=layout.notes(),
         augmentation=files.augmentation,
     )
 
 
-def _parents(root: Path) -> dict[Path, str]:
-    """The folders that hold class folders, and the split of each, "" where there are no splits."""
-    if not root.is_dir():
-        raise DatasetError(
-            f"{shown(root)}: no such folder, and no data set of that name; expected one subfolder a class"
-        )
-    tops = {top: SPLIT_SYNONYMS.get(top.name.lower(), "") for top in _subfolders(root)}
-    if not any(split == "train" and _subfolders(top) for top, split in tops.items()):
-        return {root: ""}
-    for top, split in tops.items():
-        if not split:
-            raise DatasetError(f"{shown(root)}: {top.name!r} lies beside the splits and is none; move it away")
-    return tops
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(root: Path, folder: Path, split: str) -> list[_Entry]:
-    found = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)))
-    entries = [_Entry(path.relative_to(root).as_posix(), folder.name, split) for path in found]
-    # An empty class folder is an error to report, so it needs an entry.
-    return entries or [_Entry("", folder.name, split)]
-
-
-def _is_picture(path: Path) -> bool:
-    """Whether the name is that of an image file, and no part of the path is hidden."""
-    return path.suffix.lower() in SUFFIXES + _FOREIGN_SUFFIXES and not is_hidden(path)
+def _entries(layout: FolderLayout) -> Iterator[_Entry]:
+    for folder, split in layout.class_folders():
+        images = layout.images_in(folder)
+        for path in images:
+            yield _Entry(path.relative_to(layout.root).as_posix(), folder.name, split)
+        if not images:  # an empty class folder is an error to report, so it needs an entry
+            yield _Entry("", folder.name, split)
 
 
 def _loose(folders: Iterable[Path]) -> list[str]:
     """A line for each image that lies beside the class folders or the splits."""
     found = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
     return [
-        f"{shown(path)}: lies in no class folder; move it into one" for path in found if _is_picture(Path(path.name))
+        f"{shown(path)}: lies in no class folder; move it into one"
+        for path in found
+        if is_image(path) and not is_hidden_name(path.name)
     ]
 
 

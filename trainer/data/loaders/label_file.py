@@ -12,10 +12,9 @@ from runtime.files import read_regular_file, shown
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
 
 from ...errors import DatasetError
+from ..folder_layout import split_of
+from ..run_folder import SPLIT_NAMES
 
-#: Names of splits as people write them, in lower case.
-SPLIT_SYNONYMS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-SPLIT_SYNONYMS |= {"validation": "validation", "test": "test"}
 _MAX_FILE_BYTES = 256 * 2**20
 _HEADERS = (("path",), ("label", "labels"), ("split",))
 _FORM = "expected path,label;label (and train, val or test in a third column, where there are splits)"
@@ -109,7 +108,7 @@ def _row(cells: Sequence[str], name: str, line: int) -> Row:
             _refuse(name, line, f"label {label[:40]!r}, expected printable text of up to {MAX_LABEL_LENGTH} characters")
     split = ""
     if len(cells) == len(_HEADERS):
-        split = SPLIT_SYNONYMS.get(cells[2].strip().lower(), "")
-        if not split:
-            _refuse(name, line, f"split {shown(cells[2])!r}, expected {', '.join(SPLIT_SYNONYMS)}")
+        split = split_of(cells[2])
+        if split not in SPLIT_NAMES:
+            _refuse(name, line, f"split {shown(cells[2])!r}, expected train, val or test")
     return Row(line, path.as_posix(), tuple(labels), split)

@@ -22,7 +22,7 @@ def test_folders_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     draw(tmp_path / "out" / "x.png")
     folder = tmp_path / "in"
-    for name in ("a.png", "deep/b.png", "deep/deeper/c.png", ".hidden/d.png"):
+    for name in ("a.png", "deep/b.png", "deep/deeper/c.png", ".hidden/d.png", "@eaDir/e.png"):
         draw(folder / name)
     (folder / "link").symlink_to(tmp_path / "out")
     told = watched(folder, lambda: shutil.rmtree(folder / "deep"), lambda: draw(folder / "new/d.png"), recursive=True)
