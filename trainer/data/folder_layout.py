@@ -148,8 +148,8 @@ def files_below(folder: Path, hidden: Counter[str] | None = None) -> list[Path]:
     """
     found = []
     for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files] if hidden is not None else ():
-            if is_hidden_name(name):
+        for name in (*folders, *files):
+            if hidden is not None and is_hidden_name(name):
                 _count_hidden(Path(parent) / name, name, hidden)
         folders[:] = [name for name in folders if not is_hidden_name(name)]
         found += [Path(parent) / name for name in files if not is_hidden_name(name)]
@@ -195,16 +195,16 @@ def _check_classes(parent: Path, tops: Sequence[Path]) -> None:
     """Refuse class folders whose subfolders look like splits, or like the classes."""
     below = {top: {folder.name for folder in subfolders(top)} for top in tops}
     for top, names in below.items():
-        splits = sorted(name for name in names if split_of(name))
-        if len({split_of(name) for name in splits}) > 1:
+        inner = sorted(name for name in names if split_of(name))
+        if len({split_of(name) for name in inner}) > 1:
             raise DatasetError(
-                f"{shown(parent)}: the class folder {top.name!r} holds the splits {listed(splits)}; put the splits "
-                f"above the classes: {splits[0]}/{top.name}"
+                f"{shown(parent)}: the class folder {top.name!r} holds the splits {listed(inner)}; put the splits "
+                f"above the classes: {inner[0]}/{top.name}"
             )
     if len(tops) == 1 and len(below[tops[0]]) > 1:
-        names = listed(sorted(below[tops[0]]))
+        inside = listed(sorted(below[tops[0]]))
         raise DatasetError(
-            f"{shown(parent)}: one class ({shown(tops[0].name)}); if its subfolders ({names}) are the classes, name "
+            f"{shown(parent)}: one class ({shown(tops[0].name)}); if its subfolders ({inside}) are the classes, name "
             f"{shown(tops[0])} as the data set"
         )
     common = set.intersection(*below.values()) if len(below) > 1 else set[str]()
