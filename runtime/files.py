@@ -51,23 +51,32 @@ def is_hidden(path: PurePath) -> bool:
 def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:
     """The bytes of a regular file and its name for messages.
 
-    The file is opened without blocking and checked after opening, so that a pipe or a device in its place can neither
-    hang the caller nor be read.
-
     Raises:
         error: missing, unreadable, not a regular file, or larger than `limit` bytes.
+    """
+    name = shown(path)
+    with open_regular_file(path, error) as file:
+        return read_stream(file, limit, error, name, expected=os.fstat(file.fileno()).st_size), name
+
+
+def open_regular_file(path: PathLike, error: type[PocketlensError]) -> io.FileIO:
+    """A regular file, open for reading.
+
+    It is opened without blocking and checked after opening, so that a pipe or a device in its place can neither hang
+    the caller nor be read.
+
+    Raises:
+        error: missing, unreadable, or not a regular file.
     """
     name = shown(path)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError, TypeError) as problem:
         raise error(f"{name}: cannot be opened: {getattr(problem, 'strerror', None) or problem}") from problem
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise error(f"{name}: not a regular file; folders, pipes and devices are not read")
-    with io.FileIO(handle) as file:
-        return read_stream(file, limit, error, name, expected=found.st_size), name
+    return io.FileIO(handle)
 
 
 def read_file_object(file: BinaryIO | Any, limit: int, error: type[PocketlensError], name: str) -> bytes:

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
+from .archives import open_archive
 from .contract import MAX_JSON_BYTES, Contract
 from .errors import ContractError, ModelFileError
 from .files import PathLike, read_file_object, read_regular_file
@@ -93,7 +94,7 @@ class ModelFile(NamedTuple):
     @property
     def flatbuffer(self) -> bytes:
         """The FlatBuffer alone, as `seal` got it."""
-        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
+        with open_archive(io.BytesIO(self.content)) as archive:
             return self.content[: min(member.header_offset for member in archive.infolist())]
 
     def member(self, member: str, limit: int) -> bytes | None:
@@ -157,7 +158,7 @@ def reseal(content: bytes, contract: Contract) -> bytes:
         True
     """
     file = read_model(content)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with open_archive(io.BytesIO(content)) as archive:
         kept = [name for name in archive.namelist() if name not in (CONTRACT_NAME, LABELS_NAME)]
         return seal(file.flatbuffer, contract, {name: archive.read(name) for name in kept})
 
@@ -243,7 +244,7 @@ def _read(source: ModelSource) -> tuple[bytes, str]:
 def _read_member(content: bytes, member: str, limit: int, name: str) -> bytes | None:
     # The file is sealed; these checks are for a seal that someone computed over other content.
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with open_archive(io.BytesIO(content)) as archive:
             if member not in archive.namelist():
                 return None
             found = archive.getinfo(member)

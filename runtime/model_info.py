@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .archives import open_archive
 from .classifier import Classifier
 from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
@@ -116,7 +117,7 @@ def _files(content: bytes, end: int) -> list[str]:
     if not zipfile.is_zipfile(archive):
         return []
     try:
-        with zipfile.ZipFile(archive) as files:
+        with open_archive(archive) as files:
             return files.namelist()
     except Exception:  # zipfile raises many kinds on hostile archives; the listing is only information
         return []

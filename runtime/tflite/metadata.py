@@ -11,6 +11,7 @@ import io
 import zipfile
 from typing import NamedTuple
 
+from ..archives import open_archive
 from ..contract import MAX_LABELS_BYTES
 from ..errors import ModelFileError
 from ..files import shown
@@ -132,7 +133,7 @@ def _read_member(content: bytes, end: int, member: str, name: str) -> bytes:
         raise ModelFileError(f"{name}: the archive behind the model has more than {MAX_ARCHIVE_BYTES // 2**20} MiB")
     where = f"{name}: {shown(member)!r}, which its TFLite metadata names,"
     try:
-        with zipfile.ZipFile(io.BytesIO(content[end:])) as archive:
+        with open_archive(io.BytesIO(content[end:])) as archive:
             info = archive.getinfo(member)
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise ModelFileError(f"{where} is compressed in a way that is not read, or encrypted")

@@ -21,6 +21,9 @@ from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
 
+#: What a file of one array begins with.
+_NPY_START = b"\x93NUMPY"
+
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 Result = TypeVar("Result")
@@ -200,14 +203,12 @@ def read_source(folder: Path, description: dict[str, Any]) -> Source:
         OSError: an array's file is missing.
     """
     if description["kind"] == "array":
-        # Mapped: an export reads a few hundred training images and the test split of what may be gigabytes.
-        # As a plain array, since numpy's memmap costs microseconds at each access.
-        images = np.asarray(np.load(_regular(folder / "images.npy"), mmap_mode="r", allow_pickle=False))
+        images = _mapped(folder / "images.npy")
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
         return ArraySource(images)
     if description["kind"] == "vectors":
-        vectors = np.load(_regular(folder / "vectors.npy"), allow_pickle=False)
+        vectors = np.array(_mapped(folder / "vectors.npy"))
         if vectors.dtype != np.float64 or vectors.ndim != 2:
             raise ValueError(f"vectors of type {vectors.dtype} and shape {vectors.shape}")
         return VectorSource(vectors)
@@ -216,11 +217,28 @@ def read_source(folder: Path, description: dict[str, Any]) -> Source:
     return _read_files(description)
 
 
-def _regular(path: Path) -> Path:
-    """A path, unless a pipe or a device is there, which numpy would wait for."""
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    """The array in a file of numpy.
+
+    It is mapped: an export reads a few hundred training images and the test split of what may be gigabytes, and a
+    header that claims more than the file holds takes no memory. It is a plain array, since numpy's memmap costs
+    microseconds at each access.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: it holds something else; numpy would read an archive too, and wait for a pipe.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path.name} is not a regular file")
-    return path
+    with path.open("rb") as file:
+        if file.read(len(_NPY_START)) != _NPY_START:
+            raise ValueError(f"{path.name} is no array of numpy")
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except OSError:
+        raise
+    except Exception as error:  # numpy parses the header with Python's tokenizer, which raises its own kinds
+        raise ValueError(f"{path.name} is no array of numpy: {error}") from error
 
 
 def _read_files(description: dict[str, Any]) -> FileSource:

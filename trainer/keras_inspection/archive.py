@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
@@ -11,13 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runtime.archives import open_archive
 from runtime.errors import PocketlensError
-from runtime.files import shown
+from runtime.files import open_regular_file, shown
 
 from ..errors import RunError
 
 #: The bytes of all members together.
 MAX_UNPACKED_BYTES = 4 * 2**30
+#: What an archive begins with. A file of another format may have an archive behind it.
+_ZIP_START = b"PK\3\4"
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 64 * 2**20
 #: Parts of Keras whose functions read files, download, or load other models; no layer is among them.
@@ -39,11 +43,17 @@ def read_config(
         max_unpacked_bytes: how much all its members may take together.
 
     Raises:
-        error: it is no archive, is damaged, or would take too much memory when unpacked.
+        error: it is no archive, is damaged, or would take too much memory when unpacked; or it is not named `.keras`,
+            by which Keras chooses the format that it reads.
     """
     name = shown(path)
+    if path.suffix != ".keras":
+        raise error(f"{name}: cannot be loaded: its name does not end in .keras; {cure}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with io.BufferedReader(open_regular_file(path, error)) as file, open_archive(file) as archive:
+            file.seek(0)
+            if file.read(len(_ZIP_START)) != _ZIP_START:
+                raise ValueError("it begins with something else than an archive")
             unpacked = sum(member.file_size for member in archive.infolist())
             config = archive.getinfo(_CONFIG)
             if unpacked > max_unpacked_bytes or config.file_size > _MAX_CONFIG_BYTES:

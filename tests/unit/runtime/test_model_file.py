@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from runtime import Contract, ContractError, ImageInput, ModelFileError, PocketlensError, read_model, seal
 from runtime.interpreter import build
 from runtime.model_file import SEAL
+from tests.support.archives import archive_of
 from tests.support.exports import Exported
 
 CONTRACT = Contract(("a", "b"), ImageInput(8, 8))
@@ -92,11 +95,15 @@ def test_a_foreign_file_is_refused_with_the_reason(content: bytes, reason: str, 
     assert str(path) in str(caught.value)
 
 
-def with_contract(text: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+def with_contract(text: bytes, compression: int = zipfile.ZIP_STORED, more: tuple[bytes, ...] = ()) -> bytes:
     buffer = io.BytesIO()
     buffer.write(FLATBUFFER)
     with zipfile.ZipFile(buffer, "a", compression) as archive:
         archive.writestr("contract.json", text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the name is there already
+            for content in more:
+                archive.writestr("contract.json", content)
         archive.comment = SEAL + bytes(64)
     body = buffer.getvalue()[:-64]
     return body + hashlib.sha256(body).hexdigest().encode()
@@ -107,6 +114,24 @@ def test_a_sealed_file_with_a_contract_that_is_none() -> None:
         read_model(with_contract(b"{"))
     with pytest.raises(ModelFileError, match="compressed"):
         read_model(with_contract(CONTRACT.to_json().encode() * 100, zipfile.ZIP_DEFLATED))
+
+
+def test_two_members_of_one_name_are_refused() -> None:
+    one, other = CONTRACT.to_json().encode(), Contract(("x", "y"), ImageInput(8, 8)).to_json().encode()
+    with pytest.raises(ModelFileError, match=r"no contract\.json can be read from it \(two of its members are named"):
+        read_model(with_contract(one, more=(other,)))
+
+
+def test_an_archive_of_a_million_members_is_refused_without_reading_their_list() -> None:
+    body = FLATBUFFER + archive_of(1_000_000, comment=SEAL + bytes(64))[:-64]
+    content = body + hashlib.sha256(body).hexdigest().encode()
+    del body
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="its list of members has more than 1,048,576 bytes"):
+        read_model(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
 
 
 def test_other_files_can_join_the_archive_and_the_whole_be_sealed_again() -> None:

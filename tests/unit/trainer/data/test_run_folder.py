@@ -47,6 +47,29 @@ def test_what_a_training_wrote_is_read(run: Path) -> None:
     assert found.metrics["settings"]["size"] == "tiny"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"PK\3\4 no archive",
+        b"\x80\4K\1.",
+        b"\x93NUMPY\x01\0v\0" + b"(" * 118,
+        b"\x93NUMPY\x01\0v\0"
+        + b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999, 8, 8)}".ljust(117)
+        + b"\n",
+        b"\x93NUMPY\x01\0v\0"
+        + b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000000000000,)}".ljust(117),
+        b"\x93NUMPY\x01\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1, 8, 8)}".ljust(117) + b"\n",
+    ],
+)
+def test_what_is_no_array_is_an_error_of_one_line(content: bytes, run: Path) -> None:
+    (run / "images.npy").write_bytes(content)
+    with pytest.raises(RunError, match="images are not as the trainer writes them") as raised:
+        read_run(run)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_no_command_reads_splits_of_another_version(command: str, run: Path, tmp_path: Path) -> None:
     change_splits(run, version=2)

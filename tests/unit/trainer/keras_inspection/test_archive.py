@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from runtime import ModelFileError
+from tests.support.archives import archive_of
 from trainer.keras_inspection.archive import check_keras_archive, read_config
 
 pytestmark = pytest.mark.fast
@@ -67,8 +70,42 @@ def test_what_is_no_archive(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"cannot be loaded: no \.keras archive .*; train again$"):
+    reason = (
+        "cannot be opened: No such" if content is None else r"cannot be loaded: no \.keras archive .*; train again$"
+    )
+    with pytest.raises(ModelFileError, match=reason):
         check(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.keras")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        check(tmp_path / "model.keras")
+
+
+def test_a_file_of_two_formats_is_refused(tmp_path: Path) -> None:
+    """Keras would read the other one: it chooses by the name, and HDF5 may begin at byte 0, 512, 1024 and so on."""
+    sound = archive(tmp_path / "sound.keras", network()).read_bytes()
+    both = tmp_path / "both.keras"
+    both.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(1000) + sound)
+    with pytest.raises(ModelFileError, match="it begins with something else than an archive"):
+        check(both)
+    for name in ("model.h5", "model.hdf5", "model"):
+        other = tmp_path / name
+        other.write_bytes(sound)
+        with pytest.raises(ModelFileError, match=r"its name does not end in \.keras; train again$"):
+            check(other)
+
+
+def test_an_archive_of_a_million_members_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK\3\4" + archive_of(1_000_000))
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="its list of members has more than 1,048,576 bytes"):
+        check(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
 
 
 @pytest.mark.parametrize("config", [b"", b"\xff", b"[" * 10**6, b"{"])
