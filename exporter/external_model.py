@@ -25,6 +25,7 @@ from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.input_spec import COLOURS
 from runtime.progress import progress
+from trainer.data.folder_layout import split_of
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import FileSource
 from trainer.keras_inspection.input_scaling import InputScaling, find_input_scaling
@@ -55,9 +56,17 @@ class ImageFolders:
 
 @dataclass(frozen=True)
 class _LabelledImage:
+    """An image of a folder.
+
+    Attributes:
+        pixels: a digest of its pixels at the size of the input; empty for an image of one colour, since all such
+            images are equal.
+    """
+
     path: Path
     target: int
     sha256: str
+    pixels: bytes
 
 
 def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contract:
@@ -165,8 +174,8 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
 
 
 def _refuse_shared(validation: Sequence[_LabelledImage], test: Sequence[_LabelledImage]) -> None:
-    tested = {image.sha256 for image in test}
-    shared = sum(image.sha256 in tested for image in validation)
+    tested = {image.pixels for image in test} - {b""}
+    shared = sum(image.pixels in tested for image in validation)
     if shared:
         raise ExportError(
             f"`validation`: {shared} of {len(validation)} images are test images too, so that the figures would "
@@ -199,20 +208,22 @@ def _read_images(
         for path in found:
             label = path.relative_to(folder).parts[0] if path.parent != folder else ""
             if needs_classes and label not in targets:
+                below = f"; name {shown(folder / label)} if its subfolders are the classes" if split_of(label) else ""
                 raise ExportError(
                     f"`{parameter}`: {shown(path)} is in no folder of a label's name; expected one subfolder a class: "
-                    f"{', '.join(contract.labels[:5])}{', ...' * (len(contract.labels) > 5)}"
+                    f"{', '.join(contract.labels[:5])}{', ...' * (len(contract.labels) > 5)}{below}"
                 )
-            images.append(_LabelledImage(path.resolve(), targets.get(label, _NO_CLASS), _digest(path, contract)))
+            images.append(_LabelledImage(path.resolve(), targets.get(label, _NO_CLASS), *_digests(path, contract)))
             bar.update(1)
     return images
 
 
-def _digest(path: Path, contract: Contract) -> str:
-    """SHA-256 of an image's file, in hex."""
+def _digests(path: Path, contract: Contract) -> tuple[str, bytes]:
+    """SHA-256 of an image's file, in hex, and `_LabelledImage.pixels`."""
     content, name = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     try:
-        load_pixels(content, contract.image_input)
+        pixels = load_pixels(content, contract.image_input)
     except ImageError as error:
         raise ExportError(f"{name}: {str(error).partition(': ')[2]}; take it out of the folder") from error
-    return hashlib.sha256(content).hexdigest()
+    is_blank = (pixels == pixels[:1, :1]).all()
+    return hashlib.sha256(content).hexdigest(), b"" if is_blank else hashlib.sha256(pixels.tobytes()).digest()

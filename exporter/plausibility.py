@@ -5,6 +5,7 @@ Such a model converts without an error and agrees with its reference, so no gate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.label_names import label_remarks
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.intervals import mcnemar_p_value
 from trainer.keras_inspection.input_scaling import find_input_scaling
@@ -26,10 +28,10 @@ LEAST_AGREEMENT = 0.5
 _SAME_ACCURACY = 0.1
 #: If chance leaves more than this number of classes without a prediction, such a class is no sign of a fault.
 _EXPECTED_BY_CHANCE = 0.5
-#: Labels count as swapped only if chance gives that result with a probability below this.
+#: A result counts as a sign only if chance gives it with a probability below this.
 _RARELY = 0.001
 #: If the largest class has this share of the test images, accuracy says little.
-_LARGE_SHARE = 0.75
+LARGE_SHARE = 0.75
 
 
 def reference_doubts(
@@ -134,14 +136,41 @@ def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator
     missing = [label for label, count in zip(labels, counts, strict=True) if not count]
     if missing:
         names = ", ".join(missing[:5]) + ", ..." * (len(missing) > 5)
-        yield f"the test images show {len(labels) - len(missing)} of {len(labels)} classes; none shows {names}"
+        yield (
+            f"the test images show {len(labels) - len(missing)} of {len(labels)} classes; none shows {names}: the "
+            "figures say nothing of these; add images of them"
+        )
     largest = int(counts.argmax())
     share = counts[largest] / counts.sum()
-    if share >= _LARGE_SHARE:
+    if share >= LARGE_SHARE:
         yield (
             f"{share:.4f} of the test images are of class {labels[largest]!r}: always answering it would have that "
-            "accuracy; look at the recall of the other classes"
+            "accuracy; look at the recall of the other classes, and add test images of them"
         )
+
+
+def recall_warnings(model: EvaluatedModel, labels: Sequence[str]) -> Iterator[str]:
+    """A warning about the classes with so low a recall that the accuracy does not hold for them."""
+    comparison = model.comparison
+    if model.predictions.task == "multilabel" or not comparison.confusion.sum():
+        return
+    counts, right = comparison.confusion.sum(axis=1).tolist(), np.diag(comparison.confusion).tolist()
+    found = [
+        f"{label!r} ({hits} of {count})"
+        for label, hits, count in zip(labels, right, counts, strict=True)
+        if 2 * hits < count and _chance_of_at_most(hits, count, comparison.accuracy) < _RARELY
+    ]
+    if found:
+        yield (
+            f"{model.name} answers most test images of {', '.join(found[:5])}{', ...' * (len(found) > 5)} wrongly, "
+            f"which its accuracy of {comparison.accuracy:.4f} does not show; collect more images of such a class, or "
+            "give the classes the same weight in training"
+        )
+
+
+def _chance_of_at_most(hits: int, count: int, share: float) -> float:
+    """The probability of at most so many hits in `count` trials that succeed with a probability of `share`."""
+    return sum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(hits + 1))
 
 
 def find_doubts(
@@ -161,12 +190,13 @@ def find_doubts(
     reference, *others = models
     labels = run.contract.labels
     found = [*reference_doubts(reference, labels)]
-    warnings = [*share_warnings(reference, labels)]
+    warnings = [*label_remarks(labels), *share_warnings(reference, labels)]
     is_image = run.contract.input.kind == "image"
     if is_image and (found or (run.is_external and is_weak(reference))):
         trial = try_scalings(model, run, run.contract.provenance.seed)
         found = [*reference_doubts(reference, labels, trial)]
         warnings += [*_trial_warnings(trial, found), *_scaled_twice(model, run)]
+    warnings += [warning for each in models for warning in recall_warnings(each, labels)]
     doubts = {reference.name: found} | {other.name: [*agreement_doubts(other)] for other in others}
     warnings += [f"{name} {gate.reason}" for name, gates in doubts.items() for gate in gates]
     return ([*models] if accept else with_doubts(models, doubts)), tuple(warnings)

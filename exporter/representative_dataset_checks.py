@@ -23,6 +23,7 @@ from trainer.data.sources import Indices, Source
 from trainer.evaluation.worker import decoded_samples
 
 from .errors import ExportError
+from .image_comparison import are_other_pixels, label_warnings, other_images_warnings
 from .scoring import SplitScorer
 
 Figures: TypeAlias = dict[str, Any]
@@ -35,10 +36,6 @@ CLIP_DEVIATIONS = 6.0
 _MANY_NEAR = 0.1
 #: Up to this share equal vectors are normal; a coarse sensor has more.
 _MANY_EQUAL = 0.1
-#: The largest distance of the mean from the training's, in the training's standard deviations, and the largest ratio of
-#: the two standard deviations.
-_FAR_MEAN = 0.25
-_FAR_STD = 1.25
 #: The number of images that are fingerprinted at once.
 _BATCH = 64
 
@@ -114,6 +111,7 @@ def check_images(
             f"calibration: {shared.sum()} of {len(chosen)} images are test images too, so that the figures would "
             "flatter; take them out of one of the folders"
         )
+    odd = tuple(label_warnings(run, chosen, prints, test))
     if shared.any():
         chosen, pixels, prints = chosen[~shared], pixels[~shared], prints.select(np.flatnonzero(~shared))
     distinct = len(set(prints.digests))
@@ -136,7 +134,8 @@ def check_images(
         "overlap": int(shared.sum()),
         "near_overlap": near_test,
     }
-    return pixels, figures, tuple(_image_warnings(run, figures, len(chosen)))
+    warnings = (*_image_warnings(run, figures, len(chosen)), *other_images_warnings(run, pixels), *odd)
+    return pixels, figures, warnings
 
 
 def _count_classes(run: RunFolder, chosen: Indices) -> int:
@@ -184,8 +183,7 @@ def _range_warnings(run: RunFolder, pixels: Mapping[str, float]) -> Iterator[str
         return
     # The trainer took mean and std from the training pixels.
     mean, std = run.contract.image_input.mean[0], run.contract.image_input.std[0]
-    off = abs(pixels["mean"] - mean) > _FAR_MEAN * std
-    if off or not std / _FAR_STD <= max(pixels["std"], 1e-6) <= std * _FAR_STD:
+    if are_other_pixels(pixels["mean"], pixels["std"], mean, std):
         yield (
             f"calibration: pixels of mean {pixels['mean']} and deviation {pixels['std']}, "
             f"training's are {mean:g} and {std:g}; these are other pictures"

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from runtime.files import shown
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
 
 from ..evaluated_model import EvaluatedModel
+from ..plausibility import LARGE_SHARE
 from ..recipe import ExportConfig
 
 REPORT_VERSION = 2
@@ -112,12 +116,28 @@ def metric_texts(model: Mapping[str, Any], between: str = " to ") -> Iterator[Me
 def summary_table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
     """The report's models as the lines of a table, for a terminal."""
     rows = [list(_columns(report["models"])), *(_row(model, timings[model["file"]]) for model in report["models"])]
+    if _hides_classes(report["models"]):
+        for row, least in zip(rows, ("least recall", *map(_least_recall, report["models"])), strict=True):
+            row.insert(-2, least)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         first, *rest = (
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join([first, *rest])
+
+
+def _hides_classes(models: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the accuracy hides a class: one class has most test images, or another is never predicted rightly."""
+    if np.ndim(models[0]["confusion"]) != 2:
+        return False
+    counts = np.sum(models[0]["confusion"], axis=1)
+    return bool(counts.max() >= LARGE_SHARE * counts.sum()) or any(0 in model["recall"].values() for model in models)
+
+
+def _least_recall(model: Mapping[str, Any]) -> str:
+    label, least = min(((k, v) for k, v in model["recall"].items() if v is not None), key=lambda item: item[1])
+    return f"{least:.4f} ({shown(label)})"
 
 
 def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:

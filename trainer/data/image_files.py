@@ -28,6 +28,8 @@ WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 #: The longer side of the input where the user gives no size and the images are larger.
 _MAX_SIDE = 96
 _MIN_SIDE = 8
+#: The end of the line about a copy whose labels contradict those of the file that is kept.
+OTHER_LABELS = ", with other labels"
 #: If files are equal, the one in the split of the lowest rank is kept.
 _RANKS = {"test": 0, "validation": 1}
 
@@ -105,6 +107,17 @@ class ImageFiles:
     def pixels(self) -> FilePixels:
         """The pixels of the files that are not left out."""
         return FilePixels(self.source(), self.root, self.input, self.cache)
+
+
+def copy_notes(files: ImageFiles) -> tuple[str, ...]:
+    """A note about the copies whose labels contradict each other, if there are any."""
+    found = [problem for problem in files.problems if problem.endswith(OTHER_LABELS)]
+    if not found:
+        return ()
+    return (
+        f"{len(found)} images are copies of one with other labels, and the labels of that one were kept; correct them, "
+        f"since one of the two is wrong. The first: {found[0]}",
+    )
 
 
 def read_image_files(root: Path, paths: Sequence[str], geometry: Geometry, place: CachePlace) -> ImageFiles:

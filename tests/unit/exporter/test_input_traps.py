@@ -246,9 +246,39 @@ def test_validation_images_are_no_test_images(folders: Path, tmp_path: Path) -> 
     assert "--val: 45 of 45 images are test images too" in result.stderr
 
 
+def test_validation_images_in_another_format_are_no_test_images(folders: Path, tmp_path: Path) -> None:
+    for path in (folders / "test").rglob("*.png"):
+        copy = tmp_path / "val" / path.parent.name / f"{path.stem}.bmp"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).save(copy)
+    result = export(folders, network(), tmp_path, "--val", tmp_path / "val")
+    assert result.returncode == 1
+    assert "--val: 45 of 45 images are test images too" in result.stderr
+
+
+def test_a_folder_of_splits_is_no_test_folder(folders: Path, tmp_path: Path) -> None:
+    result = export(folders, network(), tmp_path, "--test", folders)
+    assert result.returncode == 1
+    assert "is in no folder of a label's name" in result.stderr
+
+
+def test_a_rare_class_is_named_in_the_table_and_the_warnings(folders: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "test/dark", "dark", range(1000, 1060))
+    draw(tmp_path / "test/middle", "middle", range(1060, 1066))
+    draw(tmp_path / "test/white", "middle", range(1070, 1074))
+    result = export(folders, network(), tmp_path, "--test", tmp_path / "test", "--accept-low-accuracy")
+    header, row = succeed(result).stdout.splitlines()[:2]
+    assert "least recall" in header
+    assert "0.0000 (white)" in row
+    told = "\n".join(report_of(tmp_path)["warnings"])
+    assert "float32 answers most test images of 'white' (0 of 4) wrongly" in told
+    assert "0.8571 of the test images are of class 'dark'" in told
+
+
 def test_a_test_set_of_one_class_says_nothing(folders: Path, tmp_path: Path) -> None:
     draw(tmp_path / "test/dark", "dark", range(500, 520))
     result = export(folders, network(), tmp_path, "--test", tmp_path / "test")
     assert result.returncode == 3
     assert "all test images are of class 'dark'" in result.stderr
-    assert "the test images show 1 of 3 classes; none shows middle, white" in report_of(tmp_path)["warnings"]
+    told = "\n".join(report_of(tmp_path)["warnings"])
+    assert "the test images show 1 of 3 classes; none shows middle, white" in told

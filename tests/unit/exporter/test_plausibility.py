@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.plausibility import agreement_doubts, is_weak, reference_doubts, share_warnings, swapped_labels
+from exporter.plausibility import (
+    agreement_doubts,
+    is_weak,
+    recall_warnings,
+    reference_doubts,
+    share_warnings,
+    swapped_labels,
+)
 
 LABELS = ("a", "b", "c", "d")
 
@@ -19,6 +26,7 @@ def model(confusion: list[list[int]], agreement: float = 1.0, drop: float = 0.0,
     return SimpleNamespace(
         comparison=SimpleNamespace(confusion=counts, accuracy=accuracy, agreement=agreement, drop=drop),
         predictions=SimpleNamespace(task="multiclass"),
+        name="int8",
         is_reference=is_reference,
         failed=(),
     )
@@ -88,6 +96,23 @@ def test_a_weak_model_is_halfway_to_the_largest_class() -> None:
 def test_missing_and_large_classes_are_warned_of() -> None:
     assert [*share_warnings(model([[5, 0], [0, 5]]), LABELS[:2])] == []
     (missing,) = share_warnings(model([[5, 0, 0], [0, 5, 0], [0, 0, 0]]), LABELS[:3])
-    assert missing == "the test images show 2 of 3 classes; none shows c"
+    assert missing.startswith("the test images show 2 of 3 classes; none shows c: the figures say nothing of these")
     (large,) = share_warnings(model([[90, 0], [1, 9]]), LABELS[:2])
     assert large.startswith("0.9000 of the test images are of class 'a'")
+
+
+@pytest.mark.parametrize(
+    ("confusion", "told"),
+    [
+        ([[250, 0], [6, 0]], "'b' (0 of 6)"),
+        ([[245, 5], [5, 1]], "'b' (1 of 6)"),
+        ([[250, 0], [1, 5]], ""),
+        ([[250, 0], [1, 0]], ""),  # one image says nothing
+        ([[6, 4], [4, 6]], ""),
+        ([[40, 0, 0], [0, 40, 0], [30, 0, 10]], "'c' (10 of 40)"),
+    ],
+)
+def test_classes_that_the_accuracy_hides_are_named(confusion: list[list[int]], told: str) -> None:
+    found = [*recall_warnings(model(confusion), LABELS[: len(confusion)])]
+    assert len(found) == bool(told)
+    assert not told or f"int8 answers most test images of {told} wrongly" in found[0]

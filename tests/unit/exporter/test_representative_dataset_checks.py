@@ -115,3 +115,44 @@ def test_pixels_unlike_those_of_training_are_told() -> None:
     assert "training's are 128 and 60" in warnings(make_run(dark, TEST, mean=(128.0,), std=(60.0,)))
     given = replace(make_run(dark, TEST), model=Path("model.keras"))
     assert "less than half of what there can be" in warnings(given)
+
+
+def external(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8]]) -> RunFolder:
+    return replace(make_run(train, test), model=Path("model.keras"))
+
+
+MANY_TEST = [scene(seed) for seed in range(6000, 6040)]
+
+
+def test_noise_for_calibration_is_told() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (24, 24), dtype=np.uint8) for _ in range(MIN_SAMPLES)]
+    assert "neighbouring pixels differ as much as in noise" in warnings(external(noise, MANY_TEST))
+    assert "noise" not in warnings(external(GOOD, MANY_TEST))
+    more = [rng.integers(0, 256, (24, 24), dtype=np.uint8) for _ in range(40)]
+    assert "noise" not in warnings(external(noise, more))  # there the test images are like that too
+
+
+def test_calibration_images_unlike_the_test_images_are_told() -> None:
+    dark = [(image // 4).astype(np.uint8) for image in GOOD]
+    assert "those of the test images have" in warnings(external(dark, MANY_TEST))
+    assert warnings(external(GOOD, MANY_TEST)) == ""
+
+
+def test_equal_images_of_two_classes_and_copies_among_the_test_images_are_told() -> None:
+    run = external(GOOD, [*MANY_TEST, MANY_TEST[0], MANY_TEST[0], MANY_TEST[3]])
+    told = warnings(run)
+    assert "test: 3 of 43 images are copies of another" in told
+    # Targets are the index modulo 3: of the three equal images the first two differ.
+    assert "3 images, 3 of them test images, are equal to one of another class: #100 (b) and #140 (c)" in told
+    run = make_run([*GOOD, GOOD[0]], TEST)
+    assert f"2 images, 0 of them test images, are equal to one of another class: #0 (a) and #{MIN_SAMPLES} (b)" in (
+        warnings(run)
+    )
+
+
+def test_a_calibration_image_with_another_label_than_the_same_test_image() -> None:
+    run = make_run(GOOD, [*TEST, GOOD[1]])
+    told = warnings(run)
+    assert "2 images, 1 of them test images, are equal to one of another class" in told
+    assert "1 training images are in the test split too" in told

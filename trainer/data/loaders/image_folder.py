@@ -15,7 +15,7 @@ from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, newest_date
 from ..folder_layout import FolderLayout, arrange, is_image
 from ..image_cache import CachePlace
-from ..image_files import ImageFiles, read_image_files
+from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
 from ..label_names import check_class_folders, dataset_name
 from ..splits import given_splits
 
@@ -49,10 +49,7 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
     labels = _labels(root, entries)
     name = dataset_name(root)
     files = read_image_files(root, [entry.path for entry in entries], geometry, cache)
-    copied = files.leave_out_copies(
-        [entry.split for entry in entries],
-        lambda index, original: f"{shown(entries[index].path)}: the same file as {shown(entries[original].path)}",
-    )
+    copied = _leave_out_copies(files, entries)
     kept = files.kept
     _check_classes(root, labels, entries, files)
     return Dataset(
@@ -66,7 +63,7 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
         date=newest_date(root / entry.path for entry in entries),
         left_out=(*files.left_out, *_loose({root, *layout.parents})),
         copied=copied,
-        notes=layout.notes(),
+        notes=(*layout.notes(), *copy_notes(files)),
         augmentation=files.augmentation,
     )
 
@@ -78,6 +75,15 @@ def _entries(layout: FolderLayout) -> Iterator[_Entry]:
             yield _Entry(path.relative_to(layout.root).as_posix(), folder.name, split)
         if not images:  # an empty class folder is an error to report, so it needs an entry
             yield _Entry("", folder.name, split)
+
+
+def _leave_out_copies(files: ImageFiles, entries: list[_Entry]) -> int:
+    def describe(index: int, original: int) -> str:
+        copy, kept = entries[index], entries[original]
+        other = "" if copy.label == kept.label else OTHER_LABELS
+        return f"{shown(copy.path)}: the same file as {shown(kept.path)}{other}"
+
+    return files.leave_out_copies([entry.split for entry in entries], describe)
 
 
 def _loose(folders: Iterable[Path]) -> list[str]:

@@ -14,7 +14,7 @@ from runtime.files import shown
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, newest_date
 from ..image_cache import CachePlace
-from ..image_files import ImageFiles, read_image_files
+from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
 from ..label_names import check_label_count, dataset_name
 from ..splits import given_splits
 from .label_file import Row, read_label_file
@@ -63,6 +63,7 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
         date=newest_date([file, *(root / row.path for row in kept)]),
         left_out=(*files.left_out, *repeated),
         copied=copied + len(repeated),
+        notes=copy_notes(files),
         augmentation=files.augmentation,
         task="multilabel",
     )
@@ -88,7 +89,7 @@ def _unusable(files: ImageFiles, rows: Sequence[Row], name: str) -> list[str]:
 def _leave_out_copies(files: ImageFiles, rows: Sequence[Row], name: str) -> int:
     def describe(index: int, original: int) -> str:
         row, first = rows[index], rows[original]
-        other = "" if set(first.labels) == set(row.labels) else ", with other labels"
+        other = "" if set(first.labels) == set(row.labels) else OTHER_LABELS
         return f"{name}, line {row.line}: {shown(row.path)} is the same image as in line {first.line}{other}"
 
     return files.leave_out_copies([row.split for row in rows], describe)

@@ -171,6 +171,14 @@ def test_a_copy_is_left_out_so_that_no_picture_is_in_two_splits(tmp_path: Path) 
     assert len(data.given["test"]) == 9
 
 
+def test_a_copy_in_another_class_is_told(colour_folder: Path) -> None:
+    shutil.copy(colour_folder / "red/0.jpg", colour_folder / "blue/same.jpg")
+    data = load(colour_folder)
+    assert data.left_out == ("red/0.jpg: the same file as blue/same.jpg, with other labels",)
+    (note,) = data.notes
+    assert note.startswith("1 images are copies of one with other labels")
+
+
 def test_the_date_is_that_of_the_newest_file(colour_folder: Path) -> None:
     for path in colour_folder.rglob("*.*"):
         os.utime(path, (0, 86_400 * 365))
