@@ -26,7 +26,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, TypeVar, cast
 
-from .child_process import STATUS_INTERRUPTED, ChildError, call_by_name, describe_end, import_path
+from .child_process import STATUS_INTERRUPTED, ChildError, call_by_name, describe_end, python_command
 from .errors import describe
 from .progress import Progress, progress, report_to
 
@@ -72,7 +72,7 @@ class ChildWorker:
             return
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM.format(path=import_path()), str(self.folder)],
+                python_command(_PROGRAM, str(self.folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -23,6 +23,8 @@ _PLUGINS = {
     "TIFF": ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TiffImagePlugin", "TiffImageFile"),
 }
 FORMATS = tuple(_PLUGINS)
+#: The modules that decode them, which are imported by name.
+PLUGIN_MODULES = tuple(f"PIL.{module}" for _, module, _ in _PLUGINS.values())
 #: The endings of such files' names, in lower case. An MPO is a JPEG with further JPEGs behind it.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 

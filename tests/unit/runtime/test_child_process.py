@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from runtime.child_process import ChildError, call_in_child
+from runtime.child_process import ChildError, call_in_child, has_python
 from runtime.errors import ImageError
 from runtime.progress import progress
 
 pytestmark = pytest.mark.fast
+
+ROOT = Path(__file__).parents[3]
 
 
 def _sum(*numbers: int) -> dict[str, object]:
@@ -126,10 +129,75 @@ def test_progress_is_reported_as_by_the_parent(capfd: pytest.CaptureFixture[str]
     assert "working hard" in capfd.readouterr().err
 
 
-def test_a_frozen_application_does_not_start_itself_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.raises(ChildError, match="frozen application"):
-        call_in_child("runtime.files:shown", "x")
+APPLICATION = """
+import sys, threading
+from pathlib import Path
+Path(sys.argv[1]).open("a").write("start ")
+sys.frozen, sys.executable = True, sys.argv[2]
+if "thread" in sys.argv[3:]:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+from runtime.child_process import ChildError, call_in_child, has_python
+print("not printed twice", end="")
+for name, arguments in (("_sum", (1, 2)), ("_refuse", ()), ("_die", ()), ("_wait", ()), ("_print", ()), ("_depth", ())):
+    try:
+        print(call_in_child(f"tests.unit.runtime.test_child_process:{name}", *arguments, timeout=5))
+    except ChildError as error:
+        print(error.status, error)
+"""
+
+
+def _depth() -> str | None:
+    return os.environ.get("POCKETLENS_CHILD_DEPTH")
+
+
+def _application(tmp_path: Path, executable: str, *arguments: str) -> list[str]:
+    """What an application prints that would start itself again by `sys.executable`."""
+    command = [sys.executable, "-c", APPLICATION, str(tmp_path / "starts"), executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert (tmp_path / "starts").read_text() == "start "
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forking is safe on Linux only")
+@pytest.mark.parametrize("executable", [sys.executable, "", "/opt/app/bin/uwsgi"])
+def test_a_frozen_application_forks(executable: str, tmp_path: Path) -> None:
+    first, *others = _application(tmp_path, executable)
+    assert first.startswith("not printed twice{'sum': 3, 'process': ")
+    assert others == [
+        "1 shoe.jpg: no image; give one",
+        f"{-signal.SIGSEGV} its process died of SIGSEGV",
+        "None it gave no answer within 5 s; is this machine busy?",
+        "returned",
+        "1",
+    ]
+
+
+def test_a_frozen_application_with_threads_says_that_it_cannot(tmp_path: Path) -> None:
+    lines = _application(tmp_path, "/opt/app/bin/sorter", "thread")
+    assert len(lines) == 6
+    assert lines[0] == (
+        "not printed twiceNone this application has no Python to start (/opt/app/bin/sorter), and forking it is safe "
+        "before it has started a second thread only; `trusted=True` needs no child process"
+    )
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen", "expected"),
+    [
+        ("/usr/bin/python3", False, True),
+        ("/opt/pypy3.10/bin/pypy3.10", False, True),
+        ("/usr/bin/python3", True, False),
+        ("/opt/spyder/spyder", False, False),
+        ("", False, False),
+        (None, False, False),
+    ],
+)
+def test_what_is_a_python(
+    executable: str | None, frozen: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    assert has_python() is expected
 
 
 def test_children_do_not_start_children_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

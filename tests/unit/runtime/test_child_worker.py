@@ -145,3 +145,9 @@ def test_no_orphan_is_left_when_the_parent_is_killed() -> None:
     parent.stdout.close()
     wait_for_end(int(pid))
     assert not Path(folder).exists()
+
+
+def test_a_frozen_application_does_not_start_itself_again(worker: ChildWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(ChildError, match="no Python to start"):
+        worker.submit("runtime.files:shown", "x")
