@@ -207,7 +207,7 @@ def test_a_failed_compaction_changes_nothing(begun: Path) -> None:
         with pytest.raises(WatchError):
             journal.compact_if_long({"1.png"})
         assert list(History(begun, begun.parent)) == before
-        journal._connection.set_authorizer(None)
+        journal._connection.set_authorizer(lambda *_: sqlite3.SQLITE_OK)  # Python 3.10 has no way to take it away
         assert journal.compact_if_long({"1.png"})
         assert journal.has("29.png", answer(29).identity)
 
