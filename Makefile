@@ -74,7 +74,7 @@ bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documenta
 bench-train: $(VENV)/dev.stamp ## Measure the trainer: pipeline and epochs beside the bare step, memory, accuracy in the lesson's time
 	$(BIN)/python -m benchmarks.training
 
-fuzz: $(VENV)/dev.stamp ## Throw damaged models and hostile images at the runtime (SEED=, SECONDS=)
+fuzz: $(VENV)/dev.stamp ## Throw damaged and resealed models and hostile images at the runtime (SEED=, SECONDS=)
 	$(BIN)/python -m fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
 
 soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 calls and 2,000 loads

@@ -1,4 +1,4 @@
-"""`python -m fuzz` tries damaged models and hostile images, drawn from a seed, within a time limit.
+"""`python -m fuzz` tries damaged and resealed models and hostile images, drawn from a seed, within a time limit.
 
 The exit status is 0 if every case ended as it must, else 1. Then `findings.jsonl` lists the other cases, and the
 commands that repeat them are printed.
@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
-from fuzz import foreign, images, models
-from fuzz.build_models import make_models
+from fuzz import foreign, images, models, resealed
+from fuzz.build_models import RESEALED, make_models
 from fuzz.driver import CASE_SECONDS, Outcome, Summary, run_cases, summarize
 from fuzz.folder import classify_folder
 
 OUT = Path("build/fuzz")
-GROUPS = ("models", "images", "folder", "foreign")
+GROUPS = ("models", "images", "folder", "foreign", "resealed")
 _SHOWN = 20
 
 
@@ -61,6 +61,11 @@ def main(seed: int, seconds: float, count: int, only: str | None, case: str | No
             cases = [json.loads(case)] if case else foreign.cases(unsealed, count, seed)
             run = run_cases(["foreign"], cases, findings, limit=foreign.CASE_SECONDS)
             summaries.append(summarize("foreign", run, len(cases), foreign.is_finding, deadline))
+        elif group == "resealed":
+            chosen = [paths[name] for name in RESEALED]
+            cases = [json.loads(case)] if case else resealed.cases(chosen, count, seed)
+            run = run_cases(["resealed"], cases, findings, limit=resealed.CASE_SECONDS)
+            summaries.append(summarize("resealed", run, len(cases), resealed.is_finding, deadline))
         else:
             summaries.append(classify_folder(model, OUT / "folder", count // 10, seed))
     _report(summaries, findings)

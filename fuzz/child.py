@@ -1,4 +1,4 @@
-"""The child process of `driver`: `python -m fuzz.child models|foreign|images [MODEL]`."""
+"""The child process of `driver`: `python -m fuzz.child models|foreign|resealed|images [MODEL]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fuzz import foreign, images, models
+from fuzz import foreign, images, models, resealed
 from fuzz.driver import serve
 
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
         if arguments[0] == "images":
             serve(images.runner(arguments[1], folder))
         else:
-            serve({"models": models, "foreign": foreign}[arguments[0]].runner(folder))
+            serve({"models": models, "foreign": foreign, "resealed": resealed}[arguments[0]].runner(folder))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ from PIL import Image
 from .child_process import ChildError, call_in_child
 from .classifier import Classifier
 from .external.adopt import ExternalOptions, adopting
+from .external.sandbox import LIMITS
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
-from .model_file import read_model
+from .model_file import is_sealed, read_model
+from .sealed_models import check_sealed
 
 _WARM_UP = 5
 _TIMEOUT_S = 600
@@ -39,7 +41,14 @@ def combinations(max_threads: int) -> Iterator[tuple[str, int]]:
 
 
 def measure(
-    model: Path, sample: bytes, library: str, threads: int, rounds: int, known: dict[str, Any] | None = None
+    model: Path,
+    sample: bytes,
+    library: str,
+    threads: int,
+    rounds: int,
+    known: dict[str, Any] | None = None,
+    *,
+    trusted: bool = False,
 ) -> dict[str, Any]:
     """Measure one combination in a process of its own.
 
@@ -49,15 +58,19 @@ def measure(
         library, threads: the interpreter library, and the threads of one invocation.
         rounds: how many calls of each kind are timed.
         known: what is known of a model of someone else's, by the names of `Classifier`'s parameters.
+        trusted: as for `Classifier`.
+
+    The process has the limits of a trial, but for its time.
 
     Returns:
         interpreter, distribution, threads, load_ms, first_call_ms; preprocessing_ms, invoke_ms and call_ms, each with
         median, p95 and p99; images_per_second; peak_memory_mb. Or interpreter, threads and error.
     """
-    arguments = (str(model), library, threads, rounds, known or {})
+    arguments = (str(model), library, threads, rounds, known or {}, trusted)
+    limits = LIMITS._replace(cpu_seconds=_TIMEOUT_S * max(1, threads))
     try:
         figures: dict[str, Any] = call_in_child(
-            f"{__name__}:measure_here", *arguments, content=sample, timeout=_TIMEOUT_S
+            f"{__name__}:measure_here", *arguments, content=sample, timeout=_TIMEOUT_S, limits=limits
         )
     except ChildError as error:
         return {"interpreter": library, "threads": threads, "error": str(error)}
@@ -90,13 +103,15 @@ def best_combination(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def measure_here(
-    model: str, library: str, threads: int, rounds: int, known: dict[str, Any], sample: bytes
+    model: str, library: str, threads: int, rounds: int, known: dict[str, Any], trusted: bool, sample: bytes
 ) -> dict[str, Any]:
     """Measure one combination in this process, which must be a fresh one; arguments and result as for `measure`."""
     # Before the clock starts: the trial of a model of someone else's is no part of its loading time.
-    read_model(model, adopting(ExternalOptions(**known), library))
+    checked = read_model(model, adopting(ExternalOptions(**known), library, trusted=trusted))
+    if is_sealed(checked.content) and not trusted:
+        check_sealed(checked, library)
     started = time.perf_counter()
-    classifier = Classifier(model, num_threads=threads, interpreter=library, **known)
+    classifier = Classifier(model, num_threads=threads, interpreter=library, trusted=trusted, **known)
     load = time.perf_counter() - started
     spec = classifier.contract.input
     source: Any = json.loads(sample) if spec.kind == "features" else sample

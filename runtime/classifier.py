@@ -50,7 +50,8 @@ class Classifier:
         scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
             are; by default the activation that the last operator lacks.
         task: as for `Contract`; by default `"binary"` for one output and two labels, else `"multiclass"`.
-        trusted: skip the check of a sealed model's structure, and the trial in a child process: for models of your own.
+        trusted: for models of your own: skip the check of a sealed model's structure and the trial in a child process,
+            and accept loops and shapes that are computed from the input.
 
     A model that Pocketlens did not make is tried in a child process before it is trusted. Its TFLite metadata serves as
     the default of these parameters. They must be left out for a model that carries its own contract. What was concluded
@@ -162,8 +163,9 @@ class Classifier:
     def _assemble(self, contract: Contract, build: Callable[[], interpreters.Interpreter], name: str) -> None:
         self._contract = contract
         first = build()
-        self._input = _only_tensor(first.get_input_details(), "input", name)
-        self._output = _only_tensor(first.get_output_details(), "output", name)
+        inputs, outputs = interpreters.tensor_details(first)
+        self._input = _only_tensor(inputs, "input", name)
+        self._output = _only_tensor(outputs, "output", name)
         _check_shapes(contract, self._input, self._output, name)
         self._lacks_channels = self._input.shape != (1, *contract.input.shape)
         self._preprocess = make_preprocessor(contract.input, self._input)

@@ -234,6 +234,9 @@ def _model(path: str, delegate: str | None) -> list[Finding]:
         needs = unmet_needs(structure, delegate)
         if needs:
             return [*findings, Finding("needs", ERROR, needs)]
+        if structure.unbounded:
+            text = f"{structure.unbounded}, so that one input may take any time or memory"
+            findings.append(Finding("bounds", WARNING, text, "use it only if you trust who made it, by `trusted=True`"))
         findings += _operators(structure, delegate)
     for library in installed():
         cure = "export it for this interpreter, or install the other one"

@@ -111,6 +111,18 @@ def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: s
     return interpreter
 
 
+def tensor_details(interpreter: Interpreter) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What an interpreter says about the inputs and the outputs of its model.
+
+    Raises:
+        InterpreterError: it cannot say it, as for a name that is no text.
+    """
+    try:
+        return interpreter.get_input_details(), interpreter.get_output_details()
+    except Exception as error:  # as above; UnicodeDecodeError too
+        raise InterpreterError(f"the interpreter cannot describe the model's tensors: {_explain(error)}") from error
+
+
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     # With TensorFlow's symbols it reads a size from the wrong place; the error depends on what is there.

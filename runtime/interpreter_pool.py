@@ -71,8 +71,9 @@ class InterpreterPool:
             engine.invoke()
             stored = engine.get_tensor(self._output)
             idle = engine
-        except (RuntimeError, ValueError) as error:
-            raise InterpreterError(f"the model failed to run: {error}") from error
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise InterpreterError(f"the model failed to run: {text}") from error
         finally:
             self._idle.put(idle)
         return stored

@@ -14,7 +14,7 @@ from .archives import open_archive
 from .classifier import Classifier
 from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
-from .external.purpose import refuse_other_purposes, unmet_needs
+from .external.purpose import refuse_other_purposes, unbounded, unmet_needs
 from .files import PathLike, read_regular_file
 from .interpreter import LIBRARIES, installed
 from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify_seal
@@ -27,12 +27,14 @@ from .tflite.model import Structure, check_structure
 _SHOWN_PIXELS = (0, 128, 255)
 
 
-def inspect_model(path: PathLike, delegate: str | None = None, **known: Any) -> dict[str, Any]:
+def inspect_model(
+    path: PathLike, delegate: str | None = None, *, trusted: bool = False, **known: Any
+) -> dict[str, Any]:
     """Contract, tensors, operators, size, digest and associated files of a model, ready for JSON.
 
     Args:
         path: the model file.
-        delegate: as for `Classifier`.
+        delegate, trusted: as for `Classifier`.
         known: what is known of a model that Pocketlens did not make, by the names of `Classifier`'s parameters.
 
     Returns:
@@ -53,6 +55,8 @@ def inspect_model(path: PathLike, delegate: str | None = None, **known: Any) -> 
     structure = check_structure(content, name)
     metadata = read_metadata(content, structure, name)
     obstacles = [] if sealed else _obstacles(structure, name, delegate)
+    if structure.unbounded and not trusted:
+        obstacles.append(unbounded(structure))
     missing = [] if sealed or obstacles else missing_options(structure, metadata, ExternalOptions(**known))
     found = {
         "path": name,
@@ -68,7 +72,7 @@ def inspect_model(path: PathLike, delegate: str | None = None, **known: Any) -> 
     }
     if missing or obstacles:
         return found
-    classifier = Classifier(path, delegate=delegate, **known)
+    classifier = Classifier(path, delegate=delegate, trusted=trusted, **known)
     return {
         **found,
         "contract": json.loads(classifier.contract.to_json()),

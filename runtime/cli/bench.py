@@ -17,10 +17,11 @@ from ..features import load_vector
 from ..files import read_regular_file
 from ..image_limits import MAX_IMAGE_BYTES
 from ..images import load_pixels
-from ..model_file import read_model
+from ..model_file import is_sealed, read_model
 from ..progress import progress
+from ..sealed_models import check_sealed
 from .app import Command, with_options
-from .model_options import EXTERNAL_OPTIONS, FEATURES, without_none
+from .model_options import EXTERNAL_OPTIONS, FEATURES, TRUSTED, without_none
 from .options import JSON_OPTION
 from .output import print_json, print_line
 from .tables import columns
@@ -42,13 +43,14 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     default=os.cpu_count() or 1,
     help="Measure with 1, 2, 4... threads up to this number.  [default: one per processor]",
 )
-@with_options(*EXTERNAL_OPTIONS, JSON_OPTION)
+@with_options(*EXTERNAL_OPTIONS, TRUSTED, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
 def bench(
     image: str | None,
     features: tuple[float, ...] | None,
     rounds: int,
     max_threads: int,
+    trusted: bool,
     as_json: bool,
     model: str,
     **external: Any,
@@ -62,12 +64,15 @@ def bench(
     """
     description = without_none(external)
     # An error is printed here, once, and not for every combination.
-    sample = _sample(read_model(model, adopting(ExternalOptions(**description))).contract, image, features)
+    file = read_model(model, adopting(ExternalOptions(**description), trusted=trusted))
+    if is_sealed(file.content) and not trusted:
+        check_sealed(file)
+    sample = _sample(file.contract, image, features)
     rows = []
     todo = list(combinations(max_threads))
     with progress(len(todo), "measuring") as bar:
         for library, threads in todo:
-            rows.append(measure(Path(model), sample, library, threads, rounds, description))
+            rows.append(measure(Path(model), sample, library, threads, rounds, description, trusted=trusted))
             bar.update(1)
     if as_json:
         print_json({"model": model, "rounds": rounds, "results": rows, "choose": recommend(rows)})

@@ -12,7 +12,7 @@ from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
 from .app import Command, name_options_of_command, with_options
-from .model_options import DELEGATE, EXTERNAL_OPTIONS, without_none
+from .model_options import DELEGATE, EXTERNAL_OPTIONS, TRUSTED, without_none
 from .options import JSON_OPTION
 from .output import print_json, print_line
 
@@ -27,9 +27,9 @@ _WANTED = {"labels": "FILE", "scores": "softmax|sigmoid|as-is"}
     "pocketlens info --labels labels.txt --mean 127.5 --std 127.5 mobilenet.tflite",
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, without an interpreter.")
-@with_options(*EXTERNAL_OPTIONS, DELEGATE, JSON_OPTION)
+@with_options(*EXTERNAL_OPTIONS, DELEGATE, TRUSTED, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
-def info(model: str, verify: bool, delegate: str | None, as_json: bool, **external: Any) -> None:
+def info(model: str, verify: bool, delegate: str | None, trusted: bool, as_json: bool, **external: Any) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
 
     The options from --labels to --task describe a model that was not made by Pocketlens; without them, the output
@@ -41,7 +41,7 @@ def info(model: str, verify: bool, delegate: str | None, as_json: bool, **extern
         print_json(values) if as_json else print_line(f"{file.name}: {len(file.content):,} bytes, intact")
         return
     with held_stderr():  # the interpreter announces its delegates
-        found = inspect_model(model, delegate, **without_none(external))
+        found = inspect_model(model, delegate, trusted=trusted, **without_none(external))
     found["missing"] = [f"{name} (--{name} {_WANTED.get(name, 'N')})" for name in found["missing"]]
     if as_json:
         print_json(found)

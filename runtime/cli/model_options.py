@@ -70,7 +70,7 @@ INTERPRETER_OPTIONS = (
 #: For models of one's own.
 TRUSTED = Option(
     ("--trusted",),
-    "Skip the check of the model's structure and its trial in a child process: for models of your own.",
+    "For models of your own: skip the check of the structure and the trial in a child process, and accept loops.",
     type=bool,
     default=False,
 )

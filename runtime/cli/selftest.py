@@ -9,7 +9,7 @@ from ..interpreter import LIBRARIES
 from ..native_output import held_stderr
 from ..selftest.runner import Outcome, run_selftest
 from .app import Command, with_options
-from .model_options import INTERPRETER_OPTIONS
+from .model_options import INTERPRETER_OPTIONS, TRUSTED
 from .options import JSON_OPTION
 from .output import print_json, print_line
 
@@ -17,9 +17,9 @@ from .output import print_json, print_line
 @click.command(
     cls=Command, example="pocketlens selftest int8.tflite\npocketlens selftest --interpreter ai_edge_litert int8.tflite"
 )
-@with_options(*INTERPRETER_OPTIONS, JSON_OPTION)
+@with_options(*INTERPRETER_OPTIONS, TRUSTED, JSON_OPTION)
 @click.argument("model", metavar="MODEL")
-def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool, model: str) -> None:
+def selftest(threads: int, interpreter: str, delegate: str | None, trusted: bool, as_json: bool, model: str) -> None:
     """Check that MODEL answers here as it did on the workstation.
 
     The model file holds a few images and the scores that the workstation's interpreters gave for them. An integer model
@@ -28,7 +28,7 @@ def selftest(threads: int, interpreter: str, delegate: str | None, as_json: bool
     status is 1.
     """
     with held_stderr():  # the interpreter announces its delegates
-        found = run_selftest(model, interpreter, delegate, threads)
+        found = run_selftest(model, interpreter, delegate, threads, trusted=trusted)
     if as_json:
         print_json({"model": model, "passed": found.passed, **found._asdict()})
     else:

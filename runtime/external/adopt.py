@@ -21,7 +21,7 @@ from ..tflite.graph import TensorInfo
 from ..tflite.metadata import Metadata, read_metadata
 from ..tflite.model import Structure, check_structure
 from .labels import LabelList, load_labels, parse_label_lines
-from .purpose import QUANTIZED, TYPES, refuse_other_purposes, refuse_unmet_needs
+from .purpose import QUANTIZED, TYPES, refuse_other_purposes, refuse_unbounded, refuse_unmet_needs
 from .sandbox import trust
 from .scores import check_contract_scores, choose_scores, needs_scores
 
@@ -79,10 +79,11 @@ def adopt(
         name: the file's name, for messages.
         options: what is known about it; or its contract.
         library, delegate: the interpreter that tries it; see `interpreter.build`.
-        trusted: do not try it.
+        trusted: do not try it, and accept loops and computed shapes.
 
     Raises:
-        ModelFileError: damaged, a damaged file of ours, no image classifier, or it does not run.
+        ModelFileError: damaged, a damaged file of ours, no image classifier, its time or memory depends on its input,
+            or it does not run.
         ContractError: the options are not enough, or do not fit the model.
         InterpreterError: it could not be tried.
     """
@@ -95,6 +96,7 @@ def adopt(
     else:
         adopted = assemble(structure, metadata, options, name)
     if not trusted:
+        refuse_unbounded(structure, name)
         trust(content, name, library, delegate, adopted.contract)
     for note in adopted.notes:
         _log.warning("%s: %s", name, note)
@@ -102,10 +104,10 @@ def adopt(
 
 
 def adopting(
-    options: ExternalOptions, library: str = AUTO, delegate: str | None = None
+    options: ExternalOptions, library: str = AUTO, delegate: str | None = None, *, trusted: bool = False
 ) -> Callable[[bytes, str], Contract]:
     """The function that `read_model` calls for a model of someone else's; arguments as for `adopt`."""
-    return lambda content, name: adopt(content, name, options, library, delegate).contract
+    return lambda content, name: adopt(content, name, options, library, delegate, trusted=trusted).contract
 
 
 def refuse_ours(content: bytes, name: str) -> None:

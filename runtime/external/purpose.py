@@ -57,6 +57,20 @@ def refuse_unmet_needs(structure: Structure, name: str, delegate: str | None) ->
         raise ModelFileError(f"{name}: {needs}")
 
 
+def unbounded(structure: Structure) -> str:
+    """Why one picture may take any time or memory of a model, with the cure; "" if none may."""
+    if not structure.unbounded:
+        return ""
+    return f"{structure.unbounded}, so that one input may take any time or memory; if you trust it, give `trusted=True`"
+
+
+def refuse_unbounded(structure: Structure, name: str) -> None:
+    """Refuse a model whose time or memory may depend on its input; raises ModelFileError."""
+    reason = unbounded(structure)
+    if reason:
+        raise ModelFileError(f"{name}: {reason}")
+
+
 def refuse_other_purposes(structure: Structure, name: str) -> int:
     """Refuse a model that is no image classifier, and return its number of outputs.
 

@@ -53,6 +53,8 @@ _SUBGRAPH_FIELDS = {
     "STABLEHLO_SCATTER": (6,),
     "STABLEHLO_SORT": (2,),
 }
+#: Operators that run other subgraphs: some again and again, some a subgraph that runs this one.
+CALLING = frozenset((*_SUBGRAPH_FIELDS, "STABLEHLO_CASE"))
 
 
 #: Operators that only move values, or change how they are stored.

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from ..errors import ModelFileError
 from . import _schema as schema
+from .bounds import unbounded_part
 from .graph import Ending, GraphTensor, OperatorUse, TensorInfo, check_graph, demand, operator_use, read_tensor
+from .plain import strange_part
 from .reader import Table
 from .verifier import FlatBufferError, Schema, verify_flatbuffer
 
@@ -28,6 +30,8 @@ class Structure(NamedTuple):
         ending: the operator that computes the first output; those that only move its values are passed over.
         metadata: each named entry, with the byte positions at which its content begins and ends.
         end: the end of the FlatBuffer and of the data that it points to; an archive may follow.
+        strange: what is of no known kind, so that the model must be tried before it is trusted; "" if nothing is.
+        unbounded: why its time or memory may depend on its input; "" if they do not.
     """
 
     operators: tuple[OperatorUse, ...]
@@ -36,6 +40,8 @@ class Structure(NamedTuple):
     ending: Ending
     metadata: dict[str, tuple[int, int]]
     end: int
+    strange: str = ""
+    unbounded: str = ""
 
 
 def operators(content: bytes, name: str = "model") -> tuple[OperatorUse, ...]:
@@ -82,6 +88,7 @@ class _Checker:
         ]
         self._custom_options()
         self._signatures(tensors)
+        self._names()
         main = self._graphs[0]
         return Structure(
             operators=tuple(dict.fromkeys(self._codes)),
@@ -90,6 +97,8 @@ class _Checker:
             ending=endings[0],
             metadata=dict(self._metadata()),
             end=self._end,
+            strange=strange_part(self._content, self._graphs, tensors[0], self._codes, self._buffers),
+            unbounded=unbounded_part(self._graphs, self._codes),
         )
 
     def _buffer(self, table: Table) -> tuple[int, int]:
@@ -121,6 +130,16 @@ class _Checker:
             for entry in (*table.tables(0), *table.tables(1)):
                 index = entry.number(1, "I")
                 demand(index < len(tensors[graph]), f"a signature names tensor {index} of {len(tensors[graph])}")
+
+    def _names(self) -> None:
+        """Check the names that an interpreter's Python binding decodes."""
+        main = self._graphs[0]
+        tables = main.tables(0)
+        for index in (*main.numbers(1, "i"), *main.numbers(2, "i")):
+            try:
+                tables[index].data(3).decode()
+            except UnicodeDecodeError:
+                demand(False, f"the name of tensor {index} is no text in UTF-8")
 
     def _metadata(self) -> Iterator[tuple[str, tuple[int, int]]]:
         count = len(self._buffers)

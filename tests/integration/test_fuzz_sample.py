@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import images, models
+from fuzz import images, models, resealed
 from fuzz.driver import Outcome, run_cases, summarize
 from fuzz.folder import classify_folder
 from fuzz.mutations import MUTATIONS, mutate, truncations
@@ -50,6 +50,13 @@ def test_damaged_models_are_refused(digits_export: Exported, tmp_path: Path) -> 
     assert len(cases) == 400
     outcomes = list(run_cases(["models"], cases, tmp_path))
     assert [outcome for outcome in outcomes if models.is_finding(outcome)] == []
+
+
+def test_resealed_models_end_no_process(digits_export: Exported, tmp_path: Path) -> None:
+    cases = resealed.cases([digits_export.int8, digits_export.float32], 80, SEED)
+    outcomes = list(run_cases(["resealed"], cases, tmp_path, limit=resealed.CASE_SECONDS))
+    assert [outcome for outcome in outcomes if resealed.is_finding(outcome)] == []
+    assert {outcome.kind for outcome in outcomes} == {"refused", "answered"}
 
 
 def test_hostile_images_are_answered_or_refused_in_little_memory(digits_export: Exported, tmp_path: Path) -> None:

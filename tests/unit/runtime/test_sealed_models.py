@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 
 from runtime import Classifier, ModelFileError, read_model, seal, sealed_models
 from runtime.external import sandbox
+from runtime.interpreter import choose, installed
+from runtime.tflite._schema import TENSOR_TYPES
 from runtime.tflite.model import check_structure
+from tests.support.commands import ROOT
 from tests.support.exports import Exported
+from tests.support.external_models import changed
 
 
 @pytest.fixture(autouse=True)
@@ -59,17 +65,77 @@ def test_damage_under_a_seal_is_refused_unless_trusted(digits_export: Exported, 
     assert not (cache / "sealed").exists()
 
 
-def test_a_strange_operator_is_tried_in_a_child(
+def strange(export: Exported) -> bytes:
+    """A sealed model that works, with an operator that is of no known kind."""
+
+    def change(model: Any) -> None:
+        for operator in model.subgraphs[0].operators:
+            if type(operator.builtinOptions).__name__ == "SoftmaxOptionsT":
+                operator.builtinOptions.beta = 0.5
+
+    file = read_model(export.int8)
+    return seal(changed(file.flatbuffer, change), file.contract)
+
+
+def test_a_strange_operator_is_tried_once_in_a_child(
     digits_export: Exported, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealed_models, "_PLAIN", frozenset({"RELU"}))
-    content = digits_export.int8.read_bytes()
+    content = strange(digits_export)
     Classifier(content)
-    assert not (cache / "sealed").exists()
     assert len(list((cache / "trials").iterdir())) == 1
-    monkeypatch.setattr(sandbox, "_known", {})
-    monkeypatch.setattr(subprocess, "run", None)
+    (mark,) = (cache / "sealed").iterdir()
+    assert choose() in mark.name
+    forget(monkeypatch)
+
+    def refuse(*_arguments: Any) -> None:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    monkeypatch.setattr("runtime.tflite.model.check_structure", refuse)
     Classifier(content)
+
+
+def test_a_trial_holds_for_the_interpreter_that_made_it(
+    digits_export: Exported, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = strange(digits_export)
+    for library in installed():
+        Classifier(content, interpreter=library)
+    assert len(list((cache / "trials").iterdir())) == len(list((cache / "sealed").iterdir())) == len(installed())
+
+
+def no_window(model: Any) -> None:
+    for operator in model.subgraphs[0].operators:
+        if type(operator.builtinOptions).__name__ == "Pool2DOptionsT":
+            operator.builtinOptions.filterWidth = operator.builtinOptions.strideW = 0
+
+
+def impossible_scales(model: Any) -> None:
+    for number, tensor in enumerate(model.subgraphs[0].tensors):
+        if tensor.quantization is not None and tensor.quantization.scale is not None:
+            tensor.quantization.scale = [3e38 if number % 2 else 1e-38] * len(tensor.quantization.scale)
+
+
+def other_types(model: Any) -> None:
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.type == TENSOR_TYPES.index("INT8"):
+            tensor.type, tensor.buffer = TENSOR_TYPES.index("INT16"), 0
+
+
+@pytest.mark.parametrize("library", installed())
+@pytest.mark.parametrize("change", [no_window, impossible_scales, other_types])
+def test_what_a_kernel_does_not_expect_does_not_end_the_process(
+    change: Callable[[Any], None], library: str, digits_export: Exported
+) -> None:
+    file = read_model(digits_export.int8)
+    code = (
+        "import sys; from runtime import Classifier, PocketlensError\n"
+        f"try: Classifier(sys.stdin.buffer.read(), interpreter={library!r})\n"
+        "except PocketlensError as error: print(error)"
+    )
+    content = seal(changed(file.flatbuffer, change), file.contract)
+    done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_trusted_skips_the_check(digits_export: Exported, cache: Path) -> None:
@@ -80,3 +146,15 @@ def test_trusted_skips_the_check(digits_export: Exported, cache: Path) -> None:
 def test_a_cache_that_cannot_be_written_does_no_harm(digits_export: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETLENS_CACHE", os.devnull)
     assert Classifier(digits_export.int8).contract.labels[0] == "0"
+
+
+def test_a_name_that_is_no_text_is_our_error(digits_export: Exported) -> None:
+    file = read_model(digits_export.int8)
+
+    def change(model: Any) -> None:
+        main = model.subgraphs[0]
+        main.tensors[main.inputs[0]].name = b"\xff\xfe"
+
+    content = seal(changed(file.flatbuffer, change), file.contract)
+    with pytest.raises(ModelFileError, match="no text in UTF-8"):
+        Classifier(content)
