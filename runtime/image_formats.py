@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import BinaryIO, cast
 
 from PIL import Image
@@ -54,13 +55,29 @@ def find_opener(data: bytes) -> Callable[[BinaryIO], Image.Image]:
     Raises:
         ImageError: the format is not one that is decoded; the message names it, if it is known, and the cure.
     """
-    for signatures, module, opener in _PLUGINS.values():
+    for name, (signatures, module, opener) in _PLUGINS.items():
         if data.startswith(signatures):
+            if name == "TIFF":
+                _silence_libtiff()
             return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
     kind = _other_format(data)
     if kind:
         raise ImageError(f"{kind}, which is not decoded; convert it to JPEG")
     raise ImageError(f"not an image of a known format ({', '.join(FORMATS)})")
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Let libtiff write nothing to standard error about a damaged file: an ImageError says what is wrong with it."""
+    try:
+        import ctypes
+
+        # The loader looks for a symbol in the libraries that a module needs, too.
+        libtiff = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+        libtiff.TIFFSetErrorHandler(None)
+        libtiff.TIFFSetWarningHandler(None)
+    except (ImportError, OSError, AttributeError, TypeError):  # built in another way, or not for Linux
+        return
 
 
 def _other_format(data: bytes) -> str:

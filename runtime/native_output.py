@@ -18,7 +18,7 @@ from .files import shown
 
 @contextmanager
 def held_stderr() -> Iterator[None]:
-    """Hold back what native code writes to standard error; show it only if the block raises."""
+    """Hold back what native code writes to standard error; show it only if the block raises an error."""
     try:
         saved = os.dup(2)
     except OSError:  # a daemon's is closed, so there is nothing to hold back
@@ -27,10 +27,12 @@ def held_stderr() -> Iterator[None]:
     _flush()
     with _unnamed_file() as held:
         os.dup2(held.fileno(), 2)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:  # Ctrl-C is none
+            failed = True
+            raise
         finally:
             _flush()
             os.dup2(saved, 2)

@@ -290,4 +290,8 @@ def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     click.version_option(__version__, prog_name="pocketlens")(group)
-    sys.exit(group(prog_name="pocketlens"))
+    try:
+        group(prog_name="pocketlens")  # ends the process
+    except OSError as error:  # help and version are printed outside of `LazyGroup.invoke`
+        print_line(f"error: {describe(error)}", error=True)
+    sys.exit(STATUS_ERROR)

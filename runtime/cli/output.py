@@ -48,7 +48,10 @@ def print_csv(*cells: object) -> None:
 
 def ignore_pillow_warnings() -> None:
     """Hide Pillow's warnings about large images and odd tags: the limits of `images` refuse what is dangerous."""
+    import logging
+
     warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what is logged as an error
 
 
 def discard_output() -> None:
@@ -68,7 +71,14 @@ def _write(line: str, stream: Any) -> None:
     if stream is None:
         return
     try:
-        stream.write(f"{line}\n")
-    except UnicodeEncodeError:
-        stream.write(f"{line.encode(stream.encoding, 'backslashreplace').decode(stream.encoding)}\n")
-    stream.flush()
+        try:
+            stream.write(f"{line}\n")
+        except UnicodeEncodeError:
+            stream.write(f"{line.encode(stream.encoding, 'backslashreplace').decode(stream.encoding)}\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a write names no place
+        raise OSError(
+            error.errno, error.strerror, "standard output" if stream is sys.stdout else "standard error"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -31,6 +32,20 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def test_libtiff_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its own words about damage, such as `Fax4Decode: Bad code word`, name no file and stand between the answers."""
+    stripes = Image.fromarray(np.indices((64, 64)).sum(0).astype(np.uint8) % 7 < 3)
+    whole = encoded(stripes, "TIFF", compression="group4")
+    load_pixels(whole, GREY)
+    start = struct.unpack_from("<I", whole, 4)[0]
+    for place in range(8, min(start, len(whole) - 200), 3):
+        damaged = bytearray(whole)
+        damaged[place : place + 3] = b"\xff\x55\xff"
+        with contextlib.suppress(ImageError):
+            load_pixels(bytes(damaged), GREY)
+    assert capfd.readouterr().err == ""
 
 
 def plain(mode: str, colour: Any) -> Image.Image:

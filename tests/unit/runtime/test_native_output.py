@@ -25,6 +25,17 @@ def test_native_messages_are_shown_only_where_something_fails(capfd: pytest.Capt
     assert capfd.readouterr().err == "a reason\n"
 
 
+def test_native_messages_are_not_shown_after_ctrl_c(capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        with held_stderr():
+            os.write(2, b"a greeting\n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.workstation
 def test_the_collector_passes_over_what_tensorflow_brought() -> None:
     quiet_tensorflow()

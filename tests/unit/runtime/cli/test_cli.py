@@ -29,6 +29,27 @@ def test_classify_prints_a_line_an_image(digits_export: Exported, digits_samples
     assert result.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [("classify", "--model", "MODEL", "IMAGE"), ("info", "MODEL"), ("--help",), ("info", "-h")]
+)
+def test_a_full_standard_output_is_an_error_of_one_line(
+    arguments: tuple[str, ...], digits_export: Exported, digits_samples: Samples
+) -> None:
+    names = {"MODEL": str(digits_export.int8), "IMAGE": str(digits_samples.files[0])}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime.cli.main", *(names.get(argument, argument) for argument in arguments)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_json_is_one_object_a_line_and_bad_images_have_theirs(
     digits_export: Exported, digits_samples: Samples, tmp_path: Path
 ) -> None:
