@@ -104,7 +104,9 @@ def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contra
     if outputs != (1 if task == "binary" else len(labels)):
         raise ContractError(f"{name}: {outputs} outputs and {len(labels)} labels; name each output once, in order")
     given = {
-        field: value for field in ("resize", "filter", "background") if (value := getattr(options, field)) is not None
+        field: value
+        for field in ("resize", "filter", "orientation", "background")
+        if (value := getattr(options, field)) is not None
     }
     colour = options.colour or ("grey" if channels == 1 else "rgb")
     if COLOURS.get(colour, channels) != channels:

@@ -44,7 +44,7 @@ class Classifier:
         labels: for such a model without `contract`: a file with one label a line (UTF-8, in the order of the outputs,
             or each behind the number of its output), or the labels.
         colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
-        resize, filter, background: as for `ImageInput`, with its defaults.
+        resize, filter, orientation, background: as for `ImageInput`, with its defaults.
         mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`. By default a
             quantized input takes the pixels as they are.
         scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
@@ -89,6 +89,7 @@ class Classifier:
         colour: str | None = None,
         resize: str | None = None,
         filter: str | None = None,
+        orientation: str | None = None,
         background: Sequence[int] | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
@@ -104,6 +105,7 @@ class Classifier:
             "colour": colour,
             "resize": resize,
             "filter": filter,
+            "orientation": orientation,
             "background": background,
             "mean": mean,
             "std": std,

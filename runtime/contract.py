@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .errors import ContractError
 from .input_spec import (
+    EXIF,
     INPUT_KINDS,
     MAX_LABEL_LENGTH,
     FeaturesInput,
@@ -187,12 +188,18 @@ class Contract:
         return self.scores != AS_IS
 
     def to_json(self) -> str:
-        """The contract as indented JSON: the same text for the same contract, without default scores and confidence."""
+        """The contract as indented JSON: the same text for the same contract.
+
+        Default scores, confidence and orientation are left out, so that older versions read a contract that needs none
+        of them; they refuse a field that they do not know.
+        """
         document = {"format": CONTRACT_FORMAT, **asdict(self), "confidence": self.confidence._asdict()}
         if self.confidence == _UNCALIBRATED:
             del document["confidence"]
         if self.scores == PROBABILITIES:
             del document["scores"]
+        if document["input"].get("orientation") == EXIF:
+            del document["input"]["orientation"]
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

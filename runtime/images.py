@@ -23,7 +23,7 @@ from .image_limits import (
     decoding_room,
     exif_is_too_large,
 )
-from .input_spec import ImageInput
+from .input_spec import EXIF, PICKING_FILTERS, TF_FILTERS, ImageInput
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
@@ -42,6 +42,8 @@ _UPRIGHT = {
     7: _TRANSPOSE.TRANSVERSE,
     8: _TRANSPOSE.ROTATE_90,
 }
+#: The orientations that turn back what another one turned; the others undo themselves.
+_BACK = {6: 8, 8: 6}
 _FILTERS = {member.name.lower(): member for member in Image.Resampling}
 #: EXIF orientations from this one on swap height and width.
 _FIRST_ON_ITS_SIDE = 5
@@ -87,7 +89,7 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
         with decoding_room(check_decoding(image, size, spec.channels, turns=False)):
             image = _decode(image, spec, size)
             image = _flatten(image, spec)
-            return _ordered(_resize(image, spec), spec)
+            return _sized(image, spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
@@ -96,29 +98,37 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
 
 
 class ImageHeader(NamedTuple):
-    """An image's header, read without decoding: its size when upright, and whether it is grey."""
+    """An image's header, read without decoding.
+
+    Attributes:
+        height, width: its size, after turning where the orientation is obeyed.
+        is_grey: whether it has no colour.
+        orientation: its EXIF orientation, 1 to 8; 1 stands for upright.
+    """
 
     height: int
     width: int
     is_grey: bool
+    orientation: int
 
 
-def read_header(image: PathLike | bytes) -> ImageHeader:
+def read_header(image: PathLike | bytes, orientation: str = EXIF) -> ImageHeader:
     """The header of an image file; raises ImageError as `load_pixels` does for a file that cannot be opened.
 
     Args:
         image: the file's path, or its bytes.
+        orientation: the field of the contract's input.
     """
     data, name = _read(image)
     opened = _open(data, name)
     try:
-        orientation = _header_orientation(opened, data)
+        tag = _header_orientation(opened, data)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     width, height = _stored_size(opened)
-    if orientation >= _FIRST_ON_ITS_SIDE:
+    if orientation == EXIF and tag >= _FIRST_ON_ITS_SIDE:
         width, height = height, width
-    return ImageHeader(height, width, opened.mode in _GREY_MODES)
+    return ImageHeader(height, width, opened.mode in _GREY_MODES, tag)
 
 
 def _read(image: Any) -> tuple[bytes, str]:
@@ -154,23 +164,37 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
-    """Let a JPEG that is much larger than needed be decoded at reduced scale."""
+    """Let a JPEG be decoded at reduced scale if it is much larger than needed, and in grey if that is enough."""
     # The reduced image is at least as large as the input; the larger side is right before and after turning. No margin:
     # with the filter hamming a larger intermediate image gains no accuracy (tests/unit/runtime/test_classifier.py).
     wanted = max(spec.height, spec.width)
-    image.draft("L" if spec.channels == 1 else None, (wanted, wanted))
+    # Single pixels of the full size are no longer there in a reduced image.
+    size = None if spec.filter in PICKING_FILTERS else (wanted, wanted)
+    image.draft("L" if spec.channels == 1 else None, size)
     return image
 
 
 def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    """Decode the image and turn it upright."""
+    """Decode the image, and turn it upright unless the spec says otherwise."""
+    if spec.orientation != EXIF:
+        return _decode_as_stored(image, spec, size)
     # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
     image.load()
     orientation = _orientation(image)
-    if orientation not in _UPRIGHT:
+    if orientation == 1:
         return image
     check_decoding(image, size, spec.channels, turns=True)
     return image.transpose(_UPRIGHT[orientation])
+
+
+def _decode_as_stored(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
+    tag = _orientation(image) if image.format == "TIFF" else 1
+    image.load()
+    if tag == 1 or _orientation(image) != 1:
+        return image
+    # Newer versions of Pillow turn a TIFF while they decode it, and remove the tag.
+    check_decoding(image, size, spec.channels, turns=True)
+    return image.transpose(_UPRIGHT[_BACK.get(tag, tag)])
 
 
 def _orientation(image: Image.Image) -> int:
@@ -182,7 +206,7 @@ def _orientation(image: Image.Image) -> int:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # with a damaged EXIF block, viewers too show the image as it is
         return 1
-    return value if isinstance(value, int) else 1
+    return int(value) if value in _UPRIGHT else 1
 
 
 def _header_orientation(image: Image.Image, data: bytes) -> int:
@@ -260,6 +284,18 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
+def _sized(image: Image.Image, spec: ImageInput) -> Pixels:
+    """The pixels of a flattened image in the input's size and order of colours."""
+    if spec.filter in TF_FILTERS and image.size != (spec.width, spec.height):
+        from .tensorflow_resize import resize_as_tensorflow  # here: most models need none of it
+
+        pixels = resize_as_tensorflow(image, spec)
+    else:
+        # The same as np.asarray, in half the time for a small image.
+        pixels = np.frombuffer(_resize(image, spec).tobytes(), np.uint8).reshape(spec.shape)
+    return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
+
+
 def _resize(image: Image.Image, spec: ImageInput) -> Image.Image:
     size = (spec.width, spec.height)
     if image.size == size:
@@ -284,14 +320,6 @@ def _resize(image: Image.Image, spec: ImageInput) -> Image.Image:
     return canvas
 
 
-def _ordered(image: Image.Image, spec: ImageInput) -> Pixels:
-    # The same as np.asarray, in half the time for a small image.
-    pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.shape)
-    if spec.channels == 1:
-        return pixels
-    return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
-
-
 def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> Pixels:
     plain = layout is None and array.dtype == np.uint8
     if plain and array.shape[:2] == (spec.height, spec.width) and array.shape[2:] in _CHANNEL_AXES[spec.channels]:
@@ -304,4 +332,4 @@ def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None)
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
     height, width, channels = pixels.shape
     image = Image.fromarray(np.ascontiguousarray(pixels.reshape(height, width) if channels == 1 else pixels))
-    return _ordered(_resize(_flatten(image, spec), spec), spec)
+    return _sized(_flatten(image, spec), spec)

@@ -17,7 +17,16 @@ INPUT_KINDS = ("image", "features")
 #: The colours of an image input, each with its number of channels.
 COLOURS = {"grey": 1, "rgb": 3, "bgr": 3}
 RESIZES = ("stretch", "pad", "crop")
-FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+#: Filters that take the pixels of `tf.image.resize`; the others are Pillow's.
+TF_BILINEAR, TF_NEAREST = "tf-bilinear", "tf-nearest"
+TF_FILTERS = (TF_BILINEAR, TF_NEAREST)
+#: Filters that take single pixels of the image in its full size, so that a JPEG must not be decoded at reduced scale.
+PICKING_FILTERS = ("nearest", *TF_FILTERS)
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", *TF_FILTERS)
+
+#: Whether an image is turned as its EXIF orientation says, or taken as it is stored.
+EXIF, IGNORE = "exif", "ignore"
+ORIENTATIONS = (EXIF, IGNORE)
 
 MAX_INPUT_SIDE = 4096
 MAX_FEATURES = 4096
@@ -77,10 +86,15 @@ class ImageInput:
         colour: `"grey"` (one channel), `"rgb"` or `"bgr"` (three, in that order).
         resize: `"stretch"` changes the aspect ratio where needed; `"pad"` keeps it and fills with the background;
             `"crop"` keeps it and cuts what does not fit, evenly on both sides.
-        filter: the resampling filter, by Pillow's name in lower case.
+        filter: the resampling filter, by Pillow's name in lower case; or `"tf-bilinear"` or `"tf-nearest"`, which give
+            the pixels of `tf.image.resize` and of Keras's `image_dataset_from_directory`. With these two and with
+            `"nearest"` a JPEG is decoded in full, which takes longer. With these two, `"crop"` and `"pad"` follow
+            Keras's `crop_to_aspect_ratio` and `pad_to_aspect_ratio`.
         background: red, green and blue, 0 to 255, put under transparent pixels and into padding.
         mean: one number a channel, in pixel units (0 to 255), subtracted from each pixel; 0 by default.
         std: one positive number a channel, in pixel units, that divides the difference; 255 by default.
+        orientation: `"exif"` turns an image as its EXIF tag says, as viewers do; `"ignore"` takes it as it is stored,
+            as Keras's loaders do.
         kind: `"image"`; see `FeaturesInput` for the other kind.
 
     Raises:
@@ -100,6 +114,7 @@ class ImageInput:
     background: tuple[int, int, int] = (255, 255, 255)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    orientation: str = EXIF
     kind: Literal["image"] = "image"
 
     def __post_init__(self) -> None:
@@ -108,6 +123,7 @@ class ImageInput:
             ("colour", tuple(COLOURS)),
             ("resize", RESIZES),
             ("filter", FILTERS),
+            ("orientation", ORIENTATIONS),
         ):
             if getattr(self, name) not in allowed:
                 refuse_field(f"input {name}", getattr(self, name), f"one of {', '.join(allowed)}")

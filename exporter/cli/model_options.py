@@ -11,7 +11,7 @@ import click
 from runtime.contract import MAX_JSON_BYTES, Contract
 from runtime.errors import ContractError
 from runtime.files import read_regular_file
-from runtime.input_spec import COLOURS, FILTERS, RESIZES
+from runtime.input_spec import COLOURS, FILTERS, ORIENTATIONS, RESIZES
 
 from ..recipe import OUTPUTS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runtime.external.adopt import ExternalOptions
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_PREPROCESSING = ("labels", "colour", "resize", "filter", "background", "mean", "std")
+_PREPROCESSING = ("labels", "colour", "resize", "filter", "orientation", "background", "mean", "std")
 _NAMES = ("calibration", "test", "val", "contract", "outputs", *_PREPROCESSING)
 
 
@@ -62,7 +62,16 @@ _OPTIONS = (
         "--colour", type=click.Choice(tuple(COLOURS)), help="MODEL's colours. [default: grey or rgb, by its channels]"
     ),
     click.option("--resize", type=click.Choice(RESIZES), help="How an image gets MODEL's size. [default: stretch]"),
-    click.option("--filter", type=click.Choice(FILTERS), help="The resampling filter. [default: hamming]"),
+    click.option(
+        "--filter",
+        type=click.Choice(FILTERS),
+        help="The resampling filter; tf-bilinear is image_dataset_from_directory's. [default: hamming]",
+    ),
+    click.option(
+        "--orientation",
+        type=click.Choice(ORIENTATIONS),
+        help="Turn photos by their EXIF tag; Keras's loaders ignore it. [default: exif]",
+    ),
     click.option(
         "--background", type=_Numbers(), help="Red, green and blue under transparency. [default: 255,255,255]"
     ),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..files import shown
+from ..input_spec import IGNORE
 from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
@@ -104,7 +105,9 @@ def _pixel_texts(pixels: dict[str, list[float]]) -> Iterator[str]:
 
 
 def _picture_lines(spec: dict[str, Any]) -> Iterator[str]:
-    yield f"  picture   {spec['width']} x {spec['height']} {spec['colour']}, {spec['resize']}, {spec['filter']} filter"
+    stored = ", EXIF orientation ignored" if spec.get("orientation") == IGNORE else ""
+    size = f"{spec['width']} x {spec['height']} {spec['colour']}"
+    yield f"  picture   {size}, {spec['resize']}, {spec['filter']} filter{stored}"
     yield f"  scaling   (pixel - {spec['mean']}) / {spec['std']}, transparency on {spec['background']}"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..contract import DEFAULT_TOP, SCORES, TASKS
 from ..errors import ModelFileError, UsageError
 from ..files import shown
-from ..input_spec import COLOURS, FILTERS, RESIZES
+from ..input_spec import COLOURS, FILTERS, ORIENTATIONS, RESIZES
 from ..interpreter import AUTO, LIBRARIES
 from .options import Option, name_options
 from .output import print_line
@@ -102,7 +102,8 @@ EXTERNAL_OPTIONS = (
     ),
     Option(("--colour",), "The channels of the input.", choices=tuple(COLOURS)),
     Option(("--resize",), "How a picture is brought to the input's size.", choices=RESIZES),
-    Option(("--filter",), "The resampling filter.", choices=FILTERS),
+    Option(("--filter",), "The resampling filter; tf-bilinear and tf-nearest are TensorFlow's.", choices=FILTERS),
+    Option(("--orientation",), "Turn photos by their EXIF tag, or take them as stored.", choices=ORIENTATIONS),
     Option(("--background",), "The colour under transparent pixels and in padding.", type=_rgb, metavar="R,G,B"),
     Option(("--mean",), "The mean in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
     Option(("--std",), "The std in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),

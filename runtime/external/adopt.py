@@ -38,7 +38,7 @@ class ExternalOptions(NamedTuple):
         labels: a file with one label a line (UTF-8, in the order of the outputs, or each behind the number of its
             output), or the labels.
         colour: `"grey"`, `"rgb"` or `"bgr"`; by default grey for one channel, rgb for three.
-        resize, filter, background: as for `ImageInput`, with its defaults.
+        resize, filter, orientation, background: as for `ImageInput`, with its defaults.
         mean, std: in pixel units, one number, or one a channel: the input is `(pixel - mean) / std`.
         scores: `"softmax"` or `"sigmoid"` to make probabilities of logits, or `"as-is"` to answer the outputs as they
             are; by default the activation that the last operator lacks.
@@ -49,6 +49,7 @@ class ExternalOptions(NamedTuple):
     colour: str | None = None
     resize: str | None = None
     filter: str | None = None
+    orientation: str | None = None
     background: Sequence[int] | None = None
     mean: float | Sequence[float] | None = None
     std: float | Sequence[float] | None = None
@@ -208,7 +209,7 @@ def _image_input(given: TensorInfo, metadata: Metadata, options: ExternalOptions
     _, height, width, channels = (*given.shape, 1)[:4]
     colour = options.colour or metadata.colour or ("grey" if channels == 1 else "rgb")
     more: dict[str, Any] = {}
-    for name in ("resize", "filter", "background"):
+    for name in ("resize", "filter", "orientation", "background"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
     if COLOURS.get(colour, channels) != channels:

@@ -165,7 +165,8 @@ def _evaluation_set(
     geometry: dict[str, Any] = {}
     if spec.kind == "image":
         colour = "grey" if spec.channels == 1 else "rgb"
-        geometry = {"image_size": (spec.height, spec.width), "colour": colour, "resize": spec.resize}
+        geometry = {name: getattr(spec, name) for name in ("resize", "filter", "orientation")}
+        geometry |= {"image_size": (spec.height, spec.width), "colour": colour}
     data = load_named(dataset, **geometry, **options)
     for line in data.left_out:
         print_line(f"left out: {shown(line)}", error=True)

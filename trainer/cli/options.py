@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from runtime.cli.app import with_options
 from runtime.cli.options import Option
 from runtime.contract import TASKS
-from runtime.input_spec import RESIZES
+from runtime.input_spec import FILTERS, ORIENTATIONS, RESIZES, ImageInput
 
 from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, SIZES
 from ..presets import PRESETS
@@ -92,7 +92,21 @@ GEOMETRY_OPTIONS = (
         ("--resize",),
         "How images are brought to the input size.",
         choices=RESIZES,
-        default="stretch",
+        default=ImageInput.resize,
+        show_default=True,
+    ),
+    Option(
+        ("--filter",),
+        "Resampling filter; tf-bilinear and tf-nearest give the pixels of tf.image.resize.",
+        choices=FILTERS,
+        default=ImageInput.filter,
+        show_default=True,
+    ),
+    Option(
+        ("--orientation",),
+        "Turn images by their EXIF tag, as viewers do, or take them as they are stored.",
+        choices=ORIENTATIONS,
+        default=ImageInput.orientation,
         show_default=True,
     ),
 )

@@ -12,6 +12,7 @@ import click
 from runtime.cli.output import print_line
 from runtime.errors import UsageError
 from runtime.files import shown
+from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
@@ -44,7 +45,19 @@ _ARCHITECTURES_OF = {
     "fine_tune_layers": tuple(BACKBONES),
 }
 _FOR_INITIAL_WEIGHTS = ("head_epochs", "fine_tune_layers")
-_FOR_IMAGES = ("image_size", "colour", "resize", "size", "cache", "weights", "alpha", "head_epochs", "fine_tune_layers")
+_FOR_IMAGES = (
+    "image_size",
+    "colour",
+    "resize",
+    "filter",
+    "orientation",
+    "size",
+    "cache",
+    "weights",
+    "alpha",
+    "head_epochs",
+    "fine_tune_layers",
+)
 _FEATURES_ARCHITECTURE = "dense"
 #: Feature vectors are few beside images, and a step over them is small: five times the rate for images.
 _FEATURES_LEARNING_RATE = 0.01
@@ -61,7 +74,9 @@ def load_named(
     positive: str | None = None,
     image_size: tuple[int, int] | None = None,
     colour: str | None = None,
-    resize: str = "stretch",
+    resize: str = ImageInput.resize,
+    filter: str = ImageInput.filter,
+    orientation: str = ImageInput.orientation,
     cache: CachePlace | None = None,
 ) -> Dataset:
     """The data set that the options name.
@@ -74,7 +89,7 @@ def load_named(
 
     # A command without these options takes the geometry from a model.
     from_user = "image_size" in click.get_current_context().params
-    found = load_dataset(name, Geometry(image_size, colour, resize, from_user), data_dir, cache)
+    found = load_dataset(name, Geometry(image_size, colour, resize, filter, orientation, from_user), data_dir, cache)
     data = choose_task(merge_classes(found, merge), task, positive)
     for remark in data.remarks:
         _log.info("note: %s", shown(remark))
@@ -105,7 +120,18 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         DatasetError, TrainingError: what is refused before anything heavy is imported.
     """
     reuse_memory()  # before the threads that read images have heaps of their own
-    of_data = ("data_dir", "merge", "task", "positive", "image_size", "colour", "resize", "cache")
+    of_data = (
+        "data_dir",
+        "merge",
+        "task",
+        "positive",
+        "image_size",
+        "colour",
+        "resize",
+        "filter",
+        "orientation",
+        "cache",
+    )
     name, data_options = options["dataset"], {key: options[key] for key in of_data}
     settings = {key: value for key, value in options.items() if key not in (*of_data, "dataset")}
     preset, arch = settings.pop("preset"), settings.pop("arch")

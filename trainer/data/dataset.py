@@ -54,6 +54,7 @@ class Geometry:
         image_size: (height, width) of the input tensor.
         colour: `"grey"` or `"rgb"`.
         resize: `"stretch"`, `"pad"` or `"crop"`.
+        filter, orientation: as for `ImageInput`.
         from_user: False for the geometry of a model that is to be measured. A data set of features refuses a geometry
             that the user gave; of a model's, the evaluation reports the mismatch, since it can name the model.
     """
@@ -61,12 +62,14 @@ class Geometry:
     image_size: tuple[int, int] | None = None
     colour: str | None = None
     resize: str = "stretch"
+    filter: str = ImageInput.filter
+    orientation: str = ImageInput.orientation
     from_user: bool = True
 
     def resolve(self, size: tuple[int, int], colour: str) -> ImageInput:
         """The contract's input, with the data set's own size and colour where the user gave none."""
         height, width = self.image_size or size
-        return ImageInput(height, width, self.colour or colour, self.resize)
+        return ImageInput(height, width, self.colour or colour, self.resize, self.filter, orientation=self.orientation)
 
 
 @dataclass(frozen=True)

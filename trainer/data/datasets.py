@@ -42,7 +42,8 @@ def load_dataset(
     is_csv = name.lower().endswith(".csv") and not Path(name).is_dir()
     if name == "circles" or (is_csv and holds_features(Path(name))):
         if (geometry.from_user and geometry != Geometry()) or cache is not None:
-            raise DatasetError(f"{name} holds features: `image_size`, `colour`, `resize` and `cache` are for images")
+            names = "`image_size`, `colour`, `resize`, `filter`, `orientation` and `cache`"
+            raise DatasetError(f"{name} holds features: {names} are for images")
         return load_circles() if name == "circles" else load_features(Path(name))
     if is_csv:
         return load_multilabel(Path(name), geometry, cache or "temporary")

@@ -176,7 +176,8 @@ def _temporary(spec: ImageInput, wanted: Collection[bytes]) -> PixelCache | None
 
 def _key(spec: ImageInput) -> str:
     """A name made of everything that the decoded pixels depend on, the decoder's version included."""
-    parts = (_FORMAT, *spec.shape, spec.colour, spec.resize, spec.filter, spec.background, __version__, PIL.__version__)
+    given = (*spec.shape, spec.colour, spec.resize, spec.filter, spec.orientation, spec.background)
+    parts = (_FORMAT, *given, __version__, PIL.__version__)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 

@@ -136,7 +136,9 @@ def read_image_files(root: Path, paths: Sequence[str], geometry: Geometry, place
     problems = [""] * len(paths)
     files = []
     with progress(len(paths), "reading images") as bar:
-        for index, facts in enumerate(ordered_map(lambda path: _read_facts(root / path), paths, WORKERS)):
+        for index, facts in enumerate(
+            ordered_map(lambda path: _read_facts(root / path, geometry.orientation), paths, WORKERS)
+        ):
             problems[index] = facts if isinstance(facts, str) else ""
             files.append(_FileFacts(b"", 0, 0, True) if isinstance(facts, str) else facts)
             bar.update(1)
@@ -148,7 +150,7 @@ def read_image_files(root: Path, paths: Sequence[str], geometry: Geometry, place
     return decoded
 
 
-def _read_facts(path: Path) -> _FileFacts | str:
+def _read_facts(path: Path, orientation: str) -> _FileFacts | str:
     """The facts of a file, or why it cannot be read."""
     try:
         content, _ = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
@@ -156,7 +158,8 @@ def _read_facts(path: Path) -> _FileFacts | str:
         return str(error)
     digest = hashlib.sha256(content).digest()
     try:
-        return _FileFacts(digest, *read_header(content))
+        header = read_header(content, orientation)
+        return _FileFacts(digest, header.height, header.width, header.is_grey)
     except ImageError:  # decoding gives the reason
         return _FileFacts(digest, 0, 0, True)
 

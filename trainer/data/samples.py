@@ -98,7 +98,7 @@ def describe_sample(dataset: Dataset, index: int, seed: int) -> tuple[dict[str, 
     if isinstance(spec, FeaturesInput):
         return description, pixels
     if isinstance(source, FileSource):
-        header = read_header(source.root / source.paths[index])
+        header = read_header(source.root / source.paths[index], spec.orientation)
         description |= {"file": file_of(dataset, index), "size": f"{header.height}x{header.width}"}
     elif isinstance(source, ArraySource):
         description["size"] = "x".join(map(str, source.images.shape[1:3]))

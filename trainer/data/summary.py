@@ -16,6 +16,7 @@ import numpy.typing as npt
 from runtime import FeaturesInput
 from runtime.files import shown
 from runtime.images import read_header
+from runtime.input_spec import EXIF
 from runtime.progress import progress
 
 from .dataset import Dataset
@@ -189,8 +190,9 @@ def _headers(dataset: Dataset) -> tuple[list[tuple[int, int, int]], int]:
         return [(height, width, count)], count if source.images.ndim == 3 else 0
     if not isinstance(source, FileSource):
         return [], 0
+    orientation = dataset.input.orientation if dataset.input.kind == "image" else EXIF
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        headers = list(pool.map(lambda path: read_header(source.root / path), source.paths))
+        headers = list(pool.map(lambda path: read_header(source.root / path, orientation), source.paths))
     sizes = Counter((header.height, header.width) for header in headers)
     ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     return [(height, width, n) for (height, width), n in ordered], sum(header.is_grey for header in headers)

@@ -38,6 +38,13 @@ def test_a_confidence_is_written_only_where_there_is_one() -> None:
     assert Contract.from_json(json.dumps(document)).confidence == Confidence(1.25)
 
 
+def test_an_orientation_is_written_only_where_it_is_ignored() -> None:
+    assert "orientation" not in json.loads(CONTRACT.to_json())["input"]
+    ignoring = replace(CONTRACT, input=replace(CONTRACT.image_input, orientation="ignore"))
+    assert json.loads(ignoring.to_json())["input"]["orientation"] == "ignore"
+    assert Contract.from_json(ignoring.to_json()) == ignoring
+
+
 def test_defaults_scale_to_one() -> None:
     spec = ImageInput(8, 8, "grey")
     assert (spec.mean, spec.std, spec.shape) == ((0.0,), (255.0,), (8, 8, 1))
@@ -86,6 +93,9 @@ def changed(path: str, value: Any) -> str:
         ("input.colour", ["rgb"], "colour"),
         ("input.resize", "zoom", "resize"),
         ("input.filter", "magic", "filter"),
+        ("input.filter", "tf-bicubic", "filter"),
+        ("input.orientation", "upright", "orientation"),
+        ("input.orientation", 6, "orientation"),
         ("input.kind", "sound", "kind"),
         ("input.background", [0, 0], "background"),
         ("input.background", [0, 0, 256], "background"),

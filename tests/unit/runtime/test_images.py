@@ -168,6 +168,21 @@ def test_the_header_of_a_png_is_read_without_its_pixels_where_it_can_be(
     np.testing.assert_array_equal(load_pixels(data, spec), np.asarray(turned))
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_orientation_can_be_ignored(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if kind == "WEBP" else {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    data = encoded(gradient(), kind, exif=exif, **lossless)
+    spec = ImageInput(12, 20, orientation="ignore")
+    np.testing.assert_allclose(load_pixels(data, spec), np.asarray(gradient()), atol=3)
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(load_pixels(image, spec), load_pixels(data, spec))
+    header = read_header(data, "ignore")
+    assert (header.height, header.width, header.orientation) == (12, 20, orientation)
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_header_says_the_size_of_the_upright_image(kind: str, orientation: int) -> None:

@@ -17,7 +17,11 @@ pytestmark = pytest.mark.fast
     [
         ("digits", ("--cache", "none"), "--cache is for image files; digits has none"),
         ("digits", ("--data-dir", "x"), "--data-dir is for fashion-mnist; digits does not read it"),
-        ("circles", ("--image-size", "8"), "--image-size, --colour, --resize and --cache are for images"),
+        (
+            "circles",
+            ("--image-size", "8"),
+            "--image-size, --colour, --resize, --filter, --orientation and --cache are for images",
+        ),
         ("digits", ("--merge", "0=1"), "--merge '0=1': expected two or more classes and a name"),
         ("digits", ("--merge", "0,1=9"), "--merge: the name '9' is that of a class which is not merged"),
         ("digits", ("--positive", "11"), "--positive '11': no such class"),
