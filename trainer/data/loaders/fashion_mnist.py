@@ -14,13 +14,14 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.files import shown
 
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, array_pixels
@@ -79,7 +80,7 @@ def load_fashion_mnist(geometry: Geometry, data_dir: Path | None = None) -> Data
     """The data set, grey 28x28 unless the geometry says otherwise; downloaded into Keras's cache if necessary.
 
     Args:
-        data_dir: the first folder in which the four IDX files are looked for.
+        data_dir: the folder of the four IDX files; by default they are looked for as `find_fashion_mnist` says.
 
     Raises:
         DatasetError: a file is damaged, or cannot be found or downloaded.
@@ -105,15 +106,26 @@ def load_fashion_mnist(geometry: Geometry, data_dir: Path | None = None) -> Data
 
 
 def find_fashion_mnist(data_dir: Path | None) -> Path:
-    """The first folder that has all four files; if none has, Keras's cache, after a download.
+    """The given folder; without one, that of $FASHION_MNIST_DIR or Keras's cache, into which they are downloaded.
 
     Raises:
-        DatasetError: no folder has the files, and they cannot be downloaded.
+        DatasetError: the given folder lacks a file, or no folder has the files and they cannot be downloaded.
     """
-    for folder in _places(data_dir):
-        if all((folder / file.name).is_file() for file in FILES):
-            return folder
+    if data_dir is not None:
+        if missing := _missing(data_dir):
+            raise DatasetError(
+                f"`data_dir` {shown(data_dir)}: no {missing[0]} there; name the folder of the {len(FILES)} files "
+                f"({', '.join(file.name for file in FILES)}), or leave it out to use Keras's cache or download them"
+            )
+        return data_dir
     cache = _cache()
+    named = os.environ.get(DIRECTORY_VARIABLE)
+    if named and not _missing(Path(named)):
+        return Path(named)
+    if named:
+        _logger.info("$%s: no %s in %s; looking elsewhere", DIRECTORY_VARIABLE, _missing(Path(named))[0], shown(named))
+    if not _missing(cache):
+        return cache
     base = os.environ.get(URL_VARIABLE) or _URL
     for file in FILES:
         if (cache / file.name).is_file():
@@ -135,12 +147,9 @@ def find_fashion_mnist(data_dir: Path | None) -> Path:
     return cache
 
 
-def _places(data_dir: Path | None) -> Iterator[Path]:
-    if data_dir is not None:
-        yield data_dir
-    if named := os.environ.get(DIRECTORY_VARIABLE):
-        yield Path(named)
-    yield _cache()
+def _missing(folder: Path) -> list[str]:
+    """The names of the files that a folder lacks."""
+    return [file.name for file in FILES if not (folder / file.name).is_file()]
 
 
 def _cache() -> Path:

@@ -120,7 +120,23 @@ def test_where_it_looks_and_in_what_order(
     assert fashion_mnist.find_fashion_mnist(None) == named
     given = put(tmp_path / "given", little)
     assert fashion_mnist.find_fashion_mnist(given) == given
-    assert fashion_mnist.find_fashion_mnist(tmp_path / "empty") == named
+
+
+def test_a_given_folder_without_the_files_is_refused(
+    little: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = put(tmp_path / "named", little)
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(named))
+    given = put(tmp_path / "given", little)
+    (given / fashion_mnist.FILES[2].name).unlink()
+    for folder, lacking in ((tmp_path / "none", fashion_mnist.FILES[0]), (given, fashion_mnist.FILES[2])):
+        with pytest.raises(DatasetError, match=rf"`data_dir` {folder}: no {lacking.name} there; name the folder"):
+            fashion_mnist.find_fashion_mnist(folder)
+    cache = put(tmp_path / "keras/datasets/fashion-mnist", little)
+    monkeypatch.setenv(fashion_mnist.DIRECTORY_VARIABLE, str(tmp_path / "none"))
+    with caplog.at_level("INFO"):
+        assert fashion_mnist.find_fashion_mnist(None) == cache
+    assert "$FASHION_MNIST_DIR: no train-images" in caplog.text
 
 
 def test_files_compressed_anew_pass_and_damaged_ones_do_not(little: dict[str, bytes], tmp_path: Path) -> None:
