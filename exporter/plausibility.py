@@ -190,7 +190,7 @@ def find_doubts(
     reference, *others = models
     labels = run.contract.labels
     found = [*reference_doubts(reference, labels)]
-    warnings = [*label_remarks(labels), *share_warnings(reference, labels)]
+    warnings = [*_training_warnings(run), *label_remarks(labels), *share_warnings(reference, labels)]
     is_image = run.contract.input.kind == "image"
     if is_image and (found or (run.is_external and is_weak(reference))):
         trial = try_scalings(model, run, run.contract.provenance.seed)
@@ -200,6 +200,13 @@ def find_doubts(
     doubts = {reference.name: found} | {other.name: [*agreement_doubts(other)] for other in others}
     warnings += [f"{name} {gate.reason}" for name, gates in doubts.items() for gate in gates]
     return ([*models] if accept else with_doubts(models, doubts)), tuple(warnings)
+
+
+def _training_warnings(run: RunFolder) -> Iterator[str]:
+    """The warnings that the training left in the run; older runs have none."""
+    if not run.is_external and (run.folder / "metrics.json").is_file():
+        found = run.metrics.get("warnings")
+        yield from (f"training: {line}" for line in found if isinstance(line, str)) if isinstance(found, list) else ()
 
 
 def _trial_warnings(trial: ScalingTrial | None, doubts: Sequence[Gate]) -> Iterator[str]:

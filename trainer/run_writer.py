@@ -6,7 +6,7 @@ splits.json     the sources of the images, their targets, and the split of each
 images.npy      the images, if the data set is an array
 vectors.npy     instead of images.npy: vectors of features, float64
 history.csv     one row an epoch
-metrics.json    figures of the test split, the settings, and why training stopped early, if it did
+metrics.json    figures of the test split, the settings, warnings, and why training stopped early, if it did
 curves.png      loss and accuracy, or the task's own metric, over the epochs
 confusion.png   confusion matrix, a row for each true label; roc.png beside it for the task binary
 labels.png      instead of confusion.png for the task multilabel
@@ -162,6 +162,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "merged": list(run.dataset.merged),
             "left_out": list(run.dataset.left_out),
             "notes": list(run.dataset.remarks),
+            "warnings": list(run.warnings),
         }
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, run.monitor)

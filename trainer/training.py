@@ -13,11 +13,12 @@ from runtime import Contract
 
 from .config import TrainingConfig
 from .data import Dataset
+from .data.sources import Indices
 from .data.splits import Splits
 from .distributed.strategy import Strategy, unsynchronize
 from .epoch_loop import EpochLoop
 from .errors import DatasetError, TrainingError
-from .evaluation.metrics import Metrics, compute_metrics
+from .evaluation.metrics import Metrics, compute_metrics, describe_chance
 from .fitting.optimizers import make_optimizer
 from .models import mixed_precision
 from .models.factory import strip_compile_state
@@ -41,6 +42,7 @@ class TrainedRun:
             `"diverged"`, `"unreadable"` (an image could not be read any more); `""` where it ended as planned.
         problem: the error message of `"unreadable"`.
         quantization_aware: figures of the quantization-aware phase, for `metrics.json`; None without that phase.
+        warnings: what makes the model doubtful, a line each.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class TrainedRun:
     stopped: str = ""
     problem: str = ""
     quantization_aware: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def train(
@@ -114,8 +117,10 @@ def _train(
             model, best_epoch = result.network or model, result.best_epoch or best_epoch
             figures = result.figures(loop.best.accuracy)
             stopped = result.stopped if result.stopped == "interrupted" else stopped
-        scores = model.predict(session.pipeline.batches(session.splits.test), verbose=0)
-    metrics = compute_metrics(scores, dataset.targets[session.splits.test], dataset.labels, dataset.task)
+        metrics, validation = (
+            _measure(session, dataset, model, split) for split in (session.splits.test, session.splits.validation)
+        )
+    doubt = describe_chance(validation, dataset.labels, balanced=config.balance)
     return TrainedRun(
         model=model,
         contract=session.contract,
@@ -129,7 +134,13 @@ def _train(
         stopped=stopped,
         problem=problem,
         quantization_aware=figures,
+        warnings=(doubt,) if doubt else (),
     )
+
+
+def _measure(session: TrainingSession, dataset: Dataset, model: Any, split: Indices) -> Metrics:
+    scores = model.predict(session.pipeline.batches(split), verbose=0)
+    return compute_metrics(scores, dataset.targets[split], dataset.labels, dataset.task)
 
 
 def _plain_model(session: TrainingSession) -> Any:

@@ -198,6 +198,8 @@ def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
 
 
 def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
+    for line in run.warnings:
+        print_line(f"warning: {line}", error=True)
     if as_json:
         result = {
             "run": str(out),
@@ -209,6 +211,7 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
             "learning_rate": run.config.learning_rate,
             "parameters": run.model.count_params(),
             "quantization_aware": run.quantization_aware,
+            "warnings": list(run.warnings),
             "seconds": round(seconds, 1),
         }
         print_json(result)

@@ -97,6 +97,40 @@ def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], t
     return Metrics(float(accuracy_score(targets, predicted)), per_class, confusion, task, figures, curves)
 
 
+def describe_chance(metrics: Metrics, labels: tuple[str, ...], *, balanced: bool) -> str:
+    """A line that says that a classifier is hardly better than chance; "" where it is clearly better.
+
+    Chance is to answer always with the largest class; for `balanced`, to be right equally often for each class by
+    guessing; for `multilabel`, to give scores that say nothing. A gain of up to one standard error is no clear one.
+
+    Args:
+        metrics: of the validation split.
+        labels: names of the classes.
+        balanced: whether each class counts the same.
+    """
+    confusion = metrics.confusion
+    if metrics.task == "multilabel":
+        present = confusion[:, 1].sum(axis=1)
+        total, count = int(confusion[0].sum()), int((present > 0).sum())
+        value, chance = metrics.figures.get("mean_average_precision", 1.0), float(present.sum() / max(1, total * count))
+        name, subject = "mean average precision", "scores that say nothing"
+    else:
+        counts = confusion.sum(axis=1)
+        total, largest = int(counts.sum()), int(counts.argmax())
+        found = [recall for recall in recalls(confusion) if recall is not None]
+        value, chance = metrics.accuracy, float(counts[largest] / total)
+        name, subject = "accuracy", f"always answering {labels[largest]!r}, the largest class,"
+        if balanced:
+            value, chance, name, subject = float(np.mean(found)), 1 / len(found), "balanced accuracy", "guessing"
+    if value > chance + float(np.sqrt(chance * (1 - chance) / total)):
+        return ""
+    return (
+        f"the network has learnt nothing that shows: its {name} on the validation split is {value:.4f}, and {subject} "
+        f"would give {chance:.4f}; lower the learning rate or let it be searched, train for more epochs, or look at "
+        "the data"
+    )
+
+
 def _multiclass_figures(scores: Scores, targets: Targets) -> dict[str, float]:
     from sklearn.metrics import top_k_accuracy_score
 

@@ -44,6 +44,7 @@ def test_a_run_folder_is_whole(digits_run: Path) -> None:
     with (digits_run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     metrics = json.loads((digits_run / "metrics.json").read_text())
+    assert (metrics["warnings"], metrics["notes"]) == ([], [])
     highest = max(float(row["val_accuracy"]) for row in history)
     kept = next(row for row in history if int(row["epoch"]) == metrics["best_epoch"])
     as_accurate = [row for row in history if float(row["val_accuracy"]) >= float(kept["val_accuracy"])]
@@ -126,6 +127,19 @@ def test_training_that_diverges_is_an_error() -> None:
     config = TrainingConfig("dense", units=(512, 512, 512), epochs=5, **settings)
     with pytest.raises(TrainingError, match="diverged"):
         train(data, config)
+
+
+def test_a_training_that_learns_nothing_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = succeed(call_pocketlens(*QUICK, "--units", "8,8", "--learning-rate", 10, "--out", out, "--json"))
+    (told,) = json.loads(result.stdout)["warnings"]
+    assert told.startswith("the network has learnt nothing that shows: its accuracy on the validation split is 0.")
+    assert f"warning: {told}" not in result.stdout
+    assert json.loads((out / "metrics.json").read_text())["warnings"] == [told]
+    models = tmp_path / "models"
+    words = ("--mode", "float32", "--accept-low-accuracy")
+    assert f"warning: training: {told}" in succeed(call_pocketlens("export", out, "--out", models, *words)).stderr
+    assert f"training: {told}" in json.loads((models / "report.json").read_text())["warnings"]
 
 
 def test_the_same_seed_gives_the_same_model() -> None:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import compute_metrics, confusion_of, percent_of_true_class, recalls
+from trainer.evaluation.metrics import compute_metrics, confusion_of, describe_chance, percent_of_true_class, recalls
 
 pytestmark = pytest.mark.fast
 
@@ -96,3 +96,31 @@ def test_confusion_and_recall() -> None:
     assert recalls(confusion) == [pytest.approx(2 / 3), 1.0, None, 0.0]
     assert percent_of_true_class(confusion)[0].tolist() == pytest.approx([200 / 3, 100 / 3, 0, 0])
     assert percent_of_true_class(confusion)[2].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "balanced", "told"),
+    [
+        ([0] * 12, False, "accuracy on the validation split is 0.6667, and always answering 'a', the largest class, "),
+        ([0] * 8 + [1] * 4, False, ""),
+        ([0] * 11 + [1], False, "is 0.7500, and"),  # one image more is chance
+        ([0] * 12, True, "balanced accuracy on the validation split is 0.5000, and guessing would give 0.5000"),
+        ([0] * 5 + [1] * 7, True, ""),
+    ],
+)
+def test_what_is_no_better_than_chance_is_told(predicted: list[int], balanced: bool, told: str) -> None:
+    targets = np.array([0] * 8 + [1] * 4)
+    metrics = compute_metrics(np.eye(2, dtype=np.float32)[predicted], targets, ("a", "b"))
+    found = describe_chance(metrics, ("a", "b"), balanced=balanced)
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_scores_of_labels_that_say_nothing_are_told(learnt: bool) -> None:
+    targets = np.random.default_rng(0).integers(0, 2, (60, 3), np.uint8)
+    scores = targets.astype(np.float32) if learnt else np.full(targets.shape, 0.5, np.float32)
+    found = describe_chance(
+        compute_metrics(scores, targets, ("a", "b", "c"), "multilabel"), ("a", "b", "c"), balanced=False
+    )
+    assert ("scores that say nothing would give" in found) == (not learnt)
