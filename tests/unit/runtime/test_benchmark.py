@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from runtime import benchmark
 from runtime.benchmark import combinations
 from runtime.cli.bench import recommend
+from runtime.external.sandbox import LIMITS
 from runtime.interpreter import installed
 from tests.support.commands import run_pocketlens, succeed
 from tests.support.exports import Exported, Samples
@@ -36,6 +38,20 @@ def test_json_has_every_figure(digits_export: Exported, digits_samples: Samples)
         assert result["images_per_second"] > 0
         assert 10 < result["peak_memory_mb"] < 1000
     assert found["choose"].startswith("choose --interpreter ")
+
+
+def test_a_measurement_has_the_limits_of_a_trial(digits_export: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: dict[str, Any] = {}
+
+    def call(*_arguments: Any, **options: Any) -> dict[str, Any]:
+        called.update(options)
+        return {}
+
+    monkeypatch.setattr(benchmark, "call_in_child", call)
+    benchmark.measure(digits_export.int8, b"", installed()[0], 2, 5)
+    limits = called["limits"]
+    assert limits._replace(cpu_seconds=0) == LIMITS._replace(cpu_seconds=0)
+    assert limits.cpu_seconds >= 2 * called["timeout"]  # two threads
 
 
 def test_the_table_ends_with_what_to_choose(digits_export: Exported) -> None:
