@@ -57,12 +57,12 @@ def run_module(module: str, *arguments: str, environment: Mapping[str, str] | No
 
 
 def peak_memory(module: str, *arguments: str) -> float:
-    """Peak memory (MB, VmHWM) of a new process that calls `module`'s `main(*arguments)`."""
+    """Peak memory (MB) of a new process that calls `module`'s `main(*arguments)`."""
     code = (
         f"import sys\nfrom {module} import main\nmain(*sys.argv[1:])\n"
-        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+        "from runtime.memory import peak_memory_mb\nprint(peak_memory_mb())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, cwd=ROOT
     )
-    return int(done.stdout.split()[-1]) * 1024 / 1e6
+    return float(done.stdout.split()[-1])

@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
-from fuzz import foreign, images, models, resealed
+from fuzz import foreign, images, memory, models, resealed
 from fuzz.build_models import RESEALED, make_models
 from fuzz.driver import CASE_SECONDS, Outcome, Summary, run_cases, summarize
 from fuzz.folder import classify_folder
 
 OUT = Path("build/fuzz")
-GROUPS = ("models", "images", "folder", "foreign", "resealed")
+GROUPS = ("models", "images", "folder", "foreign", "resealed", "memory")
 _SHOWN = 20
 
 
@@ -35,7 +35,7 @@ _SHOWN = 20
     type=click.IntRange(1),
     default=5000,
     show_default=True,
-    help="Number of cases in each group; the group folder has a tenth.",
+    help="Number of cases in each group; the group folder has a tenth, and memory its own number.",
 )
 @click.option("--only", type=click.Choice(GROUPS), help="Run only one group.")
 @click.option("--case", metavar="JSON", help="Repeat one case, given as in a finding; needs --only.")
@@ -66,6 +66,10 @@ def main(seed: int, seconds: float, count: int, only: str | None, case: str | No
             cases = [json.loads(case)] if case else resealed.cases(chosen, count, seed)
             run = run_cases(["resealed"], cases, findings, limit=resealed.CASE_SECONDS)
             summaries.append(summarize("resealed", run, len(cases), resealed.is_finding, deadline))
+        elif group == "memory":
+            cases = [json.loads(case)] if case else memory.cases()
+            run = memory.run_cases(cases, paths, OUT / "pictures")
+            summaries.append(summarize("memory", run, len(cases), memory.is_finding, deadline))
         else:
             summaries.append(classify_folder(model, OUT / "folder", count // 10, seed))
     _report(summaries, findings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import signal
 import subprocess
@@ -16,10 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.memory import peak_memory_mb
 from runtime.progress import progress
 
 #: The longest processor time of a case, in seconds.
 CASE_SECONDS = 5.0
+#: The most memory in MB (10**6 bytes) of a process that classifies pictures of any kind, in any number of threads.
+PEAK_MB = 300.0
 _START_SECONDS = 60.0
 
 
@@ -126,7 +128,12 @@ def serve(run: Callable[[list[Any]], tuple[str, str]]) -> None:
     for line in sys.stdin:
         begin()
         kind, error = run(json.loads(line))
-        answer = {"kind": kind, "error": error, "seconds": time.process_time() - _begun[0], "peak_mb": peak_mb()}
+        answer = {
+            "kind": kind,
+            "error": error,
+            "seconds": time.process_time() - _begun[0],
+            "peak_mb": peak_memory_mb() or 0.0,
+        }
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -138,24 +145,6 @@ def begin() -> None:
     with contextlib.suppress(OSError):  # only Linux can reset VmHWM
         Path("/proc/self/clear_refs").write_text("5")
     _begun[0] = time.process_time()
-
-
-def peak_mb() -> float:
-    """VmHWM of this process, in MB."""
-    return _status("VmHWM")
-
-
-def resident_mb() -> float:
-    """VmRSS of this process, in MB."""
-    return _status("VmRSS")
-
-
-def _status(name: str) -> float:
-    try:
-        found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    except OSError:
-        return 0.0
-    return int(found[1]) / 1000 if found else 0.0
 
 
 @dataclass

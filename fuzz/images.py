@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.corpus import corpus
-from fuzz.driver import CASE_SECONDS, Outcome, begin
+from fuzz.driver import CASE_SECONDS, PEAK_MB, Outcome, begin
 from fuzz.mutations import mutate, with_png_checksums
 from fuzz.specials import FILES, SOURCES
 from runtime import Classifier, ImageError
 
-#: The most memory, in MB, that the process may have in use.
-PEAK_MB = 300.0
 #: Intact files that are refused: floating-point pixels have no range, and Pillow does not convert from LAB.
 UNREADABLE = ("F.tif", "LAB.tif")
 #: Calls for each source that changes while it is read: a single call would rarely meet a change.

@@ -17,6 +17,9 @@ _Pixels: TypeAlias = npt.NDArray[np.uint8]
 #: The layouts that a caller can name, each with its number of channels; 0 for planes of different sizes.
 LAYOUTS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "yuv420": 0}
 
+#: Bytes a pixel of all copies, by layout: arrays take 3 for three channels, Pillow's images 4.
+_COPIES = {None: 8, "rgba": 23, "bgra": 27, "yuv420": 20}
+
 
 def check_layout(layout: str | None) -> None:
     """Raise ValueError for an unknown layout; None is accepted."""
@@ -66,6 +69,12 @@ def pixels_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | Non
     if layout in ("bgr", "bgra"):
         array = array[:, :, [2, 1, 0, 3]] if layout == "bgra" else array[:, :, ::-1]
     return array if array.shape[2] == 3 else _on_background(array, spec)
+
+
+def copied_bytes(array: npt.NDArray[Any], layout: str | None) -> int:
+    """The bytes of all copies that converting and resizing an array needs, the array itself not included."""
+    pixels = array.shape[0] * array.shape[1] if array.ndim > 1 else 0
+    return pixels * _COPIES.get(layout, _COPIES[None])
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from .external.adopt import ExternalOptions, adopting
 from .external.sandbox import LIMITS
 from .images import load_pixels
 from .interpreter import LIBRARIES, installed
+from .memory import peak_memory_mb
 from .model_file import is_sealed, read_model
 from .sealed_models import check_sealed
 
@@ -122,6 +122,7 @@ def measure_here(
     # An array of the right shape needs no decoding, so that only the invocation remains.
     ready = np.array(source) if spec.kind == "features" else load_pixels(source, spec)
     calls = _times(lambda: classifier.classify(source), rounds)
+    peak = peak_memory_mb()
     return {
         "interpreter": library,
         "distribution": LIBRARIES[library],
@@ -132,7 +133,7 @@ def measure_here(
         "invoke_ms": _quantiles(_times(lambda: classifier.scores(ready), rounds)),
         "call_ms": _quantiles(calls),
         "images_per_second": round(len(calls) / sum(calls), 1),
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": None if peak is None else round(peak, 1),
     }
 
 
@@ -150,16 +151,3 @@ def _times(call: Callable[[], object], rounds: int) -> list[float]:
 def _quantiles(seconds: list[float]) -> dict[str, float]:
     values = np.percentile(np.array(seconds) * 1000, [50, 95, 99])
     return {name: round(float(value), 4) for name, value in zip(("median", "p95", "p99"), values, strict=True)}
-
-
-def _peak_memory_mb() -> float | None:
-    """The peak of this process's memory; None where the system does not report it.
-
-    Not from getrusage: on Linux its figure survives exec, and is then the parent's.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
-    return round(int(found[1]) / 1024, 1) if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from .errors import PocketlensError
@@ -48,15 +49,26 @@ def is_hidden(path: PurePath) -> bool:
     return any(map(is_hidden_name, path.parts))
 
 
-def read_regular_file(path: PathLike, limit: int, error: type[PocketlensError]) -> tuple[bytes, str]:
+def read_regular_file(
+    path: PathLike, limit: int, error: type[PocketlensError], reserve: Callable[[int], None] | None = None
+) -> tuple[bytes, str]:
     """The bytes of a regular file and its name for messages.
+
+    Args:
+        path: the file.
+        limit: the largest number of bytes.
+        error: the class of errors.
+        reserve: called with the number of bytes before they are read.
 
     Raises:
         error: missing, unreadable, not a regular file, or larger than `limit` bytes.
     """
     name = shown(path)
     with open_regular_file(path, error) as file:
-        return read_stream(file, limit, error, name, expected=os.fstat(file.fileno()).st_size), name
+        size = os.fstat(file.fileno()).st_size
+        if reserve is not None:
+            reserve(min(size, limit))
+        return read_stream(file, limit, error, name, expected=size), name
 
 
 def open_regular_file(path: PathLike, error: type[PocketlensError]) -> io.FileIO:

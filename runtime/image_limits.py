@@ -8,28 +8,21 @@ library checks these.
 from __future__ import annotations
 
 import io
-import os
 import struct
-import threading
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from PIL import Image
 
 from .errors import ImageError
+from .memory import MAX_MEMORY_BYTES
 
 MAX_IMAGE_BYTES = 64 * 2**20
 #: The largest number of pixels to decode; a larger JPEG is accepted if its reduced scale is within it.
 MAX_PIXELS = 32 * 10**6
 #: The largest number of rows or columns: one row of millions of pixels takes far longer to resize than a square.
 MAX_IMAGE_SIDE = 65_535
-#: The encoded image and its pixels, in all forms that exist at the same time. With an interpreter, numpy and Pillow, a
-#: process stays below 300 MB.
-MAX_MEMORY_BYTES = 208 * 10**6
 #: The coefficients of a JPEG in several scans, which libjpeg keeps beside what earlier images left in the heap.
 MAX_COEFFICIENT_BYTES = 128 * 10**6
-#: Images from this size on are decoded one at a time, so that all threads together stay within the limit.
-_LARGE_BYTES = 24 * 10**6
 #: How often a parser may read. Pillow's parsers stay below a few thousand reads on real files.
 MAX_READS = 100_000
 #: Pillow decodes BMP's run lengths in Python, pixel by pixel, with two reads for each run.
@@ -87,17 +80,21 @@ class LimitedReader(io.BytesIO):
         return super().read(size)
 
 
-def checked(data: bytes) -> io.BytesIO:
+def checked(data: bytes) -> tuple[io.BytesIO, int]:
     """A file object for Pillow to open, after checks that opening takes neither too long nor too much memory.
+
+    Returns:
+        the file object, and the bytes that it and its decoder take beside the pixels.
 
     Raises:
         ImageError: a limit is exceeded, a JPEG's scans would not fit, or a TIFF's directory is missing.
     """
-    if data[:2] == b"\xff\xd8" and _check_jpeg(data):
-        return io.BytesIO(data)
+    if data[:2] == b"\xff\xd8":
+        plain, coefficients = _check_jpeg(data)
+        return (io.BytesIO if plain else LimitedReader)(data), len(data) + coefficients
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         _check_tiff(data)
-    return LimitedReader(data)
+    return LimitedReader(data), len(data)
 
 
 def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) -> int:
@@ -105,7 +102,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
 
     Args:
         image: opened, not decoded; a JPEG with its reduced scale chosen.
-        size: bytes of the encoded image.
+        size: bytes that are taken beside the pixels, as `checked` returns them.
         channels: the channels of the result, 1 or 3.
         turns: whether the image must be turned upright.
 
@@ -117,7 +114,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
         raise ImageError(f"{width} x {height} pixels, a side of more than {MAX_IMAGE_SIDE:,}, the limit")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width} x {height} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
-    needed = size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
+    needed = decoding_bytes(image, size, channels, turns)
     if needed > MAX_MEMORY_BYTES:
         raise ImageError(
             f"{width} x {height} pixels of {image.format} {image.mode} take {needed // 10**6} MB, more than "
@@ -133,46 +130,22 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
     return needed
 
 
-def decoding_room(needed: int) -> AbstractContextManager[object]:
-    """A context for decoding an image that needs this number of bytes; large ones wait for each other."""
-    return _SMALL if needed < _LARGE_BYTES else _LARGE
-
-
-class _LargePicture:
-    """Lets one thread decode a large image, and returns the memory: glibc would keep it for that thread."""
-
-    def __init__(self) -> None:
-        self._renew()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)  # the thread that held the lock is not in the new process
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_error: object) -> None:
-        import ctypes  # here: few images are so large
-
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-        if trim is not None:
-            trim(0)
-        self._lock.release()
-
-
-_SMALL = nullcontext()
-_LARGE = _LargePicture()
+def decoding_bytes(image: Image.Image, size: int, channels: int, turns: bool) -> int:
+    """The bytes that decoding an image takes; the arguments are those of `check_decoding`."""
+    width, height = image.size
+    return size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
 
 
 def _bytes_per_pixel(image: Image.Image, channels: int, turns: bool) -> int:
     mode = image.mode
     stored = 1 if mode in _ONE_BYTE else 2 if mode in _TWO_BYTES else 4
     wanted = "L" if channels == 1 else "RGB"
-    cost = stored * (2 if turns else 1)
+    cost = stored
     if mode != wanted or "transparency" in image.info:
         # A 16-bit image becomes grey before it becomes RGB.
         cost += (1 if channels == 1 else 4) + (1 if mode.startswith("I") else 0)
+    if turns:  # the image as it was decoded is freed before the turned one is converted
+        cost = max(cost, 2 * stored)
     if image.format == "WEBP":
         # libwebp keeps two canvases, and Pillow a copy of one, beside the image itself.
         cost = max(16, cost + 8)
@@ -190,21 +163,22 @@ def _tiff_buffer(image: Any) -> int:
     return int(4 * width * min(height, rows if isinstance(rows, int) else height))
 
 
-def _check_jpeg(data: bytes) -> bool:
+def _check_jpeg(data: bytes) -> tuple[bool, int]:
     """Refuse a JPEG in several scans whose coefficients would not fit, or that has too many scans.
 
     An image in one scan is decoded row by row. One in several scans, such as every progressive JPEG, needs all the
     coefficients of the full scale at once, even for a reduced scale: 2 bytes for each sample.
 
     Returns:
-        whether its segments are few and of the kinds that cameras write, so that Pillow needs no limit on its reads.
+        whether its segments are few and of the kinds that cameras write, so that Pillow needs no limit on its reads;
+        and the bytes of the coefficients that are kept.
     """
     at, components, pixels, samples, several, exif = 2, 0, 0, 0.0, False, 0
     plain = True
     for number in range(MAX_READS):
         at = data.find(b"\xff", at)
         if at < 0 or at + 10 > len(data):
-            return False
+            return False, 0
         marker = data[at + 1]
         plain = plain and marker in _ORDINARY and number < _MANY_SEGMENTS
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no marker, or a marker without a length
@@ -220,11 +194,10 @@ def _check_jpeg(data: bytes) -> bool:
             if exif > MAX_JOINED_EXIF_BYTES:
                 raise ImageError(f"a JPEG with more than {MAX_JOINED_EXIF_BYTES // 2**20} MiB of EXIF, the limit")
         elif marker == _START_OF_SCAN[1]:
-            if several or data[at + 4] != components:
-                _check_scans(data, pixels, samples)
-            return plain
+            kept = several or data[at + 4] != components
+            return plain, _check_scans(data, pixels, samples) if kept else 0
         at += 2 + length
-    return False
+    return False, 0
 
 
 def _samples_per_pixel(components: bytes) -> float:
@@ -233,7 +206,8 @@ def _samples_per_pixel(components: bytes) -> float:
     return sum(areas) / max(1, *areas) if areas else 0.0
 
 
-def _check_scans(data: bytes, pixels: int, samples: float) -> None:
+def _check_scans(data: bytes, pixels: int, samples: float) -> int:
+    """The bytes of all coefficients, unless they or the scans are too many."""
     needed = int(2 * samples * pixels)
     if needed > MAX_COEFFICIENT_BYTES:
         raise ImageError(
@@ -243,6 +217,7 @@ def _check_scans(data: bytes, pixels: int, samples: float) -> None:
     scans = data.count(_START_OF_SCAN)
     if scans > MAX_SCANS:
         raise ImageError(f"a JPEG of {scans} scans, more than {MAX_SCANS}, the limit; save it again")
+    return needed
 
 
 def _check_tiff(data: bytes) -> None:

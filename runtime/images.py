@@ -6,8 +6,10 @@ Training, evaluation and the device all call the same function, so that nothing 
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,36 +22,22 @@ from .image_limits import (
     MAX_IMAGE_BYTES,
     check_decoding,
     checked,
-    decoding_room,
-    exif_is_too_large,
 )
+from .image_orientation import FIRST_ON_ITS_SIDE, UPRIGHT, header_orientation, needed_bytes, orientation_of, stored_size
 from .input_spec import EXIF, PICKING_FILTERS, TF_FILTERS, ImageInput
+from .memory import MAX_MEMORY_BYTES, DecodingRoom, free_locals
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
 
-_EXIF_ORIENTATION = 0x0112
-#: A PNG that holds an orientation contains one of these: names of chunks and of texts are never compressed.
-_PNG_ORIENTATION = (b"eXIf", b"exif\0", b"XML:com.adobe.xmp")
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
-_TRANSPOSE = Image.Transpose
-_UPRIGHT = {
-    2: _TRANSPOSE.FLIP_LEFT_RIGHT,
-    3: _TRANSPOSE.ROTATE_180,
-    4: _TRANSPOSE.FLIP_TOP_BOTTOM,
-    5: _TRANSPOSE.TRANSPOSE,
-    6: _TRANSPOSE.ROTATE_270,
-    7: _TRANSPOSE.TRANSVERSE,
-    8: _TRANSPOSE.ROTATE_90,
-}
+_Result = TypeVar("_Result")
+
 #: The orientations that turn back what another one turned; the others undo themselves.
 _BACK = {6: 8, 8: 6}
 _FILTERS = {member.name.lower(): member for member in Image.Resampling}
-#: EXIF orientations from this one on swap height and width.
-_FIRST_ON_ITS_SIDE = 5
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 #: Transparency and 16-bit values are converted for this number of pixels at a time.
-_STRIP_PIXELS = 2**20
+_STRIP_PIXELS = 2**18
 #: The shapes of arrays behind height and width, by the number of channels.
 _CHANNEL_AXES = {1: ((), (1,)), 3: ((3,),)}
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -79,17 +67,21 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
     """
     if isinstance(image, np.ndarray):
         return _array_pixels(image, spec, layout)
-    name, size = "image", 0
+    return _in_room(_file_pixels, image, spec)
+
+
+def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
+    name, size, data = "image", 0, b""
     if not isinstance(image, Image.Image):
-        data, name = _read(image)
-        image, size = _open(data, name), len(data)
+        data, name = _read(image, room)
+        image, size = _open(data, name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
-        with decoding_room(check_decoding(image, size, spec.channels, turns=False)):
-            image = _decode(image, spec, size)
-            image = _flatten(image, spec)
-            return _sized(image, spec)
+        room.reserve(needed_bytes(image, data, spec, size))
+        image = _decode(image, spec, size)
+        image = _flatten(image, spec)
+        return _sized(image, spec)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
@@ -119,40 +111,67 @@ def read_header(image: PathLike | bytes, orientation: str = EXIF) -> ImageHeader
         image: the file's path, or its bytes.
         orientation: the field of the contract's input.
     """
-    data, name = _read(image)
-    opened = _open(data, name)
+    return _in_room(_header, image, orientation)
+
+
+def _in_room(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Call `function(*arguments, room)`; what it has used is free when the room is given back."""
+    outer = sys.exc_info()[1]
+    with DecodingRoom() as room:
+        try:
+            return function(*arguments, room)
+        except BaseException as error:
+            free_locals(error, outer)  # a caller may keep the error, and with it the file and its pixels
+            raise
+
+
+def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
+    data, name = _read(image, room)
+    opened, size = _open(data, name)
     try:
-        tag = _header_orientation(opened, data)
+        tag = header_orientation(opened, data, size, room)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    width, height = _stored_size(opened)
-    if orientation == EXIF and tag >= _FIRST_ON_ITS_SIDE:
+    width, height = stored_size(opened)
+    if orientation == EXIF and tag >= FIRST_ON_ITS_SIDE:
         width, height = height, width
     return ImageHeader(height, width, opened.mode in _GREY_MODES, tag)
 
 
-def _read(image: Any) -> tuple[bytes, str]:
+def _read(image: Any, room: DecodingRoom) -> tuple[bytes, str]:
     if isinstance(image, bytes | bytearray | memoryview):
         if len(image) > MAX_IMAGE_BYTES:
             raise ImageError(f"image (bytes): larger than {MAX_IMAGE_BYTES // 2**20} MiB, the limit")
         return bytes(image), "image (bytes)"
     if hasattr(image, "read"):
         name = "image (file object)"
+        room.reserve_file(_size_of(image))
         return read_file_object(image, MAX_IMAGE_BYTES, ImageError, name), name
     if isinstance(image, str | os.PathLike):
-        return read_regular_file(image, MAX_IMAGE_BYTES, ImageError)
+        return read_regular_file(image, MAX_IMAGE_BYTES, ImageError, room.reserve_file)
     raise ImageError(
         f"image is a {type(image).__name__}, expected a path, bytes, a binary file object, a PIL image or an array"
     )
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _size_of(file: Any) -> int:
+    """The bytes of a regular file that is open; 0 for others, which may make their reader wait for long."""
+    try:
+        found = os.fstat(file.fileno())
+    except Exception:  # the caller's object may lack the method, and may raise anything
+        return 0
+    return min(found.st_size, MAX_IMAGE_BYTES) if stat.S_ISREG(found.st_mode) else 0
+
+
+def _open(data: bytes, name: str) -> tuple[Image.Image, int]:
+    """The image, not decoded, and the bytes that it takes beside its pixels."""
     if not data:
         raise ImageError(f"{name}: empty file")
     try:
         opener = find_opener(data)
         # From memory: Pillow maps files that it opens by path, and reading a map of a truncated file kills the process.
-        image = opener(checked(data))
+        file, size = checked(data)
+        image = opener(file)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
@@ -160,7 +179,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     # Pillow reads a PNG without its end as if it were complete.
     if image.format == "PNG" and b"IEND" not in data[-4096:]:
         raise ImageError(f"{name}: truncated PNG, its end is missing")
-    return image
+    return image, size
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -180,54 +199,21 @@ def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
         return _decode_as_stored(image, spec, size)
     # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if orientation == 1:
         return image
     check_decoding(image, size, spec.channels, turns=True)
-    return image.transpose(_UPRIGHT[orientation])
+    return image.transpose(UPRIGHT[orientation])
 
 
 def _decode_as_stored(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    tag = _orientation(image) if image.format == "TIFF" else 1
+    tag = orientation_of(image) if image.format == "TIFF" else 1
     image.load()
-    if tag == 1 or _orientation(image) != 1:
+    if tag == 1 or orientation_of(image) != 1:
         return image
     # Newer versions of Pillow turn a TIFF while they decode it, and remove the tag.
     check_decoding(image, size, spec.channels, turns=True)
-    return image.transpose(_UPRIGHT[_BACK.get(tag, tag)])
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
-        return 1  # known already; getexif would import the parser of EXIF, which takes long
-    if exif_is_too_large(image):
-        return 1
-    try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # with a damaged EXIF block, viewers too show the image as it is
-        return 1
-    return int(value) if value in _UPRIGHT else 1
-
-
-def _header_orientation(image: Image.Image, data: bytes) -> int:
-    """As `_orientation`, for an image that is not decoded."""
-    if image.format == "JPEG":
-        return _orientation(image)
-    needed = check_decoding(image, len(data), 3, turns=False)
-    if image.format != "PNG":
-        return _orientation(image)
-    if not any(mark in data for mark in _PNG_ORIENTATION):
-        return 1
-    with decoding_room(needed):  # it may stand behind the pixels, and Pillow decodes these to reach it
-        return _orientation(image)
-
-
-def _stored_size(image: Any) -> tuple[int, int]:
-    """(width, height) before turning. For a TIFF on its side, newer versions of Pillow give the size after it."""
-    if image.format == "TIFF":
-        return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
-    width, height = image.size
-    return width, height
+    return image.transpose(UPRIGHT[_BACK.get(tag, tag)])
 
 
 def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -325,8 +311,13 @@ def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None)
     if plain and array.shape[:2] == (spec.height, spec.width) and array.shape[2:] in _CHANNEL_AXES[spec.channels]:
         pixels = array.reshape(spec.shape)
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
-    from .array_images import pixels_of_array  # here: most images are files, or have the wanted size already
+    return _in_room(_converted_array, array, spec, layout)
 
+
+def _converted_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | None, room: DecodingRoom) -> Pixels:
+    from .array_images import copied_bytes, pixels_of_array  # here: most images are files, or have the wanted size
+
+    room.reserve(min(MAX_MEMORY_BYTES, copied_bytes(array, layout)))
     pixels = pixels_of_array(array, spec, layout)
     if pixels.shape[:2] == (spec.height, spec.width) and pixels.shape[2] == spec.channels:
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels

@@ -20,9 +20,9 @@ import numpy as np
 
 from fuzz.build_models import make_models
 from fuzz.corpus import encoded, scene
-from fuzz.driver import resident_mb
 from runtime import Classifier
 from runtime.interpreter import LIBRARIES, installed
+from runtime.memory import resident_memory_mb
 from runtime.progress import progress
 
 MODEL = "digits-int8"
@@ -97,7 +97,7 @@ def _settled_mb() -> float:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)
-    return resident_mb()
+    return resident_memory_mb() or 0.0
 
 
 @click.command(help=__doc__)

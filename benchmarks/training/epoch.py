@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from benchmarks.timing import run_module
 from benchmarks.training.folders import many_pictures
 from benchmarks.training.table import Row
+from runtime.memory import peak_memory_mb
 
 #: Enough steps that the start of a pass, about 40 ms, matters as little as in a whole epoch.
 STEPS, BATCH = 150, 64
@@ -114,12 +115,6 @@ def _run(name: str, one_dnn: bool) -> dict[str, float]:
     return run_module(__name__, name, environment=own)
 
 
-def _peak() -> float:
-    """Peak memory in MB. Not ru_maxrss, which a new program inherits from the one that started it."""
-    with open("/proc/self/status") as status:  # noqa: PTH123 - not a file
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e6
-
-
 def _figures(epochs: list[Usage]) -> dict[str, float]:
     """The medians of the epochs after the first."""
     counted = epochs[WARM_UP:]
@@ -132,7 +127,7 @@ def _figures(epochs: list[Usage]) -> dict[str, float]:
         "system s": system,
         "faults a step": faults / STEPS,
         "idle %": 100 * idle,
-        "peak MB": _peak(),
+        "peak MB": peak_memory_mb() or 0.0,
     }
 
 
@@ -233,7 +228,7 @@ def _growth() -> dict[str, float]:
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             super().on_epoch_end(epoch, logs)
-            peaks.append(_peak())
+            peaks.append(peak_memory_mb() or 0.0)
 
     config = TrainingConfig("dense", units=(4,), epochs=LATE, batch_size=32, augmentation=AUGMENTATIONS)
     data = load_dataset(str(many_pictures(600)), Geometry((224, 224), "rgb"), cache="temporary")

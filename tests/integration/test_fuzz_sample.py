@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fuzz import images, models, resealed
-from fuzz.driver import Outcome, run_cases, summarize
+from fuzz.driver import PEAK_MB, Outcome, run_cases, summarize
 from fuzz.folder import classify_folder
 from fuzz.mutations import MUTATIONS, mutate, truncations
 from fuzz.specials import SOURCES
@@ -64,7 +64,7 @@ def test_hostile_images_are_answered_or_refused_in_little_memory(digits_export: 
     cases += [["file", name, 0] for name in SPECIALS] + [["source", name, 0] for name in SOURCES]
     outcomes = list(run_cases(["images", str(digits_export.int8)], cases, tmp_path, limit=60))
     assert len(outcomes) == len(cases)
-    assert [o for o in outcomes if o.kind not in ("refused", "answered") or o.peak_mb > images.PEAK_MB] == []
+    assert [o for o in outcomes if o.kind not in ("refused", "answered") or o.peak_mb > PEAK_MB] == []
     whole = [o for o in outcomes if o.case[0] == "whole" and o.kind != "answered"]
     assert [o.case[1] for o in whole] == list(images.UNREADABLE)
 

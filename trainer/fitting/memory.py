@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
-from typing import NamedTuple
 
 from runtime.child_limits import physical_memory
-
-
-class _Setting(NamedTuple):
-    """A parameter of glibc's malloc.
-
-    Attributes:
-        number: the value of its constant `M_...` in malloc.h.
-        value: the best value for a training.
-        variable: the environment variable by which a user sets it.
-        tunable: its name within `GLIBC_TUNABLES`.
-    """
-
-    number: int
-    value: int
-    variable: str
-    tunable: str
-
+from runtime.memory import MallocSetting, set_malloc
 
 # Measured on two cores with glibc 2.36 and TensorFlow 2.21 without oneDNN: minor faults a step, and MB at the peak.
 # Fashion-MNIST with `cnn small` in batches of 64; MobileNetV2 0.35 on pictures of 224x224 in batches of 32; 40 epochs
@@ -41,14 +22,14 @@ class _Setting(NamedTuple):
 # every thread keep its largest size. The trained weights are the same to the last bit with all of these settings.
 _SETTINGS = (
     # One heap, in which each thread uses what another has freed. With a heap for each thread, the holes of all add up.
-    _Setting(-8, 1, "MALLOC_ARENA_MAX", "arena_max"),
+    MallocSetting(-8, 1, "MALLOC_ARENA_MAX", "arena_max"),
     # The end of the heap goes back to the system only if it is larger than what a step frees. Setting any threshold
     # ends glibc's own adjustment of all of them. This one then stays at 128 kB: the kernel takes the end of the heap
     # after each step, and must fill it with zeros in the next.
-    _Setting(-1, 512 * 2**20, "MALLOC_TRIM_THRESHOLD_", "trim_threshold"),
+    MallocSetting(-1, 512 * 2**20, "MALLOC_TRIM_THRESHOLD_", "trim_threshold"),
     # A larger block that does not fit into the heap comes from the system and leaves no hole. The value is below a
     # batch of 32 images of 224x224 (19 MB) and above most blocks of a step.
-    _Setting(-3, 16 * 2**20, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold"),
+    MallocSetting(-3, 16 * 2**20, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold"),
 )
 #: TensorFlow keeps a pool for its tensors, as it does by itself with oneDNN and beside a GPU; and the pool's size in
 #: MB, which is 64 GB by default, however much memory the machine has.
@@ -62,12 +43,7 @@ def reuse_memory() -> None:
     this process alone; the pool is set by environment variables, which children inherit. Values that the user's own
     environment sets stay as they are. With a C library other than glibc nothing is done.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
+    if not set_malloc(_SETTINGS):
         return
-    tunables = {part.partition("=")[0] for part in os.environ.get("GLIBC_TUNABLES", "").split(":")}
-    for setting in _SETTINGS:
-        if setting.variable not in os.environ and f"glibc.malloc.{setting.tunable}" not in tunables:
-            mallopt(setting.number, setting.value)
     os.environ.setdefault(_POOL, "true")
     os.environ.setdefault(_POOL_SIZE, str(max(physical_memory() // 2**20, _MIN_POOL_SIZE)))

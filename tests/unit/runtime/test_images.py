@@ -19,8 +19,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from runtime import ImageError, ImageInput, load_pixels
 from runtime.image_formats import SUFFIXES
-from runtime.image_limits import decoding_room
 from runtime.images import read_header
+from runtime.memory import DecodingRoom
 
 pytestmark = pytest.mark.fast
 
@@ -195,7 +195,8 @@ def test_the_header_says_the_size_of_the_upright_image(kind: str, orientation: i
 def test_a_large_png_is_not_decoded_for_its_header_beside_another_large_picture() -> None:
     large = encoded(Image.new("L", (2500, 2500)))
     reading = threading.Thread(target=read_header, args=(behind_the_pixels(large),))
-    with decoding_room(2**30):
+    with DecodingRoom() as room:
+        room.reserve(2**30)
         read_header(large)
         reading.start()
         reading.join(0.5)
