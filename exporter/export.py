@@ -107,7 +107,7 @@ def export(
         models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)
-        warnings = (*representative.warnings, *filter(None, (unproved, uncalibrated, note)), *doubts)
+        warnings = (*run.notes, *representative.warnings, *filter(None, (unproved, uncalibrated, note)), *doubts)
         report = make_report(exported, Settings(config, representative.figures, warnings, command), named)
         timings = make_timings(named)
         boundary = draw_boundary(exported, [builder.path_of(candidate) for candidate in candidates], scorer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from runtime.external.scaling import check_pixel_units, describe_scaling
 from runtime.files import is_hidden, read_regular_file, shown
 from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
-from runtime.input_spec import COLOURS
+from runtime.images import read_header
+from runtime.input_spec import COLOURS, EXIF
 from runtime.progress import progress
+from trainer.data.duplicates import BLANK, pixels_digest
 from trainer.data.folder_layout import split_of
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import FileSource
@@ -59,14 +61,15 @@ class _LabelledImage:
     """An image of a folder.
 
     Attributes:
-        pixels: a digest of its pixels at the size of the input; empty for an image of one colour, since all such
-            images are equal.
+        pixels: a digest of its pixels at the size of the input, from `pixels_digest`.
+        is_turned: whether its EXIF orientation says that the stored pixels are not upright.
     """
 
     path: Path
     target: int
     sha256: str
     pixels: bytes
+    is_turned: bool
 
 
 def assemble_contract(model: Any, name: str, options: ExternalOptions) -> Contract:
@@ -151,6 +154,7 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
         ExportError: the model cannot be loaded or is no image classifier, or a folder has no images or classes.
         ContractError: the contract is incomplete or does not fit the model.
     """
+    was_said = isinstance(contract, ExternalOptions) and contract.orientation is not None
     if isinstance(contract, ExternalOptions):
         contract = assemble_contract(load_classifier(model), shown(model), contract)
     elif contract.input.kind == "image":
@@ -172,16 +176,33 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
     splits = {name: np.arange(end - len(images[name]), end) for name, end in zip(images, ends, strict=True)}
     every = [image for split in images.values() for image in split]
     targets = np.array([image.target for image in every], np.int64)
-    return RunFolder(model, contract, _file_source(every), targets, splits, model)
+    notes = () if was_said else tuple(_orientation_notes(images, contract.image_input))
+    return RunFolder(model, contract, _file_source(every), targets, splits, model, notes)
+
+
+def _orientation_notes(images: Mapping[str, Sequence[_LabelledImage]], spec: ImageInput) -> Iterator[str]:
+    """A note if images are turned by their EXIF tag, which the loader of the training may have ignored."""
+    turned = {name: sum(image.is_turned for image in split) for name, split in images.items()}
+    if spec.orientation != EXIF or not any(turned.values()):
+        return
+    counts = [
+        f"{count} of {len(images[name])} {'calibration' if name == 'train' else name}"
+        for name, count in turned.items()
+        if count
+    ]
+    yield (
+        f"{' and '.join(counts)} images carry an EXIF orientation and were turned by it; if the network was trained by "
+        "a loader that ignores it, as Keras's do, export it again with the orientation set to ignore, or else to exif"
+    )
 
 
 def _refuse_shared(validation: Sequence[_LabelledImage], test: Sequence[_LabelledImage]) -> None:
-    tested = {image.pixels for image in test} - {b""}
+    tested = {image.pixels for image in test} - {BLANK}
     shared = sum(image.pixels in tested for image in validation)
     if shared:
         raise ExportError(
-            f"`validation`: {shared} of {len(validation)} images are test images too, so that the figures would "
-            "flatter; take them out of one of the folders"
+            f"`validation`: {shared} of {len(validation)} images are test images too (equal once resized), so that "
+            "the figures would flatter; take them out of one of the folders"
         )
 
 
@@ -215,17 +236,16 @@ def _read_images(
                     f"`{parameter}`: {shown(path)} is in no folder of a label's name; expected one subfolder a class: "
                     f"{', '.join(contract.labels[:5])}{', ...' * (len(contract.labels) > 5)}{below}"
                 )
-            images.append(_LabelledImage(path.resolve(), targets.get(label, _NO_CLASS), *_digests(path, contract)))
+            images.append(_read_image(path, targets.get(label, _NO_CLASS), contract))
             bar.update(1)
     return images
 
 
-def _digests(path: Path, contract: Contract) -> tuple[str, bytes]:
-    """SHA-256 of an image's file, in hex, and `_LabelledImage.pixels`."""
+def _read_image(path: Path, target: int, contract: Contract) -> _LabelledImage:
     content, name = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     try:
         pixels = load_pixels(content, contract.image_input)
+        is_turned = read_header(content).orientation != 1
     except ImageError as error:
         raise ExportError(f"{name}: {str(error).partition(': ')[2]}; take it out of the folder") from error
-    is_blank = (pixels == pixels[:1, :1]).all()
-    return hashlib.sha256(content).hexdigest(), b"" if is_blank else hashlib.sha256(pixels.tobytes()).digest()
+    return _LabelledImage(path.resolve(), target, hashlib.sha256(content).hexdigest(), pixels_digest(pixels), is_turned)

@@ -10,7 +10,7 @@ import numpy as np
 from runtime import load_pixels
 from runtime.files import shown
 from runtime.images import Pixels
-from trainer.data.duplicates import Fingerprints
+from trainer.data.duplicates import BLANK, Fingerprints
 from trainer.data.run_folder import RunFolder
 from trainer.data.samples import label_text
 from trainer.data.sources import FileSource, Indices, Source
@@ -27,7 +27,7 @@ _FAR_STD = 1.25
 def label_warnings(run: RunFolder, chosen: Indices, prints: Fingerprints, test: Fingerprints) -> Iterator[str]:
     """Warnings about the test images that are copies of another, and about equal images of different classes."""
     tested = run.splits["test"]
-    copies = len(test.digests) - len(set(test.digests))
+    copies = test.count_copies()
     if copies:
         yield f"test: {copies} of {len(tested)} images are copies of another; each counts as if it were one more image"
     every = np.concatenate([chosen, tested])
@@ -37,7 +37,7 @@ def label_warnings(run: RunFolder, chosen: Indices, prints: Fingerprints, test: 
     for index, digest, has_class in zip(
         every.tolist(), digests, known.reshape(len(every), -1).all(axis=1), strict=True
     ):
-        if has_class:
+        if has_class and digest != BLANK:
             groups[digest].append(index)
     labels = run.contract.labels
     mixed = [sorted(group) for group in groups.values() if len({label_text(run.targets[i], labels) for i in group}) > 1]

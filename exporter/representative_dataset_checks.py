@@ -17,7 +17,7 @@ from runtime.images import Pixels
 from runtime.input_spec import FeaturesInput
 from runtime.progress import progress
 from runtime.thread_map import ordered_map
-from trainer.data.duplicates import MAX_COMPARED, Fingerprints
+from trainer.data.duplicates import BLANK, MAX_COMPARED, Fingerprints
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import Indices, Source
 from trainer.evaluation.worker import decoded_samples
@@ -104,12 +104,12 @@ def check_images(
     Raises:
         ExportError: all images are one, or a given folder shares images with the test split.
     """
-    tested = set(test.digests)
+    tested = set(test.digests) - {BLANK}
     shared = np.array([digest in tested for digest in prints.digests])
     if shared.any() and run.is_external:
         raise ExportError(
-            f"calibration: {shared.sum()} of {len(chosen)} images are test images too, so that the figures would "
-            "flatter; take them out of one of the folders"
+            f"calibration: {shared.sum()} of {len(chosen)} images are test images too (equal once resized), so that "
+            "the figures would flatter; take them out of one of the folders"
         )
     odd = tuple(label_warnings(run, chosen, prints, test))
     if shared.any():
@@ -123,7 +123,7 @@ def check_images(
     near, near_test = _count_near(run, pixels, prints, test)
     figures = {
         "classes": _count_classes(run, chosen) or None,
-        "duplicates": len(chosen) - distinct,
+        "duplicates": prints.count_copies(),
         "near_duplicates": near,
         "pixels": {
             "min": int(pixels.min()),

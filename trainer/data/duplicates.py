@@ -21,6 +21,8 @@ from .sources import Indices
 MAX_PAIRS = 1000
 #: Pairs whose pixels are compared at most: each takes two decoded images. Fashion-MNIST's 70,000 images have 47 pairs.
 MAX_COMPARED = 10_000
+#: The digest of every image of one colour.
+BLANK = bytes(16)
 _SIDE = 8
 #: Greatest root mean square difference of two near copies, in grey levels, between their thumbnails and between their
 #: pixels. A photo that was saved again as a JPEG of quality 75, or at another size, stays below both.
@@ -48,8 +50,22 @@ class NearPair:
     difference: float
 
 
+def pixels_digest(image: npt.NDArray[Any]) -> bytes:
+    """16 bytes that equal images share, shape (height, width, channels), or equal vectors.
+
+    Images of one colour all have the digest `BLANK`: a lens cap or an empty page is no copy of another one.
+    """
+    if image.ndim > 1 and (image == image[:1, :1]).all():
+        return BLANK
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
 class Fingerprints:
-    """A digest and a thumbnail of 8x8 areas for each image, so that each is read once."""
+    """A digest and a thumbnail of 8x8 areas for each image, so that each is read once.
+
+    Attributes:
+        digests: from `pixels_digest`.
+    """
 
     def __init__(self) -> None:
         self.digests: list[bytes] = []
@@ -57,8 +73,7 @@ class Fingerprints:
 
     def add(self, pixels: npt.NDArray[Any]) -> None:
         """Add the next images, uint8 of shape (n, height, width, channels); or vectors, of shape (n, features)."""
-        for image in pixels:
-            self.digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).digest())
+        self.digests += map(pixels_digest, pixels)
         if pixels.ndim == 2:
             return
         rows, columns = (_areas(side) for side in pixels.shape[1:3])
@@ -94,20 +109,25 @@ class Fingerprints:
         return loaded
 
     def copies(self) -> list[list[int]]:
-        """Groups of images with equal pixels, each in ascending order."""
+        """Groups of images with equal pixels, each in ascending order; images of one colour are in none."""
         groups: dict[bytes, list[int]] = defaultdict(list)
         for index, digest in enumerate(self.digests):
             groups[digest].append(index)
+        groups.pop(BLANK, None)
         return [group for group in groups.values() if len(group) > 1]
+
+    def count_copies(self) -> int:
+        """How many images are copies of an earlier one."""
+        return sum(len(group) - 1 for group in self.copies())
 
     def near_pairs(
         self, read: Callable[[int], npt.NDArray[Any]], *, first_below: int | None = None, most: int | None = None
     ) -> tuple[list[NearPair], bool]:
         """Pairs of nearly equal images, the nearest first, and whether these are all.
 
-        Of images with equal pixels the first stands for all. Vectors have no pairs. A pair's thumbnails are close, and
-        so are its pixels. Where more than `MAX_COMPARED` pairs have close thumbnails, as in pictures of noise or of
-        fabric, the closest of them are compared.
+        Of images with equal pixels the first stands for all. Images of one colour are left out. Vectors have no pairs.
+        A pair's thumbnails are close, and so are its pixels. Where more than `MAX_COMPARED` pairs have close
+        thumbnails, as in pictures of noise or of fabric, the closest of them are compared.
 
         Args:
             read: gives the pixels of an image by its index.
@@ -117,7 +137,11 @@ class Fingerprints:
         if not self._thumbnails:
             return [], True
         most = MAX_PAIRS if most is None else most
-        distinct = np.array(sorted({digest: i for i, digest in reversed(list(enumerate(self.digests)))}.values()))
+        first_places = {digest: i for i, digest in reversed(list(enumerate(self.digests)))}
+        first_places.pop(BLANK, None)
+        distinct = np.array(sorted(first_places.values()), np.int64)
+        if len(distinct) < 2:
+            return [], True
         thumbnails = np.concatenate(self._thumbnails)[distinct].astype(np.float32)
         queried = len(distinct) if first_below is None else int(np.searchsorted(distinct, first_below))
         found = _candidates(thumbnails, queried)

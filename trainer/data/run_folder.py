@@ -47,6 +47,7 @@ class RunFolder:
             trainer never has. For the task multilabel 0 or 1, shape (n, labels).
         splits: indices by name: "train", "validation", "test". No sample is in two of them.
         model: the path of a model that was trained elsewhere; None for the model in the folder.
+        notes: what was noticed in the folders of images of such a model, for its report, a line each.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class RunFolder:
     targets: npt.NDArray[np.int64]
     splits: Mapping[str, Indices]
     model: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

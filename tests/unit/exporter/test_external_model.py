@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from exporter.errors import ExportError
 from exporter.external_model import ImageFolders, assemble_contract, external_run
@@ -149,6 +150,54 @@ def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> N
     assert run.targets[run.splits["test"]].tolist() == [0] * 20 + [1] * 20 + [2] * 20
     assert len(run.splits["validation"]) == 60
     assert len(np.concatenate([*run.splits.values()])) == len(run.source) == 125
+
+
+def half_network() -> Any:
+    """It tells whether the left or the upper half of a picture is bright: right without any training."""
+    inputs = keras.Input((16, 16, 1))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+    rows, columns = np.mgrid[:16, :16]
+    halves = np.stack([columns < 8, rows < 8], axis=-1).reshape(256, 2)
+    model.set_weights([halves.astype(np.float32), np.zeros(2)])
+    return model
+
+
+def test_photos_with_an_orientation_are_said_and_can_be_taken_as_stored(tmp_path: Path) -> None:
+    """Keras's loaders ignore the EXIF orientation: a network that they trained knows the stored pixels alone."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for split, seeds in (("calibration", range(20)), ("test", range(50, 60))):
+        for label, bright in (("left", np.s_[:, :8]), ("top", np.s_[:8])):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for seed in seeds:
+                pixels = np.random.default_rng(seed).integers(0, 90, (16, 16), dtype=np.uint8)
+                pixels[bright] += 150
+                Image.fromarray(pixels).save(folder / f"{seed}.jpg", exif=exif if seed % 5 else b"")
+    half_network().save(tmp_path / "half.keras")
+    (tmp_path / "labels.txt").write_text("left\ntop\n")
+    words = ["export", tmp_path / "half.keras", "--labels", tmp_path / "labels.txt", "--mode", "float32"]
+    words += ["--calibration", tmp_path / "calibration", "--test", tmp_path / "test"]
+
+    turned = call_pocketlens(*words, "--out", tmp_path / "turned", "--accept-low-accuracy")
+    report = json.loads((tmp_path / "turned/report.json").read_text())
+    said = "32 of 40 calibration and 16 of 20 test images carry an EXIF orientation and were turned by it"
+    assert any(line.startswith(said) for line in report["warnings"])
+    assert said in turned.stderr
+    assert report["models"][0]["accuracy"] < 0.7
+
+    succeed(call_pocketlens(*words, "--out", tmp_path / "stored", "--orientation", "ignore"))
+    report = json.loads((tmp_path / "stored/report.json").read_text())
+    assert report["models"][0]["accuracy"] == 1.0
+    assert not any("EXIF" in line for line in report["warnings"])
+    classifier = Classifier(tmp_path / "stored/float32.tflite")
+    assert classifier.contract.image_input.orientation == "ignore"
+    assert classifier.classify(tmp_path / "test/left/51.jpg")[0].label == "left"
+
+    folders = ImageFolders(tmp_path / "calibration", tmp_path / "test")
+    chosen = ExternalOptions(("left", "top"), orientation="exif")
+    assert external_run(tmp_path / "half.keras", folders, chosen).notes == ()
 
 
 def test_the_contract_of_one_output() -> None:

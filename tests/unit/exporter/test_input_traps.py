@@ -243,7 +243,7 @@ def test_another_precision_becomes_float32(folders: Path, tmp_path: Path, policy
 def test_validation_images_are_no_test_images(folders: Path, tmp_path: Path) -> None:
     result = export(folders, network(), tmp_path, "--val", folders / "test")
     assert result.returncode == 1
-    assert "--val: 45 of 45 images are test images too" in result.stderr
+    assert "--val: 45 of 45 images are test images too (equal once resized)" in result.stderr
 
 
 def test_validation_images_in_another_format_are_no_test_images(folders: Path, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_validation_images_in_another_format_are_no_test_images(folders: Path, t
         Image.open(path).save(copy)
     result = export(folders, network(), tmp_path, "--val", tmp_path / "val")
     assert result.returncode == 1
-    assert "--val: 45 of 45 images are test images too" in result.stderr
+    assert "--val: 45 of 45 images are test images too (equal once resized)" in result.stderr
 
 
 def test_a_folder_of_splits_is_no_test_folder(folders: Path, tmp_path: Path) -> None:

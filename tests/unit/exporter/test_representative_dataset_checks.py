@@ -106,8 +106,19 @@ def test_test_images_are_left_out_of_a_run_and_an_error_in_a_folder() -> None:
     calibration = prepare_representative_dataset(run, 10**6, 0)
     assert len(calibration.samples) == MIN_SAMPLES - 2
     assert "2 training images are in the test split too" in "\n".join(calibration.warnings)
-    with pytest.raises(ExportError, match="2 of 100 images are test images too"):
+    with pytest.raises(ExportError, match=r"2 of 100 images are test images too \(equal once resized\)"):
         prepare_representative_dataset(replace(run, model=Path("model.keras")), 10**6, 0)
+
+
+def test_images_of_one_colour_are_no_copies() -> None:
+    blank = [np.full((24, 24), shade, np.uint8) for shade in (255, 0)]
+    run = make_run([*GOOD, *blank, blank[0]], [*TEST, *blank])
+    calibration = prepare_representative_dataset(replace(run, model=Path("model.keras")), 10**6, 0)
+    names = ("duplicates", "near_duplicates", "overlap", "near_overlap")
+    assert [calibration.figures[name] for name in names] == [0, 0, 0, 0]
+    assert "another" not in "\n".join(calibration.warnings)
+    with pytest.raises(ExportError, match="3 images, 1 distinct"):
+        prepare_representative_dataset(make_run([*blank, blank[0]], TEST), 10**6, 0)
 
 
 def test_pixels_unlike_those_of_training_are_told() -> None:
