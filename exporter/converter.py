@@ -8,16 +8,18 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import tensorflow as tf
+from tensorflow.lite.python.conversion_metadata_schema_py_generated import ModelType
 from tensorflow.lite.python.convert import mlir_quantize  # what tf.lite's own debugger calls
 
 from runtime import Contract
 from runtime.native_output import held_stderr
-from trainer.keras_inspection.graph import layer_names
 
 from .errors import ExportError
 from .operator_support import layer_of
@@ -27,47 +29,96 @@ from .representative_dataset import converter_samples
 #: The converter writes a temporary SavedModel: TensorFlow writes its weights twice, and the file is handed over too.
 _COPIES, _BYTES_A_WEIGHT, _ROOM_BESIDE = 3, 4, 4 * 2**20
 
+#: Where in its graph MLIR found a fault, which says nothing to a user.
+_LOCATION = re.compile(r"<unknown>:0: |error: loc\(.*?\)+: ")
+_MAX_REASON = 300
+
 
 def convert(
-    model: Any,
-    recipe: Recipe,
-    contract: Contract,
-    samples: npt.NDArray[Any],
-    *,
-    per_tensor_dense: bool = False,
+    model: Any, recipe: Recipe, contract: Contract, samples: npt.NDArray[Any], *, per_tensor_dense: bool = False
 ) -> bytes:
-    """The model as a TensorFlow Lite FlatBuffer.
+    """The model as a TensorFlow Lite FlatBuffer, converted in this process; `model_converter` has the safe way.
 
     Args:
         model: from `keras_loading.load_model`.
+        recipe, contract, samples, per_tensor_dense: as for `convert_saved`.
+
+    Raises:
+        ExportError: the converter refuses the model.
+    """
+    from trainer.keras_inspection.graph import layer_names  # brings Keras
+
+    with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
+        save_network(model, Path(folder))
+        return convert_saved(
+            Path(folder), recipe, contract, samples, layer_names(model), per_tensor_dense=per_tensor_dense
+        )
+
+
+def save_network(model: Any, folder: Path) -> None:
+    """Write a Keras model as a SavedModel, as TFLiteConverter.from_keras_model does.
+
+    Once for all the files of a model: this takes twice as long as a conversion.
+
+    Raises:
+        ExportError: Keras cannot write it.
+    """
+    import keras  # not needed where the SavedModel is converted
+
+    _check_room(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    inputs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
+    archive.add_endpoint("serve", partial(model.__call__, training=False), inputs)
+    with _held_output("the network cannot be prepared for the converter: "):
+        archive.write_out(str(folder))
+
+
+def convert_saved(
+    saved: Path,
+    recipe: Recipe,
+    contract: Contract,
+    samples: npt.NDArray[Any],
+    layers: Collection[str],
+    *,
+    per_tensor_dense: bool = False,
+) -> bytes:
+    """A saved network as a TensorFlow Lite FlatBuffer.
+
+    Args:
+        saved: the folder, from `save_network`.
         samples: those of a `RepresentativeDataset`; used where the recipe needs them.
+        layers: the names of the model's layers, for messages.
         per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator
             (FULLY_CONNECTED 12) that the converter writes for dense layers of dynamic range otherwise.
 
     Raises:
         ExportError: the converter refuses the model.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = _open(saved)
     _configure(converter, recipe)
     converter._experimental_disable_per_channel_quantization_for_dense_layers = per_tensor_dense
     if recipe.needs_representative_dataset:
         converter.representative_dataset = lambda: converter_samples(samples, contract.input)
-    return _run(converter, recipe, model)
+    return _run(converter, recipe, layers)
 
 
-def calibrate(model: Any, contract: Contract, samples: npt.NDArray[Any]) -> bytes:
-    """The model in float32 with the range of each activation written into it: the input of `quantize`.
+def calibrate_saved(saved: Path, contract: Contract, samples: npt.NDArray[Any], layers: Collection[str]) -> bytes:
+    """A saved network in float32 with the range of each activation written into it: the input of `quantize`.
+
+    Args:
+        saved, samples, layers: as for `convert_saved`.
 
     Raises:
         ExportError: the converter refuses the model.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = _open(saved)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: converter_samples(samples, contract.input)
     converter._experimental_calibrate_only = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it misses the input's range, which only `quantize` needs
-        return _run(converter, Recipe.int8(), model)
+        return _run(converter, Recipe.int8(), layers)
 
 
 def quantize(
@@ -76,7 +127,7 @@ def quantize(
     """An int8 model in which some operators stay float32, between a DEQUANTIZE and a QUANTIZE.
 
     Args:
-        calibrated: from `calibrate`.
+        calibrated: from `calibrate_saved`.
         recipe: an int8 recipe, for the types of input and output.
         float_nodes: names of the tensors that these operators write.
         per_tensor_dense: as for `convert`.
@@ -100,23 +151,39 @@ def instrument(calibrated: bytes) -> bytes:
 
 
 def _quantized(calibrated: bytes, **options: Any) -> bytes:
-    try:
-        with held_stderr():
-            flatbuffer: bytes = mlir_quantize(calibrated, **options)
-    except Exception as error:  # MLIR raises its own class
-        raise ExportError(f"int8: cannot be quantized: {' '.join(str(error).split())[:500]}") from error
+    with _held_output("int8: cannot be quantized: "):
+        flatbuffer: bytes = mlir_quantize(calibrated, **options)
     return flatbuffer
 
 
-def _run(converter: Any, recipe: Recipe, model: Any) -> bytes:
-    _check_room(model)
-    try:
-        # Keras prints where it saved its intermediate model, and MLIR prints remarks.
-        with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
-            flatbuffer: bytes = converter.convert()
-    except Exception as error:  # the converter, MLIR and Keras each raise their own classes
-        raise ExportError(f"{recipe.name}: cannot be converted: {_explain(error, layer_names(model))}") from error
+def _open(saved: Path) -> Any:
+    with _held_output("the network cannot be read by the converter: "):
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+    converter._metadata.environment.modelType = ModelType.KERAS_MODEL  # it would be called a SavedModel in the file
+    return converter
+
+
+def _run(converter: Any, recipe: Recipe, layers: Collection[str]) -> bytes:
+    with _held_output(f"{recipe.name}: cannot be converted: ", layers):
+        flatbuffer: bytes = converter.convert()
     return flatbuffer
+
+
+@contextlib.contextmanager
+def _held_output(problem: str, layers: Collection[str] = ()) -> Iterator[None]:
+    """Hold back what Keras and MLIR print, and make one line of their errors.
+
+    Raises:
+        ExportError: the block raised an error; the traceback has the whole text.
+    """
+    error: Exception | None = None
+    with held_stderr(), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            yield
+        except Exception as raised:  # the converter, MLIR and Keras each raise their own classes
+            error = raised  # raised below: an error here would let out what is held back
+    if error is not None:
+        raise ExportError(f"{problem}{_explain(error, layers)}") from error
 
 
 def _check_room(model: Any) -> None:
@@ -134,8 +201,15 @@ def _explain(error: Exception, layers: Collection[str]) -> str:
     """The converter's reason in one line: the operations that have no built-in operator, with their layers."""
     text = str(error)
     found = re.findall(r'fused\["\w+:", "([^"@]+)@[^\n]*\'tf\.(\w+)\' op is neither a custom op', text)
+    if "TensorList" in text:
+        return (
+            "the loop of a recurrent layer has no fixed batch; build the layer with unroll=True, which keeps the "
+            "weights, or give the .keras file instead of a SavedModel"
+        )
     if not found:  # the same line for each layer, as a rule
-        return " ".join(" ".join(dict.fromkeys(text.splitlines())).split())[:500]
+        lines = [line for line in text.splitlines() if " note: " not in line]
+        plain = _LOCATION.sub("", " ".join(dict.fromkeys(lines)))
+        return " ".join(plain.split())[:_MAX_REASON]
     named = dict.fromkeys(f"{operation} of layer {layer_of(path, layers)!r}" for path, operation in found)
     return f"no built-in operator for {', '.join(named)}; replace the layer by one of ordinary operators"
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runtime.child_worker import ChildWorker
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.scoring import ScoringWorker
@@ -17,12 +17,12 @@ from trainer.plots.decision_boundary import BOUNDARY
 
 from .artifacts.c_source import C_FILES, write_c_source
 from .candidate import Candidate, CandidateBuilder
-from .converter import convert
 from .decision_boundary import draw_boundary
 from .edgetpu import summarize_mapping
 from .errors import ExportError
 from .evaluated_model import evaluate_candidates
 from .keras_loading import load_model
+from .model_converter import ModelConverter, converter_child, start_child
 from .operator_support import runnable_library
 from .output_activation import complete_outputs
 from .plausibility import find_doubts
@@ -98,10 +98,12 @@ def export(
         worker = worker or stack.enter_context(ScoringWorker())
         exported = with_rgb_contract(run) if config.rgb_input else run
         scorer = SplitScorer(worker, exported, library)
-        representative, model, note = _prepare(run, exported, scorer, config)
+        child = stack.enter_context(converter_child())
+        representative, model, note = _prepare(run, exported, scorer, config, child)
         staged = stack.enter_context(staging(out))
         builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
-        candidates, predictions = _make_candidates(exported, model, builder, plan)
+        converter = ModelConverter(model, exported.contract, representative.samples, child)
+        candidates, predictions = _make_candidates(exported, converter, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         models = evaluate_candidates(candidates, predictions, latencies, config.limits)
         models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
@@ -141,18 +143,20 @@ def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
 
 
 def _prepare(
-    run: RunFolder, exported: RunFolder, scorer: SplitScorer, config: ExportConfig
+    run: RunFolder, exported: RunFolder, scorer: SplitScorer, config: ExportConfig, child: ChildWorker
 ) -> tuple[RepresentativeDataset, Any, str]:
     """The representative dataset, the Keras model that is converted, and what was appended to it, in a line or "".
 
     Args:
         run: the run as it was trained.
         exported: the same with the contract of the files.
+        child: of the converter.
     """
     seed = run.contract.provenance.seed if config.calibration_seed is None else config.calibration_seed
     has_images = run.contract.input.kind == "image" and scorer.has_samples("test")
     test = request_fingerprints(scorer, exported.contract) if has_images else None
     model = load_model(run.model_path, run.contract)
+    start_child(child, model)
     representative = prepare_representative_dataset(exported, config.calibration_samples, seed, test)
     if config.rgb_input:
         representative, model = span_black_and_white(representative), with_grey_conversion(model)
@@ -163,21 +167,20 @@ def _prepare(
 
 
 def _make_candidates(
-    run: RunFolder, model: Any, builder: CandidateBuilder, plan: Sequence[Recipe]
+    run: RunFolder, converter: ModelConverter, builder: CandidateBuilder, plan: Sequence[Recipe]
 ) -> tuple[list[Candidate], list[Predictions]]:
     """Each recipe's candidate, the reference first, and its predictions for the test split.
 
     The worker scores the test split with one candidate while the next is converted.
     """
     samples = builder.samples
-    ordinary = partial(convert, model, contract=run.contract, samples=samples)
-    search = RecoverySearch(run, model, samples, builder, plan) if builder.config.repair else None
+    search = RecoverySearch(run, converter, samples, builder, plan) if builder.config.repair else None
     candidates: list[Candidate] = []
     pending: list[Callable[[], Predictions]] = []
     for recipe in plan:
         number = f" with {len(samples)} images" if recipe.needs_representative_dataset else ""
         _log.info("converting to %s%s", recipe.name, number)
-        candidate = builder.build(ordinary, model, recipe)
+        candidate = builder.build(converter.convert, converter.model, recipe)
         if search is not None and candidates:
             candidate = search.recover(candidate, candidates[0])
         _log_notes(candidate)

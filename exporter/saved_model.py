@@ -19,21 +19,26 @@ from runtime.files import read_regular_file, shown
 
 from .errors import ExportError
 from .saved_model_freezing import graph_function
-from .saved_model_graph import check_saved_graph
+from .saved_model_graph import all_nodes, check_saved_graph
 
 _FREEZE = "exporter.saved_model_freezing:freeze"
 _LIMITS = ChildLimits(cpu_seconds=600, memory_bytes=8 * 2**30, network=False)
 _TIMEOUT_S = 900
 _MAX_GRAPH_BYTES = 2**31 - 1
-#: No graphics card is needed to read a graph.
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+#: For the environment of a child with TensorFlow that needs no graphics card.
+TENSORFLOW_ON_CPU = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class FrozenGraph(keras.layers.Layer):  # type: ignore[misc]
-    """A graph of constants and computing operations as a layer; arguments as for `graph_function`."""
+    """A graph of constants and computing operations as a layer; arguments as for `graph_function`.
+
+    Attributes:
+        has_loop: whether it computes step after step in a loop, as recurrent layers do.
+    """
 
     def __init__(self, graph: Any, given: str, answer: str, shape: Sequence[int | None], dtype: int) -> None:
         super().__init__(name="saved_model")
+        self.has_loop = any(node.op in ("While", "StatelessWhile") for node in all_nodes(graph))
         self._tf_function = graph_function(graph, given, answer, shape, dtype)
 
     def call(self, image: Any) -> Any:
@@ -51,7 +56,7 @@ def load_saved_model(path: Path) -> Any:
         out = Path(folder, "graph.pb")
         try:
             found = call_in_child(
-                _FREEZE, str(path.absolute()), str(out), timeout=_TIMEOUT_S, limits=_LIMITS, variables=_QUIET
+                _FREEZE, str(path.absolute()), str(out), timeout=_TIMEOUT_S, limits=_LIMITS, variables=TENSORFLOW_ON_CPU
             )
         except ChildError as error:
             own = error.status == 1

@@ -144,7 +144,7 @@ def tidy(graph: Any) -> None:
         function.attr.clear()
         function.arg_attr.clear()
         function.signature.name += suffix
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         node.op += suffix if node.op in functions else ""
         for key, attribute in list(node.attr.items()):
             if key[:1] == "_":
@@ -159,7 +159,7 @@ def check_saved_graph(graph: Any, name: str) -> None:
     """Raise an ExportError unless all operations of a graph and its functions are allowed, and its tensors numbers."""
     functions = {function.signature.name for function in graph.library.function}
     count = constants = 0
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         count += 1
         if node.op not in ALLOWED and node.op not in functions:
             _refuse(node, name)
@@ -194,7 +194,8 @@ def _bytes(tensor: Any) -> int:
     return count * size.get(tensor.dtype, 16)
 
 
-def _all_nodes(graph: Any) -> Iterator[Any]:
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of its functions."""
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def

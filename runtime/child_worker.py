@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -46,11 +46,15 @@ class ChildWorker:
     whenever this process waits for a result. If the process dies, the call that it was busy with raises a ChildError,
     and a new process takes the calls behind it.
 
+    Args:
+        variables: added to its environment.
+
     Attributes:
         folder: a temporary folder for files that calls hand over; it is removed with the worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = variables or {}
         self._temporary = tempfile.TemporaryDirectory(prefix="pocketlens-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,6 +77,7 @@ class ChildWorker:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 python_command(_PROGRAM, str(self.folder)),
+                env={**os.environ, **self._variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from ..candidate import Candidate, CandidateBuilder, RecoveryAttempt
 from ..errors import ExportError
 from ..evaluated_model import EvaluatedModel, evaluate_model
 from ..gates import REPAIRABLE
+from ..model_converter import ModelConverter
 from ..recipe import Recipe
 from .strategies import strategies
 
@@ -30,14 +30,14 @@ class RecoverySearch:
 
     Attributes:
         run: the run of the model.
-        model: the Keras model.
+        converter: for the Keras model.
         samples: the representative dataset, uint8, shape (n, height, width, channels).
         builder: makes the candidates; its run has validation images.
         plan: all recipes of the export; int16x8 can replace int8 only if it is not among them.
     """
 
     run: RunFolder
-    model: Any
+    converter: ModelConverter
     samples: npt.NDArray[np.uint8]
     builder: CandidateBuilder
     plan: Sequence[Recipe]
@@ -62,7 +62,7 @@ class RecoverySearch:
         _log.info("%s %s, on validation images: looking for a repair", name, failures)
         attempts = [_attempt(_ORDINARY, before)]
         allow_int16x8 = Recipe.int16x8() not in self.plan
-        for strategy in strategies(self.run, self.model, self.samples, candidate.recipe, allow_int16x8):
+        for strategy in strategies(self.run, self.converter, self.samples, candidate.recipe, allow_int16x8):
             _log.info("trying %s", strategy.name)
             try:
                 repaired = self.builder.build(strategy.converter, strategy.model, strategy.recipe)

@@ -7,16 +7,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from runtime import Contract
 from runtime.input_spec import InputSpec
 from runtime.native_output import held_stderr
 
 from ..converter import instrument
+from ..model_converter import ModelConverter
 from ..representative_dataset import converter_samples
 
 _VERIFY = "NumericVerify"
@@ -27,13 +30,30 @@ class Sensitivity:
     """How much one activation loses in 8 bits.
 
     Attributes:
-        nodes: names for `converter.quantize`: the operator that writes the activation and those that read it. All of
-            them have to stay float; otherwise the activation is still rounded to 8 bits between them.
+        nodes: names for `ModelConverter.quantize`: the operator that writes the activation and those that read it. All
+            of them have to stay float; otherwise the activation is still rounded to 8 bits between them.
         lost: the mean share of a channel's power that rounding takes, 0 to 1; 1 means that the channels are lost.
     """
 
     nodes: tuple[str, ...]
     lost: float
+
+
+def find_sensitivity(converter: ModelConverter, calibrated: bytes, count: int) -> list[Sensitivity]:
+    """`measure_sensitivity` where the model is converted, with the first samples of the converter.
+
+    Raises:
+        ExportError: the model cannot be measured.
+    """
+    found = converter.measure(f"{__name__}:{measure_file.__name__}", calibrated, count)
+    return [Sensitivity(tuple(nodes), lost) for nodes, lost in found]
+
+
+def measure_file(calibrated: str, samples: str, contract: str, count: int) -> list[tuple[tuple[str, ...], float]]:
+    """`measure_sensitivity` with values that JSON can hold, for `ModelConverter.measure`."""
+    spec = Contract.from_json(contract).input
+    found = measure_sensitivity(Path(calibrated).read_bytes(), np.load(samples)[:count], spec)
+    return [(sensitivity.nodes, sensitivity.lost) for sensitivity in found]
 
 
 def measure_sensitivity(calibrated: bytes, samples: npt.NDArray[Any], spec: InputSpec) -> list[Sensitivity]:
@@ -43,7 +63,7 @@ def measure_sensitivity(calibrated: bytes, samples: npt.NDArray[Any], spec: Inpu
     step, since its error is small, too. So each channel's error is compared with the channel itself.
 
     Args:
-        calibrated: from `converter.calibrate`.
+        calibrated: from `ModelConverter.calibrate`.
         samples: as in `RepresentativeDataset`.
         spec: the input that they are scaled for.
     """

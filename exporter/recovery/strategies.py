@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ from trainer.data.run_folder import RunFolder
 from trainer.keras_inspection.graph import layer_names
 
 from ..candidate import Converter
-from ..converter import calibrate, convert, quantize
 from ..keras_loading import load_model
+from ..model_converter import ModelConverter
 from ..operator_support import layer_of
 from ..recipe import Recipe
 from .equalization import equalize
-from .sensitivity import measure_sensitivity
+from .sensitivity import find_sensitivity
 
 #: The number of representative samples that the sensitivity of activations is measured with.
 _SENSITIVITY_SAMPLES = 64
@@ -48,32 +47,31 @@ class RecoveryStrategy:
 
 
 def strategies(
-    run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], recipe: Recipe, allow_int16x8: bool
+    run: RunFolder, ordinary: ModelConverter, samples: npt.NDArray[np.uint8], recipe: Recipe, allow_int16x8: bool
 ) -> Iterator[RecoveryStrategy]:
     """The strategies. Each is prepared only when the iterator reaches it.
 
     Args:
         run: the run of the model.
-        model: from `keras_loading.load_model`.
-        samples: the representative dataset that the ordinary int8 model was made with.
+        ordinary: the converter that made the int8 model.
+        samples: the representative dataset that it was made with.
         recipe: the recipe of that model.
         allow_int16x8: whether int16x8 may take its place.
 
     Raises:
         ExportError: the converter refuses the model that the sensitivity of layers is measured with.
     """
-    contract = run.contract
+    converter = ordinary
     equalized = _equalized_model(run, samples)
     if equalized is not None:
         model, count = equalized
-        converter = partial(convert, model, contract=contract, samples=samples)
-        yield RecoveryStrategy(
-            f"equalisation of the channels of {_counted(count, 'activation')}", converter, model, recipe
-        )
-    yield from _partly_float(run, model, samples, recipe)
+        converter = ordinary.for_model(model)
+        name = f"equalisation of the channels of {_counted(count, 'activation')}"
+        yield RecoveryStrategy(name, converter.convert, model, recipe)
+    yield from _partly_float(converter, recipe)
     if allow_int16x8:
-        converter = partial(convert, model, contract=contract, samples=samples)
-        yield RecoveryStrategy("int16x8 in its place: activations of 16 bits", converter, model, Recipe.int16x8())
+        name = "int16x8 in its place: activations of 16 bits"
+        yield RecoveryStrategy(name, converter.convert, converter.model, Recipe.int16x8())
 
 
 def _equalized_model(run: RunFolder, samples: npt.NDArray[np.uint8]) -> tuple[Any, int] | None:
@@ -86,21 +84,19 @@ def _equalized_model(run: RunFolder, samples: npt.NDArray[np.uint8]) -> tuple[An
     return (model, count) if count else None
 
 
-def _partly_float(
-    run: RunFolder, model: Any, samples: npt.NDArray[np.uint8], recipe: Recipe
-) -> Iterator[RecoveryStrategy]:
-    calibrated = calibrate(model, run.contract, samples)
-    ranked = measure_sensitivity(calibrated, samples[:_SENSITIVITY_SAMPLES], run.contract.input)
+def _partly_float(converter: ModelConverter, recipe: Recipe) -> Iterator[RecoveryStrategy]:
+    calibrated = converter.calibrate()
+    ranked = find_sensitivity(converter, calibrated, _SENSITIVITY_SAMPLES)
     for count in _FLOAT_COUNTS:
         if count > max(1, len(ranked) // 2):
             return
         nodes = list(dict.fromkeys(node for sensitivity in ranked[:count] for node in sensitivity.nodes))
 
-        def converter(wanted: Recipe, *, per_tensor_dense: bool = False, kept: Collection[str] = nodes) -> bytes:
-            return quantize(calibrated, wanted, kept, per_tensor_dense=per_tensor_dense)
+        def convert(wanted: Recipe, *, per_tensor_dense: bool = False, kept: Collection[str] = nodes) -> bytes:
+            return converter.quantize(calibrated, wanted, kept, per_tensor_dense=per_tensor_dense)
 
-        name = f"{_counted(len(nodes), 'operator')} in float32 ({_layers(nodes, model)})"
-        yield RecoveryStrategy(name, converter, model, recipe)
+        name = f"{_counted(len(nodes), 'operator')} in float32 ({_layers(nodes, converter.model)})"
+        yield RecoveryStrategy(name, convert, converter.model, recipe)
 
 
 def _layers(nodes: Collection[str], model: Any) -> str:

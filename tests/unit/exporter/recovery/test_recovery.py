@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pytest
 from keras import layers
 
-from exporter.converter import calibrate, convert
+from exporter.converter import convert
 from exporter.export import export
 from exporter.keras_loading import load_model
+from exporter.model_converter import ModelConverter, converter_child
 from exporter.recipe import ExportConfig, Recipe
 from exporter.recovery.equalization import equalize
 from exporter.recovery.sensitivity import measure_sensitivity
@@ -231,7 +232,9 @@ def test_the_costliest_activation_is_the_ruined_one(plain_run: Path, tmp_path: P
     run = read_run(ruin(plain_run, tmp_path / "run", blocked=False))
     pixels = prepare_representative_dataset(run, 40, 0).samples
     model = load_model(run.model_path, run.contract)
-    found = measure_sensitivity(calibrate(model, run.contract, pixels), pixels, run.contract.input)
+    with converter_child() as child:
+        calibrated = ModelConverter(model, run.contract, pixels, child).calibrate()
+    found = measure_sensitivity(calibrated, pixels, run.contract.input)
     assert found[0].lost > 0.9
     assert found[0].lost > 2 * found[1].lost
     assert len(found[0].nodes) == 2
