@@ -19,7 +19,7 @@ def import_converter() -> None:
     importlib.import_module(f"{__package__}.converter")
 
 
-def convert(
+def convert_to_file(
     out: str,
     network: str,
     contract: str,
@@ -43,14 +43,14 @@ def convert(
     Path(out).write_bytes(flatbuffer)
 
 
-def calibrate(out: str, network: str, contract: str, samples: str, layers: Sequence[str]) -> None:
+def calibrate_to_file(out: str, network: str, contract: str, samples: str, layers: Sequence[str]) -> None:
     """`converter.calibrate_saved`, with the model written to `out`."""
     from .converter import calibrate_saved
 
     Path(out).write_bytes(calibrate_saved(Path(network), Contract.from_json(contract), np.load(samples), layers))
 
 
-def quantize(
+def quantize_to_file(
     out: str, calibrated: str, recipe: Sequence[str], float_nodes: Sequence[str], per_tensor_dense: bool
 ) -> None:
     """`converter.quantize` of the model in the file `calibrated`, written to `out`."""

@@ -49,13 +49,13 @@ def convert(
     from trainer.keras_inspection.graph import layer_names  # brings Keras
 
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
-        save_network(model, Path(folder))
+        save_for_converter(model, Path(folder))
         return convert_saved(
             Path(folder), recipe, contract, samples, layer_names(model), per_tensor_dense=per_tensor_dense
         )
 
 
-def save_network(model: Any, folder: Path) -> None:
+def save_for_converter(model: Any, folder: Path) -> None:
     """Write a Keras model as a SavedModel, as TFLiteConverter.from_keras_model does.
 
     Once for all the files of a model: this takes twice as long as a conversion.
@@ -86,7 +86,7 @@ def convert_saved(
     """A saved network as a TensorFlow Lite FlatBuffer.
 
     Args:
-        saved: the folder, from `save_network`.
+        saved: the folder, from `save_for_converter`.
         samples: those of a `RepresentativeDataset`; used where the recipe needs them.
         layers: the names of the model's layers, for messages.
         per_tensor_dense: one scale for all the weights of a dense layer. tflite-runtime 2.14 lacks the operator

@@ -21,7 +21,7 @@ from runtime.child_process import ChildError, call_by_name
 from runtime.child_worker import ChildWorker
 from trainer.keras_inspection.graph import all_calls, layer_names
 
-from .converter import save_network
+from .converter import save_for_converter
 from .errors import ExportError
 from .recipe import Recipe
 from .saved_model import TENSORFLOW_ON_CPU, FrozenGraph
@@ -68,7 +68,7 @@ class ModelConverter:
             ExportError: the converter refuses the model, or dies of it.
         """
         given = (str(self.folder / "network"), self._contract.to_json(), str(self.folder / "samples.npy"))
-        return self._make(recipe, "convert", *given, [recipe.mode, recipe.io], self.layers, per_tensor_dense)
+        return self._make(recipe, "convert_to_file", *given, [recipe.mode, recipe.io], self.layers, per_tensor_dense)
 
     def calibrate(self) -> bytes:
         """The model in float32 with the range of each activation written into it.
@@ -77,7 +77,7 @@ class ModelConverter:
             ExportError: the converter refuses the model, or dies of it.
         """
         given = (str(self.folder / "network"), self._contract.to_json(), str(self.folder / "samples.npy"))
-        return self._make(Recipe.int8(), "calibrate", *given, self.layers)
+        return self._make(Recipe.int8(), "calibrate_to_file", *given, self.layers)
 
     def quantize(
         self, calibrated: bytes, recipe: Recipe, float_nodes: Collection[str], *, per_tensor_dense: bool = False
@@ -88,7 +88,7 @@ class ModelConverter:
             ExportError: the converter refuses the model, or dies of it.
         """
         path, nodes = self._write(calibrated), list(float_nodes)
-        return self._make(recipe, "quantize", str(path), [recipe.mode, recipe.io], nodes, per_tensor_dense)
+        return self._make(recipe, "quantize_to_file", str(path), [recipe.mode, recipe.io], nodes, per_tensor_dense)
 
     def measure(self, function: str, calibrated: bytes, count: int) -> Any:
         """What a function of ours finds out about a calibrated model; it is called where the model is converted.
@@ -110,7 +110,7 @@ class ModelConverter:
         if self._folder is None:
             folder = self._child.folder / f"model-{len(list(self._child.folder.glob('model-*')))}"
             folder.mkdir()
-            save_network(self.model, folder / "network")
+            save_for_converter(self.model, folder / "network")
             np.save(folder / "samples.npy", self._samples)
             self._folder = folder
         return self._folder
