@@ -45,7 +45,8 @@ def make_objective(dataset: Dataset, splits: Splits, config: TrainingConfig) -> 
     """The objective of a training, its classes or labels balanced if `config.balance` says so."""
     labels, task = len(dataset.labels), dataset.task
     targets, loss = targets_and_loss(dataset.targets, labels, task, config.label_smoothing)
-    options: dict[str, Any] = {"loss": loss, "metrics": keras_metrics(labels, task)}
+    metrics = keras_metrics(labels, task, one_hot=targets.ndim == 2)
+    options: dict[str, Any] = {"loss": loss, "metrics": metrics}
     ones = np.ones(len(targets), np.float32)
     objective = Objective(targets, options, _MONITORED[task], ones, None, float(len(splits.validation)))
     if not config.balance:
@@ -90,14 +91,19 @@ def targets_and_loss(
     return targets, keras.losses.SparseCategoricalCrossentropy()
 
 
-def keras_metrics(labels: int, task: str) -> list[Any]:
+def keras_metrics(labels: int, task: str, *, one_hot: bool = False) -> list[Any]:
     """New metrics for `compile`.
 
     `accuracy` is always among them; for `multilabel` it is the share of right decisions about single labels.
     `mean_average_precision` is Keras's estimate: the area under the curve at 200 thresholds.
+
+    Args:
+        one_hot: whether the targets of `multiclass` are one-hot.
     """
+    # Objects, not names: Keras would make a named metric's variables inside the first training step, and TensorFlow
+    # then traces that step a second time.
     if task == "multiclass":
-        return ["accuracy"]
+        return [_categorical_accuracy("accuracy", one_hot=one_hot)]
     accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
     if task == "binary":
         return [accuracy, keras.metrics.AUC(name="roc_auc")]
@@ -112,5 +118,9 @@ def _balanced_accuracy(task: str, *, one_hot: bool) -> Any:
     """
     if task == "binary":
         return keras.metrics.BinaryAccuracy(name=_BALANCED_ACCURACY)
+    return _categorical_accuracy(_BALANCED_ACCURACY, one_hot=one_hot)
+
+
+def _categorical_accuracy(name: str, *, one_hot: bool) -> Any:
     kind = keras.metrics.CategoricalAccuracy if one_hot else keras.metrics.SparseCategoricalAccuracy
-    return kind(name=_BALANCED_ACCURACY)
+    return kind(name=name)
