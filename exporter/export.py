@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.child_worker import ChildWorker
-from trainer.data.run_folder import RunFolder
+from trainer.data.run_folder import BOUNDARY, RunFolder
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.scoring import ScoringWorker
-from trainer.plots.decision_boundary import BOUNDARY
 
 from .artifacts.c_source import C_FILES, write_c_source
 from .candidate import Candidate, CandidateBuilder

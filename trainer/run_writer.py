@@ -30,14 +30,10 @@ import numpy as np
 from runtime import PocketlensError
 from runtime.files import shown
 
-from .data.run_folder import RUN_MARKER, SPLITS_VERSION, read_run_file
+from .data.run_folder import BOUNDARY, RUN_MARKER, SPLITS_VERSION, read_run_file
 from .errors import RunError
 from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
-from .plots.decision_boundary import BOUNDARY, draw_boundaries, make_plane, takes_two_features
-from .plots.figure import save_png
-from .plots.history import save_curves
-from .plots.metrics import save_task_pictures
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -143,6 +139,9 @@ def write_run(run: TrainedRun, target: Path) -> None:
         RunError: the run cannot be written, or the existing folder holds a file that is not of a run. An existing
             run is unchanged.
     """
+    from .plots.history import save_curves  # matplotlib is not needed before
+    from .plots.metrics import save_task_pictures
+
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
         (folder / RUN_MARKER).write_text(run.contract.to_json(), encoding="utf-8")
@@ -167,11 +166,16 @@ def write_run(run: TrainedRun, target: Path) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         save_curves(folder / "curves.png", run.history, run.best_epoch, run.monitor)
         save_task_pictures(folder, run.metrics, run.dataset.name)
-        if takes_two_features(run.contract):
-            _draw_boundary(run, folder / BOUNDARY)
+        _draw_boundary(run, folder / BOUNDARY)
 
 
 def _draw_boundary(run: TrainedRun, path: Path) -> None:
+    """Draw the decision boundary, if there is a plane to draw."""
+    from .plots.decision_boundary import draw_boundaries, make_plane, takes_two_features
+    from .plots.figure import save_png
+
+    if not takes_two_features(run.contract):
+        return
     vectors = np.asarray(run.dataset.pixels)
     plane = make_plane(run.contract, vectors, run.dataset.targets, run.splits.test, _PLANE_SIDE)
     title = f"{run.dataset.name}, Keras: test accuracy {run.metrics.accuracy:.4f}"

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.data.run_folder import RunFolder
+from trainer.data.run_folder import BOUNDARY, RunFolder
 from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.predictions import disagreements
 from trainer.plots.calibration import draw_reliability
 from trainer.plots.confusion import draw_confusion_pair
-from trainer.plots.decision_boundary import BOUNDARY
 from trainer.plots.figure import png_bytes
 from trainer.plots.image_grid import LARGE_TILES, Tile, draw_tiles
 

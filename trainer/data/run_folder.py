@@ -26,6 +26,8 @@ from .sources import Indices, Source, VectorSource, read_source
 
 #: The file by which a folder is known to be a run.
 RUN_MARKER = "contract.json"
+#: The drawing of the decision boundary, in a run folder and beside exported models.
+BOUNDARY = "boundary.png"
 SPLITS_VERSION = 1
 SPLIT_NAMES = ("train", "validation", "test")
 _MAX_TEXT_BYTES = 2**30

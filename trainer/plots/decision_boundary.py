@@ -20,8 +20,6 @@ from .figure import shorten, show_as_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: The file of the drawing, in a run folder and beside exported models.
-BOUNDARY = "boundary.png"
 #: How far the plane reaches beyond the data, as a share of their range.
 _MARGIN = 0.1
 #: With more classes a legend would hide the drawing.
