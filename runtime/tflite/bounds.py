@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .graph import CALLING, OperatorUse
+from .graph import OperatorUse, called_subgraphs
 from .reader import Table
 
 #: The inputs that say how large the output is, or which part of it is written.
@@ -25,6 +25,8 @@ _SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
     "STRIDED_SLICE": (1, 2, 3),
     "DILATE": (1,),
 }
+#: Operators that run other subgraphs, some of them again and again.
+_CONTROL_FLOW = ("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_CASE", "STABLEHLO_WHILE")
 #: Operators whose outputs have as many values as they find.
 _FINDING = ("WHERE", "UNIQUE")
 #: Operators whose output follows from their inputs' shapes alone.
@@ -38,10 +40,25 @@ def unbounded_part(graphs: Sequence[Table], codes: Sequence[OperatorUse]) -> str
         graphs: its subgraphs, which `graph.check_graph` has checked.
         codes: the model's operators.
     """
-    given = set(graphs[0].numbers(1, "i"))
-    for table in graphs[0].tables(3):
+    todo, done = [0], set[int]()
+    while todo:
+        number = todo.pop()
+        if number in done:
+            continue
+        done.add(number)
+        reason = _unbounded_operator(graphs[number], codes)
+        if reason:
+            return reason
+        for table in graphs[number].tables(3):
+            todo += called_subgraphs(table, codes[table.number(0, "I")].name)
+    return ""
+
+
+def _unbounded_operator(graph: Table, codes: Sequence[OperatorUse]) -> str:
+    given = set(graph.numbers(1, "i"))
+    for table in graph.tables(3):
         name = codes[table.number(0, "I")].name
-        if name in CALLING:
+        if name in _CONTROL_FLOW:
             return f"it has control flow ({name})"
         inputs = table.numbers(1, "i")
         depends = not given.isdisjoint(inputs)

@@ -53,8 +53,6 @@ _SUBGRAPH_FIELDS = {
     "STABLEHLO_SCATTER": (6,),
     "STABLEHLO_SORT": (2,),
 }
-#: Operators that run other subgraphs: some again and again, some a subgraph that runs this one.
-CALLING = frozenset((*_SUBGRAPH_FIELDS, "STABLEHLO_CASE"))
 
 
 #: Operators that only move values, or change how they are stored.
@@ -263,9 +261,13 @@ def _used(table: Table, codes: Sequence[OperatorUse], graphs: int) -> OperatorUs
     index: int = table.number(0, "I")
     demand(index < len(codes), f"an operator has the code {index} of {len(codes)}")
     use = codes[index]
-    slots = _SUBGRAPH_FIELDS.get(use.name, ())
-    options = table.table(4 if table.has(4) else 12) if slots else None
-    for slot in slots:
-        number = options.number(slot, "i") if options else -1
+    for number in called_subgraphs(table, use.name):
         demand(0 <= number < graphs, f"{use.name} calls subgraph {number} of {graphs}")
     return use
+
+
+def called_subgraphs(table: Table, name: str) -> list[int]:
+    """The numbers of the subgraphs that an operator runs; -1 where it does not say which."""
+    slots = _SUBGRAPH_FIELDS.get(name, ())
+    options = table.table(4 if table.has(4) else 12) if slots else None
+    return [options.number(slot, "i") if options else -1 for slot in slots]
