@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The file name that stands for standard input.
 STANDARD_INPUT = "-"
+#: How messages name an image that was given as bytes.
+BYTES_NAME = "image (bytes)"
 
 _STANDARD_INPUT_NUMBER = 0
 

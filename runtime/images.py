@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .errors import ImageError
-from .files import PathLike, read_file_object, read_regular_file
+from .files import BYTES_NAME, PathLike, read_file_object, read_regular_file
 from .image_formats import find_opener
 from .image_limits import (
     MAX_IMAGE_BYTES,
@@ -141,8 +141,8 @@ def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
 def _read(image: Any, room: DecodingRoom) -> tuple[bytes, str]:
     if isinstance(image, bytes | bytearray | memoryview):
         if len(image) > MAX_IMAGE_BYTES:
-            raise ImageError(f"image (bytes): larger than {MAX_IMAGE_BYTES // 2**20} MiB, the limit")
-        return bytes(image), "image (bytes)"
+            raise ImageError(f"{BYTES_NAME}: larger than {MAX_IMAGE_BYTES // 2**20} MiB, the limit")
+        return bytes(image), BYTES_NAME
     if hasattr(image, "read"):
         name = "image (file object)"
         room.reserve_file(_size_of(image))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import FeaturesError, InputError, UsageError, describe
+from ..errors import FeaturesError, ImageError, InputError, UsageError, describe
+from ..files import BYTES_NAME, STANDARD_INPUT
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -46,8 +47,9 @@ def classify(
 ) -> int:
     """Classify each image PATH and print its best labels.
 
-    PATH is a file, a folder, a glob, or - for an image on standard input. An image that cannot be read does not
-    stop the rest: its error is printed on a line of its own, and the exit status is 1 at the end.
+    PATH is a file, a folder, a glob, or - for images on standard input, one or several JPEG, PNG or WebP behind each
+    other. An image that cannot be read does not stop the rest: its error is printed on a line of its own, and the exit
+    status is 1 at the end.
 
     If the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows on
     standard input, each answered as it arrives; or --features gives a row.
@@ -101,20 +103,38 @@ COMMAND = DeclaredCommand(
 def _print_all(classify_one: Callable[[Any], list[Prediction]], inputs: Sequence[Input], show: _Printer) -> bool:
     """Classify the images and print the answers in order; returns whether every image could be read."""
 
-    def answer(item: Input) -> _Answer:
+    def answers(item: Input) -> Iterable[tuple[str, _Answer]]:
+        if item.is_stream:
+            return _stream_answers(classify_one)
         try:
-            return classify_one(item.source())
+            return [(item.name, classify_one(item.source()))]
         except InputError as error:
-            return error
+            return [(item.name, error)]
 
     all_read = True
     with _progress(len(inputs)) as bar:
-        for item, found in zip(inputs, _answers(answer, inputs), strict=True):
-            show(item.name, found)
-            all_read = all_read and not isinstance(found, InputError)
+        for named_answers in _mapped(answers, inputs):
+            for name, found in named_answers:
+                show(name, found)
+                all_read = all_read and not isinstance(found, InputError)
             if bar is not None:
                 bar.update(1)
     return all_read
+
+
+def _stream_answers(classify_one: Callable[[Any], list[Prediction]]) -> Iterator[tuple[str, _Answer]]:
+    """The answers to the images on standard input, each before the next image is waited for."""
+    from .inputs import read_standard_input
+
+    for name, image in read_standard_input():
+        if isinstance(image, ImageError):
+            yield name, image
+            continue
+        try:
+            yield name, classify_one(image)
+        except ImageError as error:
+            shown_name = name.replace(STANDARD_INPUT, "standard input", 1)
+            yield name, ImageError(f"{shown_name}: {str(error).removeprefix(f'{BYTES_NAME}: ')}")
 
 
 def _print_rows(
@@ -139,14 +159,16 @@ def _print_rows(
     return all_read
 
 
-def _answers(answer: Callable[[Input], _Answer], inputs: Sequence[Input]) -> Iterator[_Answer]:
+def _mapped(
+    answers: Callable[[Input], Iterable[tuple[str, _Answer]]], inputs: Sequence[Input]
+) -> Iterator[Iterable[tuple[str, _Answer]]]:
     if len(inputs) == 1:  # starting threads would only delay one answer
-        return map(answer, inputs)
+        return map(answers, inputs)
     from ..thread_map import ordered_map
     from .fast_start import load_deferred
 
     load_deferred()
-    return ordered_map(answer, inputs, os.cpu_count() or 1)
+    return ordered_map(answers, inputs, os.cpu_count() or 1)
 
 
 def _progress(length: int) -> AbstractContextManager[Any]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from ..errors import ImageError
 from ..files import STANDARD_INPUT, is_hidden_name, read_regular_file, read_stream, shown
 from ..image_formats import SUFFIXES, suffix_of
-from ..image_limits import MAX_IMAGE_BYTES
 from ..images import ImageSource
 from .output import print_line
 
@@ -31,21 +30,44 @@ class Input(NamedTuple):
     name: str
     problem: str = ""
 
-    def source(self) -> ImageSource:
-        """The image for `Classifier`; standard input is read here.
+    @property
+    def is_stream(self) -> bool:
+        """Whether it stands for the images on standard input, see `read_standard_input`."""
+        return self.name == STANDARD_INPUT and not self.problem
 
-        Raises:
-            ImageError: the name has a problem, or standard input cannot be read.
-        """
+    def source(self) -> ImageSource:
+        """The image for `Classifier`; raises ImageError if the name has a problem."""
         if self.problem:
             raise ImageError(self.problem)
-        if self.name == STANDARD_INPUT:
-            return read_stream(sys.stdin.buffer, MAX_IMAGE_BYTES, ImageError, "standard input")
         return self.name
 
 
+def read_standard_input() -> Iterator[tuple[str, bytes | ImageError]]:
+    """The images on standard input, each as soon as it is complete, or at the end the reason why there is no other.
+
+    Each has a name: `-` for the first, `-:2` for the second.
+    """
+    from ..image_stream import split_images  # here: most images are files
+
+    name = STANDARD_INPUT
+    try:
+        if sys.stdin is None:
+            raise ImageError("standard input: closed; nothing can be read from it")
+        for number, image in enumerate(split_images(sys.stdin.buffer, "standard input", _say_passed_over), 2):
+            yield name, image
+            name = f"{STANDARD_INPUT}:{number}"
+    except ImageError as error:
+        yield name, error
+
+
+def _say_passed_over(count: int) -> None:
+    print_line(
+        f"standard input: passed over {count:,} bytes behind an image; give the images in them as files", error=True
+    )
+
+
 def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
-    """The pictures that the names stand for; `-` is standard input.
+    """The pictures that the names stand for; `-` is standard input, with any number of pictures.
 
     A folder gives its images and a glob its matches, both sorted. Hidden files and folders in a folder are ignored; a
     line on standard error counts its other files, by suffix. Links to files are followed.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from ..errors import ActionError, ImageError, WatchError
-from ..files import shown
+from ..files import BYTES_NAME, shown
 from ..postprocessing import UNKNOWN, Prediction
 from .commands import DEFAULT_RETRIES, Commands
 from .hook import Hook
@@ -207,7 +207,7 @@ class Watcher:
         except ImageError as error:
             if self._settling.failed(path):
                 # The classifier was given bytes, and does not know the file's name.
-                answer = Answer(path, identity, error=str(error).replace("image (bytes)", full_path, 1))
+                answer = Answer(path, identity, error=str(error).replace(BYTES_NAME, full_path, 1))
         finally:
             if answer is None:  # otherwise the answer's own transaction ends it
                 self._journal.unfinished.end_image(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import runtime
 from runtime import Classifier
@@ -166,7 +168,34 @@ def test_standard_input(digits_export: Exported, digits_samples: Samples) -> Non
     assert len(done.stdout.splitlines()) == 3
     done = subprocess.run([*command, "-"], input=b"", capture_output=True, check=False)
     assert done.returncode == 1
-    assert "empty" in json.loads(done.stdout)["error"]
+    assert json.loads(done.stdout)["error"].startswith("standard input: empty")
+
+
+def test_several_images_on_standard_input(digits_export: Exported, digits_samples: Samples) -> None:
+    command = [sys.executable, "-m", "runtime.cli.main", "classify", "--json", "--model", str(digits_export.int8)]
+    contents = [path.read_bytes() for path in digits_samples.files[:3]]
+    buffer = io.BytesIO()
+    Image.open(digits_samples.files[3]).convert("L").save(buffer, "JPEG")
+    damaged = b"\xff\xd8\xff\xd9"
+    data = b"".join([*contents, buffer.getvalue(), damaged, contents[0]])
+    done = subprocess.run([*command, "-"], input=data, capture_output=True, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [line["path"] for line in lines] == ["-", "-:2", "-:3", "-:4", "-:5", "-:6"]
+    classifier = Classifier(digits_export.int8)
+    for line, content in zip(lines, [*contents, buffer.getvalue(), None, contents[0]], strict=True):
+        if content is None:
+            assert line["error"].startswith("standard input:5: cannot be")
+        else:
+            assert line["predictions"] == [p.as_dict() for p in classifier.classify(content)]
+    done = subprocess.run([*command, "-", digits_samples.files[1]], input=data, capture_output=True, check=False)
+    assert done.stdout.splitlines()[:6] == [json.dumps(line).encode() for line in lines]
+    assert json.loads(done.stdout.splitlines()[6])["path"] == str(digits_samples.files[1])
+    endless = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    done = subprocess.run([*command, "-"], stdin=endless.stdout, capture_output=True, check=False)
+    endless.terminate()
+    endless.communicate()
+    assert json.loads(done.stdout)["error"] == "standard input: larger than 64 MiB, the limit"
 
 
 def test_min_score_allow_and_deny(digits_export: Exported, digits_samples: Samples) -> None:
