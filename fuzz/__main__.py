@@ -1,4 +1,6 @@
-"""`python -m fuzz` tries damaged and resealed models and hostile images, drawn from a seed, within a time limit.
+"""`python -m fuzz` tries damaged and resealed models, changed documents and hostile images.
+
+All are drawn from a seed, within a time limit.
 
 The exit status is 0 if every case ended as it must, else 1. Then `findings.jsonl` lists the other cases, and the
 commands that repeat them are printed.
@@ -15,13 +17,13 @@ from typing import Any
 
 import click
 
-from fuzz import foreign, images, memory, models, resealed
+from fuzz import documents, foreign, images, memory, models, resealed
 from fuzz.build_models import RESEALED, make_models
 from fuzz.driver import CASE_SECONDS, Outcome, Summary, run_cases, summarize
 from fuzz.folder import classify_folder
 
 OUT = Path("build/fuzz")
-GROUPS = ("models", "images", "folder", "foreign", "resealed", "memory")
+GROUPS = ("models", "documents", "images", "folder", "foreign", "resealed", "memory")
 _SHOWN = 20
 
 
@@ -62,6 +64,10 @@ def main(seed: int, seconds: float, count: int, only: str | None, case: str | No
             summaries.append(
                 summarize("images", _images(model, cases, findings), len(cases), images.is_finding, deadline)
             )
+        elif group == "documents":
+            cases = [json.loads(case)] if case else documents.cases(count, seed)
+            run = run_cases(["documents", model], cases, findings)
+            summaries.append(summarize("documents", run, len(cases), documents.is_finding, deadline))
         elif group == "foreign":
             unsealed = foreign.make_models([paths["digits-int8"], paths["colour-cnn"]], OUT / "models")
             # Each model is tried in a new process, which takes a hundred times as long as checking a seal.
@@ -93,7 +99,7 @@ def _images(model: str, cases: Sequence[list[Any]], findings: Path) -> Iterator[
 
 def _report(summaries: Sequence[Summary], folder: Path) -> None:
     print(
-        f"\n{'':8}{'cases':>7}{'refused':>9}{'answered':>10}{'signals':>9}{'hangs':>7}{'others':>8}{'slowest':>9}{'peak':>8}"
+        f"\n{'':10}{'cases':>7}{'refused':>9}{'answered':>10}{'signals':>9}{'hangs':>7}{'others':>8}{'slowest':>9}{'peak':>8}"
     )
     for summary in summaries:
         counts = summary.counts
@@ -101,7 +107,7 @@ def _report(summaries: Sequence[Summary], folder: Path) -> None:
         slowest = f"{summary.slowest.seconds:.2f} s" if summary.slowest else ""
         peak = f"{summary.largest.peak_mb:.0f} MB" if summary.largest else ""
         print(
-            f"{summary.name:8}{summary.cases:7,}{counts.get('refused', 0):9,}{counts.get('answered', 0):10,}"
+            f"{summary.name:10}{summary.cases:7,}{counts.get('refused', 0):9,}{counts.get('answered', 0):10,}"
             f"{counts.get('signal', 0):9}{counts.get('hang', 0):7}{others:8}{slowest:>9}{peak:>8}"
         )
     findings = [(summary.name, outcome) for summary in summaries for outcome in summary.findings]

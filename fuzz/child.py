@@ -1,4 +1,4 @@
-"""The child process of `driver`: `python -m fuzz.child models|foreign|resealed|images [MODEL]`."""
+"""The child process of `driver`: `python -m fuzz.child models|foreign|resealed|images|documents [MODEL]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fuzz import foreign, images, models, resealed
+from fuzz import documents, foreign, images, models, resealed
 from fuzz.driver import serve
 
 
@@ -15,6 +15,8 @@ def main(arguments: list[str]) -> None:
         folder = Path(name)
         if arguments[0] == "images":
             serve(images.runner(arguments[1], folder))
+        elif arguments[0] == "documents":
+            serve(documents.runner(arguments[1], folder))
         else:
             serve({"models": models, "foreign": foreign, "resealed": resealed}[arguments[0]].runner(folder))
 

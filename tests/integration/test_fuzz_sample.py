@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import images, models, resealed
+from fuzz import documents, images, models, resealed
 from fuzz.driver import PEAK_MB, Outcome, run_cases, summarize
 from fuzz.folder import classify_folder
 from fuzz.mutations import MUTATIONS, mutate, truncations
+from fuzz.readers import Readers
 from fuzz.specials import SOURCES
 from tests.support.exports import Exported
 
@@ -67,6 +68,19 @@ def test_hostile_images_are_answered_or_refused_in_little_memory(digits_export: 
     assert [o for o in outcomes if o.kind not in ("refused", "answered") or o.peak_mb > PEAK_MB] == []
     whole = [o for o in outcomes if o.case[0] == "whole" and o.kind != "answered"]
     assert [o.case[1] for o in whole] == list(images.UNREADABLE)
+
+
+def test_changed_documents_are_read_or_refused_in_one_line(digits_export: Exported, tmp_path: Path) -> None:
+    cases = [*documents.cases(20 * len(documents.TARGETS), SEED), ["checkpoint", 1, 24], ["splits.json", 1, 85]]
+    outcomes = list(run_cases(["documents", str(digits_export.int8)], cases, tmp_path, limit=60))
+    assert [outcome for outcome in outcomes if documents.is_finding(outcome)] == []
+    kinds = {target: {o.kind for o in outcomes if o.case[0] == target} for target in documents.TARGETS}
+    assert [target for target, found in kinds.items() if "refused" not in found] == ["options"]  # click refuses those
+
+
+def test_intact_documents_are_read(digits_export: Exported, tmp_path: Path) -> None:
+    for read, intact in Readers(tmp_path, digits_export.int8.read_bytes()).readers.values():
+        read(intact)
 
 
 def test_the_command_on_a_folder_of_hostile_images(digits_export: Exported, tmp_path: Path) -> None:

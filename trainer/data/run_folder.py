@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import Contract, PocketlensError
+from runtime.errors import shown_value
 from runtime.files import read_regular_file, shown
 
 from ..errors import RunError
@@ -125,9 +126,9 @@ def read_run(folder: Path) -> RunFolder:
         contract = Contract.from_json(read_run_file(folder / RUN_MARKER))
         document = json.loads(read_run_file(folder / "splits.json"))
         if document.get("version") != SPLITS_VERSION:
+            version = shown_value(document.get("version"))
             raise RunError(
-                f"{shown(folder / 'splits.json')}: version {document.get('version')}, expected {SPLITS_VERSION}; "
-                "train again"
+                f"{shown(folder / 'splits.json')}: version {version}, expected {SPLITS_VERSION}; train again"
             )
         source = read_source(folder, document["images"])
         _check_kind(source, contract)

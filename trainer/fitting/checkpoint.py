@@ -10,13 +10,14 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.archives import open_archive
 
 from ..backbones import weight_files
 from ..config import TrainingConfig
@@ -118,12 +119,15 @@ def parse_checkpoint(content: bytes, path: Path, identity: str) -> Checkpoint:
         RunError: it is damaged, or belongs to a training with other settings or images.
     """
     try:
-        with np.load(io.BytesIO(_unseal(content)), allow_pickle=False) as file:
+        archive = io.BytesIO(_unseal(content))
+        with open_archive(archive):
+            pass  # its list of members is sound; numpy reads it again
+        with np.load(archive, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             groups: dict[str, Any] = {group: _read_group(file, group) for group in _GROUPS}
             found = head.pop("identity")
             checkpoint = Checkpoint(**groups, **head)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and numpy raise many kinds on damaged files
         raise RunError(
             f"{path}: damaged ({' '.join(str(error).split())}); start anew with `force`, without `resume`"
         ) from error

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from tensorflow.python.framework import op_def_registry
 
 from exporter.errors import ExportError
 from exporter.keras_loading import load_classifier
-from exporter.saved_model_freezing import freeze
+from exporter.saved_model_freezing import FILE, freeze
 from exporter.saved_model_graph import ALLOWED
 
 v1 = tf.compat.v1
@@ -431,3 +435,55 @@ def test_a_folder_with_augmentation_at_work_names_the_cure(tmp_path: Path) -> No
     archive.write_out(tmp_path / "saved", verbose=False)
     with pytest.raises(ExportError, match=r"is random: .*; give the \.keras file"):
         freeze(str(tmp_path / "saved"), str(tmp_path / "graph.pb"))
+
+
+#: Freezes folders in turn, and marks by a call that strace shows where they begin.
+_FREEZE_ALL = """
+import os, sys
+from exporter.errors import ExportError
+from exporter.saved_model_freezing import freeze
+freeze(sys.argv[1], sys.argv[2])  # a sound one: what TensorFlow itself opens when it first runs is opened
+os.path.exists("/the folders begin")
+for folder in sys.argv[3:]:
+    try:
+        freeze(folder, sys.argv[2])
+    except ExportError:
+        pass
+os.path.exists("/the folders end")
+"""
+#: What is traced: files, connections, processes.
+_TRACED = "%file,%network,execve,execveat,fork,vfork,ptrace,mount,kill"
+_WRITES = re.compile(
+    r"O_WRONLY|O_RDWR|O_CREAT|^(?!open|access|stat|newfstatat|statx|lstat|readlink|getcwd|faccessat)\w+\("
+)
+
+
+def _traces() -> bool:
+    """Whether strace is here and may watch."""
+    strace = shutil.which("strace")
+    return bool(strace) and not subprocess.run([str(strace), "-f", "true"], capture_output=True, check=False).returncode
+
+
+@pytest.mark.skipif(not _traces(), reason="no strace, or it may not watch")
+def test_the_system_calls_of_hostile_folders_open_and_write_nothing_else(around: Surroundings, tmp_path: Path) -> None:
+    """The folders of the tests above, watched from outside: only their own files and the result are touched."""
+    folders = [write(tmp_path / f"{number}", feeding(evil, around)) for number, evil in enumerate(HOSTILE.values())]
+    sound, out, log = write(tmp_path / "sound", network), tmp_path / "graph.pb", tmp_path / "calls"
+    subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-s", "4096", "-e", f"trace={_TRACED}", "-o", log),
+            *(sys.executable, "-c", _FREEZE_ALL, sound, out, *folders),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    assert around.is_untouched()
+    calls = [line.split(maxsplit=1)[1] for line in log.read_text(errors="replace").splitlines()]
+    begin, end = (
+        [i for i, call in enumerate(calls) if f"/the folders {mark}" in call][-1] for mark in ("begin", "end")
+    )
+    calls = calls[begin + 1 : end]
+    assert sum(FILE in call for call in calls) >= len(folders)  # it did watch
+    assert [call for call in calls if str(around.folder) in call] == []
+    own = (str(out), "/proc/self/task/")  # the result, and the names of threads
+    assert [call for call in calls if _WRITES.search(call) and not any(place in call for place in own)] == []
