@@ -471,8 +471,8 @@ def test_the_system_calls_of_hostile_folders_open_and_write_nothing_else(around:
     sound, out, log = write(tmp_path / "sound", network), tmp_path / "graph.pb", tmp_path / "calls"
     subprocess.run(
         [
-            *("strace", "-f", "-qq", "-s", "4096", "-e", f"trace={_TRACED}", "-o", log),
-            *(sys.executable, "-c", _FREEZE_ALL, sound, out, *folders),
+            *("strace", "-f", "-qq", "-s", "4096", "-e", f"trace={_TRACED}", "-o", str(log)),
+            *(sys.executable, "-c", _FREEZE_ALL, *map(str, (sound, out, *folders))),
         ],
         check=True,
         capture_output=True,
