@@ -43,6 +43,8 @@ _THROTTLED = {
     16: "under-voltage since start",
     18: "throttled since start",
 }
+#: Its wheels bring libwebp 1.3.2.
+_FIRST_WITH_SAFE_WEBP = (10, 0, 1)
 #: The oldest glibc that tflite-runtime 2.14's ARM wheel for Python 3.11 runs on.
 _GLIBC_OF_ARM_WHEEL = (2, 34)
 
@@ -70,7 +72,7 @@ class Finding:
 
 def examine(model: str | None = None, delegate: str | None = None) -> list[Finding]:
     """Check Python, the interpreters, the board, and optionally a model, with a delegate if it needs one."""
-    findings = [_python(), *_hidden(), *_interpreters(), *_board()]
+    findings = [_python(), *_hidden(), *pillow_findings(), *_interpreters(), *_board()]
     if model is not None:
         findings += _model(model, delegate)
     return findings
@@ -97,6 +99,44 @@ def _hidden() -> list[Finding]:
         for spec in specs
         if spec is not None and spec.origin is not None  # a folder without code has none, and hides nothing
     ]
+
+
+def pillow_findings() -> list[Finding]:
+    """Whether the installed Pillow has known weaknesses."""
+    try:
+        import PIL
+        from PIL import Image
+
+        from .image_formats import FIRST_WITH_STABLE_TIFFS, pillow_version
+    except ImportError as error:
+        return [Finding("pillow", ERROR, f"cannot be imported: {error}", "pip install --force-reinstall pillow")]
+    version, name = pillow_version(), f"Pillow {PIL.__version__}"
+    folder = Path(Image.__file__).resolve().parent
+    findings = []
+    if not _has_own_libraries(folder):
+        by = "apt" if folder.parent.name == "dist-packages" else "the system's package manager"
+        findings.append(Finding("pillow", OK, f"{name}, with the system's libwebp, which {by} keeps up to date"))
+    elif version < _FIRST_WITH_SAFE_WEBP:
+        text = f"{name} has a libwebp of its own that runs a stranger's code from a crafted WebP (CVE-2023-4863)"
+        findings.append(Finding("pillow", WARNING, text, "pip install --upgrade 'pillow>=10.0.1'"))
+    else:
+        findings.append(Finding("pillow", OK, f"{name}, with libraries of its own"))
+    if version < FIRST_WITH_STABLE_TIFFS:
+        text = (
+            f"{name} takes what damaged TIFFs (fax, JPEG) lack from memory that it has not cleared, so TIFFs with "
+            "these compressions are refused"
+        )
+        cure = "pip install --upgrade 'pillow>=13' (Python 3.11 or newer), or save such images as PNG"
+        findings.append(Finding("tiff", WARNING, text, cure))
+    return findings
+
+
+def _has_own_libraries(folder: Path) -> bool:
+    """Whether a folder of Pillow's package comes from a wheel, which brings its libraries."""
+    if sys.platform == "win32":  # linked into its modules
+        return True
+    beside = [folder.parent / name for name in ("pillow.libs", "Pillow.libs")]
+    return any(path.is_dir() for path in (*beside, folder / ".dylibs"))
 
 
 def wheel_advice(version: tuple[int, int], machine: str, system: str, glibc: tuple[int, int]) -> str:

@@ -17,11 +17,10 @@ from PIL import Image
 
 from .errors import ImageError
 from .files import BYTES_NAME, PathLike, read_file_object, read_regular_file
-from .image_formats import find_opener
+from .image_formats import open_encoded
 from .image_limits import (
     MAX_IMAGE_BYTES,
     check_decoding,
-    checked,
 )
 from .image_orientation import FIRST_ON_ITS_SIDE, UPRIGHT, header_orientation, needed_bytes, orientation_of, stored_size
 from .input_spec import EXIF, PICKING_FILTERS, TF_FILTERS, ImageInput
@@ -74,7 +73,7 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
     name, size, data = "image", 0, b""
     if not isinstance(image, Image.Image):
         data, name = _read(image, room)
-        image, size = _open(data, name)
+        image, size = open_encoded(data, name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
@@ -127,7 +126,7 @@ def _in_room(function: Callable[..., _Result], *arguments: Any) -> _Result:
 
 def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
     data, name = _read(image, room)
-    opened, size = _open(data, name)
+    opened, size = open_encoded(data, name)
     try:
         tag = header_orientation(opened, data, size, room)
     except ImageError as error:
@@ -161,25 +160,6 @@ def _size_of(file: Any) -> int:
     except Exception:  # the caller's object may lack the method, and may raise anything
         return 0
     return min(found.st_size, MAX_IMAGE_BYTES) if stat.S_ISREG(found.st_mode) else 0
-
-
-def _open(data: bytes, name: str) -> tuple[Image.Image, int]:
-    """The image, not decoded, and the bytes that it takes beside its pixels."""
-    if not data:
-        raise ImageError(f"{name}: empty file")
-    try:
-        opener = find_opener(data)
-        # From memory: Pillow maps files that it opens by path, and reading a map of a truncated file kills the process.
-        file, size = checked(data)
-        image = opener(file)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
-        raise ImageError(f"{name}: cannot be opened: {error}") from error
-    # Pillow reads a PNG without its end as if it were complete.
-    if image.format == "PNG" and b"IEND" not in data[-4096:]:
-        raise ImageError(f"{name}: truncated PNG, its end is missing")
-    return image, size
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:

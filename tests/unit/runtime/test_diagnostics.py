@@ -30,6 +30,35 @@ def test_a_model_is_run_too(digits_export: Exported) -> None:
     assert all(set(f) == {"subject", "status", "text", "cure"} for f in findings)
 
 
+@pytest.mark.parametrize(
+    ("version", "libraries", "texts"),
+    [
+        ("9.4.0", "Pillow.libs", ["CVE-2023-4863", "TIFFs (fax, JPEG)"]),
+        ("10.0.0", "pillow.libs", ["CVE-2023-4863", "TIFFs (fax, JPEG)"]),
+        ("10.0.1", "pillow.libs", ["libraries of its own", "TIFFs (fax, JPEG)"]),
+        ("12.3.0", "pillow.libs", ["libraries of its own", "TIFFs (fax, JPEG)"]),
+        ("13.0.0", "pillow.libs", ["libraries of its own"]),
+        ("9.4.0", "", ["the system's libwebp, which apt keeps up to date", "TIFFs (fax, JPEG)"]),
+    ],
+)
+def test_pillow_with_known_weaknesses_is_named_with_the_cure(
+    version: str, libraries: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "dist-packages"
+    (packages / "PIL").mkdir(parents=True)
+    if libraries:
+        (packages / libraries).mkdir()
+    monkeypatch.setattr("PIL.__version__", version)
+    monkeypatch.setattr("PIL.Image.__file__", str(packages / "PIL" / "Image.py"))
+    findings = doctor.pillow_findings()
+    assert len(findings) == len(texts)
+    for finding, text in zip(findings, texts, strict=True):
+        assert text in finding.text
+        assert version in finding.text
+        is_weak = "CVE" in text or "TIFFs" in text
+        assert (finding.status, bool(finding.cure)) == (("warning", True) if is_weak else ("ok", False))
+
+
 @pytest.mark.parametrize("name", ["runtime.py", "runtime/__init__.py"])
 def test_a_file_that_hides_our_package_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "installed", list)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, TiffImagePlugin, TiffTags
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
+from fuzz.mutations import mutate
 from runtime import ImageError, ImageInput, load_pixels
 from runtime.image_formats import SUFFIXES
 from runtime.images import read_header
@@ -383,3 +384,39 @@ def test_a_raw_stream_that_gives_little_at_a_time_is_read_to_its_end() -> None:
             return self._data.read(min(size, 10))
 
     np.testing.assert_array_equal(load_pixels(Trickle(encoded(plain("L", 3))), GREY), 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "jpeg"])
+def test_a_tiff_is_refused_where_pillow_decodes_it_from_memory_that_it_has_not_cleared(
+    compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode = "L" if compression == "jpeg" else "1"
+    unstable = encoded(gradient().convert(mode), "TIFF", compression=compression)
+    lzw = encoded(gradient().convert(mode), "TIFF", compression="tiff_lzw")
+    monkeypatch.setattr("PIL.__version__", "13.0.0")
+    np.testing.assert_allclose(load_pixels(unstable, GREY), load_pixels(lzw, GREY), atol=10)
+    monkeypatch.setattr("PIL.__version__", "12.3.0")
+    assert load_pixels(lzw, GREY).shape == (4, 4, 1)
+    with pytest.raises(ImageError, match=r"(fax|JPEG) compression, of which Pillow 12\.3\.0 .* Pillow 13"):
+        load_pixels(unstable, GREY)
+
+
+def test_a_damaged_tiff_gives_the_same_pixels_each_time_or_is_refused() -> None:
+    pictures = [
+        encoded(Image.effect_noise((64, 48), 80).convert(mode), "TIFF", compression=compression)
+        for mode, compression in (("1", "group4"), ("1", "group3"), ("RGB", "jpeg"), ("RGB", "tiff_lzw"), ("L", None))
+    ]
+    answered = 0
+    for number in range(300):
+        data = mutate(pictures[number % len(pictures)], number, number)[1]
+        answers = []
+        for value in (17, 201):
+            blocks = [bytes([value]) * size for size in (600, 1000, 5000, 20_000) for _ in range(8)]
+            del blocks  # malloc gives this memory out next
+            try:
+                answers.append(load_pixels(data, ImageInput(48, 64)).tobytes())
+            except ImageError:
+                answers.append(b"")
+        answered += bool(answers[0])
+        assert answers[0] == answers[1], number
+    assert answered > 20
