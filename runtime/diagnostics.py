@@ -109,7 +109,7 @@ def pillow_findings() -> list[Finding]:
 
         from .image_formats import FIRST_WITH_STABLE_TIFFS, pillow_version
     except ImportError as error:
-        return [Finding("pillow", ERROR, f"cannot be imported: {error}", "pip install --force-reinstall pillow")]
+        return [Finding("pillow", ERROR, f"cannot be imported: {error}", "install it again: pip install pillow")]
     version, name = pillow_version(), f"Pillow {PIL.__version__}"
     folder = Path(Image.__file__).resolve().parent
     findings = []
@@ -118,7 +118,7 @@ def pillow_findings() -> list[Finding]:
         findings.append(Finding("pillow", OK, f"{name}, with the system's libwebp, which {by} keeps up to date"))
     elif version < _FIRST_WITH_SAFE_WEBP:
         text = f"{name} has a libwebp of its own that runs a stranger's code from a crafted WebP (CVE-2023-4863)"
-        findings.append(Finding("pillow", WARNING, text, "pip install --upgrade 'pillow>=10.0.1'"))
+        findings.append(Finding("pillow", WARNING, text, "pip install -U 'pillow>=10.0.1'"))
     else:
         findings.append(Finding("pillow", OK, f"{name}, with libraries of its own"))
     if version < FIRST_WITH_STABLE_TIFFS:
@@ -126,7 +126,7 @@ def pillow_findings() -> list[Finding]:
             f"{name} takes what damaged TIFFs (fax, JPEG) lack from memory that it has not cleared, so TIFFs with "
             "these compressions are refused"
         )
-        cure = "pip install --upgrade 'pillow>=13' (Python 3.11 or newer), or save such images as PNG"
+        cure = "pip install -U 'pillow>=13' (Python 3.11 or newer), or save such images as PNG"
         findings.append(Finding("tiff", WARNING, text, cure))
     return findings
 
