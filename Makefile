@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3.12 python3.13 python3; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PACKAGER := build/packager
 
 # What `make device` emulates, and the Pythons that `make slim` tries; empty for all.
 TARGETS ?=
@@ -80,13 +81,13 @@ fuzz: $(VENV)/dev.stamp ## Throw damaged and resealed models and hostile images 
 soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 calls and 2,000 loads
 	$(BIN)/python -m benchmarks.soak
 
-wheel: $(VENV)/dev.stamp ## Build the wheel that a device installs, into dist/
+wheel: $(PACKAGER)/done.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(PACKAGER)/bin/python -m build --no-isolation --wheel --outdir dist .
 
-release: $(VENV)/dev.stamp ## Build the sdist and the wheel, and check both in empty environments
+release: $(VENV)/dev.stamp $(PACKAGER)/done.stamp ## Build the sdist and the wheel, and check both in empty environments
 	rm -rf dist build/lib build/bdist.*
-	$(BIN)/python -m build --outdir dist .
+	$(PACKAGER)/bin/python -m build --no-isolation --outdir dist .
 	$(BIN)/python -m tools.release dist
 
 device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
@@ -112,6 +113,13 @@ $(BIN)/python:
 $(VENV)/workstation.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the workstation into $(VENV); TensorFlow is large, this takes some minutes"
 	$(INSTALL) -e '.[workstation]'
+	@touch $@
+
+# An environment of its own: hashes hold for everything in one call of pip, and `-e .` cannot have one.
+$(PACKAGER)/done.stamp: build-requirements.txt
+	$(PYTHON) -m venv $(PACKAGER)
+	$(PACKAGER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		-r build-requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/workstation.stamp
