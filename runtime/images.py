@@ -203,12 +203,14 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
         return image
     if image.mode.startswith("I"):
         # An image without a format that stays within 8 bits was made from an array; a file like that would be black.
-        eight_bits = image.mode == "I" and image.format is None and _is_within_8_bits(image)
+        eight_bits = image.mode in ("I", "I;16") and image.format is None and _is_within_8_bits(image)
         return _in_strips(image, "L", _as_8_bit if eight_bits else _from_16_bit).convert(mode)
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         return _in_strips(image, mode, lambda strip: _on_background(strip, spec).convert(mode))
+    if image.mode == "LAB":  # Pillow has no direct way from it to grey
+        return _in_strips(image, mode, lambda strip: strip.convert("RGB").convert(mode))
     # Some conversions need an intermediate image: CMYK becomes RGB before it becomes grey.
     return _in_strips(image, mode, lambda strip: strip.convert(mode))
 

@@ -201,7 +201,11 @@ def test_the_card_of_a_model_without_name() -> None:
     models = {model.candidate.recipe.file_name: model for model in measured}
     contract = Contract(HOSTILE, ImageInput(9, 12, "bgr"))
     report = make_report(run, Settings(LITERT, {"samples": 1, "seed": 0}), models)
-    assert model_card(report, contract).startswith("# Model card: image classifier\n")
+    card = model_card(report, contract)
+    assert card.startswith("# Model card: image classifier\n")
+    assert "EXIF" not in card
+    stored = Contract(HOSTILE, ImageInput(9, 12, "bgr", filter="tf-nearest", orientation="ignore"))
+    assert "` as they are stored, whatever their EXIF orientation, then" in model_card(report, stored)
 
 
 def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> None:

@@ -278,7 +278,17 @@ def test_arrays_that_are_no_picture_are_refused(array: npt.NDArray[Any]) -> None
 
 def test_integers_up_to_255_are_8_bit_values() -> None:
     for value, pixel in ((200, 200), (255, 255), (256, 1), (200 * 257, 200)):
-        assert (load_pixels(Image.new("I", (6, 5), value), GREY) == pixel).all()
+        for mode in ("I", "I;16"):
+            assert (load_pixels(Image.new(mode, (6, 5), value), GREY) == pixel).all()
+    dark = encoded(Image.new("I;16", (6, 5), 200))
+    assert (load_pixels(dark, GREY) == 1).all(), "a file says that it has 16 bits"
+
+
+def test_lab_becomes_grey_as_it_becomes_rgb() -> None:
+    data = encoded(plain("LAB", (150, 128, 128)), "TIFF")
+    rgb = load_pixels(data, RGB)
+    assert np.ptp(rgb) <= 3
+    np.testing.assert_allclose(load_pixels(data, GREY), rgb[:, :, :1], atol=2)
 
 
 def test_premultiplied_grey_is_mixed_with_the_background() -> None:

@@ -109,6 +109,24 @@ def test_an_input_without_an_axis_of_channels_is_a_grey_image(kind: str) -> None
         Classifier(converted(kind, (28, 28)), labels=LABELS, colour="rgb", **scaling)
 
 
+def test_filter_and_orientation_are_obeyed_and_shown(model: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(4).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    labels = model.with_name("labels.txt")
+    fields: dict[str, Any] = {"filter": "tf-bilinear", "orientation": "ignore"}
+    classifier = Classifier(model, labels=labels, **fields, **SCALING)
+    np.testing.assert_array_equal(classifier.scores(tmp_path / "photo.png"), classifier.scores(pixels))
+    options = ["--labels", labels, "--mean", "127.5", "--std", "127.5"]
+    options += ["--filter", "tf-bilinear", "--orientation", "ignore"]
+    done = succeed(run_pocketlens("classify", "--json", "--model", model, *options, "photo.png", cwd=tmp_path))
+    expected = [prediction.as_dict() for prediction in classifier.classify(pixels)]
+    assert json.loads(done.stdout)["predictions"] == expected
+    shown = succeed(run_pocketlens("info", *options, model, cwd=tmp_path)).stdout
+    assert "8 x 8 rgb, stretch, tf-bilinear filter, EXIF orientation ignored" in shown
+
+
 def test_a_contract_says_it_all(model: Path) -> None:
     contract = Contract(LABELS, ImageInput(8, 8))
     assert Classifier(model, contract=contract).contract == contract
