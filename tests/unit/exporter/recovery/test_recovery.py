@@ -151,8 +151,8 @@ def test_sixteen_bits_stand_in_where_too_much_is_ruined(plain_run: Path, tmp_pat
     assert model["file"] == "int16x8.tflite"
     assert abs(model["drop"]) <= 0.01
     assert not (tmp_path / "out/int8.tflite").exists()
+    assert len(model["repair"]) >= 3
     assert model["repair"][0]["drop"] > 0.03  # three times the gate; 0.042 to 0.06 on the processors that were tried
-    assert model["repair"][0]["drop"] > 0.05
 
 
 def test_what_passes_is_left_alone(plain_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
