@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from exporter.errors import ExportError
@@ -115,8 +115,23 @@ def _has_workstation() -> bool:
 def _refuse_other(package: str) -> None:
     """Raise ImportError where a file of the user's is found in place of one of our packages."""
     found = importlib.util.find_spec(package)
+    from pathlib import Path  # here, as the command's start has no use for it
+
     origin = None if found is None else found.origin
     if origin is None:
         raise ImportError(f"Pocketlens's package `{package}` is not installed; install pocketlens again")
     if Path(origin).resolve() != Path(__file__).resolve().parent / package / "__init__.py":
         raise ImportError(f"{origin} is found in place of Pocketlens's package `{package}`: rename that file or folder")
+
+
+def _main() -> NoReturn:
+    """The command `pocketlens`; a file that hides our package ends it with one line."""
+    try:
+        from runtime.cli.main import main
+    except ImportError:
+        try:
+            _refuse_other("runtime")
+        except ImportError as error:
+            sys.exit(f"error: {error}")
+        raise
+    main()

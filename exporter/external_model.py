@@ -26,6 +26,7 @@ from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.images import read_header
 from runtime.input_spec import COLOURS, EXIF
 from runtime.progress import progress
+from runtime.recognition import suggestion
 from trainer.data.duplicates import BLANK, pixels_digest
 from trainer.data.folder_layout import split_of
 from trainer.data.run_folder import RunFolder
@@ -231,7 +232,11 @@ def _read_images(
         for path in found:
             label = path.relative_to(folder).parts[0] if path.parent != folder else ""
             if needs_classes and label not in targets:
-                below = f"; name {shown(folder / label)} if its subfolders are the classes" if split_of(label) else ""
+                below = (
+                    f"; name {shown(folder / label)} if its subfolders are the classes"
+                    if split_of(label)
+                    else suggestion(label, targets)
+                )
                 raise ExportError(
                     f"`{parameter}`: {shown(path)} is in no folder of a label's name; expected one subfolder a class: "
                     f"{', '.join(contract.labels[:5])}{', ...' * (len(contract.labels) > 5)}{below}"

@@ -58,7 +58,9 @@ class SplitScorer:
         """
         if not self.has_samples(split):
             raise ExportError(f"{self._run.name}: the {split} split is empty: nothing to measure with")
-        pending = self.worker.submit_scores(model, self.samples(split), contract, self._library)
+        pending = self.worker.submit_scores(
+            model, self.samples(split), contract, self._library, what=f"the {split} split"
+        )
         return partial(self._wait, pending, split)
 
     def _wait(self, pending: PendingScores, split: str) -> Predictions:
@@ -94,6 +96,6 @@ class SplitScorer:
         """
         samples = self.worker.add_samples(VectorSource(vectors))
         try:
-            return self.worker.submit_scores(model, samples, library=self._library, silent=True).result().uncalibrated
+            return self.worker.submit_scores(model, samples, library=self._library, what="").result().uncalibrated
         except RunError as error:
             raise ExportError(str(error)) from error

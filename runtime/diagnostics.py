@@ -21,9 +21,8 @@ from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
 from .external.purpose import refuse_other_purposes, unmet_needs
 from .external.sandbox import LIMITS
-from .files import read_regular_file
 from .interpreter import LIBRARIES, installed, version_of
-from .model_file import MAX_MODEL_BYTES, is_sealed, read_model
+from .model_file import is_sealed, read_model, read_model_bytes
 from .tflite.model import Structure, check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -253,7 +252,7 @@ def throttling(text: str) -> Finding:
 
 def _model(path: str, delegate: str | None) -> list[Finding]:
     try:
-        content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
+        content, name = read_model_bytes(path)
         sealed = is_sealed(content)
         if sealed:
             read_model(path)

@@ -70,6 +70,8 @@ def find_opener(data: bytes) -> Callable[[BinaryIO], Image.Image]:
             if name == "TIFF":
                 _silence_libtiff()
             return cast(Callable[[BinaryIO], Image.Image], getattr(importlib.import_module(f"PIL.{module}"), opener))
+    if data[4:8] == b"TFL3":
+        raise ImageError("a TensorFlow Lite model, and no image")
     kind = _other_format(data)
     if kind:
         raise ImageError(f"{kind}, which is not decoded; convert it to JPEG")
@@ -128,6 +130,12 @@ def _refuse_unstable_tiff(image: Any, name: str) -> None:
 def pillow_version() -> tuple[int, ...]:
     """The installed Pillow's version, such as (9, 4, 0)."""
     return tuple(int(part) for part in PIL.__version__.split(".")[:3] if part.isdigit())
+
+
+def format_of(data: bytes) -> str:
+    """The format of an image file by its first bytes, such as "JPEG" or "an AVIF image"; "" for another file."""
+    known = (name for name, (signatures, _, _) in _PLUGINS.items() if data.startswith(signatures))
+    return next(known, "") or _other_format(data)
 
 
 def _other_format(data: bytes) -> str:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 from .archives import open_archive
 from .contract import MAX_JSON_BYTES, Contract
 from .errors import ContractError, ModelFileError
-from .files import PathLike, read_file_object, read_regular_file
+from .files import PathLike, read_file_object, read_regular_file, shown
 
 ModelSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO
 
@@ -213,6 +213,11 @@ def verify_seal(content: bytes, name: str) -> None:
         ModelFileError: one of them is not as `seal` wrote it.
     """
     if not is_flatbuffer(content):
+        from .recognition import why_no_model
+
+        other = why_no_model(name)
+        if other:
+            raise ModelFileError(f"{name}: not a TensorFlow Lite model, but {other}")
         raise ModelFileError(
             f"{name}: not a TensorFlow Lite model ({len(content)} bytes, no TFL3 identifier): it is damaged or "
             "something else; copy it again or export it"
@@ -238,7 +243,20 @@ def _read(source: ModelSource) -> tuple[bytes, str]:
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else "model (file object)"
         return read_file_object(source, MAX_MODEL_BYTES, ModelFileError, name), name
-    return read_regular_file(source, MAX_MODEL_BYTES, ModelFileError)
+    return read_model_bytes(source)
+
+
+def read_model_bytes(path: PathLike) -> tuple[bytes, str]:
+    """The bytes of a model file, which are not checked, and its name for messages.
+
+    Raises:
+        ModelFileError: it cannot be read; for a folder, such as a run folder, the message says what it is.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - works for strings too
+        from .recognition import why_no_model
+
+        raise ModelFileError(f"{shown(path)}: {why_no_model(path)}")
+    return read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
 
 
 def _read_member(content: bytes, member: str, limit: int, name: str) -> bytes | None:

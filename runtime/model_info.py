@@ -15,9 +15,9 @@ from .classifier import Classifier
 from .errors import ModelFileError
 from .external.adopt import ExternalOptions, missing_options, refuse_ours
 from .external.purpose import refuse_other_purposes, unbounded, unmet_needs
-from .files import PathLike, read_regular_file
+from .files import PathLike
 from .interpreter import LIBRARIES, installed
-from .model_file import MAX_MODEL_BYTES, is_flatbuffer, is_sealed, verify_seal
+from .model_file import is_flatbuffer, is_sealed, read_model_bytes, verify_seal
 from .preprocessing import TensorSpec
 from .tflite._operator_versions import MEASURED, unknown_to
 from .tflite.metadata import read_metadata
@@ -46,7 +46,7 @@ def inspect_model(
     Raises:
         ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
     """
-    content, name = read_regular_file(path, MAX_MODEL_BYTES, ModelFileError)
+    content, name = read_model_bytes(path)
     sealed = is_sealed(content)
     if sealed or not is_flatbuffer(content):
         verify_seal(content, name)

@@ -14,6 +14,7 @@ from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
 from runtime.native_output import quiet_tensorflow
+from runtime.recognition import recognize
 from trainer.errors import RunError
 
 from ..gates import REPAIRABLE, Limits
@@ -215,9 +216,11 @@ def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tupl
     TensorFlow takes seconds to import, so that everything else that can be refused is refused first. The worker starts
     meanwhile.
     """
-    from trainer.data.run_folder import read_run
+    from trainer.data.run_folder import read_run, why_no_run
 
     external = parse_model_options(path, options)
+    if recognize(path).kind in ("tflite", "models"):
+        raise RunError(why_no_run(path))
     if external is None and not path.is_file() and not (path / "saved_model.pb").is_file():
         run = read_run(path)
         worker.start()

@@ -10,8 +10,9 @@ import click
 
 from runtime.contract import MAX_JSON_BYTES, Contract
 from runtime.errors import ContractError
-from runtime.files import read_regular_file
+from runtime.files import read_regular_file, shown
 from runtime.input_spec import COLOURS, FILTERS, ORIENTATIONS, RESIZES
+from runtime.recognition import recognize
 
 from ..recipe import OUTPUTS
 
@@ -108,6 +109,11 @@ def parse_model_options(model: Path, options: Mapping[str, Any]) -> ModelOptions
     given = {name: value for name, value in options.items() if name in _NAMES and value is not None}
     if not given:
         return None
+    if recognize(model).kind == "run":
+        flags = ", ".join(f"--{name}" for name in given)
+        raise click.UsageError(
+            f"{shown(model)} is a run folder, which holds its labels, images and preprocessing; leave {flags} out."
+        )
     both = [f"--{name}" for name in _PREPROCESSING if name in given]
     if "contract" in given and both:
         raise click.UsageError(f"--contract says what {', '.join(both)} would; give one of them.")

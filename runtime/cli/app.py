@@ -20,6 +20,7 @@ from .._version import __version__
 from ..errors import PocketlensError, UsageError, describe, shortened
 from ..files import shown
 from ..progress import report_to
+from ..recognition import suggestion
 from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
 
@@ -48,6 +49,26 @@ def _shown_item(item: object) -> str:
     return "" if item is None else shown(shortened(str(item), 60, 20))
 
 
+class _HelpFormatter(click.HelpFormatter):
+    """Help text whose lines do not break within `as-is` or `--min-score`."""
+
+    _HYPHEN, _UNBROKEN = "-", "\N{NON-BREAKING HYPHEN}"
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace(self._HYPHEN, self._UNBROKEN))
+
+    def write_dl(self, rows: Any, *args: Any, **kwargs: Any) -> None:
+        unbroken = [(first, second.replace(self._HYPHEN, self._UNBROKEN)) for first, second in rows]
+        super().write_dl(unbroken, *args, **kwargs)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(self._UNBROKEN, self._HYPHEN)
+
+
+class _Context(click.Context):
+    formatter_class = _HelpFormatter
+
+
 class MissingExtraError(PocketlensError, ImportError):
     """A command needs the workstation's packages, and only the device's packages are installed."""
 
@@ -67,6 +88,8 @@ class Command(click.Command):
             `{"normalize=False": "--no-normalise"}`; messages then name the option.
     """
 
+    context_class = _Context
+
     def __init__(
         self,
         *args: Any,
@@ -79,6 +102,9 @@ class Command(click.Command):
         self.example = example
         self.requires = requires
         self._option_names = dict(option_names or {})
+        for parameter in self.params:
+            if isinstance(parameter.type, click.Choice):
+                parameter.type.case_sensitive = False
         self.params.append(
             click.Option(
                 ["--debug"],
@@ -88,6 +114,14 @@ class Command(click.Command):
                 help="Show the traceback of an error.",
             )
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts if flag.startswith("--")]
+            hint = suggestion(error.option_name, flags)
+            raise click.UsageError(f"{error.message.rstrip('.')}{hint or '.'}", ctx) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -206,12 +240,37 @@ def _as_plain_text(error: click.ClickException) -> click.ClickException:
     return error
 
 
-class LazyGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that names the command which a misspelt one may stand for.
+
+    Attributes:
+        deeper: commands of other groups that may be meant, such as "data show".
+    """
+
+    context_class = _Context
+    deeper: tuple[str, ...] = ()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word.startswith("-") or self.get_command(ctx, word) is not None:
+            return super().resolve_command(ctx, args)
+        names = self.list_commands(ctx)
+        hint = suggestion(word, [*names, *self.deeper])
+        if not hint and len(names) == 1:
+            hint = f"; did you mean '{ctx.info_name} {names[0]} {shown(word)}'?"
+        return ctx.fail(f"No such command {shown(word)!r}{hint or '.'}")
+
+
+class LazyGroup(SuggestingGroup):
     """A group that imports a subcommand only when it is called.
 
     Args:
         lazy: the subcommands, name to ("module:attribute", one line of help); `--help` imports none of them.
     """
+
+    deeper = ("data show",)
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import FeaturesError, ImageError, InputError, UsageError, describe
-from ..files import BYTES_NAME, STANDARD_INPUT
+from ..files import BYTES_NAME, STANDARD_INPUT, shown
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -62,6 +62,9 @@ def classify(
         raise UsageError("--features gives the readings themselves; leave out PATH and --from-file.")
     if not paths and from_file is None and not features:
         raise UsageError("Missing argument 'PATH...': name an image, a folder, or - for standard input.")
+    models = [path for path in paths if path.endswith(".tflite")]
+    if models:
+        raise UsageError(f"{shown(models[0])} is a model: use --model {shown(models[0])}")
     from .inputs import expand, read_list  # here, as help and usage errors need neither numpy nor Pillow
 
     names = (*paths, *(read_list(from_file) if from_file is not None else ()))

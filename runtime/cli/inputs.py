@@ -119,7 +119,11 @@ def _folder(name: str, recursive: bool) -> Iterator[Input]:
     if passed_over:
         print_line(f"{shown(name)}: passed over {_counts(passed_over)}; only {' '.join(SUFFIXES)} are read", error=True)
     if empty:
+        from ..recognition import recognize
+
+        found = recognize(name)
         hint = "" if recursive else "; --recursive looks into its folders"
+        hint = hint if found.kind == "folder" else f"; it is {found.text}"
         yield Input(name, f"{shown(name)}: no images in this folder{hint}")
 
 

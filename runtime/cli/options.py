@@ -21,7 +21,7 @@ class Option(NamedTuple):
             flag that takes no value.
         default: the value if the option is absent; with `multiple` always the empty tuple.
         minimum, maximum: limits of a number, both allowed.
-        choices: the allowed values of a text; empty allows any.
+        choices: the allowed values of a text, in any case; empty allows any.
         multiple: the option may be repeated, and gives a tuple.
         metavar: the name of the value in the help text.
         show_default: whether the help text names the default.
@@ -56,8 +56,10 @@ class Option(NamedTuple):
             ValueError: the text is not an allowed value.
         """
         value = self.type(text)
-        if self.choices and value not in self.choices:
-            raise ValueError(text)
+        if self.choices:
+            value = next((choice for choice in self.choices if choice.lower() == text.lower()), None)
+            if value is None:
+                raise ValueError(text)
         if self.minimum is not None and not value >= self.minimum:
             raise ValueError(text)
         if self.maximum is not None and not value <= self.maximum:

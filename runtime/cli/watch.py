@@ -101,6 +101,8 @@ def watch(
         return
     try:
         hook = Hook(command, exec_timeout) if command is not None else None
+        if hook is not None:
+            hook.check_program()
         if move_to is not None:
             _check_target(Sorter(move_to, ()), folder, recursive)
     except ValueError as error:

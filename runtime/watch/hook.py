@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -51,6 +52,17 @@ class Hook:
                     "give the name as an argument of its own: sh -c 'echo \"$1\"' _ {path}"
                 )
         self._timeout = timeout
+
+    def check_program(self) -> None:
+        """Find the program, so that a misspelt name is known before an image arrives.
+
+        Raises:
+            ValueError: there is no such program.
+        """
+        program = self._arguments[0]
+        if shutil.which(program) is None:
+            where = "no program that can be run lies there" if os.sep in program else "command not found in $PATH"
+            raise ValueError(f"{program!r}: {where}; name a program that is installed, or its path")
 
     def arguments(self, path: str, best: Prediction) -> list[str]:
         """The program and its arguments for one image, as `os.fsencode` turns them into bytes.

@@ -218,6 +218,11 @@ class History(JournalFile):
                         yield answer, None if moved_to is None else os.fsdecode(moved_to)
 
     def _check_file(self) -> None:
+        if not os.path.lexists(self.path):
+            raise WatchError(
+                f"{self._name}: there is no journal: nothing was watched here yet; if it lies elsewhere, name it with "
+                "`journal`"
+            )
         with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             if is_old_journal(file.read(64) or b""):
                 raise WatchError(f"{self._name}: a journal of an earlier version; start the watch once to import it")

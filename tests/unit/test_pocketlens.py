@@ -73,3 +73,13 @@ def test_a_folder_without_code_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "runtime").mkdir()
     done = run("from pocketlens import Classifier; print(Classifier.__module__)", tmp_path)
     assert done.stdout == "runtime.classifier\n", done.stderr
+
+
+def test_the_command_names_a_file_that_hides_the_runtime(tmp_path: Path) -> None:
+    place = tmp_path / "runtime.py"
+    place.write_text("")
+    done = run("import pocketlens; pocketlens._main()", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {place} is found in place of Pocketlens's package `runtime`: rename that file or folder\n"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command, with_options
+from runtime.cli.app import Command, SuggestingGroup, with_options
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
@@ -39,7 +39,7 @@ _MAX_COPIES = 6
 _MAX_PRINTED_SIDE = 32
 
 
-@click.group("data")
+@click.group("data", cls=SuggestingGroup)
 def data() -> None:
     """Examine a data set before a model is trained on it."""
 

@@ -16,6 +16,7 @@ from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
+from runtime.recognition import recognize
 
 from .options import MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
 from .settings import load_named
@@ -134,7 +135,7 @@ def evaluate(
 
 def _model(model: Path) -> tuple[RunFolder | None, Contract]:
     """The run, or None for a model file; and the contract."""
-    if model.is_dir():
+    if model.is_dir() and recognize(model).kind != "models":
         from ..data.run_folder import read_run
 
         run = read_run(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -17,7 +18,7 @@ from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
 from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
-from ..errors import TrainingError
+from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
 from ..presets import complete_config, default_epochs
 from .options import typed_options
@@ -85,12 +86,20 @@ def load_named(
         DatasetError: it is missing, damaged or too small, or the options do not fit it.
     """
     from ..data import Geometry, load_dataset
-    from ..data.relabel import choose_task, merge_classes
+    from ..data.relabel import check_relabelling, choose_task, merge_classes
 
     # A command without these options takes the geometry from a model.
     from_user = "image_size" in click.get_current_context().params
-    found = load_dataset(name, Geometry(image_size, colour, resize, filter, orientation, from_user), data_dir, cache)
-    data = choose_task(merge_classes(found, merge), task, positive)
+    geometry = Geometry(image_size, colour, resize, filter, orientation, from_user)
+    found = load_dataset(
+        name, geometry, data_dir, cache, check_labels=partial(check_relabelling, merge=merge, positive=positive)
+    )
+    try:
+        data = choose_task(merge_classes(found, merge), task, positive)
+    except DatasetError:
+        for line in found.left_out:  # files that are missing may be why the labels are not as expected
+            print_line(f"left out: {shown(line)}", error=True)
+        raise
     for remark in data.remarks:
         _log.info("note: %s", shown(remark))
     return data

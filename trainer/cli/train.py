@@ -57,7 +57,7 @@ def _learning_rate(text: str) -> float | str:
 @with_options(
     Option(
         ("--patience",),
-        "Epochs without a better one after which training stops; 0: never.",
+        "Epochs without a better one after which training stops; 0: never. [default: a third of all, at least 8]",
         type=int,
         minimum=0,
     ),
@@ -68,7 +68,7 @@ def _learning_rate(text: str) -> float | str:
     ),
     Option(
         ("--quantization-aware",),
-        "Continue training with int8 simulated, for networks that lose too much accuracy by it.",
+        "Continue training with int8 simulated, for networks that lose too much accuracy by it. [default: no]",
         type=bool,
         default=False,
     ),

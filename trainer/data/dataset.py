@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,10 @@ from .sources import FileSource, Indices, Source, read_unchanged
 
 #: Pixels up to this many bytes are resized at once and held in memory.
 _MAX_RESIZED_BYTES = 2**28
+
+
+#: Checks the labels of a data set whose images are not decoded yet; it raises DatasetError.
+LabelCheck: TypeAlias = Callable[[Sequence[str]], None]
 
 
 class PixelStore(Protocol):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.files import shown
+from runtime.recognition import recognize, suggestion
+
 from ..errors import DatasetError
-from .dataset import Dataset, Geometry
+from .dataset import Dataset, Geometry, LabelCheck
 from .image_cache import CachePlace
 from .loaders.embedded import load_circles, load_digits
 from .loaders.fashion_mnist import load_fashion_mnist
@@ -18,7 +21,11 @@ DATASET_NAMES = ("digits", "fashion-mnist", "circles")
 
 
 def load_dataset(
-    name: str, geometry: Geometry | None = None, data_dir: Path | None = None, cache: CachePlace | None = None
+    name: str,
+    geometry: Geometry | None = None,
+    data_dir: Path | None = None,
+    cache: CachePlace | None = None,
+    check_labels: LabelCheck | None = None,
 ) -> Dataset:
     """A data set by name, or the folder or the CSV file of that path.
 
@@ -26,11 +33,14 @@ def load_dataset(
         geometry: size, colour and resizing of the images; those of the data set by default.
         data_dir: the folder of Fashion-MNIST's files.
         cache: where decoded image files are kept; a temporary file by default.
+        check_labels: called with the labels of image files before these are decoded; its errors pass through.
 
     Raises:
         DatasetError: the data set is missing, damaged or too small, or has no use for `data_dir` or `cache`.
     """
     geometry = geometry or Geometry()
+    if name not in DATASET_NAMES:
+        _refuse_other(name)
     if name in DATASET_NAMES and cache is not None:
         raise DatasetError(f"`cache` is for image files; {name} has none")
     if name == "fashion-mnist":
@@ -46,5 +56,31 @@ def load_dataset(
             raise DatasetError(f"{name} holds features: {names} are for images")
         return load_circles() if name == "circles" else load_features(Path(name))
     if is_csv:
-        return load_multilabel(Path(name), geometry, cache or "temporary")
-    return load_image_folder(Path(name), geometry, cache or "temporary")
+        return load_multilabel(Path(name), geometry, cache or "temporary", check_labels)
+    return load_image_folder(Path(name), geometry, cache or "temporary", check_labels)
+
+
+#: What to do with something that is no data set, by its kind.
+_CURES = {
+    "run": "name the data set that it was trained with",
+    "archive": "unpack it, and name the folder",
+    "array": "save the images as files, in one folder a class",
+    "image": "put images into one folder a class, and name the folder around these",
+    "text": "give it the suffix .csv if it is a table",
+}
+
+
+def _refuse_other(name: str) -> None:
+    """Raise DatasetError where a path is no folder and no CSV file, or a folder of something else."""
+    found = recognize(name)
+    if found.kind == "missing":
+        place = Path(name).parent
+        beside = [path.name for path in place.iterdir()] if place.is_dir() else []
+        known = f"{', '.join(DATASET_NAMES)}, a folder of images, or a CSV file"
+        hint = suggestion(name, [*DATASET_NAMES, *(str(place / each) for each in beside)])
+        raise DatasetError(f"{shown(name)}: no such folder or file, and no data set of that name ({known}){hint}")
+    is_csv = name.lower().endswith(".csv") and found.kind in ("text", "other")
+    if found.kind in ("folder", "models", "savedmodel") or is_csv:
+        return  # their loaders say what is wrong with them
+    cure = _CURES.get(found.kind, "name a folder of images, or a CSV file")
+    raise DatasetError(f"{shown(name)}: {found.text}, and no data set; {cure}")

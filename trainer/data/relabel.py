@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from runtime.recognition import suggestion
+
 from ..errors import DatasetError
 from .dataset import Dataset
 
@@ -26,23 +28,8 @@ def merge_classes(dataset: Dataset, merge: Sequence[str]) -> Dataset:
     """
     if not merge:
         return dataset
-    names = list(dataset.labels)
-    claimed: set[str] = set()
-    merged_names: set[str] = set()
-    for text in merge:
-        members, name = _parse_merge(text, dataset.labels)
-        if name in merged_names:
-            raise DatasetError(f"`merge` {text!r}: {name!r} is made by another `merge`; name all its members in one")
-        merged_names.add(name)
-        for member in members:
-            if member in claimed:
-                raise DatasetError(f"`merge` {text!r}: {member!r} is named twice")
-            claimed.add(member)
-            names[dataset.labels.index(member)] = name
-    _check_names(dataset.labels, names, claimed)
+    names = _merged_names(dataset.labels, merge)
     labels = tuple(dict.fromkeys(names))
-    if len(labels) < 2:
-        raise DatasetError(f"`merge`: {labels[0]!r} is the only class left; expected at least two")
     places = np.array([labels.index(name) for name in names], np.int32)
     if dataset.task == "multilabel":  # an image with any of the members
         columns = [dataset.targets[:, places == index].max(axis=1) for index in range(len(labels))]
@@ -52,18 +39,53 @@ def merge_classes(dataset: Dataset, merge: Sequence[str]) -> Dataset:
     return replace(dataset, labels=labels, targets=targets, merged=tuple(merge))
 
 
-def _parse_merge(text: str, labels: tuple[str, ...]) -> tuple[list[str], str]:
+def check_relabelling(labels: Sequence[str], merge: Sequence[str], positive: str | None) -> None:
+    """Check what `merge_classes` and `choose_task` check by the labels alone, before images are decoded.
+
+    Raises:
+        DatasetError: as these do.
+    """
+    names = _merged_names(labels, merge) if merge else list(labels)
+    if positive is not None:
+        _check_positive(positive, tuple(dict.fromkeys(names)))
+
+
+def _merged_names(old: Sequence[str], merge: Sequence[str]) -> list[str]:
+    """The new name of each label; raises DatasetError as `merge_classes` does."""
+    names = list(old)
+    claimed: set[str] = set()
+    merged_names: set[str] = set()
+    for text in merge:
+        members, name = _parse_merge(text, old)
+        if name in merged_names:
+            raise DatasetError(f"`merge` {text!r}: {name!r} is made by another `merge`; name all its members in one")
+        merged_names.add(name)
+        for member in members:
+            if member in claimed:
+                raise DatasetError(f"`merge` {text!r}: {member!r} is named twice")
+            claimed.add(member)
+            names[old.index(member)] = name
+    _check_names(old, names, claimed)
+    labels = tuple(dict.fromkeys(names))
+    if len(labels) < 2:
+        raise DatasetError(f"`merge`: {labels[0]!r} is the only class left; expected at least two")
+    return names
+
+
+def _parse_merge(text: str, labels: Sequence[str]) -> tuple[list[str], str]:
     before, _, name = (part.strip() for part in text.rpartition("="))
     members = [member.strip() for member in before.split(",")]
     if not name or len(members) < 2 or not all(members):
         raise DatasetError(f"`merge` {text!r}: expected two or more classes and a name, as in cat,dog=pet")
     for member in members:
         if member not in labels:
-            raise DatasetError(f"`merge` {text!r}: no class {member!r}; there are {', '.join(labels)}")
+            raise DatasetError(
+                f"`merge` {text!r}: no class {member!r}; there are {_listed(labels)}{suggestion(member, labels)}"
+            )
     return members, name
 
 
-def _check_names(labels: tuple[str, ...], names: list[str], claimed: set[str]) -> None:
+def _check_names(labels: Sequence[str], names: list[str], claimed: set[str]) -> None:
     for label in labels:
         if label not in claimed and names.count(label) > 1:
             raise DatasetError(f"`merge`: the name {label!r} is that of a class which is not merged; name it as well")
@@ -100,15 +122,14 @@ def choose_task(dataset: Dataset, task: str | None = None, positive: str | None 
     targets = _single_classes(dataset, task) if dataset.task == "multilabel" else dataset.targets
     if task == "binary" and len(dataset.labels) != 2:
         raise DatasetError(
-            f"`task=binary`: {dataset.name} has {len(dataset.labels)} classes ({_some_labels(dataset)}), expected 2; "
+            f"`task=binary`: {dataset.name} has {len(dataset.labels)} classes ({_listed(dataset.labels)}), expected 2; "
             "tell one from the rest with `positive=NAME`"
         )
     return replace(dataset, task=task, targets=targets)
 
 
 def _against_rest(dataset: Dataset, positive: str) -> Dataset:
-    if positive not in dataset.labels:
-        raise DatasetError(f"`positive` {positive!r}: no such class; there are {_some_labels(dataset)}")
+    _check_positive(positive, dataset.labels)
     index = dataset.labels.index(positive)
     if dataset.task == "multilabel":
         targets, rest = dataset.targets[:, index].astype(np.int32), f"not {positive}"
@@ -131,5 +152,11 @@ def _single_classes(dataset: Dataset, task: str) -> npt.NDArray[np.int32]:
     return classes
 
 
-def _some_labels(dataset: Dataset, most: int = 20) -> str:
-    return ", ".join(dataset.labels[:most]) + ", ..." * (len(dataset.labels) > most)
+def _check_positive(positive: str, labels: Sequence[str]) -> None:
+    if positive not in labels:
+        hint = suggestion(positive, labels)
+        raise DatasetError(f"`positive` {positive!r}: no such class; there are {_listed(labels)}{hint}")
+
+
+def _listed(labels: Sequence[str], most: int = 20) -> str:
+    return ", ".join(labels[:most]) + ", ..." * (len(labels) > most)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from runtime import Contract, PocketlensError
 from runtime.errors import shown_value
 from runtime.files import read_regular_file, shown
+from runtime.recognition import recognize
 
 from ..errors import RunError
 from .sources import Indices, Source, VectorSource, read_source
@@ -121,7 +122,10 @@ def read_run(folder: Path) -> RunFolder:
     """
     for name in (RUN_MARKER, "model.keras"):
         if not (folder / name).is_file():
-            raise RunError(f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`")
+            reason = why_no_run(folder)
+            raise RunError(
+                reason or f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`"
+            )
     with _explained(folder, "splits or images"):
         contract = Contract.from_json(read_run_file(folder / RUN_MARKER))
         document = json.loads(read_run_file(folder / "splits.json"))
@@ -138,6 +142,20 @@ def read_run(folder: Path) -> RunFolder:
         splits = {name: _read_indices(document[name], len(source)) for name in SPLIT_NAMES}
         _check_splits(splits, targets)
     return RunFolder(folder, contract, source, targets, splits)
+
+
+def why_no_run(path: Path) -> str:
+    """What stands in the place of a run folder, and what to do; "" for a folder of an unknown kind."""
+    found = recognize(path)
+    cures = {
+        "tflite": "`pocketlens info` and `pocketlens evaluate` examine it",
+        "models": "name the run folder that they were made from",
+        "keras": "`pocketlens export` takes it with its labels and images",
+        "savedmodel": "`pocketlens export` takes it with its labels and images",
+    }
+    if found.kind in ("folder", "run"):
+        return ""
+    return f"{shown(path)}: {found.text}, no run folder; {cures.get(found.kind, 'make one with `pocketlens train`')}"
 
 
 def read_run_file(path: Path) -> bytes:

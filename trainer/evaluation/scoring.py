@@ -66,7 +66,7 @@ class ScoringWorker(ChildWorker):
         return folder
 
     def submit_scores(
-        self, model: Path, samples: Path, contract: Contract | None = None, library: str = AUTO, *, silent: bool = False
+        self, model: Path, samples: Path, contract: Contract | None = None, library: str = AUTO, *, what: str = "images"
     ) -> PendingScores:
         """Have samples scored; goes on at once.
 
@@ -75,12 +75,12 @@ class ScoringWorker(ChildWorker):
             samples: from `add_samples`.
             contract: without it the file carries its own.
             library: the interpreter's, as `Classifier` takes it.
-            silent: report no progress.
+            what: the samples in the label of the progress, such as "validation images"; "" to report none.
         """
         out = self.folder / f"scores-{next(self._numbers)}.npz"
         name = shown(model.name)
         text = None if contract is None else contract.to_json()
-        label = "" if silent else f"scoring {name}"
+        label = f"scoring {name} on {what}" if what else ""
         arguments = (str(model.resolve()), text, library, str(samples), str(out), label)
         return PendingScores(self.submit("trainer.evaluation.worker:score_samples", *arguments), out, name)
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from runtime.files import is_hidden_name, shown
 from runtime.image_formats import SUFFIXES
+from runtime.recognition import suggestion
 
 from ...errors import DatasetError
-from ..dataset import Dataset, Geometry, newest_date
+from ..dataset import Dataset, Geometry, LabelCheck, newest_date
 from ..folder_layout import FolderLayout, arrange, is_image
 from ..image_cache import CachePlace
 from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
@@ -29,7 +30,9 @@ class _Entry:
     split: str
 
 
-def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
+def load_image_folder(
+    root: Path, geometry: Geometry, cache: CachePlace = "temporary", check_labels: LabelCheck | None = None
+) -> Dataset:
     """The data set in a folder.
 
     Unless the geometry says otherwise, the input is grey where every image is, and has the images' median
@@ -39,6 +42,7 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
 
     Args:
         cache: where decoded images are kept; see `image_cache.open_cache`.
+        check_labels: called with the classes before an image is decoded; its errors pass through.
 
     Raises:
         DatasetError: there is no such folder, there are fewer than two classes, a class has no usable image, the splits
@@ -47,6 +51,8 @@ def load_image_folder(root: Path, geometry: Geometry, cache: CachePlace = "tempo
     layout = arrange(root)
     entries = [*_entries(layout)]
     labels = _labels(root, entries)
+    if check_labels:
+        check_labels(labels)
     name = dataset_name(root)
     files = read_image_files(root, [entry.path for entry in entries], geometry, cache)
     copied = _leave_out_copies(files, entries)
@@ -103,10 +109,11 @@ def _labels(root: Path, entries: list[_Entry]) -> tuple[str, ...]:
         raise DatasetError(f"{shown(root)}: {found}; expected at least two subfolders, one a class")
     check_class_folders(root, labels)
     for split in sorted({entry.split for entry in entries}):
-        absent = set(labels) - {entry.label for entry in entries if entry.split == split}
+        here = {entry.label for entry in entries if entry.split == split}
+        absent = sorted({*labels} - here)
         if absent:
             raise DatasetError(
-                f"{shown(root)}: class {min(absent)!r} has no folder in the {split} split; every split needs it"
+                _describe_absent(root, split, absent, [e.label for e in entries if e.split != split], here)
             )
     for entry in entries:
         if not entry.path:
@@ -115,6 +122,16 @@ def _labels(root: Path, entries: list[_Entry]) -> tuple[str, ...]:
                 f"{shown(root)}: class {entry.label!r}{where} is empty: no {', '.join(SUFFIXES)} in its folder"
             )
     return labels
+
+
+def _describe_absent(root: Path, split: str, absent: list[str], elsewhere: Iterable[str], here: set[str]) -> str:
+    """The message for classes that a split lacks; it may have one of them under another spelling."""
+    extra = sorted(here - {*elsewhere})
+    hints = {label: suggestion(label, absent) for label in extra}
+    for label, hint in hints.items():
+        if hint:
+            return f"{shown(root)}: there is {label!r} in the {split} split, and in no other{hint}"
+    return f"{shown(root)}: class {absent[0]!r} has no folder in the {split} split; every split needs it"
 
 
 def _check_classes(root: Path, labels: tuple[str, ...], entries: list[_Entry], files: ImageFiles) -> None:

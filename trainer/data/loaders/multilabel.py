@@ -12,7 +12,7 @@ import numpy.typing as npt
 from runtime.files import shown
 
 from ...errors import DatasetError
-from ..dataset import Dataset, Geometry, newest_date
+from ..dataset import Dataset, Geometry, LabelCheck, newest_date
 from ..image_cache import CachePlace
 from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
 from ..label_names import check_label_count, dataset_name
@@ -20,7 +20,9 @@ from ..splits import given_splits
 from .label_file import Row, read_label_file
 
 
-def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "temporary") -> Dataset:
+def load_multilabel(
+    file: Path, geometry: Geometry, cache: CachePlace = "temporary", check_labels: LabelCheck | None = None
+) -> Dataset:
     """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
 
     The input is chosen as for a folder of images. Files that are missing or cannot be decoded, and copies of other
@@ -28,6 +30,7 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
 
     Args:
         cache: where decoded images are kept; see `image_cache.open_cache`.
+        check_labels: called with the labels before an image is decoded; its errors pass through.
 
     A label on few images is no error here, since an evaluation needs fewer images than `make_splits`.
 
@@ -38,10 +41,13 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
     root, name = file.parent, shown(file)
     called = dataset_name(root)
     rows, repeated = read_label_file(file)
+    _refuse_missing(root, rows, name)
     labels = tuple(sorted({label for row in rows for label in row.labels}))
     if not labels:
         raise DatasetError(f"{name}: no image has a label; expected path,label;label")
     check_label_count(labels, name)
+    if check_labels:
+        check_labels(labels)
     _check_inside(root, rows, name)
     files = read_image_files(root, [row.path for row in rows], geometry, cache)
     unusable = _unusable(files, rows, name)
@@ -67,6 +73,16 @@ def load_multilabel(file: Path, geometry: Geometry, cache: CachePlace = "tempora
         augmentation=files.augmentation,
         task="multilabel",
     )
+
+
+def _refuse_missing(root: Path, rows: Sequence[Row], name: str) -> None:
+    """Raise DatasetError where most files are missing: what is wrong with the labels can wait."""
+    missing = [row for row in rows if not os.path.lexists(root / row.path)]
+    if 2 * len(missing) > len(rows):
+        raise DatasetError(
+            f"{name}: {len(missing)} of {len(rows)} images cannot be used; paths are relative to its folder. "
+            f"The first: line {missing[0].line}, {shown(root / missing[0].path)} is missing"
+        )
 
 
 def _check_inside(root: Path, rows: Sequence[Row], name: str) -> None:

@@ -78,13 +78,17 @@ def test_commands_get_what_moved_files_are_called(
 
 @pytest.mark.parametrize(
     ("command", "reason"),
-    [("false", "ended with status 1"), ("no-such-program", "cannot be started"), ("sleep 60", "killed after 0.2 s")],
+    [("false", "ended with status 1"), ("./no-program", "cannot be started"), ("sleep 60", "killed after 0.2 s")],
 )
 def test_a_command_that_fails_does_not_stop_the_watch(
     command: str, reason: str, start: Callable[..., Running], digits_samples: Samples, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
+    broken = tmp_path / "no-program"  # it may be run, and no system knows how
+    broken.write_bytes(b"\0")
+    broken.chmod(0o755)
+    command = command.replace("./no-program", str(broken))
     for file in digits_samples.files[:2]:
         shutil.copy(file, folder)
     watch = start("--exec", command, "--exec-timeout", 0.2, "--exec-retries", 0, folder)
@@ -183,6 +187,8 @@ def test_a_second_watch_is_refused(
         (("--move-to", "out"), "has no {label}"),
         (("--exec", "x {file}"), "unknown placeholder"),
         (("--exec", ""), "empty"),
+        (("--exec", "no-such-program {path}"), "'no-such-program': command not found in $PATH"),
+        (("--exec", "./no-such-program"), "no program that can be run lies there"),
         (("-r", "--move-to", "sorted/{label}"), "with --recursive"),
         (("--deny", "ten"), "no label 'ten'"),
         (("--interval", "0"), "not in the range"),
@@ -207,3 +213,10 @@ def test_a_folder_that_is_not_there(digits_export: Exported, tmp_path: Path) -> 
     result = run_pocketlens("watch", "--model", digits_export.int8, tmp_path / "none")
     assert result.returncode == 1
     assert result.stderr == f"error: {tmp_path}/none: cannot be watched: No such file or directory\n"
+
+
+def test_the_history_of_a_folder_that_was_never_watched(tmp_path: Path) -> None:
+    result = run_pocketlens("watch", "--history", tmp_path)
+    assert result.returncode == 1
+    assert "there is no journal: nothing was watched here yet" in result.stderr
+    assert "--journal" in result.stderr

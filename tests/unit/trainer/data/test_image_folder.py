@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,62 @@ def test_an_impossible_size_is_one_plain_error(colour_folder: Path) -> None:
 def test_data_dir_is_for_fashion_mnist_only(colour_folder: Path) -> None:
     with pytest.raises(DatasetError, match="`data_dir`"):
         load_dataset(str(colour_folder), Geometry(), colour_folder)
+
+
+def test_a_misspelt_class_of_a_split_is_named(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        fill_class(tmp_path / split / "red", "red", range(3))
+        fill_class(tmp_path / split / ("blue" if split == "train" else "bleu"), "blue", range(3))
+    with pytest.raises(
+        DatasetError, match=r"there is 'bleu' in the test split, and in no other; did you mean 'blue'\?"
+    ):
+        load(tmp_path)
+
+
+def test_labels_are_checked_before_images_are_decoded(colour_folder: Path) -> None:
+    (colour_folder / "red/0.jpg").write_bytes(b"damaged")
+    labels: list[str] = []
+
+    def check(found: Sequence[str]) -> None:
+        labels.extend(found)
+        raise DatasetError("wrong labels")
+
+    with pytest.raises(DatasetError, match="wrong labels"):
+        load_dataset(str(colour_folder), check_labels=check)
+    assert {"blue", "red"} <= {*labels}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("pets.zip", b"\x1f\x8b" + bytes(99), "a gzip archive, and no data set; unpack it, and name the folder"),
+        ("int8.tflite", b"\x1c\0\0\0TFL3" + bytes(99), "a TensorFlow Lite model, and no data set"),
+        ("pets.txt", b"a,b\n", "a text file, and no data set; give it the suffix .csv if it is a table"),
+        ("pets.csv", b"\x89PNG\r\n\x1a\n" + bytes(99), r"an image \(PNG\), and no data set"),
+    ],
+)
+def test_a_file_that_is_no_data_set_is_named(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=reason):
+        load_dataset(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("fashion_mnist", "fashion-mnist"), ("FashionMNIST", "fashion-mnist"), ("pet", "pets")]
+)
+def test_a_name_that_is_none_is_answered_with_the_known_ones(
+    name: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DatasetError, match=rf"{name}: no such.*digits, fashion-mnist, circles.*; did you mean '{meant}'"
+    ):
+        load_dataset(name)
+
+
+def test_a_run_folder_is_no_data_set(tmp_path: Path) -> None:
+    for name in ("contract.json", "model.keras"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(DatasetError, match="a run folder, and no data set; name the data set that it was trained with"):
+        load_dataset(str(tmp_path))

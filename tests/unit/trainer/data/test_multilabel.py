@@ -173,3 +173,12 @@ def test_no_labels_and_one_label(small: Path) -> None:
         choose_task(data)
     chosen = choose_task(data, None, "bar")
     assert (chosen.task, chosen.labels) == ("binary", ("not bar", "bar"))
+
+
+def test_missing_files_are_named_before_labels_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "marks.csv"
+    file.write_text("path,labels\n" + "".join(f"photos/{number}.jpg,\n" for number in range(3)))
+    with pytest.raises(
+        DatasetError, match=r"3 of 3 images cannot be used.*The first: line 2, .*photos/0\.jpg is missing"
+    ):
+        load(file)

@@ -9,7 +9,7 @@ import pytest
 
 from runtime import ImageInput
 from trainer.data.dataset import Dataset
-from trainer.data.relabel import merge_classes
+from trainer.data.relabel import check_relabelling, merge_classes
 from trainer.data.sources import ArraySource
 from trainer.errors import DatasetError
 
@@ -40,6 +40,14 @@ def test_a_member_may_give_its_name_and_several_may_be_merged() -> None:
     both = merge_classes(PETS, ["cat,dog=warm", "fish,newt=cold"])
     assert both.labels == ("warm", "cold")
     assert both.targets.tolist() == [0, 0, 1, 1, 0, 1]
+
+
+def test_labels_are_enough_to_check() -> None:
+    check_relabelling(PETS.labels, ["cat,dog=pet"], "pet")
+    with pytest.raises(DatasetError, match=r"no class 'dgo'; there are .*; did you mean 'dog'\?"):
+        check_relabelling(PETS.labels, ["cat,dgo=pet"], None)
+    with pytest.raises(DatasetError, match=r"`positive` 'dog': no such class; there are pet, fish, newt$"):
+        check_relabelling(PETS.labels, ["cat,dog=pet"], "dog")
 
 
 def test_no_merge_changes_nothing() -> None:

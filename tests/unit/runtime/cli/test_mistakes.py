@@ -1,0 +1,91 @@
+"""Typical mistakes on the command line, and the answers that lead on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from runtime.cli.app import LazyGroup
+from runtime.cli.classify import COMMAND
+from runtime.cli.main import COMMANDS
+from runtime.cli.options import parse
+from tests.support.commands import call_pocketlens
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder `run`, a folder of models `models`, and `int8.tflite`."""
+    monkeypatch.chdir(tmp_path)
+    for folder, names in (("run", ("contract.json", "model.keras")), ("models", ("int8.tflite",)), (".", ("l.txt",))):
+        Path(folder).mkdir(exist_ok=True)
+        for name in names:
+            Path(folder, name).write_text("{}")
+    Path("int8.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
+
+
+@pytest.mark.workstation
+@pytest.mark.parametrize(
+    ("line", "status", "answer"),
+    [
+        ("clasify", 2, "No such command 'clasify'; did you mean 'classify'?"),
+        ("show pets", 2, "No such command 'show'; did you mean 'data show'?"),
+        ("data pets", 2, "No such command 'pets'; did you mean 'data show pets'?"),
+        ("train --lr 0.1 --dataset digits --out o", 2, "No such option '--lr'; did you mean '--learning-rate'?"),
+        ("classify --min_score 0.5 x.jpg", 2, "No such option '--min_score'; did you mean '--min-score'?"),
+        ("export int8.tflite --out o", 1, "int8.tflite: a TensorFlow Lite model, no run folder; `pocketlens info`"),
+        ("export models --out o", 1, "models: a folder of exported models, no run folder; name the run folder"),
+        ("export run --labels l.txt --out o", 2, "run is a run folder, which holds its labels, images and preproc"),
+        ("inspect int8.tflite", 1, "int8.tflite: a TensorFlow Lite model, no run folder; `pocketlens info` and"),
+        ("compare models run", 1, "models: a folder of exported models, no run folder"),
+        ("evaluate models", 1, "models: a folder of exported models; name one of them: models/int8.tflite"),
+        ("evaluate l.txt", 1, "l.txt: not a TensorFlow Lite model, but a text file; name a .tflite file"),
+        ("train --dataset run --out o", 1, "run: a run folder, and no data set"),
+        ("data show l.txt", 1, "l.txt: a text file, and no data set"),
+        ("watch --model run .", 1, "run: a run folder; export it first: pocketlens export run"),
+        ("bench run", 1, "run: a run folder; export it first: pocketlens export run"),
+    ],
+)
+@pytest.mark.usefixtures("places")
+def test_what_a_mistake_is_answered(line: str, status: int, answer: str) -> None:
+    done = call_pocketlens(*line.split())
+    assert done.returncode == status, done.stderr
+    assert answer in " ".join(done.stderr.split())
+    assert not Path("o").exists()
+
+
+def test_choices_are_taken_in_any_case() -> None:
+    values = parse(COMMAND, ["--scores", "SoftMax", "--interpreter", "AUTO", "x.jpg"])
+    assert values is not None
+    assert (values["scores"], values["interpreter"]) == ("softmax", "auto")
+    assert parse(COMMAND, ["--scores", "softmin", "x.jpg"]) is None
+
+
+@pytest.mark.workstation
+@pytest.mark.parametrize("line", ["train --optimizer Adam", "export x --mode INT8", "evaluate x --split Test"])
+def test_click_takes_choices_in_any_case(line: str) -> None:
+    done = call_pocketlens(*line.split())
+    assert "not one of" not in done.stderr
+    assert "Invalid value" not in done.stderr
+
+
+@pytest.mark.workstation
+@pytest.mark.parametrize("command", COMMANDS)
+def test_lines_of_help_do_not_break_within_a_word(command: str) -> None:
+    found = LazyGroup("pocketlens", lazy=COMMANDS).get_command(click.Context(click.Group()), command)
+    assert found is not None
+    with found.context_class(found, info_name=command, terminal_width=80) as context:
+        lines = found.get_help(context).splitlines()
+    broken = [line for line in lines if re.search(r"\w-$", line)]
+    assert not broken
+
+
+@pytest.mark.workstation
+def test_defaults_of_train_are_in_its_help() -> None:
+    text = " ".join(call_pocketlens("train", "--help").stdout.split())
+    assert "0: never. [default: a third of all, at least 8]" in text
+    assert "lose too much accuracy by it. [default: no]" in text
