@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -55,3 +57,41 @@ class _Killer:
             self.left -= 1
             if not self.left:
                 os._exit(_KILLED)
+
+
+#: The system calls that change files, in SQLite's library too.
+_WRITING = (
+    "write,pwrite64,writev,pwritev,ftruncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,"
+    "mkdirat,rmdir,fsync,fdatasync"
+)
+
+
+def can_trace() -> bool:
+    """Whether strace is here and may watch."""
+    strace = shutil.which("strace")
+    return bool(strace) and not subprocess.run([str(strace), "-f", "true"], capture_output=True, check=False).returncode
+
+
+def killed_at_each_system_call(
+    root: Path, prepare: Callable[[Path], object], program: str, least: int
+) -> Iterator[Path]:
+    """A folder for each system call of a program that changes files: prepared, then changed until the kill before it.
+
+    Args:
+        program: the code of a Python program, which gets the folder as its argument.
+        least: how many such calls it makes at least.
+    """
+    number, status = 0, -_KILLED
+    while status == -_KILLED:
+        number += 1
+        folder = root / f"kill-{number}"
+        folder.mkdir()
+        prepare(folder)
+        strace = ("strace", "-f", "-qq", "-o", "/dev/null", f"--trace={_WRITING}")
+        kill = f"--inject={_WRITING}:signal=KILL:when={number}"
+        status = subprocess.run(
+            [*strace, kill, sys.executable, "-B", "-c", program, str(folder)], check=False
+        ).returncode
+        yield folder
+    assert status == 0, f"the program ended with status {status}"
+    assert number > least, f"only {number - 1} calls changed files"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from exporter.errors import ExportError
 from exporter.keras_loading import load_classifier
 from exporter.saved_model_freezing import FILE, freeze
 from exporter.saved_model_graph import ALLOWED
+from tests.support.kills import can_trace
 
 v1 = tf.compat.v1
 raw = tf.raw_ops
@@ -458,13 +458,7 @@ _WRITES = re.compile(
 )
 
 
-def _traces() -> bool:
-    """Whether strace is here and may watch."""
-    strace = shutil.which("strace")
-    return bool(strace) and not subprocess.run([str(strace), "-f", "true"], capture_output=True, check=False).returncode
-
-
-@pytest.mark.skipif(not _traces(), reason="no strace, or it may not watch")
+@pytest.mark.skipif(not can_trace(), reason="no strace, or it may not watch")
 def test_the_system_calls_of_hostile_folders_open_and_write_nothing_else(around: Surroundings, tmp_path: Path) -> None:
     """The folders of the tests above, watched from outside: only their own files and the result are touched."""
     folders = [write(tmp_path / f"{number}", feeding(evil, around)) for number, evil in enumerate(HOSTILE.values())]
