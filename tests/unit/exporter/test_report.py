@@ -205,7 +205,7 @@ def test_the_card_of_a_model_without_name() -> None:
     assert card.startswith("# Model card: image classifier\n")
     assert "EXIF" not in card
     stored = Contract(HOSTILE, ImageInput(9, 12, "bgr", filter="tf-nearest", orientation="ignore"))
-    assert "` as they are stored, whatever their EXIF orientation, then" in model_card(report, stored)
+    assert "filter `tf-nearest` as they are stored, whatever their EXIF orientation, then" in model_card(report, stored)
 
 
 def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> None:
