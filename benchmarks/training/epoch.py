@@ -35,6 +35,8 @@ MOST_TO_BARE, MOST_TO_FIT = 1.08, 1.0
 MOST_FAULTS = 100.0
 #: Our processor seconds, as a multiple of the bare step's; ours include selecting, augmenting and scaling images.
 MOST_PROCESSOR = 1.1
+#: Our idle share of the cores beyond the bare step's, in points. A wait at the end of each pass adds to it.
+MOST_IDLE = 10.0
 #: Our peak memory, as a multiple of `fit`'s.
 MOST_MEMORY = 1.05
 #: The peak of memory may grow by this share between two epochs on 600 pictures of 224x224.
@@ -91,6 +93,9 @@ def rows(rounds: int) -> Iterator[Row]:
         ratio = (ours["user s"] + ours["system s"]) / (bare["user s"] + bare["system s"])
         name = f"{what}: processor seconds to those of the bare step"
         yield Row(name, {}, ratio, f"<= {MOST_PROCESSOR}", ratio <= MOST_PROCESSOR)
+        idle = ours["idle %"] - bare["idle %"]
+        name = f"{what}: idle share of the cores beyond that of the bare step, in points"
+        yield Row(name, {}, idle, f"<= {MOST_IDLE:.0f}", idle <= MOST_IDLE)
         faults = ours["faults a step"]
         yield Row(f"{what}: minor faults a step", figures, faults, f"<= {MOST_FAULTS:.0f}", faults <= MOST_FAULTS)
         ratio = ours["peak MB"] / fit["peak MB"]
