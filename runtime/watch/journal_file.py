@@ -81,10 +81,13 @@ class Answer:
             raise ValueError(f"{path!r} is not below the folder")
         if ("predictions" in record) + ("error" in record) + ("skipped" in record) != 1:
             raise ValueError("not exactly one of predictions, error and skipped")
-        predictions = tuple(
-            Prediction(typed(p["label"], str), float(p["score"]), typed(p["index"], int))
-            for p in record.get("predictions", ())
-        )
+        try:
+            predictions = tuple(
+                Prediction(typed(p["label"], str), float(p["score"]), typed(p["index"], int))
+                for p in record.get("predictions", ())
+            )
+        except OverflowError as error:
+            raise ValueError(f"a score is no number of double precision: {error}") from error
         return cls(path, identity, predictions, typed(record.get("error", ""), str), "skipped" in record)
 
 

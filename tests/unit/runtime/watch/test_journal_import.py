@@ -137,3 +137,10 @@ def test_a_signal_ends_the_import_of_a_long_journal(tmp_path: Path) -> None:
         Journal(tmp_path / DEFAULT_NAME, tmp_path, keep_going=lambda: False)
     with Journal(tmp_path / DEFAULT_NAME, tmp_path) as journal:
         assert journal.undelivered() == [answer(2)]
+
+
+def test_a_score_of_400_digits_is_damage(tmp_path: Path) -> None:
+    text = old_journal(tmp_path).replace("0.5", "9" * 400)
+    (tmp_path / "old.jsonl").write_text(text)
+    with pytest.raises(WatchError, match="line 3 is damaged"):
+        Journal(tmp_path / "old.jsonl", tmp_path)
