@@ -46,20 +46,25 @@ class MallocSetting(NamedTuple):
     tunable: str
 
 
-#: For threads that decode. glibc gives each thread a heap and keeps up to 64 MB at its end, which `malloc_trim` does
-#: not return: eight threads held 500 MB that no picture used. With these, blocks from 1 MiB on (the pixels, a decoder's
-#: canvas, a file) go back to the system when they are freed, and the heap of a thread keeps at most 2 MiB at its end.
-_SETTINGS_FOR_THREADS = (
+#: One heap for all threads, which `malloc_trim` returns as a whole. glibc gives each thread a heap of its own, and
+#: keeps up to 64 MB at the end of each: eight threads held 500 MB that no picture used.
+_ONE_HEAP = (MallocSetting(-8, 1, "MALLOC_ARENA_MAX", "arena_max"),)
+#: For threads that have a heap of their own already: blocks from 1 MiB on go back to the system when they are freed,
+#: and a heap keeps at most 2 MiB at its end. Each picture then faults its memory in anew, which takes a third of the
+#: time of decoding a PNG.
+_SETTINGS_FOR_HEAPS = (
     MallocSetting(-3, 2**20, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold"),
     MallocSetting(-1, 2**21, "MALLOC_TRIM_THRESHOLD_", "trim_threshold"),
 )
-_malloc_is_set = False
+_is_one_heap = _has_thresholds = False
+#: A block of this size is not taken from a thread's cache, which can hold blocks of other heaps.
+_PROBE_BYTES = 4096
+#: The bit in the size before a block that is not in the main heap (malloc.c of glibc).
+_OTHER_HEAP = 4
 
 
 def set_malloc(settings: Sequence[MallocSetting]) -> bool:
     """Apply settings to this process, except those that the user's environment sets; False without glibc."""
-    global _malloc_is_set
-    _malloc_is_set = True
     import ctypes  # here: few pictures are so large
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -70,6 +75,49 @@ def set_malloc(settings: Sequence[MallocSetting]) -> bool:
         if setting.variable not in os.environ and f"glibc.malloc.{setting.tunable}" not in tunables:
             mallopt(setting.number, setting.value)
     return True
+
+
+def share_heap() -> None:
+    """Let threads that start from here on use the main heap; to be called before workers that decode are started."""
+    global _is_one_heap
+    if not _is_one_heap:
+        _is_one_heap = True
+        set_malloc(_ONE_HEAP)
+
+
+def keep_malloc() -> None:
+    """Leave malloc's settings as they are from here on, for a program that has made its own."""
+    global _is_one_heap, _has_thresholds
+    _is_one_heap = _has_thresholds = True
+
+
+def _limit_heaps() -> None:
+    global _has_thresholds
+    if not _has_thresholds and threading.current_thread() is not threading.main_thread() and _is_in_other_heap():
+        _has_thresholds = True
+        set_malloc(_SETTINGS_FOR_HEAPS)
+
+
+def _is_in_other_heap() -> bool:
+    """Whether glibc's malloc serves this thread from another heap than the main one."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if getattr(libc, "gnu_get_libc_version", None) is None:
+        return False
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    block = libc.malloc(_PROBE_BYTES)
+    try:
+        size = ctypes.c_size_t.from_address(block - ctypes.sizeof(ctypes.c_size_t)).value
+        return bool(size & _OTHER_HEAP)
+    finally:
+        libc.free(block)
 
 
 class MemoryBudget:
@@ -173,8 +221,8 @@ class DecodingRoom:
         """Wait for room for a picture that takes `needed` bytes, its file included."""
         _DECODING.take(self, needed)
         _READING.release(self)
-        if needed >= 2**20 and not _malloc_is_set and threading.current_thread() is not threading.main_thread():
-            set_malloc(_SETTINGS_FOR_THREADS)
+        if needed >= 2**20:
+            _limit_heaps()
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
         _READING.release(self)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from .memory import share_heap
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -17,6 +19,7 @@ def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], wo
     At most two items a worker are taken ahead of the caller. An exception of `function` is raised in its turn and ends
     the iteration. Calls that have not begun are then cancelled, also when the caller closes the iterator.
     """
+    share_heap()
     ahead: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="pocketlens") as pool:
         try:

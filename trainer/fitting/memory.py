@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime.child_limits import physical_memory
-from runtime.memory import MallocSetting, set_malloc
+from runtime.memory import MallocSetting, keep_malloc, set_malloc
 
 # Measured on two cores with glibc 2.36 and TensorFlow 2.21 without oneDNN: minor faults a step, and MB at the peak.
 # Fashion-MNIST with `cnn small` in batches of 64; MobileNetV2 0.35 on pictures of 224x224 in batches of 32; 40 epochs
@@ -43,6 +43,7 @@ def reuse_memory() -> None:
     this process alone; the pool is set by environment variables, which children inherit. Values that the user's own
     environment sets stay as they are. With a C library other than glibc nothing is done.
     """
+    keep_malloc()
     if not set_malloc(_SETTINGS):
         return
     os.environ.setdefault(_POOL, "true")
