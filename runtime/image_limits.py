@@ -133,6 +133,7 @@ def check_decoding(image: Image.Image, size: int, channels: int, turns: bool) ->
 def decoding_bytes(image: Image.Image, size: int, channels: int, turns: bool) -> int:
     """The bytes that decoding an image takes; the arguments are those of `check_decoding`."""
     width, height = image.size
+    size += 2 * sum(len(value) for value in image.info.values() if isinstance(value, bytes | str))
     return size + width * height * _bytes_per_pixel(image, channels, turns) + _tiff_buffer(image)
 
 

@@ -6,13 +6,16 @@ from typing import Any, cast
 
 from PIL import Image
 
-from .image_limits import check_decoding, decoding_bytes, exif_is_too_large
+from .image_limits import MAX_READS, check_decoding, decoding_bytes, exif_is_too_large
 from .input_spec import EXIF, ImageInput
 from .memory import MAX_MEMORY_BYTES, DecodingRoom
 
 _EXIF_ORIENTATION = 0x0112
-#: A PNG that holds an orientation contains one of these: names of chunks and of texts are never compressed.
-_PNG_ORIENTATION = (b"eXIf", b"exif\0", b"XML:com.adobe.xmp")
+#: Chunks of texts in a PNG, and the names of texts that hold an orientation; Pillow reads the first two as EXIF.
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_ORIENTATION_TEXTS = (b"exif\0", b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
+#: The signature before the first chunk; and what a chunk takes beside its data.
+_PNG_FIRST_CHUNK, _PNG_CHUNK_BYTES = 8, 12
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TRANSPOSE = Image.Transpose
 UPRIGHT = {
@@ -40,6 +43,20 @@ def orientation_of(image: Image.Image) -> int:
     return int(value) if value in UPRIGHT else 1
 
 
+def _may_be_turned(data: bytes) -> bool:
+    """Whether a PNG has a chunk that can hold an orientation; its pixels, most of the file, are passed over."""
+    at = _PNG_FIRST_CHUNK
+    for _ in range(MAX_READS):
+        kind = data[at + 4 : at + 8]
+        if len(kind) < 4:
+            return False
+        length = int.from_bytes(data[at : at + 4], "big")
+        if kind == b"eXIf" or (kind in _PNG_TEXTS and data.startswith(_PNG_ORIENTATION_TEXTS, at + 8)):
+            return True
+        at += _PNG_CHUNK_BYTES + length
+    return True
+
+
 def needed_bytes(image: Image.Image, data: bytes, spec: ImageInput, size: int) -> int:
     """The bytes that decoding takes, if it is within the limits.
 
@@ -61,7 +78,7 @@ def needed_bytes(image: Image.Image, data: bytes, spec: ImageInput, size: int) -
     if image.format != "PNG":
         return check_decoding(image, size, spec.channels, turns=orientation_of(image) in UPRIGHT)
     needed = check_decoding(image, size, spec.channels, turns=False)
-    if data and not any(mark in data for mark in _PNG_ORIENTATION):
+    if data and not _may_be_turned(data):
         return needed
     # The orientation is known only after decoding; then it is checked whether there is room to turn the image.
     return min(MAX_MEMORY_BYTES, decoding_bytes(image, size, spec.channels, turns=True))
@@ -74,7 +91,7 @@ def header_orientation(image: Image.Image, data: bytes, size: int, room: Decodin
     needed = check_decoding(image, size, 3, turns=False)
     if image.format != "PNG":
         return orientation_of(image)
-    if not any(mark in data for mark in _PNG_ORIENTATION):
+    if not _may_be_turned(data):
         return 1
     room.reserve(needed)  # it may stand behind the pixels, and Pillow decodes these to reach it
     return orientation_of(image)

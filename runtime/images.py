@@ -73,6 +73,7 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
     name, size, data = "image", 0, b""
     if not isinstance(image, Image.Image):
         data, name = _read(image, room)
+        room.reserve_file(len(data))
         image, size = open_encoded(data, name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
@@ -126,6 +127,7 @@ def _in_room(function: Callable[..., _Result], *arguments: Any) -> _Result:
 
 def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
     data, name = _read(image, room)
+    room.reserve_file(len(data))
     opened, size = open_encoded(data, name)
     try:
         tag = header_orientation(opened, data, size, room)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 #: time. With an interpreter, numpy and Pillow, a process stays below 300 MB.
 MAX_MEMORY_BYTES = 208 * 10**6
 #: Files whose headers have not been read, so that it is not known yet how much their pixels take.
-_READING_BYTES = 8 * 10**6
+_READING_BYTES = 12 * 10**6
+#: A file, a block of metadata in it, and its copy while Pillow joins it: a PNG can hold nothing but such a block.
+_COPIES = 3
 #: Files up to this size are read at once.
 _SMALL_FILE_BYTES = 2**16
 #: What pictures from this size on have used goes back to the system at once, not only when it is needed.
@@ -207,15 +209,20 @@ _READING = MemoryBudget(_READING_BYTES, lambda: None)
 class DecodingRoom:
     """A context for one picture: what it reserves is given back at the end, when its pixels must be free."""
 
+    def __init__(self) -> None:
+        self._has_file = False
+
     def __enter__(self) -> DecodingRoom:
         return self
 
     def reserve_file(self, size: int) -> None:
-        """Wait for room for a file of `size` bytes, before it is read."""
-        if size > _SMALL_FILE_BYTES:
+        """Wait for room for a file of `size` bytes, before it is read; a second call changes nothing."""
+        if size > _SMALL_FILE_BYTES and not self._has_file:
+            self._has_file = True
+            size = min(_COPIES * size, MAX_MEMORY_BYTES)
             _READING.take(self, size)
-        if size > _READING_BYTES:  # then it is the only one that is read
-            _DECODING.take(self, size)
+            if size > _READING_BYTES:  # then it is the only one that is read
+                _DECODING.take(self, size)
 
     def reserve(self, needed: int) -> None:
         """Wait for room for a picture that takes `needed` bytes, its file included."""
