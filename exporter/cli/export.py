@@ -146,8 +146,8 @@ _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy
 def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool, **options: Any) -> None:
     """Convert RUN, or a MODEL of your own, to TensorFlow Lite files, and check what that cost.
 
-    RUN is a folder that `pocketlens train` wrote. MODEL is a .keras file or a SavedModel folder; it needs --labels,
-    --calibration and --test, and --mean and --std unless layers at its input scale the pixels.
+    RUN is a folder that `pocketlens train` wrote. MODEL is a .keras or .h5 file or a SavedModel folder; it needs
+    --labels, --calibration and --test, and --mean and --std unless layers at its input scale the pixels.
 
     Every file is scored on the whole test split, through the classifier and the interpreter that a device uses. If a
     file fails a gate, nothing is published: the exit status is 3, and the files stay as *.rejected.tflite beside

@@ -1,4 +1,4 @@
-"""`.keras` archives: checked before Keras may load them, so that no code of a file is run."""
+"""`.keras` archives and `.h5` files: checked before Keras may load them, so that no code of a file is run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.errors import PocketlensError
 from runtime.files import open_regular_file, shown
 
 from ..errors import RunError
+from .hdf5 import CONFIG_ATTRIBUTE, adapt_keras_2, is_hdf5, read_hdf5_config
 
 #: The bytes of all members together.
 MAX_UNPACKED_BYTES = 4 * 2**30
@@ -24,9 +26,12 @@ MAX_UNPACKED_BYTES = 4 * 2**30
 _ZIP_START = b"PK\3\4"
 _CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 64 * 2**20
+_METADATA = "metadata.json"
+_MAX_METADATA_BYTES = 2**16
 #: Parts of Keras whose functions read files, download, or load other models; no layer is among them.
 _NOT_LAYERS = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config", "keras.callbacks")
-
+#: Layers of Keras 2 for operations of TensorFlow, which Keras 3 lacks.
+_KERAS_2_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")
 #: Precisions of a layer that are set to float32, and the kinds of object that name them.
 _PRECISIONS = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64")
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
@@ -35,7 +40,7 @@ _POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 def read_config(
     path: Path, error: type[PocketlensError], *, cure: str, max_unpacked_bytes: int = MAX_UNPACKED_BYTES
 ) -> Any:
-    """The archive's description of its network: parsed JSON.
+    """The description of its network in an archive, or in an `.h5` file: parsed JSON.
 
     Args:
         error: the kind of error to raise.
@@ -43,10 +48,12 @@ def read_config(
         max_unpacked_bytes: how much all its members may take together.
 
     Raises:
-        error: it is no archive, is damaged, or would take too much memory when unpacked; or it is not named `.keras`,
-            by which Keras chooses the format that it reads.
+        error: it is no archive, is damaged, or would take too much memory when unpacked; or an archive is not
+            named `.keras`, by which Keras chooses the format that it reads.
     """
     name = shown(path)
+    if is_hdf5(path, error):
+        return read_hdf5_config(path, error, cure=cure, max_bytes=max_unpacked_bytes)
     if path.suffix != ".keras":
         raise error(f"{name}: cannot be loaded: its name does not end in .keras; {cure}")
     try:
@@ -54,6 +61,7 @@ def read_config(
             file.seek(0)
             if file.read(len(_ZIP_START)) != _ZIP_START:
                 raise ValueError("it begins with something else than an archive")
+            _refuse_keras_2(archive, name, error)
             unpacked = sum(member.file_size for member in archive.infolist())
             config = archive.getinfo(_CONFIG)
             if unpacked > max_unpacked_bytes or config.file_size > _MAX_CONFIG_BYTES:
@@ -66,6 +74,22 @@ def read_config(
         raise
     except Exception as problem:  # zipfile raises many kinds on hostile archives
         raise error(f"{name}: cannot be loaded: no .keras archive ({problem}); {cure}") from problem
+
+
+def _refuse_keras_2(archive: zipfile.ZipFile, name: str, error: type[PocketlensError]) -> None:
+    """Refuse an archive of Keras 2, whose weights Keras 3 does not find."""
+    if _METADATA not in archive.namelist() or archive.getinfo(_METADATA).file_size > _MAX_METADATA_BYTES:
+        return
+    metadata = json.loads(archive.read(_METADATA))
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    # tf_keras counts as TensorFlow does; its configuration names its own modules.
+    of_tf_keras = b'"tf_keras.' in archive.open(_CONFIG).read(_MAX_METADATA_BYTES)
+    if of_tf_keras or (isinstance(version, str) and version.startswith("2.")):
+        raise error(
+            f"{name}: a .keras archive of Keras 2 ({shown(str(version))}), which Keras 3 cannot load; in the "
+            "environment that it comes from, write it with model.export('folder') or model.save('model.h5'), and give "
+            "that"
+        )
 
 
 def check_keras_archive(
@@ -89,10 +113,22 @@ def check_keras_archive(
         layer = config.get("name") if isinstance(config, dict) else None
         subject = f"layer {shown(layer)!r}" if isinstance(layer, str) else "an object"
         if kind == "Lambda":
-            raise error(f"{name}: cannot be loaded: {subject} is a Lambda, which carries code; use a layer of Keras")
-        if not _is_keras(module):
             raise error(
-                f"{name}: cannot be loaded: {subject} is {shown(kind)} of {shown(module)}, "
+                f"{name}: cannot be loaded: {subject} is a Lambda, which carries code; use a layer of Keras instead "
+                "(Rescaling, Normalization, Reshape, Permute, Activation, UnitNormalization), or write a SavedModel "
+                "with model.export('folder')"
+            )
+        if kind in _KERAS_2_OPERATIONS:
+            raise error(
+                f"{name}: cannot be loaded: {subject} is an operation of TensorFlow as Keras 2 saved it "
+                f"({shown(kind)}); in the environment that it comes from, write a SavedModel with "
+                "model.export('folder')"
+            )
+        registered = described.get("registered_name") or kind  # an .h5 file has it as the class
+        if not _is_keras(module) or (isinstance(registered, str) and ">" in registered):
+            origin = module if isinstance(module, str) else str(registered).partition(">")[0]
+            raise error(
+                f"{name}: cannot be loaded: {subject} is {shown(kind)} of {shown(origin)}, "
                 f"code that is not part of Keras; {instead}"
             )
 
@@ -104,7 +140,7 @@ def load_keras_model(
     cure: str = "train again",
     instead: str = "use a layer of Keras",
 ) -> Any:
-    """The Keras model of an archive; no code from the file is run.
+    """The Keras model of an archive or an `.h5` file; no code from the file is run.
 
     A model that was trained in half, mixed or double precision computes in float32: so do the device's interpreters.
 
@@ -119,32 +155,51 @@ def load_keras_model(
     import keras
 
     try:
-        with _in_float32(path, config) as archive:
+        with _loadable(path, config) as archive:
             return keras.saving.load_model(archive, compile=False, safe_mode=True)
     except Exception as problem:  # h5py, zipfile and Keras each raise their own
         raise error(f"{shown(path)}: cannot be loaded: {' '.join(str(problem).split())[:300]}") from problem
 
 
 @contextmanager
-def _in_float32(path: Path, config: Any) -> Iterator[Path]:
-    """The archive itself, or where its configuration names another precision, a copy that names float32.
+def _loadable(path: Path, config: Any) -> Iterator[Path]:
+    """The file itself, or a copy that Keras reads in the checked format, in float32.
+
+    Keras goes by the name of a file, and the check by its content: the name is made to fit.
 
     Args:
         config: from `read_config`; changed in place.
     """
-    if not _set_float32(config):
+    suffix = ".h5" if is_hdf5(path, RunError) else ".keras"
+    changed = _set_float32(config)
+    changed = (suffix == ".h5" and adapt_keras_2(config)) or changed
+    if not changed and path.suffix == suffix:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "model.keras"
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
-            for member in source.infolist():
-                if member.filename == _CONFIG:
-                    target.writestr(_CONFIG, json.dumps(config))
-                    continue
-                with source.open(member) as content, target.open(member.filename, "w", force_zip64=True) as out:
-                    shutil.copyfileobj(content, out)
+        copy = Path(folder) / f"model{suffix}"
+        if not changed or suffix == ".h5":
+            shutil.copyfile(path, copy)
+        if changed:
+            (_write_hdf5_config if suffix == ".h5" else partial(_copy_archive, path))(copy, config)
         yield copy
+
+
+def _write_hdf5_config(path: Path, config: Any) -> None:
+    import h5py  # type: ignore[import-untyped]
+
+    with h5py.File(path, "r+") as file:
+        file.attrs[CONFIG_ATTRIBUTE] = json.dumps(config).encode()
+
+
+def _copy_archive(path: Path, copy: Path, config: Any) -> None:
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        for member in source.infolist():
+            if member.filename == _CONFIG:
+                target.writestr(_CONFIG, json.dumps(config))
+                continue
+            with source.open(member) as content, target.open(member.filename, "w", force_zip64=True) as out:
+                shutil.copyfileobj(content, out)
 
 
 def _set_float32(config: Any) -> bool:

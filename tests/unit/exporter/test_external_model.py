@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 import pytest
@@ -288,7 +289,104 @@ def test_code_that_is_not_of_layers_is_refused_by_name(material: Path, tmp_path:
         load_classifier(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x89HDF\r\n\x1a\n"])
+def test_a_registered_layer_of_ones_own_is_named(tmp_path: Path) -> None:
+    @keras.saving.register_keras_serializable("of_a_test")
+    class Own(layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x
+
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(Own(name="mine")(inputs))))
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        with pytest.raises(
+            ExportError, match=r"layer 'mine' is .*Own of (of_a_test|tests.*), code that is not part of Keras"
+        ):
+            load_classifier(tmp_path / name)
+
+
+def _keras_2_config(classes: int = 2) -> dict[str, Any]:
+    """A network as Keras 2.15 describes it in an `.h5` file."""
+    common = {"trainable": True, "dtype": {"module": "keras.mixed_precision", "class_name": "Policy"}}
+    common["dtype"] |= {"config": {"name": "mixed_float16"}, "registered_name": None}  # type: ignore[operator]
+    depthwise = {"name": "depthwise", "kernel_size": [3, 3], "strides": [1, 1], "padding": "valid", "groups": 1}
+    entries = [
+        ("InputLayer", {"batch_input_shape": [None, 8, 8, 1], "dtype": "float32", "sparse": False, "name": "given"}),
+        ("DepthwiseConv2D", {**common, **depthwise, "activation": "relu", "use_bias": True}),
+        ("Flatten", {**common, "name": "flatten", "data_format": "channels_last"}),
+        ("Dense", {"name": "last", "dtype": "float32", "units": classes, "activation": "softmax", "use_bias": True}),
+    ]
+    described = [{"class_name": kind, "config": config} for kind, config in entries]
+    return {"class_name": "Sequential", "config": {"name": "sequential", "layers": described}}
+
+
+def _write_h5(path: Path, config: object) -> Any:
+    """The `.h5` file of such a network, and the network."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Flatten(name="flatten")(layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(inputs))
+    model = keras.Sequential(keras.Model(inputs, layers.Dense(2, activation="softmax", name="last")(x)).layers)
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = "2.15.0"
+    return model
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "old.keras"])
+def test_an_h5_file_of_keras_2_gives_its_answers(tmp_path: Path, name: str) -> None:
+    model = _write_h5(tmp_path / "model.h5", _keras_2_config())
+    (tmp_path / "model.h5").rename(tmp_path / name)
+    found = load_classifier(tmp_path / name)
+    images = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_allclose(found.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("Lambda", "'flatten' is a Lambda, .*Rescaling.*SavedModel"), ("TFOpLambda", "saved it .*model.export")],
+)
+def test_an_h5_file_is_checked_as_an_archive_is(tmp_path: Path, kind: str, reason: str) -> None:
+    config = _keras_2_config()
+    config["config"]["layers"][2]["class_name"] = kind
+    _write_h5(tmp_path / "model.h5", config)
+    with pytest.raises(ExportError, match=reason):
+        load_classifier(tmp_path / "model.h5")
+
+
+def test_h5_files_that_cannot_be_read_are_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    model = _write_h5(path, _keras_2_config())
+    sound = path.read_bytes()
+    model.save(tmp_path / "model.keras")
+    path.write_bytes(sound + (tmp_path / "model.keras").read_bytes())
+    with pytest.raises(ExportError, match="an HDF5 file and a zip archive at once"):
+        load_classifier(path)
+    path.write_bytes(sound[:3000])
+    with pytest.raises(ExportError, match=r"a damaged HDF5 file .*model\.save"):
+        load_classifier(path)
+    path.write_bytes(sound)
+    with h5py.File(path, "r+") as file:
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/")
+    with pytest.raises(ExportError, match="elsewhere in it is no plain member"):
+        load_classifier(path)
+    path.write_bytes(sound)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["model_config"]
+    with pytest.raises(ExportError, match=r"holds weights alone, .*load_weights"):
+        load_classifier(path)
+
+
+def test_an_archive_of_keras_2_is_told_what_to_do(material: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(material / "model.keras") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = b'{"keras_version": "2.15.0"}' if name == "metadata.json" else source.read(name)
+            target.writestr(name, content)
+    with pytest.raises(ExportError, match=r"archive of Keras 2 \(2\.15\.0\), .*model\.export\('folder'\)"):
+        load_classifier(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
 def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(ExportError, match=r"cannot be loaded: no \.keras archive"):
