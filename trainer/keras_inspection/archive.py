@@ -186,7 +186,7 @@ def _loadable(path: Path, config: Any) -> Iterator[Path]:
 
 
 def _write_hdf5_config(path: Path, config: Any) -> None:
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     with h5py.File(path, "r+") as file:
         file.attrs[CONFIG_ATTRIBUTE] = json.dumps(config).encode()

@@ -15,6 +15,15 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CONFIG_ATTRIBUTE = "model_config"
 #: The most groups and datasets in a file.
 _MAX_MEMBERS = 100_000
+#: Layers that Keras 3 makes without options which Keras 2 wrote for them, and which had no effect.
+_UNUSED_OPTIONS = {
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), ("groups",)),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), ("groups",)),
+    **dict.fromkeys(
+        ("SeparableConv1D", "SeparableConv2D"),
+        ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    ),
+}
 
 
 def is_hdf5(path: Path, error: type[PocketlensError]) -> bool:
@@ -38,7 +47,7 @@ def read_hdf5_config(path: Path, error: type[PocketlensError], *, cure: str, max
     Raises:
         error: it is damaged, holds weights alone, refers to other files, or would take too much memory.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     name = shown(path)
     if zipfile.is_zipfile(path):  # the part that is checked might not be the part that is loaded
@@ -104,8 +113,9 @@ def adapt_keras_2(config: Any) -> bool:
             if isinstance(policy, dict) and policy.get("class_name") == "Policy":
                 value["dtype"] = "float32"
                 found = True
-            if value.get("class_name") == "DepthwiseConv2D" and isinstance(layer, dict) and layer.get("groups") == 1:
-                del layer["groups"]
-                found = True
+            unused = _UNUSED_OPTIONS.get(str(value.get("class_name")), ())
+            if isinstance(layer, dict) and layer.get("groups") == 1:
+                for key in unused:
+                    found = layer.pop(key, None) is not None or found
             pending += value.values()
     return found
