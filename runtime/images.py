@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,10 +78,16 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
+        is_deep = _has_16_bits(image)
         room.reserve(needed_bytes(image, data, spec, size))
         image = _decode(image, spec, size)
         image = _flatten(image, spec)
-        return _sized(image, spec)
+        pixels = _sized(image, spec)
+        if is_deep:
+            from .image_depth import warn_if_dark
+
+            warn_if_dark(pixels, name)
+        return pixels
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
@@ -96,12 +102,14 @@ class ImageHeader(NamedTuple):
         height, width: its size, after turning where the orientation is obeyed.
         is_grey: whether it has no colour.
         orientation: its EXIF orientation, 1 to 8; 1 stands for upright.
+        has_16_bits: whether its values have 16 bits.
     """
 
     height: int
     width: int
     is_grey: bool
     orientation: int
+    has_16_bits: bool
 
 
 def read_header(image: PathLike | bytes, orientation: str = EXIF) -> ImageHeader:
@@ -136,7 +144,7 @@ def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
     width, height = stored_size(opened)
     if orientation == EXIF and tag >= FIRST_ON_ITS_SIDE:
         width, height = height, width
-    return ImageHeader(height, width, opened.mode in _GREY_MODES, tag)
+    return ImageHeader(height, width, opened.mode in _GREY_MODES, tag, _has_16_bits(opened))
 
 
 def _read(image: Any, room: DecodingRoom) -> tuple[bytes, str]:
@@ -162,6 +170,15 @@ def _size_of(file: Any) -> int:
     except Exception:  # the caller's object may lack the method, and may raise anything
         return 0
     return min(found.st_size, MAX_IMAGE_BYTES) if stat.S_ISREG(found.st_mode) else 0
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether a value of an image that is not decoded yet has 16 bits."""
+    if image.mode.startswith("I"):
+        return image.format is not None  # one made from an array may have 8 bits
+    # Pillow reads 16-bit colour as 8-bit, and only the decoder's arguments tell; BGR;16 has 16 bits a pixel.
+    arguments = str(getattr(image, "tile", ""))
+    return ";16" in arguments and "BGR;16" not in arguments
 
 
 def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -204,9 +221,9 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        # An image without a format that stays within 8 bits was made from an array; a file like that would be black.
-        eight_bits = image.mode in ("I", "I;16") and image.format is None and _is_within_8_bits(image)
-        return _in_strips(image, "L", _as_8_bit if eight_bits else _from_16_bit).convert(mode)
+        from .image_depth import conversion_to_8_bit  # here: few images have more than 8 bits
+
+        return _in_strips(image, "L", conversion_to_8_bit(image)).convert(mode)
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined range; save it as 8- or 16-bit")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
@@ -235,23 +252,6 @@ def _on_background(image: Image.Image, spec: ImageInput) -> Image.Image:
     # Pillow knows no direct way from premultiplied grey.
     canvas.alpha_composite((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))
     return canvas
-
-
-def _is_within_8_bits(image: Image.Image) -> bool:
-    least, most = cast(tuple[int, int], image.getextrema())
-    return least >= 0 and most <= 255
-
-
-def _as_8_bit(image: Image.Image) -> Image.Image:
-    return Image.fromarray(np.asarray(image).astype(np.uint8))
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255; Pillow's own conversion would clip at 255."""
-    values = np.asarray(image)
-    if values.dtype != np.uint16 and (values.min() < 0 or values.max() > 65535):
-        raise ImageError("32-bit integer pixels beyond 16 bits; save it as 8- or 16-bit")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _sized(image: Image.Image, spec: ImageInput) -> Pixels:

@@ -96,6 +96,7 @@ class Dataset:
         augmentation: changes to a training image that keep its label (`config.AUGMENTATIONS`).
         merged: the merges of classes that were applied, in the form that `merge_classes` takes.
         task: `"multiclass"`, `"binary"` (two classes; the second is the positive one) or `"multilabel"`.
+        is_listed: whether a file lists the labels of each image, so that the task may be multilabel.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Dataset:
     augmentation: tuple[str, ...] = ("shift",)
     merged: tuple[str, ...] = ()
     task: str = "multiclass"
+    is_listed: bool = False
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
 from .dataset import FilePixels, Geometry, decode_file
+from .folder_layout import plural
 from .image_cache import CachePlace, PixelCache, open_cache
 from .sources import FileSource
 
@@ -30,17 +31,21 @@ _MAX_SIDE = 96
 _MIN_SIDE = 8
 #: The end of the line about a copy whose labels contradict those of the file that is kept.
 OTHER_LABELS = ", with other labels"
+#: 16-bit images whose values are examined at most, and the highest pixel (of 255) that so many bits can give.
+_EXAMINED = 64
+_FEWER_BITS = {10: 4, 12: 16, 14: 64}
 #: If files are equal, the one in the split of the lowest rank is kept.
 _RANKS = {"test": 0, "validation": 1}
 
 
 class _FileFacts(NamedTuple):
-    """A file's SHA-256; height and width, 0 where it has no image header; whether it has no colour."""
+    """A file's SHA-256; height and width, 0 where it has no image header; whether it has no colour, and 16 bits."""
 
     sha256: bytes
     height: int
     width: int
     is_grey: bool
+    has_16_bits: bool = False
 
 
 @dataclass
@@ -54,6 +59,7 @@ class ImageFiles:
         sha256: the digest of each file; empty if it cannot be read.
         problems: the reason why each file is left out; "" for a file that is used.
         cache: the decoded images; None to decode an image each time that it is read.
+        with_16_bits: whether the values of each file have 16 bits.
     """
 
     root: Path
@@ -62,6 +68,7 @@ class ImageFiles:
     sha256: list[bytes]
     problems: list[str]
     cache: PixelCache | None = field(repr=False)
+    with_16_bits: list[bool] = field(default_factory=list)
 
     @property
     def kept(self) -> list[int]:
@@ -109,15 +116,25 @@ class ImageFiles:
         return FilePixels(self.source(), self.root, self.input, self.cache)
 
 
-def copy_notes(files: ImageFiles) -> tuple[str, ...]:
-    """A note about the copies whose labels contradict each other, if there are any."""
+def notes_of_files(files: ImageFiles) -> Iterator[str]:
+    """Notes about copies whose labels contradict each other, and about 16-bit images that come out nearly black."""
     found = [problem for problem in files.problems if problem.endswith(OTHER_LABELS)]
-    if not found:
-        return ()
-    return (
-        f"{len(found)} images are copies of one with other labels, and the labels of that one were kept; correct them, "
-        f"since one of the two is wrong. The first: {found[0]}",
-    )
+    if found:
+        yield (
+            f"{len(found)} {plural('image', len(found))} left out as copies of one with other labels, which were kept; "
+            f"correct them, since one of the two is wrong. The first: {found[0]}"
+        )
+    deep = [place for place, index in enumerate(files.kept) if files.with_16_bits[index]]
+    if not deep:
+        return
+    some = np.array(deep)[np.linspace(0, len(deep) - 1, min(len(deep), _EXAMINED)).astype(int)]
+    highest = max(int(image.max()) for image in map(files.pixels().__getitem__, some.tolist()))
+    bits = next((bits for bits, limit in _FEWER_BITS.items() if highest <= limit), 16)
+    if bits < 16:
+        yield (
+            f"{len(deep)} 16-bit {plural('image', len(deep))} of {bits}-bit values, which come out nearly black (0 to "
+            f"{highest} of 255), here and on the device; multiply the values by {2 ** (16 - bits)}, or save as 8-bit"
+        )
 
 
 def read_image_files(root: Path, paths: Sequence[str], geometry: Geometry, place: CachePlace) -> ImageFiles:
@@ -145,7 +162,7 @@ def read_image_files(root: Path, paths: Sequence[str], geometry: Geometry, place
     spec = _choose_input(files, geometry)
     digests = [facts.sha256 for facts in files]
     cache = open_cache(place, spec, {digest for digest in digests if digest})
-    decoded = ImageFiles(root, paths, spec, digests, problems, cache)
+    decoded = ImageFiles(root, paths, spec, digests, problems, cache, [facts.has_16_bits for facts in files])
     _decode(decoded)
     return decoded
 
@@ -159,7 +176,7 @@ def _read_facts(path: Path, orientation: str) -> _FileFacts | str:
     digest = hashlib.sha256(content).digest()
     try:
         header = read_header(content, orientation)
-        return _FileFacts(digest, header.height, header.width, header.is_grey)
+        return _FileFacts(digest, header.height, header.width, header.is_grey, header.has_16_bits)
     except ImageError:  # decoding gives the reason
         return _FileFacts(digest, 0, 0, True)
 

@@ -114,6 +114,10 @@ def choose_task(dataset: Dataset, task: str | None = None, positive: str | None 
         )
     if task is None or task == dataset.task:
         return dataset
+    if task == "multilabel" and dataset.is_listed:
+        one_hot = np.eye(len(dataset.labels), dtype=np.uint8)[dataset.targets]
+        notes = tuple(note for note in dataset.notes if "`task=multilabel`" not in note)  # it was followed
+        return replace(dataset, task=task, targets=one_hot, notes=notes)
     if task == "multilabel":
         raise DatasetError(
             f"`task=multilabel`: {dataset.name} has one class for each image; several for one come from a CSV file of "

@@ -430,3 +430,52 @@ def test_a_damaged_tiff_gives_the_same_pixels_each_time_or_is_refused() -> None:
         answered += bool(answers[0])
         assert answers[0] == answers[1], number
     assert answered > 20
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour"])
+def test_12_bit_values_in_16_bits_are_told_once(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.image_depth._warned_of", [])
+    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    if kind == "grey":
+        data = encoded(Image.fromarray(values), "PNG")
+    else:  # Pillow writes none; 16 bits a value, most significant byte first
+        rows = b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in values)
+        parts = (
+            (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
+        )
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in parts
+        )
+    assert read_header(data).has_16_bits
+    for _ in range(2):
+        assert load_pixels(data, ImageInput(8, 8, "grey")).max() <= 16
+    (record,) = caplog.records
+    assert "image (bytes): its 16-bit values stay below 4,096" in record.getMessage()
+
+
+def test_dark_8_bit_and_full_16_bit_images_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    spec = ImageInput(8, 8, "grey")
+    load_pixels(encoded(Image.new("L", (8, 8), 9), "PNG"), spec)
+    load_pixels(Image.fromarray(np.full((8, 8), 9, np.int32)), spec)
+    load_pixels(encoded(Image.fromarray(np.full((8, 8), 60000, np.uint16)), "PNG"), spec)
+    load_pixels(encoded(Image.fromarray(np.zeros((8, 8), np.uint16)), "PNG"), spec)
+    assert not caplog.records
+
+
+def test_a_lab_image_is_read_as_grey_and_as_colour() -> None:
+    from PIL import ImageCms
+
+    spaces = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+    image = Image.new("RGB", (8, 8), (200, 50, 40))
+    lab = ImageCms.applyTransform(image, ImageCms.buildTransform(*spaces, "RGB", "LAB"))
+    assert lab is not None
+    data = encoded(lab, "TIFF")
+    colour = load_pixels(data, ImageInput(8, 8, "rgb"))
+    assert np.abs(colour[0, 0].astype(int) - (200, 50, 40)).max() <= 2
+    grey = load_pixels(data, ImageInput(8, 8, "grey"))
+    assert abs(int(grey[0, 0, 0]) - image.convert("L").getpixel((0, 0))) <= 2

@@ -16,7 +16,7 @@ from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, LabelCheck, newest_date
 from ..folder_layout import FolderLayout, arrange, is_image
 from ..image_cache import CachePlace
-from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
+from ..image_files import OTHER_LABELS, ImageFiles, notes_of_files, read_image_files
 from ..label_names import check_class_folders, dataset_name
 from ..splits import given_splits
 
@@ -69,7 +69,7 @@ def load_image_folder(
         date=newest_date(root / entry.path for entry in entries),
         left_out=(*files.left_out, *_loose({root, *layout.parents})),
         copied=copied,
-        notes=(*layout.notes(), *copy_notes(files)),
+        notes=(*layout.notes(), *notes_of_files(files)),
         augmentation=files.augmentation,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from runtime.files import shown
 from ...errors import DatasetError
 from ..dataset import Dataset, Geometry, LabelCheck, newest_date
 from ..image_cache import CachePlace
-from ..image_files import OTHER_LABELS, ImageFiles, copy_notes, read_image_files
+from ..image_files import OTHER_LABELS, ImageFiles, notes_of_files, read_image_files
 from ..label_names import check_label_count, dataset_name
 from ..splits import given_splits
 from .label_file import Row, read_label_file
@@ -24,6 +25,9 @@ def load_multilabel(
     file: Path, geometry: Geometry, cache: CachePlace = "temporary", check_labels: LabelCheck | None = None
 ) -> Dataset:
     """The data set of a CSV file: task multilabel, uint8 targets of shape (n, labels), the labels in their own order.
+
+    Where every image has exactly one of several labels, the labels are classes: task multiclass, int32 targets of shape
+    (n,), and a note says so. `choose_task` makes it multilabel.
 
     The input is chosen as for a folder of images. Files that are missing or cannot be decoded, and copies of other
     files, are left out and listed with their line.
@@ -58,21 +62,27 @@ def load_multilabel(
             f"{name}: {len(unusable)} of {len(rows)} images cannot be used; paths are relative to its folder. "
             f"The first: {unusable[0]}"
         )
-    return Dataset(
+    targets = _targets(kept, labels)
+    data = Dataset(
         name=called,
         labels=labels,
         input=files.input,
         pixels=files.pixels(),
-        targets=_targets(kept, labels),
+        targets=targets,
         source=files.source(),
         given=given_splits([row.split for row in kept]),
         date=newest_date([file, *(root / row.path for row in kept)]),
         left_out=(*files.left_out, *repeated),
         copied=copied + len(repeated),
-        notes=copy_notes(files),
+        notes=tuple(notes_of_files(files)),
         augmentation=files.augmentation,
         task="multilabel",
+        is_listed=True,
     )
+    if len(labels) == 1 or (targets.sum(axis=1) != 1).any():
+        return data
+    note = f"{name}: every image has one label, so that they are classes; `task=multilabel` takes them for labels"
+    return replace(data, task="multiclass", targets=targets.argmax(axis=1).astype(np.int32), notes=(*data.notes, note))
 
 
 def _refuse_missing(root: Path, rows: Sequence[Row], name: str) -> None:

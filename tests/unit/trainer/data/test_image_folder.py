@@ -177,7 +177,28 @@ def test_a_copy_in_another_class_is_told(colour_folder: Path) -> None:
     data = load(colour_folder)
     assert data.left_out == ("red/0.jpg: the same file as blue/same.jpg, with other labels",)
     (note,) = data.notes
-    assert note.startswith("1 images are copies of one with other labels")
+    assert note.startswith("1 image left out as copies of one with other labels, which were kept; correct")
+
+
+@pytest.mark.parametrize(
+    ("highest", "told"),
+    [
+        (4095, "8 16-bit images of 12-bit values, which come out nearly black (0 to 16 of 255)"),
+        (1023, "of 10-bit values"),
+        (16383, "multiply the values by 4,"),
+        (65535, ""),
+    ],
+)
+def test_16_bit_images_of_fewer_bits_are_told(tmp_path: Path, highest: int, told: str) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            values = rng.integers(highest // 4, highest + 1, (9, 9)).astype(np.uint16)
+            Image.fromarray(values).save(tmp_path / label / f"{number}.png")
+    notes = load(tmp_path).notes
+    assert len(notes) == bool(told)
+    assert not told or told in notes[0]
 
 
 def test_the_date_is_that_of_the_newest_file(colour_folder: Path) -> None:

@@ -182,3 +182,25 @@ def test_missing_files_are_named_before_labels_are_counted(tmp_path: Path) -> No
         DatasetError, match=r"3 of 3 images cannot be used.*The first: line 2, .*photos/0\.jpg is missing"
     ):
         load(file)
+
+
+def test_one_label_for_each_image_makes_classes(tmp_path: Path) -> None:
+    lines = ["path,label"]
+    for number in range(12):
+        draw_marks([list(MARKS)[number % 3]], number).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{list(MARKS)[number % 3]}")
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join(lines))
+    data = load_dataset(str(file))
+    assert (data.task, data.labels, data.targets.dtype) == ("multiclass", tuple(MARKS), np.int32)
+    assert data.targets.tolist() == [0, 1, 2] * 4
+    (note,) = data.notes
+    assert (
+        note == f"{file}: every image has one label, so that they are classes; `task=multilabel` takes them for labels"
+    )
+    several = choose_task(data, "multilabel")
+    assert (several.task, several.notes, several.targets.dtype) == ("multilabel", (), np.uint8)
+    np.testing.assert_array_equal(several.targets, np.eye(3, dtype=np.uint8)[data.targets])
+    assert choose_task(data, positive="dot").labels == ("not dot", "dot")
+    file.write_text("\n".join([*lines[:-1], f"{lines[-1]};bar"]))
+    assert (load_dataset(str(file)).task, load_dataset(str(file)).notes) == ("multilabel", ())
