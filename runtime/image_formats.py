@@ -31,6 +31,9 @@ PLUGIN_MODULES = tuple(f"PIL.{module}" for _, module, _ in _PLUGINS.values())
 #: The endings of such files' names, in lower case. An MPO is a JPEG with further JPEGs behind it.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+#: The text in a PNG by which our own plots are known: they are not images of a data set.
+PLOT_MARK = {"Pocketlens": "plot"}
+
 #: The first version of Pillow that decodes a damaged TIFF with fax or JPEG compression in the same way each time. Older
 #: ones take what it lacks from memory that they have not cleared: of 12,000 damaged TIFFs, one in 20 of those with fax
 #: compression and one in 600 with JPEG gave other pixels each time in all versions from 9.4 to 12.3, of others none.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from .errors import ImageError
 from .files import BYTES_NAME, PathLike, read_file_object, read_regular_file
-from .image_formats import open_encoded
+from .image_formats import PLOT_MARK, open_encoded
 from .image_limits import (
     MAX_IMAGE_BYTES,
     check_decoding,
@@ -75,6 +75,8 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
         data, name = _read(image, room)
         room.reserve_file(len(data))
         image, size = open_encoded(data, name)
+        if image.format == "PNG" and PLOT_MARK.items() <= image.info.items():
+            _log_plot(name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
@@ -93,6 +95,14 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
     except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{name}: cannot be decoded: {detail}") from error
+
+
+def _log_plot(name: str) -> None:
+    import logging  # here: hardly an image is a plot
+
+    # A warning, since Python prints it on standard error even where nobody has set up logging.
+    message = "%s: a plot that Pocketlens drew, not an image; `pocketlens data save` writes the image itself"
+    logging.getLogger(__name__).warning(message, name)
 
 
 class ImageHeader(NamedTuple):

@@ -245,10 +245,12 @@ class SuggestingGroup(click.Group):
 
     Attributes:
         deeper: commands of other groups that may be meant, such as "data show".
+        usual: the command that is meant by a word that resembles none; "" to suggest none.
     """
 
     context_class = _Context
     deeper: tuple[str, ...] = ()
+    usual: str = ""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -258,8 +260,8 @@ class SuggestingGroup(click.Group):
             return super().resolve_command(ctx, args)
         names = self.list_commands(ctx)
         hint = suggestion(word, [*names, *self.deeper])
-        if not hint and len(names) == 1:
-            hint = f"; did you mean '{ctx.info_name} {names[0]} {shown(word)}'?"
+        if not hint and self.usual:
+            hint = f"; did you mean '{ctx.info_name} {self.usual} {shown(word)}'?"
         return ctx.fail(f"No such command {shown(word)!r}{hint or '.'}")
 
 
@@ -270,7 +272,7 @@ class LazyGroup(SuggestingGroup):
         lazy: the subcommands, name to ("module:attribute", one line of help); `--help` imports none of them.
     """
 
-    deeper = ("data show",)
+    deeper = ("data show", "data save")
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""`pocketlens data show`."""
+"""`pocketlens data show` and `pocketlens data save`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from .options import (
     TASK_OPTIONS,
     output_file,
 )
+from .sample_index import SampleIndex, index_option
 from .settings import load_named
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from ..data import Dataset
     from ..data.summary import DatasetSummary
 
@@ -35,13 +33,24 @@ if TYPE_CHECKING:
 _MAX_LINES = 12
 #: Members of a group of copies that are printed.
 _MAX_COPIES = 6
-#: The values of images up to this many rows and columns are printed.
-_MAX_PRINTED_SIDE = 32
+_SEED = Option(
+    ("--seed",),
+    "Seed of the splits and of the samples; without it --index random takes another sample each time.",
+    type=int,
+    default=0,
+    minimum=0,
+    maximum=MAX_SEED,
+    show_default=True,
+)
 
 
 @click.group("data", cls=SuggestingGroup)
 def data() -> None:
     """Examine a data set before a model is trained on it."""
+
+
+assert isinstance(data, SuggestingGroup)
+data.usual = "show"
 
 
 @click.command(
@@ -51,27 +60,22 @@ def data() -> None:
     option_names=OPTION_NAMES,
     example="pocketlens data show digits --plot digits.png\n"
     "pocketlens data show photos/ --json\n"
-    "pocketlens data show fashion-mnist --index 7 --plot seven.png",
+    "pocketlens data show fashion-mnist --index test:7 --plot seven.png",
 )
 @click.argument("dataset", metavar="NAME|DIR|CSV")
 @with_options(
     *SOURCE_OPTIONS,
     *TASK_OPTIONS,
     *GEOMETRY_OPTIONS,
-    Option(
-        ("--seed",),
-        "Seed of the splits and of the samples.",
-        type=int,
-        default=0,
-        minimum=0,
-        maximum=MAX_SEED,
-        show_default=True,
+    _SEED,
+    index_option(
+        "Show one image instead, with label, file, size and values: test:12 counts from 0 in a split, 12 in the whole "
+        "data set.",
     ),
-    Option(("--index",), "Show one image instead: label, file, size, values.", type=int, metavar="N"),
     output_file("--plot", "Draw a grid of labelled samples, or the one image, as a PNG."),
     JSON_OPTION,
 )
-def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json: bool, **options: Any) -> None:
+def show(dataset: str, seed: int, index: SampleIndex | None, plot: Path | None, as_json: bool, **options: Any) -> None:
     """Summarize a data set: images of each class and split, sizes, channels, pixels, copies, unreadable files.
 
     NAME is digits, fashion-mnist or circles, DIR a folder of images, CSV a file of readings, or of images and their
@@ -81,7 +85,9 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
     """
     found = load_named(dataset, **options)
     if index is not None:
-        _show_image(found, index, seed, plot, as_json)
+        from .data_sample import show_sample
+
+        show_sample(found, index, seed, plot, as_json)
         return
     from ..data.summary import summarize
 
@@ -97,7 +103,40 @@ def show(dataset: str, seed: int, index: int | None, plot: Path | None, as_json:
         print_line(f"samples: {shown(plot)}")
 
 
+@click.command(
+    "data save",
+    cls=Command,
+    requires=("sklearn", "matplotlib"),
+    option_names=OPTION_NAMES,
+    example="pocketlens data save fashion-mnist --index test:12 shirt.png\n"
+    "pocketlens classify --model int8.tflite shirt.png",
+)
+@click.argument("dataset", metavar="NAME|DIR|CSV")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_options(
+    *SOURCE_OPTIONS,
+    *TASK_OPTIONS,
+    _SEED,
+    index_option(
+        "The image: test:12 counts from 0 in a split, 12 in the whole data set, random takes any.",
+    ),
+    JSON_OPTION,
+)
+def save(dataset: str, file: Path, seed: int, index: SampleIndex | None, as_json: bool, **options: Any) -> None:
+    """Write one image of a data set into FILE, as it is, for `pocketlens classify`.
+
+    FILE ends in .png, or as the image's own file does, which is then copied. A reading of sensors becomes a CSV file
+    with a header.
+    """
+    if index is None:
+        raise UsageError("Missing option '--index': name the image, as in --index test:12")
+    from .data_sample import save_sample
+
+    save_sample(load_named(dataset, **options), index, seed, file, as_json)
+
+
 data.add_command(show, "show")
+data.add_command(save, "save")
 
 
 def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
@@ -209,47 +248,3 @@ def _left_out_lines(summary: DatasetSummary) -> list[str]:
         f"left out: {len(left_out):,} ({copied:,} copies of other files, {len(left_out) - copied:,} unusable){more}"
     ]
     return lines + [f"  {shown(line)}" for line in left_out[:_MAX_LINES]]
-
-
-def _show_image(found: Dataset, index: int, seed: int, plot: Path | None, as_json: bool) -> None:
-    from ..data.samples import describe_sample
-    from ..plots.image_grid import save_image
-
-    if not 0 <= index < len(found.targets):
-        raise UsageError(f"--index {index}: {found.name} has the images 0 to {len(found.targets) - 1}")
-    description, pixels = describe_sample(found, index, seed)
-    if found.input.kind == "features":
-        if plot:
-            raise UsageError(f"--plot with --index draws an image; {found.name} has vectors: leave --index out")
-        _show_vector(description, dict(zip(found.input.names, pixels.tolist(), strict=True)), as_json)
-        return
-    if plot:
-        save_image(plot, pixels, f"{found.name} #{index}: {description['label']}")
-    if as_json:
-        print_json(description | {"values": pixels.tolist(), "plot": str(plot) if plot else None})
-        return
-    for name, value in description.items():
-        print_line(f"{name}: {shown(value)}")
-    for line in _matrix(pixels):
-        print_line(line)
-    if plot:
-        print_line(f"picture: {shown(plot)}")
-
-
-def _show_vector(description: dict[str, Any], values: dict[str, float], as_json: bool) -> None:
-    if as_json:
-        print_json(description | {"values": values})
-        return
-    for name, value in (*description.items(), *values.items()):
-        print_line(f"{name}: {shown(value)}")
-
-
-def _matrix(pixels: npt.NDArray[np.uint8]) -> list[str]:
-    height, width, channels = pixels.shape
-    if max(height, width) > _MAX_PRINTED_SIDE:
-        return ["values: too many to print; --json has them, --plot draws them"]
-    lines = []
-    for channel, name in enumerate(("",) if channels == 1 else ("red", "green", "blue")):
-        lines += [f"{name} values:".strip()]
-        lines += ["".join(f"{value:4d}" for value in row) for row in pixels[:, :, channel].tolist()]
-    return lines

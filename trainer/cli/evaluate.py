@@ -19,6 +19,7 @@ from runtime.native_output import quiet_tensorflow
 from runtime.recognition import recognize
 
 from .options import MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
+from .sample_index import SampleIndex, index_option
 from .settings import load_named
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ _MAX_MISTAKES = 60
     requires=("sklearn", "matplotlib"),
     example="pocketlens evaluate runs/digits --split validation --out look/\n"
     "pocketlens evaluate models/int8.tflite --dataset photos/ --split all --json\n"
-    "pocketlens evaluate runs/digits --index 7 --out look/",
+    "pocketlens evaluate runs/digits --index test:0 --out look/\n"
+    "pocketlens evaluate runs/digits --index random",
 )
 @click.argument("model", type=click.Path(path_type=Path), metavar="RUN|MODEL.tflite")
 @with_options(
@@ -63,12 +65,16 @@ _MAX_MISTAKES = 60
     ),
     Option(
         ("--seed",),
-        "Seed of the splits of --dataset. [default: the model's own]",
+        "Seed of the choice of samples in predictions.png and by --index random, and of the splits of --dataset. "
+        "[default: 0, another sample each time, and the model's own]",
         type=int,
         minimum=0,
         maximum=MAX_SEED,
     ),
-    Option(("--index",), "Show the scores of one image of the data set instead.", type=int, metavar="N"),
+    index_option(
+        "Show the scores of one image instead: test:12 counts from 0 in a split, 12 in the whole data set; random is "
+        "one of --split.",
+    ),
     output_folder("Draw into this folder: confusion, predictions, the most confident mistakes, curves."),
     JSON_OPTION,
 )
@@ -77,7 +83,7 @@ def evaluate(
     dataset: str | None,
     split: str,
     seed: int | None,
-    index: int | None,
+    index: SampleIndex | None,
     out: Path | None,
     as_json: bool,
     **options: Any,
@@ -91,23 +97,20 @@ def evaluate(
 
     The figures count every prediction, whatever its score. If the model has a threshold, the output also says for how
     many samples a device answers "unknown", and how many of these would be wrong (unknown in --json).
-    """
-    if index is not None and {"split", "seed"} & typed_options().keys():
-        raise UsageError("--index shows one image, in whatever split it is; leave --split and --seed out")
-    run, contract = _model(model)
-    evaluation_set = _evaluation_set(
-        run, contract, model, dataset, "all" if index is not None else split, seed, options
-    )
-    if index is not None:
-        from .evaluate_output import show_sample
 
-        show_sample(model, contract, evaluation_set, index, lambda chosen: _score(run, model, chosen), out, as_json)
+    The loss is the cross-entropy of the scores, without label smoothing. For a run on its own data, the last line says
+    what the curves of the training say, such as overfitting.
+    """
+    if index is not None:
+        _show_sample(model, dataset, index, split, seed, out, as_json, options)
         return
+    run, contract = _model(model)
+    evaluation_set = _evaluation_set(run, contract, model, dataset, split, seed, options)
     evaluation_set = replace(evaluation_set, caution=evaluate.in_its_words(evaluation_set.caution))
     if evaluation_set.caution:
         print_line(f"note: {evaluation_set.caution}", error=True)
     scores, interpreter = _score(run, model, evaluation_set)
-    from ..evaluation.metrics import compute_metrics
+    from ..evaluation.metrics import compute_metrics, cross_entropy
     from ..evaluation.predictions import Predictions
     from .evaluate_output import draw_evaluation
 
@@ -115,13 +118,17 @@ def evaluate(
     metrics = compute_metrics(scores, targets, contract.labels, contract.task)
     predictions = Predictions(scores, targets, contract.task)
     unknown = predictions.below_threshold(contract.confidence.threshold)
-    pictures = draw_evaluation(out, contract, metrics, evaluation_set, predictions, shown(model.name)) if out else []
+    loss = cross_entropy(predictions.scores, targets, contract.task) if contract.gives_probabilities else None
+    curves = _learning_curves(run) if run and dataset is None else ""
+    drawn = (contract, metrics, evaluation_set, predictions, shown(model.name), seed or 0)
+    pictures = draw_evaluation(out, *drawn) if out else []
     if as_json:
-        print_json(_result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures))
+        result = _result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)
+        print_json(result | {"loss": loss, "learning_curves": curves or None})
         return
     heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
     print_line(f"{heading}: {len(targets):,} samples, {interpreter}")
-    for line in _lines(metrics, [shown(label) for label in contract.labels]):
+    for line in _lines(loss, metrics, [shown(label) for label in contract.labels]):
         print_line(line)
     if unknown:
         print_line("")
@@ -129,8 +136,50 @@ def evaluate(
             f"a device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
             f"samples, {unknown['wrong']:,} of which count as wrong above"
         )
+    if curves:
+        print_line("")
+        print_line(f"learning curves: {curves}")
     for picture in pictures:
         print_line(f"picture: {shown(picture)}")
+
+
+def _show_sample(
+    model: Path,
+    dataset: str | None,
+    index: SampleIndex,
+    split: str,
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Show one sample; the arguments are those of `evaluate`."""
+    from .evaluate_output import show_sample
+
+    _check_index(index, dataset)
+    run, contract = _model(model)
+    samples = _evaluation_set(run, contract, model, dataset, "all", seed, options)
+    if index == SampleIndex("", None) and split != "all":
+        index = SampleIndex(split, None)
+    place = index.find(samples.splits, len(samples.targets), samples.name, seed)
+    show_sample(model, contract, samples, place, lambda chosen: _score(run, model, chosen), out, as_json)
+
+
+def _learning_curves(run: RunFolder) -> str:
+    from ..evaluation.learning_curves import describe_learning_curves
+
+    return describe_learning_curves(run.history, run.metrics["best_epoch"], len(run.splits["validation"]))
+
+
+def _check_index(index: SampleIndex, dataset: str | None) -> None:
+    """Refuse options beside `--index` that would mean nothing."""
+    typed = {"split", "seed"} & typed_options().keys()
+    if index.place is None:
+        typed -= {"seed"} if index.split else {"seed", "split"}
+    elif index.split and dataset is not None:
+        typed -= {"seed"}
+    if typed:
+        raise UsageError(f"--index {index.text} names one image by itself; leave --split and --seed out")
 
 
 def _model(model: Path) -> tuple[RunFolder | None, Contract]:
@@ -157,8 +206,8 @@ def _evaluation_set(
     from ..evaluation.eval_set import from_dataset, from_run
 
     if dataset is None:
-        if any(options.values()) or seed is not None:
-            raise UsageError("--data-dir, --merge and --seed are for a --dataset")
+        if any(options.values()):
+            raise UsageError("--data-dir and --merge are for a --dataset")
         if run is None:
             raise UsageError(f"{shown(model)}: a model file has no images with it; name some with --dataset")
         return from_run(run, split)
@@ -195,9 +244,9 @@ def _result(
     unknown: dict[str, Any] | None,
     pictures: list[Path],
 ) -> dict[str, Any]:
-    from ..evaluation.metrics import percent_of_true_class
+    from ..evaluation.metrics import averages, percent_of_true_class
 
-    figures = metrics.as_dict()
+    figures = metrics.as_dict() | {"averages": averages(metrics)}
     if metrics.task != "multilabel":
         figures["confusion_percent"] = np.round(percent_of_true_class(metrics.confusion), 3).tolist()
     return {
@@ -217,16 +266,19 @@ def _result(
     }
 
 
-def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
-    from ..evaluation.metrics import percent_of_true_class
+def _lines(loss: float | None, metrics: Metrics, labels: list[str]) -> list[str]:
+    from ..evaluation.metrics import averages, percent_of_true_class
 
-    found = {"accuracy": metrics.accuracy, **metrics.figures}
-    lines = [f"{name.replace('_', ' ')}: {value:.4f}" for name, value in found.items()]
+    found = {"loss": loss, "accuracy": metrics.accuracy, **metrics.figures}
+    lines = [f"{name.replace('_', ' ')}: {value:.4f}" for name, value in found.items() if value is not None]
     names = list(next(iter(metrics.per_class.values())))
     heads = ["class", *(name.replace("_", " ") for name in names)]
     rows = [
         [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
-        for label, row in zip(labels, metrics.per_class.values(), strict=True)
+        for label, row in [
+            *zip(labels, metrics.per_class.values(), strict=True),
+            *((f"{name} average", row) for name, row in averages(metrics).items()),
+        ]
     ]
     lines += ["", *columns([heads, *rows])]
     if metrics.task == "multilabel":
@@ -235,6 +287,6 @@ def _lines(metrics: Metrics, labels: list[str]) -> list[str]:
         return [*lines, "", "confusion: too large to print; --json has it, --out draws it"]
     percent = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(metrics.confusion)]
     counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
-    for title, cells in (("confusion (rows: truth)", counts), ("percent of the truth", percent)):
+    for title, cells in (("confusion (rows: true label)", counts), ("percent of the true label", percent)):
         lines += ["", *columns([[title, *labels], *([label, *row] for label, row in zip(labels, cells, strict=True))])]
     return lines

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from runtime import Contract
 from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
-from runtime.errors import UsageError
 from runtime.files import shown
 
 from ..data.samples import choose_samples
@@ -22,20 +21,31 @@ from ..evaluation.predictions import Predictions
 from ..plots.confusion import save_confusions
 from ..plots.image_grid import SMALL_TILES, input_pixels, prediction_tile, save_probabilities, save_tiles
 from ..plots.metrics import save_binary_curves, save_labels
+from .sample_index import name_in_split
 
 #: All pictures that a call may draw.
 _PICTURES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
 
 
 def draw_evaluation(
-    out: Path, contract: Contract, metrics: Metrics, evaluation_set: EvaluationSet, predictions: Predictions, model: str
+    out: Path,
+    contract: Contract,
+    metrics: Metrics,
+    evaluation_set: EvaluationSet,
+    predictions: Predictions,
+    model: str,
+    seed: int,
 ) -> list[Path]:
     """Draw into a folder, and remove what an earlier call drew there and this one does not: it shows another model.
+
+    Args:
+        model: its name, for titles.
+        seed: of the choice of the samples in `predictions.png`.
 
     Raises:
         OSError: it cannot be written.
     """
-    pictures = _draw_figures(out, contract, metrics, evaluation_set, predictions, model)
+    pictures = _draw_figures(out, contract, metrics, evaluation_set, predictions, model, seed)
     for name in _PICTURES:
         if out / name not in pictures:
             (out / name).unlink(missing_ok=True)
@@ -43,7 +53,13 @@ def draw_evaluation(
 
 
 def _draw_figures(
-    out: Path, contract: Contract, metrics: Metrics, evaluation_set: EvaluationSet, predictions: Predictions, model: str
+    out: Path,
+    contract: Contract,
+    metrics: Metrics,
+    evaluation_set: EvaluationSet,
+    predictions: Predictions,
+    model: str,
+    seed: int,
 ) -> list[Path]:
     title = f"{model} on {evaluation_set.name}, {evaluation_set.split}: {metrics.headline_text()}"
     if metrics.task == "multilabel":
@@ -56,15 +72,17 @@ def _draw_figures(
         pictures.append(out / "roc.png")
         save_binary_curves(pictures[-1], metrics, title)
     return pictures + (
-        _draw_predictions(out, contract, evaluation_set, predictions, title) if contract.input.kind == "image" else []
+        _draw_predictions(out, contract, evaluation_set, predictions, title, seed)
+        if contract.input.kind == "image"
+        else []
     )
 
 
 def _draw_predictions(
-    out: Path, contract: Contract, evaluation_set: EvaluationSet, predictions: Predictions, title: str
+    out: Path, contract: Contract, evaluation_set: EvaluationSet, predictions: Predictions, title: str, seed: int
 ) -> list[Path]:
     mistakes = predictions.mistakes()
-    some = choose_samples(evaluation_set.chosen_targets, SMALL_TILES.max_tiles, seed=0)
+    some = choose_samples(evaluation_set.chosen_targets, SMALL_TILES.max_tiles, seed)
     sheets = {
         "predictions.png": (some, title),
         "mistakes.png": (mistakes, f"{len(mistakes):,} mistakes, the most confident first: {title}"),
@@ -99,30 +117,34 @@ def show_sample(
     Args:
         index: the index of the sample in the data set.
         score: gives the scores of the chosen samples of an evaluation set, float32 (n, labels), and what ran the model.
-
-    Raises:
-        UsageError: the data set has no such sample.
     """
-    if not 0 <= index < len(evaluation_set.targets):
-        raise UsageError(
-            f"--index {index}: {shown(evaluation_set.name)} has the samples 0 to {len(evaluation_set.targets) - 1}"
-        )
-    scores, interpreter = score(replace(evaluation_set, chosen=np.array([index])))
-    true_label, name = evaluation_set.true_label(index), evaluation_set.name_of(index)
+    evaluation_set = replace(evaluation_set, chosen=np.array([index]))
+    scores, interpreter = score(evaluation_set)
+    predictions = Predictions(scores, evaluation_set.chosen_targets, contract.task)
+    found, correct = evaluation_set.describe(predictions, 0), bool(predictions.correct[0])
+    name, in_split = str(found["name"]), name_in_split(index, evaluation_set.splits)
+    is_unknown = bool((predictions.below_threshold(contract.confidence.threshold) or {}).get("samples"))
+    if in_split:
+        name = f"{name} ({in_split})"
+    answer = f"true label: {found['truth']}, predicted label: {found['answer']}"
     order = np.argsort(-scores[0], kind="stable").tolist()
     ranked = [(contract.labels[place], float(scores[0, place])) for place in order]
     picture = out / f"probabilities-{index}.png" if out else None
     if picture:
         sample, spec = evaluation_set.source.sample(index), contract.input
         pixels = input_pixels(sample, spec) if spec.kind == "image" else None
-        title = f"{evaluation_set.name} {name}: {true_label}"
+        title = f"{evaluation_set.name} {name}\n{answer} ({'correct' if correct else 'wrong'})"
         save_probabilities(picture, pixels, dict(ranked), evaluation_set.true_labels(index), title)
     if as_json:
-        found = {"model": str(model), "index": index, "name": name, "truth": true_label, "interpreter": interpreter}
-        result = {"scores": dict(ranked), "picture": str(picture) if picture else None}
-        print_json(found | result)
+        result = {"model": str(model), **found, "correct": correct, "sample": in_split or None}
+        result |= {"unknown": is_unknown, "interpreter": interpreter, "scores": dict(ranked)}
+        print_json(result | {"picture": str(picture) if picture else None})
         return
-    print_line(f"{name}: {shown(true_label)}")
+    print_line(f"sample: {name}")
+    print_line(f"true label: {shown(found['truth'])}")
+    print_line(f"predicted label: {shown(found['answer'])} ({'correct' if correct else 'wrong'})")
+    if is_unknown:
+        print_line(f"a device answers unknown: no score reaches {contract.confidence.threshold:g}")
     for line in columns([[shown(label), f"{score:.4f}"] for label, score in ranked]):
         print_line(line)
     if picture:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from runtime.files import shown
 from ..data import Dataset
 from ..data.relabel import choose_task
 from ..data.run_folder import RunFolder
-from ..data.samples import label_text, labels_of
+from ..data.samples import label_text, labels_of, splits_or_reason
 from ..data.sources import ArraySource, FileSource, Indices, Source
 from ..data.splits import make_splits
 from ..errors import DatasetError, RunError
@@ -42,6 +43,7 @@ class EvaluationSet:
             uint8 (n, labels).
         chosen: indices of the split.
         caution: why the figures may be too good, or "".
+        splits: all splits of the data set by name; empty if it cannot be split.
     """
 
     name: str
@@ -51,6 +53,7 @@ class EvaluationSet:
     targets: npt.NDArray[Any]
     chosen: Indices
     caution: str = ""
+    splits: Mapping[str, Indices] = field(default_factory=dict)
 
     @property
     def chosen_targets(self) -> Targets:
@@ -98,7 +101,7 @@ def from_run(run: RunFolder, split: str) -> EvaluationSet:
     if (run.targets[chosen] < 0).any():
         raise RunError(f"{run.name}: a sample of its {split} split has no class; train again")
     name, labels = run.contract.provenance.dataset, run.contract.labels
-    return EvaluationSet(name, split, labels, run.source, run.targets, chosen, _CAUTIONS[split])
+    return EvaluationSet(name, split, labels, run.source, run.targets, chosen, _CAUTIONS[split], run.splits)
 
 
 def from_dataset(
@@ -127,16 +130,16 @@ def from_dataset(
             f"{model} takes {_input_text(contract.input)}; {dataset.name} has {_input_text(dataset.input)}"
         )
     if split == "all":
-        chosen = np.arange(len(dataset.targets))
+        splits, chosen = dict(splits_or_reason(dataset, seed)[0]), np.arange(len(dataset.targets))
     else:
-        splits = make_splits(dataset.targets, dataset.labels, dataset.given, seed)
-        chosen = dict(splits.items())[split]
+        splits = dict(make_splits(dataset.targets, dataset.labels, dataset.given, seed).items())
+        chosen = splits[split]
     if run:
         caution = _caution_for_run(run, dataset.source, chosen)
     else:
         caution = _caution_for_file(dataset, contract.provenance, split, seed)
     targets = _targets_in_order(dataset, contract.labels)
-    return EvaluationSet(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution)
+    return EvaluationSet(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution, splits)
 
 
 def _caution_for_run(run: RunFolder, source: Source, chosen: Indices) -> str:

@@ -15,6 +15,8 @@ from .predictions import Predictions, Scores, Targets, scores_of_both
 Curve: TypeAlias = "dict[str, list[float | None]]"
 
 _TOP = 3
+#: Keras's epsilon: a lower score of a true label counts as this one in the loss.
+_LEAST_SCORE = 1e-7
 #: The metrics that come first for a task; models are compared and chosen by them.
 HEADLINES = {
     "multiclass": ("accuracy",),
@@ -95,6 +97,46 @@ def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], t
         figures = _multiclass_figures(scores, targets)
     confusion = confusion_of(predicted, targets, len(labels))
     return Metrics(float(accuracy_score(targets, predicted)), per_class, confusion, task, figures, curves)
+
+
+def averages(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """The means over the classes of each figure in `Metrics.per_class`, by name, and the total support.
+
+    `macro` counts every class the same, `weighted` by its support. A class that has no sample and is never predicted is
+    left out; so is a label without samples from the macro average of `average_precision`, which it does not have.
+    """
+    rows = [*metrics.per_class.values()]
+    support = np.array([row["support"] for row in rows], np.float64)
+    counted = np.ones(len(rows), bool)
+    if metrics.task != "multilabel":
+        counted = (support > 0) | (metrics.confusion.sum(axis=0) > 0)
+    found: dict[str, dict[str, float]] = {"macro": {}, "weighted": {}}
+    for name in rows[0].keys() - {"support"}:
+        values = np.array([row[name] for row in rows])
+        places = support > 0 if name == "average_precision" else counted
+        found["macro"][name] = float(values[places].mean()) if places.any() else 0.0
+        found["weighted"][name] = float(values @ support / max(1.0, support.sum()))
+    return {
+        name: {**{key: row[key] for key in rows[0] if key in row}, "support": int(support.sum())}
+        for name, row in found.items()
+    }
+
+
+def cross_entropy(scores: Scores, targets: Targets, task: str = "multiclass") -> float:
+    """The loss that Keras calls cross-entropy, the mean over the samples, without label smoothing.
+
+    For `multiclass` it is the categorical cross-entropy, otherwise the binary one, for `multilabel` the mean over the
+    labels.
+
+    Args:
+        scores: probabilities, shape (n, classes); for `binary` those of both labels.
+        targets: as for `compute_metrics`.
+    """
+    if task == "multilabel":
+        of_truth = np.where(targets == 1, scores, 1 - scores)
+    else:
+        of_truth = scores[np.arange(len(targets)), targets]
+    return float(-np.log(np.clip(of_truth.astype(np.float64), _LEAST_SCORE, 1.0)).mean())
 
 
 def describe_chance(metrics: Metrics, labels: tuple[str, ...], *, balanced: bool) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
 from runtime.files import shown
+from runtime.image_formats import PLOT_MARK
 
 from ..files import write_whole
 
@@ -44,11 +45,11 @@ def show_as_text(legend: Legend) -> None:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG, without the date and the library's version."""
+    """The figure as a PNG, marked as a plot, without the date and the library's version."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a character that the font lacks is drawn as a box
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None, **PLOT_MARK})
     return buffer.getvalue()
 
 

@@ -193,6 +193,7 @@ def save_probabilities(
     Args:
         pixels: uint8, shape (height, width, 1 or 3); None for a vector of features.
         scores: by label.
+        title: of one line or several.
 
     Raises:
         OSError: the file cannot be written.
@@ -218,5 +219,6 @@ def save_probabilities(
     bars.set_xlim(0, 1.12)
     bars.set_xlabel("score" if len(ranked) == len(scores) else f"score, the highest {len(ranked)} of {len(scores)}")
     bars.grid(axis="x", alpha=0.3)
-    figure.suptitle(shorten(title, 90), fontsize=10, parse_math=False)
+    lines = [shorten(line, 90) for line in title.split("\n")]
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
     save_png(path, figure)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from runtime.image_formats import PLOT_MARK
 from runtime.input_spec import ImageInput
 from tests.support.commands import answer, invoke
 from tests.support.datasets import draw_colour_image, fill_class
@@ -260,7 +261,7 @@ def test_any_label_can_be_drawn(tmp_path: Path) -> None:
     save_image(tmp_path / "one.png", pixels[:, :, :1], "".join(lines[::3]))
     for name in ("tiles.png", "one.png"):
         with Image.open(tmp_path / name) as picture:
-            assert picture.info.keys() <= {"dpi"}
+            assert picture.info.keys() <= {"dpi", *PLOT_MARK}
             assert min(picture.size) > 100
 
 

@@ -72,7 +72,7 @@ def test_the_same_split_of_the_named_data_set_gives_the_same_figures(small_run: 
     assert "1,797 samples" in result.stdout
     assert "note: 1,438 of these 1,797 samples were trained on, or chosen by" in result.stderr
     assert "top 3 accuracy" in result.stdout
-    assert "percent of the truth" in result.stdout
+    assert "percent of the true label" in result.stdout
 
 
 def test_a_model_file_is_measured_as_on_a_device(digits_export: Exported, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_labels_that_differ_are_refused_with_both_named(small_run: Path, colour_
     told = result.stderr.splitlines()[-1]
     assert "0, 1, 2" in told
     assert "blue, green, red" in told
-    result = invoke("evaluate", small_run, "--seed", 3)
+    result = invoke("evaluate", small_run, "--merge", "1,2=3")
     assert result.exit_code == 2
     assert "--dataset" in result.stderr
 
@@ -112,7 +112,12 @@ def test_one_image_is_shown_with_its_scores(small_run: Path, digits_export: Expo
         assert scores == sorted(scores, reverse=True)
         with Image.open(found["picture"]) as picture:
             assert min(picture.size) > 300
-        assert answer(*command).startswith("#7: 7\n")
+        lines = answer(*command).splitlines()
+        assert lines[0].startswith("sample: #7 (")
+        assert lines[1] == "true label: 7"
+        assert lines[2] == f"predicted label: {found['answer']} ({'correct' if found['correct'] else 'wrong'})"
+        assert found["correct"] == (found["answer"] == "7")
+        assert found["answer"] == next(iter(found["scores"]))
     result = invoke("evaluate", small_run, "--index", 1797)
     assert result.exit_code == 2
     assert "0 to 1796" in result.stderr
@@ -121,6 +126,61 @@ def test_one_image_is_shown_with_its_scores(small_run: Path, digits_export: Expo
         result = invoke("evaluate", small_run, "--index", 7, *extra)
         assert result.exit_code == 2
         assert "leave --split and --seed out" in result.stderr
+
+
+def test_a_sample_is_named_within_its_split_or_taken_at_random(small_run: Path, digits_export: Exported) -> None:
+    splits = json.loads((small_run / "splits.json").read_text())
+    for model, options in ((small_run, ()), (digits_export.int8, ("--dataset", "digits"))):
+        found = json.loads(answer("evaluate", model, *options, "--index", "test:12", "--json"))
+        assert (found["index"], found["sample"]) == (splits["test"][12], "test:12")
+        assert found["truth"] == str(splits["targets"][splits["test"][12]])
+    for named, split in (("random", "test"), ("val:random", "validation"), ("Train:RANDOM", "train")):
+        chosen = [
+            json.loads(answer("evaluate", small_run, "--index", named, "--seed", seed, "--json"))["index"]
+            for seed in (1, 1, 2, 3)
+        ]
+        assert chosen[0] == chosen[1]
+        assert len({*chosen}) > 1
+        assert {*chosen} <= {*splits[split]}
+    one = json.loads(answer("evaluate", small_run, "--index", "random", "--split", "train", "--json"))
+    assert one["index"] in splits["train"]
+    for wrong, reason in (
+        ("test:359", "test:0 to test:358"),
+        ("tset:3", "as in test:12"),
+        ("best", "expected random"),
+        ("-1", "0 to 1796"),
+    ):
+        result = invoke("evaluate", small_run, "--index", wrong)
+        assert result.exit_code == 2
+        assert reason in " ".join(result.stderr.split())
+
+
+def test_the_loss_the_averages_and_the_curves_are_told(small_run: Path, marks_run: Path) -> None:
+    found = json.loads(answer("evaluate", small_run, "--json"))
+    recalls = [row["recall"] for row in found["per_class"].values()]
+    assert found["averages"]["macro"]["recall"] == pytest.approx(np.mean(recalls))
+    assert found["averages"]["weighted"]["recall"] == pytest.approx(found["accuracy"])
+    assert found["averages"]["weighted"]["support"] == 359
+    assert 0 < found["loss"] < 2
+    assert "epoch 3" in found["learning_curves"]
+    text = answer("evaluate", small_run)
+    assert f"loss: {found['loss']:.4f}\naccuracy: " in text
+    assert "\nmacro average " in text
+    assert "\nweighted average " in text
+    assert text.splitlines()[-1] == f"learning curves: {found['learning_curves']}"
+    named = json.loads(answer("evaluate", small_run, "--dataset", "digits", "--json"))
+    assert named["loss"] == pytest.approx(found["loss"])
+    assert named["learning_curves"] is None
+    several = json.loads(answer("evaluate", marks_run, "--json"))
+    assert several["averages"]["macro"]["f1"] == pytest.approx(several["macro_f1"])
+
+
+def test_another_seed_draws_other_samples(small_run: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        answer("evaluate", small_run, "--seed", seed, "--out", tmp_path / str(seed))
+    answer("evaluate", small_run, "--out", tmp_path / "default")
+    drawn = {name: (tmp_path / name / "predictions.png").read_bytes() for name in ("0", "1", "default")}
+    assert drawn["0"] == drawn["default"] != drawn["1"]
 
 
 def test_a_binary_run_asks_its_own_question_of_any_data_set(binary_run: Path, tmp_path: Path) -> None:

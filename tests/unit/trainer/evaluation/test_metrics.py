@@ -7,7 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation.metrics import compute_metrics, confusion_of, describe_chance, percent_of_true_class, recalls
+from trainer.evaluation.metrics import (
+    averages,
+    compute_metrics,
+    confusion_of,
+    cross_entropy,
+    describe_chance,
+    percent_of_true_class,
+    recalls,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -124,3 +132,40 @@ def test_scores_of_labels_that_say_nothing_are_told(learnt: bool) -> None:
         compute_metrics(scores, targets, ("a", "b", "c"), "multilabel"), ("a", "b", "c"), balanced=False
     )
     assert ("scores that say nothing would give" in found) == (not learnt)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_averages_are_those_of_scikit_learn(task: str) -> None:
+    from sklearn.metrics import classification_report
+
+    rng = np.random.default_rng(0)
+    scores = rng.random((60, 4)).astype(np.float32)
+    scores[:, 3] = 0  # a class without samples that is never predicted
+    targets = (
+        rng.integers(0, 3, 60)
+        if task == "multiclass"
+        else np.column_stack([rng.integers(0, 2, (60, 3)), np.zeros(60, int)])
+    )
+    found = compute_metrics(scores, targets, ("a", "b", "c", "d"), task)
+    predicted = scores.argmax(axis=1) if task == "multiclass" else (scores >= 0.5).astype(int)
+    expected = classification_report(targets, predicted, output_dict=True, zero_division=0)
+    for name, row in averages(found).items():
+        for key, other in (
+            ("precision", "precision"),
+            ("recall", "recall"),
+            ("f1", "f1-score"),
+            ("support", "support"),
+        ):
+            assert row[key] == pytest.approx(expected[f"{name} avg"][other])
+
+
+def test_the_loss_is_the_cross_entropy_of_scikit_learn() -> None:
+    from sklearn.metrics import log_loss
+
+    scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], np.float32)
+    targets = np.array([0, 1, 1])
+    assert cross_entropy(scores, targets) == pytest.approx(log_loss(targets, scores, labels=[0, 1, 2]))
+    several = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0]])
+    expected = np.mean([log_loss(several[:, i], scores[:, i], labels=[0, 1]) for i in range(3)])
+    assert cross_entropy(scores, several, "multilabel") == pytest.approx(expected)
+    assert np.isfinite(cross_entropy(np.eye(3, dtype=np.float32), np.array([1, 2, 0])))
