@@ -85,9 +85,9 @@ def show(dataset: str, seed: int, index: SampleIndex | None, plot: Path | None, 
     """
     found = load_named(dataset, **options)
     if index is not None:
-        from .data_sample import show_sample
+        from .data_sample import print_sample
 
-        show_sample(found, index, seed, plot, as_json)
+        print_sample(found, index, seed, plot, as_json)
         return
     from ..data.summary import summarize
 

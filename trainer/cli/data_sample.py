@@ -47,7 +47,7 @@ def find_sample(found: Dataset, index: SampleIndex, seed: int) -> tuple[int, dic
     return index.find(splits, len(found.targets), found.name, chosen), splits
 
 
-def show_sample(found: Dataset, index: SampleIndex, seed: int, plot: Path | None, as_json: bool) -> None:
+def print_sample(found: Dataset, index: SampleIndex, seed: int, plot: Path | None, as_json: bool) -> None:
     """Print one sample, and draw it if it is an image.
 
     Raises:
