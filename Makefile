@@ -24,7 +24,7 @@ SECONDS ?= 1800
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export test test-fast coverage check format proof bench bench-train fuzz soak wheel release device slim peers \
+.PHONY: help export test test-fast coverage check format proof bench bench-train fuzz soak wheel release device slim peers docs \
 	clean distclean
 
 help: ## Print this help
@@ -99,6 +99,9 @@ slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found:
 peers: $(VENV)/dev.stamp ## Compare our answers with those of MediaPipe Tasks, installed in an environment of its own
 	$(BIN)/python -m tools.peers.check
 
+docs: $(VENV)/docs.stamp ## Build the documentation as a site into build/site; links are checked
+	PYTHONPATH=. $(BIN)/mkdocs build --strict
+
 clean: ## Remove what was built: models, runs, wheels, caches
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find runtime trainer exporter tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -124,4 +127,9 @@ $(PACKAGER)/done.stamp: build-requirements.txt
 
 $(VENV)/dev.stamp: $(VENV)/workstation.stamp
 	$(INSTALL) -e '.[workstation,dev]'
+	@touch $@
+
+# Apart from the tests: `make test` needs none of these packages.
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[docs]'
 	@touch $@
