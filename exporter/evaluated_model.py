@@ -12,7 +12,7 @@ from trainer.evaluation.comparison import Comparison, compare_predictions, metri
 from trainer.evaluation.predictions import Predictions
 
 from .candidate import Candidate
-from .gates import Gate, Limits, check_gates
+from .gates import Gate, Limits, MeasuredSamples, check_gates
 
 REFERENCE = "reference"
 
@@ -122,8 +122,21 @@ def evaluate_model(
             agreement=comparison.agreement,
             size=len(candidate.content),
             latency_ms=latency_ms["median"],
+            samples=_measured_samples(candidate, predictions, comparison),
         )
     return EvaluatedModel(candidate, predictions, latency_ms, comparison, gates, is_reference=reference is None)
+
+
+def _measured_samples(candidate: Candidate, predictions: Predictions, comparison: Comparison) -> MeasuredSamples:
+    support = comparison.confusion.sum(axis=-1)
+    support = support[:, 1] if support.ndim == 2 else support
+    return MeasuredSamples(
+        len(predictions.targets),
+        0 if comparison.worst_class is None else int(support[comparison.worst_class]),
+        "images" if candidate.contract.input.kind == "image" else "vectors",
+        comparison.p_value,
+        counts_predictions=comparison.average_precision is None,
+    )
 
 
 def evaluate_candidates(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 #: The tolerance of comparisons: 0.97 - 0.96 is a little more than 0.01 in binary.
 _TOLERANCE = 1e-9
+#: A difference with a smaller p-value is hardly chance.
+_CLEAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Gate:
         passed: whether the value is within the limit.
         metric: the metric of a drop or of a least accuracy, as people read it; "" for the other gates.
         reason: the reason of a doubt of `plausibility`, as a clause; "" for the other gates.
+        remark: why a failed drop may be chance, as a clause; "" where it is clear.
     """
 
     name: str
@@ -65,21 +70,37 @@ class Gate:
     passed: bool
     metric: str = ""
     reason: str = ""
+    remark: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For `report.json`; without the value of a latency, which is never the same twice."""
+        """For `report.json`; without the value of a latency, which is never the same twice.
+
+        A failed gate also has `text`: the finding in words, without a parameter to change.
+        """
         found = asdict(self)
         if self.name == "latency":
             del found["value"]
-        for name in ("metric", "reason"):
+        for name in ("metric", "reason", "remark"):
             if not found[name]:
                 del found[name]
+        if not self.passed and self.name != "latency":
+            finding = self.reason or re.sub(r"`\w+` (allows|asks)", r"the gate \1", self._finding())
+            found["text"] = f"{finding}: {self.remark}" if self.remark else finding
         return found
 
     def describe(self) -> str:
-        """One clause for people; shares are in points."""
+        """One clause for people, with what to do; shares are in points."""
         if self.reason:
             return f"{self.reason}; `accept_low_accuracy` publishes it all the same"
+        if not self.remark:
+            return self._finding()
+        parameter = "max_class_drop" if self.name == "class-drop" else "max_drop"
+        return (
+            f"{self._finding()}: {self.remark}; add test samples, cross-validate with other seeds, or raise "
+            f"`{parameter}`"
+        )
+
+    def _finding(self) -> str:
         if self.name == "accuracy":
             return f"has {self.value:.4f} of {self.metric}, `min_accuracy` asks {self.limit:.4f}"
         if self.metric:
@@ -94,6 +115,49 @@ class Gate:
         return texts[self.name]
 
 
+@dataclass(frozen=True)
+class MeasuredSamples:
+    """The samples that a drop was measured on, for the question whether it may be chance.
+
+    Attributes:
+        count: of the test split.
+        class_count: of the class that lost most.
+        noun: "images" or "vectors".
+        p_value: McNemar's, of the difference in accuracy.
+        counts_predictions: whether a class's drop is a count of samples, and not of average precision.
+    """
+
+    count: int
+    class_count: int
+    noun: str
+    p_value: float
+    counts_predictions: bool = True
+
+    def remark(self, drop: float, limit: float, of_class: bool, counted: bool) -> str:
+        """Why a drop above its limit may be chance; "" if it hardly is.
+
+        If no sample at all of n is lost, the drop is still below 3 / n only with a probability of 95 % (the rule of
+        three), so that fewer than 3 / limit samples cannot show that a model keeps the limit.
+
+        Source: J. A. Hanley, A. Lippman-Hand, If nothing goes wrong, is everything all right?, JAMA 249, 1983.
+
+        Args:
+            of_class: whether it is the drop of the class that lost most.
+            counted: whether the drop is a share of the samples.
+        """
+        count = self.class_count if of_class else self.count
+        where = f"{count:,} test {self.noun}{' of that class' if of_class else ''}"
+        if counted and (self.counts_predictions or not of_class):
+            where = f"{round(drop * count):,} of {where}"
+        least = math.ceil(3 / limit - _TOLERANCE) if limit > 0 else 0
+        if count < least:
+            points = f"{100 * limit:g} point{'s' * (round(100 * limit, 6) != 1)}"
+            return f"{where}; with fewer than {least:,} a drop of {points} cannot be told from chance"
+        if counted and not of_class and self.p_value > _CLEAR:
+            return f"{where}; chance alone gives such a difference with probability {self.p_value:.2g}"
+        return ""
+
+
 def check_gates(
     limits: Limits,
     *,
@@ -103,6 +167,7 @@ def check_gates(
     agreement: float,
     size: int,
     latency_ms: float,
+    samples: MeasuredSamples | None = None,
 ) -> tuple[Gate, ...]:
     """Check every gate that has a limit.
 
@@ -114,15 +179,27 @@ def check_gates(
         class_drop, agreement: shares, against float32.
         size: of the file, in bytes.
         latency_ms: the median time of one call.
+        samples: what the drops were measured on; None if a failed gate needs no remark on chance.
     """
+
+    def remark(drop: float, limit: float, of_class: bool = False, counted: bool = True) -> str:
+        failed = drop > limit + _TOLERANCE
+        return samples.remark(drop, limit, of_class, counted) if failed and samples is not None else ""
 
     def gates() -> Iterator[Gate]:
         if limits.max_drop is not None:
             for place, (metric, drop) in enumerate(drops.items()):
                 name = f"{metric.lower().replace(' ', '-')}-drop" if place else "drop"
-                yield Gate(name, drop, limits.max_drop, drop <= limits.max_drop + _TOLERANCE, metric)
+                passed = drop <= limits.max_drop + _TOLERANCE
+                counted = metric == "accuracy"
+                yield Gate(
+                    name, drop, limits.max_drop, passed, metric, remark=remark(drop, limits.max_drop, counted=counted)
+                )
+        if limits.max_class_drop is not None:
+            passed = class_drop <= limits.max_class_drop + _TOLERANCE
+            chance = remark(class_drop, limits.max_class_drop, of_class=True)
+            yield Gate("class-drop", class_drop, limits.max_class_drop, passed, remark=chance)
         for name, value, limit in (
-            ("class-drop", class_drop, limits.max_class_drop),
             ("bytes", size, limits.max_bytes),
             ("latency", latency_ms, limits.max_latency_ms),
         ):

@@ -11,6 +11,7 @@ from trainer.data.run_folder import RunFolder
 from trainer.data.samples import label_text
 from trainer.data.sources import FileSource
 from trainer.evaluation.predictions import Places, Predictions
+from trainer.pages.parts import PageTile, tile_image
 from trainer.plots.figure import shorten
 from trainer.plots.image_grid import LARGE_TILES, Tile, input_pixels
 
@@ -42,3 +43,8 @@ def _name(run: RunFolder, index: int) -> str:
     if isinstance(run.source, FileSource):
         return shorten(run.source.paths[index].rpartition("/")[2], 22)
     return f"image {index}"
+
+
+def page_tiles(tiles: Sequence[Tile]) -> list[PageTile]:
+    """The tiles of a sheet for a page."""
+    return [PageTile(tile_image(tile.pixels, tile.lines[0]), tile.lines) for tile in tiles]

@@ -7,9 +7,11 @@ from typing import Any
 
 from runtime import Contract
 from trainer.evaluation.comparison import metric_title
+from trainer.pages.parts import PageTable
+from trainer.pages.templating import render
 
-from .report import metric_texts, scores_subject, split_sizes
-from .templating import ReportTable, render
+from .html import TEMPLATES
+from .report import metric_texts, sample_noun, scores_subject, split_sizes
 
 #: A description of the model's output, by its task.
 _ANSWERS = {
@@ -25,6 +27,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
     of_labels = contract.task == "multilabel"
     return render(
         "model_card.md.j2",
+        TEMPLATES,
         classifier="image classifier" if spec.kind == "image" else "classifier",
         dataset=provenance.dataset,
         date=provenance.date,
@@ -36,6 +39,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
         answer=_ANSWERS[contract.task],
         features=list(_features(contract)),
         splits=split_sizes(report),
+        samples=sample_noun(report),
         notes=[note for model in report["models"] for note in model["notes"]],
         models=_models(report),
         class_figure="Average precision" if of_labels else "Recall",
@@ -53,7 +57,7 @@ def _features(contract: Contract) -> Iterator[dict[str, str]]:
             yield {"name": name, "mean": f"{mean:g}", "std": f"{std:g}"}
 
 
-def _models(report: Mapping[str, Any]) -> ReportTable:
+def _models(report: Mapping[str, Any]) -> PageTable:
     metrics = [metric_title(metric["name"]) for metric in report["models"][0]["metrics"]]
     columns = [column for metric in metrics for column in (metric, "95 % interval", "drop (points)")]
     rows = (
@@ -67,16 +71,16 @@ def _models(report: Mapping[str, Any]) -> ReportTable:
         )
         for model in report["models"]
     )
-    return ReportTable.of_texts(("file", "bytes", *columns, "agreement", "calibration error", "gate"), rows)
+    return PageTable.of_texts(("file", "bytes", *columns, "agreement", "calibration error", "gate"), rows)
 
 
-def _classes(report: Mapping[str, Any], key: str) -> ReportTable:
+def _classes(report: Mapping[str, Any], key: str) -> PageTable:
     models = report["models"]
     rows = []
     for label in report["labels"]:
         values = [model[key][label] for model in models]
-        rows.append((label, *("no images" if value is None else f"{value:.4f}" for value in values)))
-    return ReportTable.of_texts(("class", *(model["file"] for model in models)), rows)
+        rows.append((label, *(f"no {sample_noun(report)}" if value is None else f"{value:.4f}" for value in values)))
+    return PageTable.of_texts(("class", *(model["file"] for model in models)), rows)
 
 
 def _scores(model: Mapping[str, Any]) -> dict[str, str]:

@@ -87,9 +87,14 @@ def split_sizes(report: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in report["splits"].items())
 
 
+def sample_noun(report: Mapping[str, Any]) -> str:
+    """What the samples are called: "images", or "vectors" of features."""
+    return "vectors" if "features" in report else "images"
+
+
 def scores_subject(report: Mapping[str, Any]) -> str:
     """The end of the phrase "the share ...", for the share that a calibrated score stands for."""
-    return "of images that have the label" if report["task"] == "multilabel" else "of right answers"
+    return f"of {sample_noun(report)} that have the label" if report["task"] == "multilabel" else "of right answers"
 
 
 class MetricTexts(NamedTuple):

@@ -20,10 +20,12 @@ ROOT = Path(__file__).parents[2]
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "runtime": {"runtime", "numpy", "PIL", "click"},
-    "trainer": {"runtime", "numpy", "PIL", "click", "tensorflow", "keras", "h5py", "sklearn", "matplotlib"},
+    "trainer": {
+        *("runtime", "numpy", "PIL", "click", "tensorflow", "keras", "h5py", "sklearn", "matplotlib"),
+        *("jinja2", "markupsafe"),
+    },
     "exporter": {
         *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"),
-        *("jinja2", "markupsafe"),
     },
 }
 

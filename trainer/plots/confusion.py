@@ -23,7 +23,6 @@ _MAX_NUMBERED = 25
 _MAX_NAMED = 60
 #: Inches, of the side of a matrix.
 _LARGEST_SIDE = 20.0
-_LARGEST_SIDE_IN_REPORT = 9.0
 
 Counts = npt.NDArray[np.int64]
 
@@ -62,16 +61,6 @@ def save_confusions(path: Path, confusion: Counts, labels: Sequence[str], title:
     save_png(path, figure)
 
 
-def draw_confusion_pair(before: Counts, after: Counts, labels: Sequence[str], titles: tuple[str, str]) -> Figure:
-    """Two confusion matrices side by side, of a size that suits a report."""
-    side = min(_LARGEST_SIDE_IN_REPORT, 2.5 + 0.4 * min(len(labels), _MAX_NUMBERED))
-    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
-    for axes, counts, title in zip(figure.subplots(1, 2), (before, after), titles, strict=True):
-        _draw(axes, counts, _count_cells(counts), labels, max_named=_MAX_NUMBERED)
-        axes.set_title(title)
-    return figure
-
-
 def _side(labels: Sequence[str]) -> float:
     return min(_LARGEST_SIDE, 3.5 + 0.45 * len(labels))
 
@@ -80,14 +69,12 @@ def _count_cells(confusion: Counts) -> list[list[str]]:
     return [[str(count) if count else "" for count in row] for row in confusion.tolist()]
 
 
-def _draw(
-    axes: Axes, counts: Counts, cells: list[list[str]], labels: Sequence[str], max_named: int = _MAX_NAMED
-) -> Any:
+def _draw(axes: Axes, counts: Counts, cells: list[list[str]], labels: Sequence[str]) -> Any:
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
-    if len(labels) <= max_named:
+    if len(labels) <= _MAX_NAMED:
         ticks: list[Any] = list(range(len(labels)))
         names = [shorten(label, 14) for label in labels]
         # parse_math: a label with dollar signs is no formula.

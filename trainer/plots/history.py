@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from .figure import save_png, series_style, show_as_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LONGEST_NAME = 60
 
@@ -22,16 +26,38 @@ def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, me
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
-        epochs = [row["epoch"] for row in history]
-        for prefix, split in (("", "training"), ("val_", "validation")):
-            axes.plot(epochs, [row[prefix + name] for row in history], marker=".", label=split)
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name.replace("_", " "))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        _draw_curve(axes, history, name, best_epoch)
     save_png(path, figure)
+
+
+def draw_curve_panels(history: list[dict[str, float]], best_epoch: int | None) -> dict[str, Figure]:
+    """The same curves, a figure each by the name of the metric, for pages that are also read on a phone."""
+    figures = {}
+    for name in ("loss", headline_metric([history])):
+        figure = figures[name.replace("_", " ")] = Figure(figsize=(5.6, 3.9), layout="constrained")
+        _draw_curve(figure.subplots(), history, name, best_epoch)
+    return figures
+
+
+def headline_metric(histories: Sequence[list[dict[str, float]]]) -> str:
+    """The metric that is drawn beside the loss: the one for several labels where all runs have it, or accuracy."""
+    precise = all("mean_average_precision" in history[0] for history in histories)
+    return "mean_average_precision" if precise else "accuracy"
+
+
+def _draw_curve(axes: Axes, history: list[dict[str, float]], name: str, best_epoch: int | None) -> None:
+    epochs = [row["epoch"] for row in history]
+    for place, (prefix, split) in enumerate((("", "training"), ("val_", "validation"))):
+        axes.plot(
+            epochs, [row[prefix + name] for row in history], marker=".", label=split, color=series_style(place)[0]
+        )
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name.replace("_", " "))
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def save_sweep(
@@ -53,7 +79,7 @@ def save_sweep(
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(rates, losses, color="lightgrey", label="each batch")
-    axes.semilogx(rates, smoothed, label="smoothed")
+    axes.semilogx(rates, smoothed, color=series_style(0)[0], label="smoothed")
     for (name, rate), style in zip(marks.items(), ("--", "-", ":"), strict=False):
         axes.axvline(rate, color="black", linestyle=style, linewidth=1, label=f"{name}: {rate:.2g}")
     # Without a limit, a loss that explodes at the end would flatten the rest of the curve.
@@ -77,8 +103,7 @@ def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[d
     """
     figure = Figure(figsize=(12, 4.8 + 0.22 * len(names)), layout="constrained")
     panels = figure.subplots(1, 2)
-    precise = all("mean_average_precision" in history[0] for history in histories)
-    metrics = ("loss", "mean_average_precision" if precise else "accuracy")
+    metrics = ("loss", headline_metric(histories))
     for place, (name, history) in enumerate(zip(names, histories, strict=True)):
         colour, marker = series_style(place)
         every = max(1, len(history) // 12)
@@ -91,7 +116,7 @@ def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[d
     for axes, metric in zip(panels, metrics, strict=True):
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{metric.replace('_', ' ')} (solid: validation, dotted: training)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
     columns = 1 if len(names) < 7 else 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figure import save_png, shorten
+from .figure import save_png, series_style, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..keras_inspection.weights import WeightFigures
 
 _BINS = 60
+_COLOUR, _ = series_style(0)
 
 
 def save_weights(path: Path, weights: Sequence[WeightFigures], title: str) -> None:
@@ -36,7 +37,7 @@ def save_weights(path: Path, weights: Sequence[WeightFigures], title: str) -> No
 
 def _histogram(axes: Axes, figures: WeightFigures) -> None:
     values = figures.values[np.isfinite(figures.values)]
-    axes.hist(values.ravel(), bins=_BINS, color="#3060b0")
+    axes.hist(values.ravel(), bins=_BINS, color=_COLOUR)
     axes.axvline(0, color="black", linewidth=0.8)
     shape = "x".join(map(str, figures.values.shape))
     axes.set_title(
@@ -49,11 +50,11 @@ def _histogram(axes: Axes, figures: WeightFigures) -> None:
 def _channels(axes: Axes, figures: WeightFigures) -> None:
     if figures.channels is None:
         values = figures.values.reshape(-1)
-        axes.bar(np.arange(len(values)), values, width=1.0, color="#3060b0")
+        axes.bar(np.arange(len(values)), values, width=1.0, color=_COLOUR)
         axes.set_title("value of each channel", fontsize=9)
     else:
         least, greatest = figures.channels.T
-        axes.bar(np.arange(len(least)), greatest - least, bottom=least, width=0.8, color="#3060b0")
+        axes.bar(np.arange(len(least)), greatest - least, bottom=least, width=0.8, color=_COLOUR)
         spread = "" if figures.spread is None else f": the widest {figures.spread:.1f} times the narrowest"
         axes.set_title(f"range of each output channel{spread}", fontsize=9)
     axes.axhline(0, color="black", linewidth=0.8)

@@ -22,17 +22,16 @@ from exporter.evaluated_model import EvaluatedModel, evaluate_model
 from exporter.gates import Limits
 from exporter.recipe import ExportConfig, Recipe
 from exporter.report.contact_sheet import make_tiles
-from exporter.report.html import ReportFigure, html_page
+from exporter.report.html import TEMPLATES, ReportPictures, html_page
 from exporter.report.model_card import model_card
-from exporter.report.plots import draw_class_changes
 from exporter.report.report import Settings, make_report, make_timings, summary_table
-from exporter.report.templating import escape_markdown, render
 from exporter.report.write import DOCUMENTS, write_documents
 from runtime import Contract, ImageInput, Provenance
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import ArraySource, FileSource
 from trainer.evaluation.predictions import Predictions, disagreements
-from trainer.plots.confusion import draw_confusion_pair
+from trainer.pages.parts import PageFigure, PageTile, TileSheet, change_bars, confusion_matrix, top_confusions
+from trainer.pages.templating import escape_markdown, render
 from trainer.plots.figure import png_bytes
 from trainer.plots.image_grid import LARGE_TILES, draw_tiles
 
@@ -94,7 +93,7 @@ class Page(HTMLParser):
         self.tags.add(tag)
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
         assert not [name for name, _ in attrs if name.startswith("on")]
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -107,7 +106,12 @@ def test_the_page_is_one_file_and_shows_what_comes_from_outside_as_text(written:
     page.feed(html)
     assert page.open == []
     assert not page.tags & {"script", "b", "i", "link", "iframe"}
-    assert len(page.sources) == 6
+    report = json.loads((written / "report.json").read_text())
+    wrong = sum(sum(row) - row[place] for place, row in enumerate(report["models"][1]["confusion"]))
+    with Image.open(written / "disagreements/int8.png") as sheet:
+        differ = len(page.sources) - 1 - min(wrong, LARGE_TILES.max_tiles)  # one figure: the reliability
+        assert 0 < differ <= LARGE_TILES.max_tiles
+        assert sheet.width > 100
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http://" not in html
     assert "https://" not in html
@@ -185,14 +189,25 @@ def test_a_file_name_that_is_not_utf8_is_drawn(tmp_path: Path) -> None:
         assert min(sheet.size) > 100
 
 
-def test_a_thousand_classes_make_pictures_of_the_usual_size() -> None:
+def test_of_a_thousand_classes_the_page_lists_the_most_frequent_confusions() -> None:
     labels = [f"class {n}" for n in range(1000)]
     counts = np.eye(1000, dtype=np.int64)
-    with Image.open(io.BytesIO(png_bytes(draw_confusion_pair(counts, counts, labels, ("float32", "int8"))))) as image:
-        assert max(image.size) < 2500
-    before, after = [1.0] * 999 + [None], [n / 1000 for n in range(1000)]
-    with Image.open(io.BytesIO(png_bytes(draw_class_changes(before, after, labels, "int8")))) as image:
-        assert max(image.size) < 1200
+    counts[3, 7], counts[5, 1] = 4, 9
+    assert confusion_matrix(counts, labels, "int8") is None
+    table = top_confusions({"float32": np.eye(1000), "int8": counts}, labels, "images")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["class 5", "class 1", "0", "9"],
+        ["class 3", "class 7", "0", "4"],
+    ]
+
+
+def test_bars_are_of_the_largest_changes_and_none_is_empty() -> None:
+    bars = change_bars({f"class {n}": (n - 500) / 10 for n in range(1000)} | {"same": 0.0})
+    assert len(bars) == 25
+    assert bars[0][:2] == ("class 0", "−50.00")
+    assert all(bar.percent > 0 for bar in bars)
+    assert {bar.style for bar in bars} == {"lost", "won"}
+    assert change_bars({"a": 0.0}) == []
 
 
 def test_the_card_of_a_model_without_name() -> None:
@@ -221,7 +236,11 @@ def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> N
         model |= {"edgetpu": [{"operator": hostile, "layer": hostile, "mapped": False, "reason": hostile}]}
         model |= {"repair": [{"way": hostile, "accuracy": 0.5, "drop": 0.1, "bytes": 1, "passed": True}]}
         model["recall"][hostile] = 0.5
-    html = html_page(report, hostile, [ReportFigure(hostile, hostile, b"png")])
+        model |= {"gates": [{"name": hostile, "limit": 0.1, "value": 0.2, "passed": False, "text": hostile}]}
+    figure = PageFigure(hostile, b"png")
+    sheet = TileSheet(hostile, [PageTile(figure, (hostile,))])
+    pictures = ReportPictures([figure], [figure], [figure], [figure], [sheet], [sheet])
+    html = html_page(report, {hostile: hostile, "labels": [hostile]}, pictures, [hostile])
     page = Page()
     page.feed(html)
     assert page.open == []
@@ -238,4 +257,4 @@ def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> N
 
 def test_a_value_that_a_template_names_must_be_there() -> None:
     with pytest.raises(jinja2.UndefinedError, match="undefined"):
-        render("model_card.md.j2")
+        render("model_card.md.j2", TEMPLATES)

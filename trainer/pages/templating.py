@@ -1,44 +1,28 @@
-"""Templates of the documents: markup is in `templates/`, values come from Python, and every value is escaped."""
+"""Templates of documents: markup is in `templates/`, values come from Python, and every value is escaped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-
-class Cell(NamedTuple):
-    """A cell of a table: its text, and the name of its style in `report.html` ("" for none)."""
-
-    text: str
-    style: str = ""
+#: The layout, the style and the parts that all pages share, and the trainer's own pages.
+_SHARED = Path(__file__).with_name("templates")
 
 
-class ReportTable(NamedTuple):
-    """A table: the headings, and the cells of each row."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-    @classmethod
-    def of_texts(cls, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> ReportTable:
-        """A table whose cells are plain text."""
-        return cls(columns, [[Cell(text) for text in row] for row in rows])
-
-
-def render(template: str, **values: Any) -> str:
+def render(template: str, folder: Path = _SHARED, **values: Any) -> str:
     """A document from its template, with values escaped for the document's language.
 
     Args:
-        template: a file of `templates/`. HTML is escaped by Jinja2. Markdown is escaped by `escape_markdown`.
+        template: a file of `folder`. HTML is escaped by Jinja2. Markdown is escaped by `escape_markdown`.
+        folder: the folder of the template, which may use the shared `page.html.j2` and `parts.html.j2`.
         values: the template's variables; a missing one raises `jinja2.UndefinedError`.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=jinja2.FileSystemLoader([folder, _SHARED]),
         autoescape=True,
         finalize=None if template.endswith(".html.j2") else _markdown,
         undefined=jinja2.StrictUndefined,
