@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, TypeGuard
 
 from .errors import ContractError, shortened, shown_value
 
@@ -96,6 +96,7 @@ class ImageInput:
         orientation: `"exif"` turns an image as its EXIF tag says, as viewers do; `"ignore"` takes it as it is stored,
             as Keras's loaders do.
         kind: `"image"`; see `FeaturesInput` for the other kind.
+        noun: one sample's name in messages; with an s for several.
 
     Raises:
         ContractError: a field is out of range.
@@ -116,6 +117,7 @@ class ImageInput:
     std: tuple[float, ...] = ()
     orientation: str = EXIF
     kind: Literal["image"] = "image"
+    noun: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -165,6 +167,7 @@ class FeaturesInput:
         mean: one number a feature, in its own unit; 0 by default.
         std: one positive number a feature, in its own unit; 1 by default.
         kind: `"features"`.
+        noun: one sample's name in messages; with an s for several.
 
     Raises:
         ContractError: a field is out of range.
@@ -178,6 +181,7 @@ class FeaturesInput:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     kind: Literal["features"] = "features"
+    noun: ClassVar[str] = "vector"
 
     def __post_init__(self) -> None:
         if self.kind != "features":

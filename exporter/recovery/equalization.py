@@ -24,6 +24,7 @@ import numpy.typing as npt
 from keras import layers
 
 from trainer.keras_inspection.graph import all_calls, graph_of
+from trainer.keras_inspection.outputs import predict_array
 
 Values = npt.NDArray[np.float32]
 
@@ -78,8 +79,8 @@ def equalize(model: Any, images: Values) -> int:
     pairs = list(_pairs(network)) if network is not None else []
     if not pairs:
         return 0
-    before = network.predict(images, verbose=0)
-    found = keras.Model(network.inputs, [pair.activation for pair in pairs]).predict(images, verbose=0)
+    before = predict_array(network, images)
+    found = predict_array(keras.Model(network.inputs, [pair.activation for pair in pairs]), images)
     ranges = [_channel_ranges(activation) for activation in (found if len(pairs) > 1 else [found])]
     changed = set()
     for _ in range(_PASSES):  # a layer's output is scaled after its input, which changes the ranges of its weights
@@ -90,7 +91,7 @@ def equalize(model: Any, images: Values) -> int:
                 _scale_inputs(pair.second, factors)
                 ranges[place] = ranges[place] / factors
                 changed.add(place)
-    if not np.allclose(network.predict(images, verbose=0), before, atol=_SCORE_TOLERANCE):
+    if not np.allclose(predict_array(network, images), before, atol=_SCORE_TOLERANCE):
         raise ValueError("the equalised network gives other scores than before")
     return len(changed)
 

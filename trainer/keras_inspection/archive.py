@@ -155,22 +155,28 @@ def load_keras_model(
     import keras
 
     try:
-        with _loadable(path, config) as archive:
+        with _loadable(path, config, error) as archive:
             return keras.saving.load_model(archive, compile=False, safe_mode=True)
+    except error:
+        raise
     except Exception as problem:  # h5py, zipfile and Keras each raise their own
         raise error(f"{shown(path)}: cannot be loaded: {' '.join(str(problem).split())[:300]}") from problem
 
 
 @contextmanager
-def _loadable(path: Path, config: Any) -> Iterator[Path]:
+def _loadable(path: Path, config: Any, error: type[PocketlensError]) -> Iterator[Path]:
     """The file itself, or a copy that Keras reads in the checked format, in float32.
 
     Keras goes by the name of a file, and the check by its content: the name is made to fit.
 
     Args:
         config: from `read_config`; changed in place.
+        error: the kind of error to raise.
+
+    Raises:
+        error: the file cannot be read any more.
     """
-    suffix = ".h5" if is_hdf5(path, RunError) else ".keras"
+    suffix = ".h5" if is_hdf5(path, error) else ".keras"
     changed = _set_float32(config)
     changed = (suffix == ".h5" and adapt_keras_2(config)) or changed
     if not changed and path.suffix == suffix:

@@ -36,6 +36,20 @@ class OutputKind(Enum):
     NOT_FINITE = "not finite"
 
 
+def predict_array(model: Any, inputs: npt.NDArray[Any], batch_size: int = 32) -> Any:
+    """The outputs of a network for an array of inputs, arranged as `model.predict` arranges them.
+
+    `model.predict` makes a `tf.data` pipeline of an array. In a process with deterministic operations TensorFlow
+    rewrites a step of that pipeline, and prints an error about an attribute that it does not know.
+
+    Args:
+        inputs: at least one.
+    """
+    starts = range(0, len(inputs), batch_size)
+    batches = [model.predict_on_batch(inputs[start : start + batch_size]) for start in starts]
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+
+
 def random_inputs(input_shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """A few random inputs of zero mean and unit variance, each with its opposite; the same ones each time.
 

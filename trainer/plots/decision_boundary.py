@@ -51,8 +51,10 @@ class Plane:
 
     def keras_scores(self, model: Any) -> Scores:
         """The scores of a Keras model for all points, shape (side * side, labels)."""
+        from ..keras_inspection.outputs import predict_array  # brings Keras
+
         inputs = make_preprocessor(self.contract.input).scale(self.grid)
-        scores = np.asarray(model.predict(inputs, batch_size=_BATCH, verbose=0))
+        scores = np.asarray(predict_array(model, inputs, _BATCH))
         return scores_of_both(scores) if self.contract.task == "binary" else scores
 
 

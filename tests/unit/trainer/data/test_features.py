@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from runtime import Contract, FeaturesInput
-from tests.support.commands import run_pocketlens
+from tests.support.commands import run_pocketlens, succeed
 from trainer.config import TrainingConfig
 from trainer.data import Geometry, load_dataset
 from trainer.data.normalization import measure_feature_scaling
@@ -183,3 +183,11 @@ def test_a_persons_own_network_takes_vectors(tmp_path: Path) -> None:
     )
     spec = TrainingConfig("own", model_file=str(file), epochs=1)
     assert prepare_session(load_dataset("circles", Geometry()), spec).model.input_shape == (None, 2)
+
+
+def test_a_training_on_vectors_speaks_of_vectors_and_prints_nothing_of_tensorflows(tmp_path: Path) -> None:
+    network = ("--arch", "dense", "--units", "4", "--epochs", 1)
+    result = succeed(run_pocketlens("train", "--dataset", "circles", *network, "--out", tmp_path / "run"))
+    assert "NodeDef" not in result.stderr  # of the pipeline that `model.predict` makes of an array
+    assert "(200 vectors)" in result.stdout
+    assert "image" not in result.stdout + result.stderr
