@@ -23,6 +23,9 @@ from ..plausibility import LARGE_SHARE
 from ..recipe import ExportConfig
 
 REPORT_VERSION = 2
+_WIDTH = 80
+#: The verdict is this column of the summary, counted from the file's name.
+_VERDICT = 4
 _PACKAGES = ("pocketlens", "tensorflow", "keras", "numpy", "pillow", "matplotlib")
 
 
@@ -119,17 +122,37 @@ def metric_texts(model: Mapping[str, Any], between: str = " to ") -> Iterator[Me
 
 
 def summary_table(report: Mapping[str, Any], timings: Mapping[str, Any]) -> Iterator[str]:
-    """The report's models as the lines of a table, for a terminal."""
-    rows = [list(_columns(report["models"])), *(_row(model, timings[model["file"]]) for model in report["models"])]
-    if _hides_classes(report["models"]):
-        for row, least in zip(rows, ("least recall", *map(_least_recall, report["models"])), strict=True):
-            row.insert(-2, least)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first, *rest = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join([first, *rest])
+    """The report's models as the lines of a table, for a terminal of 80 columns.
+
+    The first part has what the gates are about, and ends with their verdict. Columns that do not fit beside each other
+    follow in further parts, which name the files again.
+    """
+    models = report["models"]
+    files, *columns = zip(_columns(models), *(_row(model, timings[model["file"]]) for model in models), strict=True)
+    if _hides_classes(models):
+        columns.insert(_VERDICT, ("least recall", *map(_least_recall, models)))
+    milliseconds = columns.pop()
+    first, rest = columns[:_VERDICT], columns[_VERDICT:]
+    verdict = first.pop()
+    fits = _table_width([files, *first, milliseconds, verdict]) <= _WIDTH
+    parts: list[list[Sequence[str]]] = [[files, *first, *([milliseconds] if fits else []), verdict], [files]]
+    for column in rest if fits else [*rest, milliseconds]:
+        if _table_width([*parts[-1], column]) > _WIDTH:
+            parts.append([files])
+        parts[-1].append(column)
+    for number, part in enumerate(parts):
+        yield from [""] * (number > 0)
+        widths = list(map(_cell_width, part))
+        for name, *cells in zip(*part, strict=True):
+            yield "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])
+
+
+def _cell_width(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _table_width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(map(_cell_width, columns)) + 2 * (len(columns) - 1)
 
 
 def _hides_classes(models: Sequence[Mapping[str, Any]]) -> bool:
@@ -146,12 +169,12 @@ def _least_recall(model: Mapping[str, Any]) -> str:
 
 
 def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield from ("file", "bytes")
     first, *others = (metric_title(metric["name"]) for metric in models[0]["metrics"])
-    yield from (f"test {first}", "95 % interval", "drop (points)", "95 % interval")
+    yield from ("file", "bytes", f"test {first}", "drop (points)", "gate")
+    yield from (f"{first}, 95 %", "drop, 95 %")
     for name in others:  # their intervals are in report.html
         yield from (name, "drop (points)")
-    yield from ("agreement", "ECE", "calibrated", "ms/image", "gate")
+    yield from ("agreement", "ECE", "calibrated", "ms/image")
 
 
 def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
@@ -159,11 +182,14 @@ def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
     return [
         model["file"],
         f"{model['bytes']:,}",
-        *(text or "-" for text in first),
+        first.value,
+        first.drop,
+        model["gate"],
+        first.interval or "-",
+        first.drop_interval or "-",
         *(text for metric in others for text in (metric.value, metric.drop)),
         f"{model['agreement']:.4f}",
         f"{model['calibration_error_untempered']:.4f}",
         f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",
         f"{timing['median']:.3f}",
-        model["gate"],
     ]

@@ -1,4 +1,4 @@
-"""What all commands share through click: lazy loading, exit statuses, one plain line for an error, progress bars.
+"""What all commands share through click: lazy loading, exit statuses, one plain line for an error, messages.
 
 Exit status: 0 done, 1 an error, 2 bad usage, 130 Ctrl-C; a command may add its own (`export` has 3: a gate failed).
 """
@@ -23,6 +23,8 @@ from ..progress import report_to
 from ..recognition import suggestion
 from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
+from .progress_bar import begin_bar, is_terminal, terminal_width
+from .tables import RunningTable
 
 STATUS_ERROR = 1
 #: Packages whose messages (level INFO and above) a command shows on standard error.
@@ -30,23 +32,8 @@ _LOGGERS = ("runtime", "trainer", "exporter")
 
 
 def report_progress() -> None:
-    """Draw all progress of this process on standard error."""
-    report_to(_progress_bar)
-
-
-def _progress_bar(length: int, label: str) -> Any:
-    """A bar over `length` steps with the remaining time; if standard error is no terminal, only its label, once."""
-    return click.progressbar(
-        length=length,
-        label=shown(label),
-        file=sys.stderr,
-        update_min_steps=max(1, length // 200),
-        item_show_func=_shown_item,
-    )
-
-
-def _shown_item(item: object) -> str:
-    return "" if item is None else shown(shortened(str(item), 60, 20))
+    """Show all progress of this process on standard error."""
+    report_to(begin_bar)
 
 
 class _HelpFormatter(click.HelpFormatter):
@@ -325,10 +312,23 @@ def name_options_of_command(message: str) -> str:
 
 
 class _MessageHandler(logging.Handler):
-    """Prints a library's messages as plain lines on standard error."""
+    """Prints a library's messages as plain lines on standard error.
+
+    On a terminal a message that carries `figures`, names to values, is a row of a table that fits the terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = RunningTable()
 
     def emit(self, record: logging.LogRecord) -> None:
-        print_line(name_options_of_command(record.getMessage()), error=True)
+        figures = getattr(record, "figures", None)
+        if figures and is_terminal():
+            lines = self._table.lines(figures, terminal_width())
+        else:
+            lines = [name_options_of_command(record.getMessage())]
+        for line in lines:
+            print_line(line, error=True)
 
 
 def show_messages() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 import threading
 import time
 from typing import Any
@@ -116,8 +115,9 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._open = False
         self._steps, self._epochs = steps, epochs
         self._bar = progress(steps * epochs, "training")
+        self._steps_done = 0
         self._started = 0.0
-        self._status = ""
+        self._compiling = 0.0
 
     def restore_rows(self, rows: list[dict[str, Any]]) -> None:
         """Continue the history of an earlier training."""
@@ -126,7 +126,7 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if not self._open:  # one bar for all phases
             self._bar.__enter__()
-            self._bar.update(self._steps * len(self.rows))
+            self._steps_done = self._steps * len(self.rows)  # of a resumed training
             self._open = True
 
     def close(self) -> None:
@@ -139,9 +139,11 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        epoch = len(self.rows) + 1
-        figures = f"loss {logs['loss']:.4f} {self._metric_name} {logs[self._monitor]:.4f}"
-        self._bar.update(1, f"epoch {epoch}/{self._epochs} {figures}{self._status}")
+        if not self.rows and batch == 0:  # the first step compiles the network
+            self._compiling = time.perf_counter() - self._started
+        figures = f"loss {logs['loss']:.4f}  {self._metric_name} {logs[self._monitor]:.4f}"
+        self._bar.update(1 + self._steps_done, f"epoch {len(self.rows) + 1}/{self._epochs}  {figures}")
+        self._steps_done = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row: dict[str, Any] = {"epoch": epoch + 1}
@@ -150,14 +152,21 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
         row["seconds"] = round(time.perf_counter() - self._started, 2)
         row["phase"] = self.phase
         self.rows.append(row)
-        self._status = f" val {row[f'val_{self._monitor}']:.4f}"
-        if not sys.stderr.isatty():  # on a terminal the bar shows it
-            seconds = sum(r["seconds"] for r in self.rows) / len(self.rows) * (self._epochs - len(self.rows))
-            _log.info(
-                f"epoch {epoch + 1}/{self._epochs}  loss {row['loss']:.4f}  {self._monitor} {row[self._monitor]:.4f}  "
-                f"val_loss {row['val_loss']:.4f}  val_{self._monitor} {row[f'val_{self._monitor}']:.4f}  "
-                f"{seconds:.0f} s left"
-            )
+        measured = ("loss", self._monitor, "val_loss", f"val_{self._monitor}")
+        seconds = sum(r["seconds"] for r in self.rows) - self._compiling
+        seconds_left = seconds / len(self.rows) * (self._epochs - len(self.rows))
+        _log.info(
+            f"epoch {epoch + 1}/{self._epochs}  {'  '.join(f'{name} {row[name]:.4f}' for name in measured)}  "
+            f"{seconds_left:.0f} s left",
+            extra={
+                "figures": {
+                    "epoch": f"{epoch + 1:{len(str(self._epochs))}}/{self._epochs}",
+                    **{name: row[name] for name in measured},
+                    "rate": row["learning_rate"],
+                    "seconds": f"{row['seconds']:.{1 if row['seconds'] < 100 else 0}f}",
+                }
+            },
+        )
 
 
 class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]

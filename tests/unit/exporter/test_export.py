@@ -91,12 +91,17 @@ def test_the_figures_are_those_of_the_device(digits_run: Path, digits_export: Ex
 
 
 def test_the_table_shows_them(digits_export: Exported, report: dict[str, Any]) -> None:
-    header, *rows = digits_export.stdout.splitlines()[:3]
+    head, *rows, _, more_head, first, second = digits_export.stdout.splitlines()[:7]
     timings = json.loads((digits_export.folder / "timings.json").read_text())
-    for column in ("file", "bytes", "test accuracy", "95 % interval", "drop (points)", "agreement", "ms/image", "gate"):
-        assert column in header
-    for row, model in zip(rows, report["models"], strict=True):
-        file, size, accuracy, interval, drop, _, agreement, plain, tempered, milliseconds, gate = row.split()
+    for column in ("file", "bytes", "test accuracy", "drop (points)", "ms/image", "gate"):
+        assert column in head
+    for column in ("file", "accuracy, 95 %", "drop, 95 %", "agreement", "ECE", "calibrated"):
+        assert column in more_head
+    assert all(len(line) <= 80 for line in digits_export.stdout.splitlines()[:7])
+    for row, more, model in zip(rows, (first, second), report["models"], strict=True):
+        file, size, accuracy, drop, milliseconds, gate = row.split()
+        same_file, interval, _, agreement, plain, tempered = more.split()
+        assert same_file == file
         assert (file, int(size.replace(",", "")), gate) == (model["file"], model["bytes"], model["gate"])
         assert float(accuracy) == pytest.approx(model["accuracy"], abs=5e-5)
         assert float(drop) == pytest.approx(100 * model["drop"], abs=5e-3)
