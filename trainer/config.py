@@ -14,8 +14,16 @@ CUSTOM_ARCHITECTURE = "own"
 #: Sizes of `cnn`: int8 files of about 45, 97, 295 and 910 kB for images of 28x28.
 SIZES = ("tiny", "small", "base", "large")
 #: Activations of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
-ACTIVATIONS = ("relu", "relu6", "elu", "tanh", "sigmoid", "leaky_relu", "silu", "gelu")
+ACTIVATIONS = ("relu", "relu6", "elu", "tanh", "sigmoid", "leaky_relu", "silu", "gelu", "linear")
 OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
+#: How the learning rate changes after the warm-up; see `fitting.optimizers`.
+SCHEDULES = ("cosine", "constant", "exponential")
+#: Share of the steps in which the rate of `"cosine"` rises. A training at a constant rate has no warm-up in Keras.
+_COSINE_WARMUP = 0.05
+AUTO_LOSS = "auto"
+SPARSE, CATEGORICAL = "sparse-categorical-crossentropy", "categorical-crossentropy"
+BINARY, FOCAL = "binary-crossentropy", "focal"
+LOSSES = (AUTO_LOSS, SPARSE, CATEGORICAL, BINARY, FOCAL)
 #: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
@@ -33,7 +41,7 @@ class TrainingConfig:
     Attributes:
         architecture: `"cnn"`, `"dense"`, a backbone in `BACKBONES`, or `"own"`.
         size: size of `cnn`, one of `SIZES`.
-        units, activation: the hidden layers of `dense`.
+        units, activation: the hidden layers of `dense`; without units it is a linear network.
         model_file: for `"own"`: a Python file with `build_model(input_shape, classes)`.
         weights: initial weights of a backbone: `"imagenet"`, `"none"`, a file or a run folder; None for `"imagenet"`,
             and for networks without a backbone.
@@ -43,14 +51,22 @@ class TrainingConfig:
             for a share of them, 0 to 1. Its batch normalizations stay frozen.
         mixed_precision: whether to compute in float16, one of `MIXED_PRECISIONS`. The resulting model is float32.
         optimizer: one of `OPTIMIZERS`.
-        learning_rate: the highest rate; it rises over the first 5 % of the steps and falls to 0 along a cosine.
+        learning_rate: the highest rate.
+        schedule: how the rate changes after the warm-up, one of `SCHEDULES`: it falls to 0 along a cosine, stays, or
+            falls by the same factor in each step, to a hundredth at the end.
+        warmup: share of the steps, 0 to below 1, in which the rate rises from 0; None for 0.05 with `"cosine"` and 0
+            with the others.
         weight_decay: share of the weights that AdamW subtracts in a step, times the learning rate.
-        label_smoothing: probability, 0 to below 1, that is spread over all classes; cross-entropy is then categorical.
+        momentum: share, 0 to below 1, of the last step that SGD adds to the next one.
+        loss: one of `LOSSES`; `loss_for` gives the choice of `"auto"`.
+        label_smoothing: probability, 0 to below 1, that is spread over all classes.
         augmentation: names from `AUGMENTATIONS`, applied to training images only.
         balance: weight images so that each class counts the same; for `multilabel`, so that the presence and the
             absence of a label count the same.
         normalize: scale the input to about zero mean and unit variance; otherwise the network gets pixels of 0 to 255.
-        epochs: passes over the training split.
+        train_samples: the training samples to use, chosen at random with each class in proportion: a whole number, or a
+            float for a share of the training split; None for all. Validation and test split stay as they are.
+        epochs: passes over the training samples.
         steps_per_epoch: steps after which a pass ends, with other images each time; 0 for the whole split.
         patience: epochs without a better one on the validation split after which training stops; 0 for never.
         batch_size: images a step.
@@ -74,11 +90,16 @@ class TrainingConfig:
     mixed_precision: str = "auto"
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    warmup: float | None = None
     weight_decay: float = 0.05
+    momentum: float = 0.0
+    loss: str = AUTO_LOSS
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()
     balance: bool = False
     normalize: bool = True
+    train_samples: int | float | None = None
     epochs: int = 10
     steps_per_epoch: int = 0
     patience: int = 0
@@ -90,13 +111,36 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.weights is None and self.architecture in BACKBONES:
             object.__setattr__(self, "weights", IMAGENET)
+        if self.warmup is None:
+            object.__setattr__(self, "warmup", _COSINE_WARMUP if self.schedule == "cosine" else 0.0)
         self._check_names()
         self._check_numbers()
+        self._check_combinations()
         self._check_backbone()
 
     def as_dict(self) -> dict[str, Any]:
         """The settings by the names that `metrics.json` and the identity of checkpoints use."""
         return {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
+
+    def loss_for(self, task: str) -> str:
+        """The name of the loss for a task, one of `LOSSES` without `"auto"`.
+
+        Raises:
+            TrainingError: the configured loss is not for this task, or not with `balance`.
+        """
+        if self.loss == AUTO_LOSS:
+            several = CATEGORICAL if self.label_smoothing else SPARSE
+            return several if task == "multiclass" else BINARY
+        fitting = (SPARSE, CATEGORICAL, FOCAL) if task == "multiclass" else (BINARY, FOCAL)
+        if self.loss not in fitting:
+            outputs = {"multiclass": "a softmax", "binary": "one sigmoid", "multilabel": "a sigmoid for each label"}
+            raise TrainingError(
+                f"`loss={self.loss}` does not go with `task={task}`, whose network ends in {outputs[task]}; "
+                f"use {' or '.join(fitting)}"
+            )
+        if self.loss == FOCAL and self.balance and task == "multilabel":
+            raise TrainingError("`balance` weights the binary cross-entropy of each label; leave `loss=focal` out")
+        return self.loss
 
     def _check_names(self) -> None:
         choices = {
@@ -104,6 +148,8 @@ class TrainingConfig:
             "size": SIZES,
             "activation": ACTIVATIONS,
             "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "loss": LOSSES,
             "mixed_precision": MIXED_PRECISIONS,
         }
         for name, allowed in choices.items():
@@ -116,18 +162,29 @@ class TrainingConfig:
             raise TrainingError("a model file is for the architecture 'own', and expected there; see `model_file`")
 
     def _check_numbers(self) -> None:
-        if not self.units or not all(1 <= n <= MAX_UNITS for n in self.units):
-            raise TrainingError(f"units {list(self.units)}, expected one or more numbers from 1 to {MAX_UNITS}")
+        if not all(1 <= n <= MAX_UNITS for n in self.units):
+            raise TrainingError(f"units {list(self.units)}, expected numbers from 1 to {MAX_UNITS}, or none")
         if not 0 < self.learning_rate <= 10:
             raise TrainingError(f"learning rate {self.learning_rate}, expected a number above 0, at most 10")
         if not 0 <= self.weight_decay <= 1:
             raise TrainingError(f"weight decay {self.weight_decay}, expected a number from 0 to 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise TrainingError(f"label smoothing {self.label_smoothing}, expected a number from 0 to below 1")
+        for name in ("warmup", "momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise TrainingError(f"{name.replace('_', ' ')} {value}, expected a number from 0 to below 1")
+        samples = self.train_samples
+        if samples is not None and not (0 < samples <= 1 if isinstance(samples, float) else samples >= 1):
+            raise TrainingError(f"train samples {samples}, expected a whole number from 1 on, or a share up to 1.0")
         least_of = {"epochs": 1, "steps_per_epoch": 0, "batch_size": 1, "patience": 0, "quantization_aware_epochs": 0}
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
+
+    def _check_combinations(self) -> None:
+        if self.momentum and self.optimizer != "sgd":
+            raise TrainingError(f"momentum is for `optimizer=sgd`; {self.optimizer} has its own")
+        if self.label_smoothing and self.loss == SPARSE:
+            raise TrainingError(f"label smoothing needs one-hot targets: use `loss={CATEGORICAL}`, not {SPARSE}")
         if self.quantization_aware_epochs and not self.quantization_aware:
             raise TrainingError("quantization-aware epochs are for `quantization_aware`; give both")
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .config import TrainingConfig
+from .config import SPARSE, TrainingConfig
 
 #: The number of images that the presets' epochs are meant for.
 _REFERENCE_IMAGES = 60_000
@@ -68,7 +68,8 @@ def default_patience(epochs: int) -> int:
 def complete_config(given: dict[str, Any], preset: str, images: int, augmentations: tuple[str, ...]) -> TrainingConfig:
     """A configuration from explicit settings, and from the preset where a setting is None or missing.
 
-    `dense` gets neither augmentation nor label smoothing: it has too few weights to learn shifted images as well.
+    `dense` gets neither augmentation nor label smoothing: it has too few weights to learn shifted images as well. Label
+    smoothing needs one-hot targets, which sparse categorical cross-entropy does not take.
 
     Args:
         given: fields of `TrainingConfig`, `architecture` among them.
@@ -91,7 +92,7 @@ def complete_config(given: dict[str, Any], preset: str, images: int, augmentatio
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": default_patience(epochs),
-        "label_smoothing": 0.0 if plain else chosen.label_smoothing,
+        "label_smoothing": 0.0 if plain or explicit.get("loss") == SPARSE else chosen.label_smoothing,
         "augmentation": kinds + (("erase",) if chosen.erase and kinds else ()),
         **({"learning_rate": chosen.cnn_learning_rate} if explicit["architecture"] == "cnn" else {}),
     }

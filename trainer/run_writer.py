@@ -139,6 +139,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
         RunError: the run cannot be written, or the existing folder holds a file that is not of a run. An existing
             run is unchanged.
     """
+    from .keras_inspection.outputs import describe_outputs
     from .plots.history import save_curves  # matplotlib is not needed before
     from .plots.metrics import save_task_pictures
 
@@ -156,6 +157,8 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "stopped": run.stopped,
             "parameters": run.model.count_params(),
             "splits": {name: len(indices) for name, indices in run.splits.items()},
+            "loss": run.config.loss_for(run.dataset.task),
+            "outputs": describe_outputs(run.dataset.task, len(run.dataset.labels)),
             "settings": run.config.as_dict(),
             **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),

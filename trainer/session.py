@@ -15,7 +15,7 @@ from .config import TrainingConfig
 from .contract import make_contract
 from .data import Dataset
 from .data.normalization import without_scaling
-from .data.splits import Splits, make_splits
+from .data.splits import Splits, make_splits, sample_training
 from .distributed.strategy import Strategy
 from .fitting import phases
 from .fitting.input_pipeline import Passes, Pipeline
@@ -64,6 +64,8 @@ def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     splits = make_splits(dataset.targets, dataset.labels, dataset.given, config.seed)
+    if config.train_samples is not None:
+        splits = sample_training(splits, dataset.targets, dataset.labels, config.train_samples, config.seed)
     contract = _contract(dataset, splits, config)
     model = _model(dataset, contract, config)
     objective = make_objective(dataset, splits, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from runtime import Contract
 
-from .config import TrainingConfig
+from .config import AUTO_LOSS, TrainingConfig
 from .data import Dataset
 from .data.sources import Indices
 from .data.splits import Splits
@@ -20,11 +21,14 @@ from .epoch_loop import EpochLoop
 from .errors import DatasetError, TrainingError
 from .evaluation.metrics import Metrics, compute_metrics, describe_chance
 from .fitting.optimizers import make_optimizer
+from .keras_inspection.outputs import describe_outputs
 from .models import mixed_precision
 from .models.factory import strip_compile_state
 from .models.weight_standardization import to_plain_convolutions
 from .qat.fine_tuning import FineTuningResult, fine_tune
 from .session import TrainingSession, prepare_session
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def _train(
     if config.quantization_aware and type(strategy) is not Strategy:
         raise TrainingError("`quantization_aware` trains on one device; leave `strategy` out")
     session = prepare_session(dataset, config, strategy)
+    _log.info(_describe_objective(session, dataset))
     loop = EpochLoop(session, dataset, checkpoint_file)
     if resume:
         loop.resume()
@@ -135,6 +140,17 @@ def _train(
         problem=problem,
         quantization_aware=figures,
         warnings=(doubt,) if doubt else (),
+    )
+
+
+def _describe_objective(session: TrainingSession, dataset: Dataset) -> str:
+    """The loss and the outputs of the network, and the training samples where not all are used."""
+    config, samples = session.config, len(session.splits.train)
+    chosen = " (chosen by auto)" if config.loss == AUTO_LOSS else ""
+    sampled = f"; {samples:,} training samples" if config.train_samples is not None else ""
+    return (
+        f"loss: {config.loss_for(dataset.task)}{chosen}; "
+        f"output: {describe_outputs(dataset.task, len(dataset.labels))}{sampled}"
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.native_output import quiet_tensorflow
 
-MODULES = ("pipeline", "epoch", "memory", "in_the_lessons_time")
+MODULES = ("pipeline", "epoch", "memory", "in_the_lessons_time", "circles")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +35,18 @@ def test_fashion_mnist(options: tuple[str, ...], accuracy: float, minutes: float
     assert int8["drop"] <= 0.003
     assert int8["bytes"] <= 150_000
     assert spent <= minutes
+
+
+def test_a_constant_rate_reaches_what_keras_reaches_on_circles() -> None:
+    """The lessons' settings, over five seeds, within two standard errors."""
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training", "circles", "--json"], capture_output=True, text=True, timeout=1800
+    )
+    rows = [json.loads(line) for line in found.stdout.splitlines()[1:]]
+    print(found.stdout)
+    assert [row["kept"] for row in rows] == [True, True], found.stderr
+    assert found.returncode == 0
+    assert rows[0]["figures"]["ours (%)"] >= 75
 
 
 def test_quantization_aware_training_wins_back_most_of_the_drop(tmp_path: Path) -> None:

@@ -47,9 +47,11 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
     quiet_tensorflow()
     from ..keras_inspection.archive import load_keras_model
     from ..keras_inspection.layers import layers_of
+    from ..keras_inspection.outputs import describe_outputs
     from ..keras_inspection.weights import weight_figures
 
     model = load_keras_model(found.model_path)
+    outputs = describe_outputs(found.contract.task, len(found.contract.labels))
     layers = layers_of(model)
     chosen = _chosen(layers, layer) if layer else None
     weights = weight_figures(chosen.layer) if chosen else []
@@ -57,6 +59,7 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
     if as_json:
         result: dict[str, Any] = {
             "run": str(run),
+            "outputs": outputs,
             "parameters": model.count_params(),
             **_total(layers),
             "layers": [
@@ -69,7 +72,9 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
             result["layer"] = chosen.as_dict() | {"weights": [w.as_dict(channels=True) for w in weights]}
         print_json(result)
         return
-    for line in _layer_lines(chosen, weights) if chosen else _lines(layers, model.count_params()):
+    for line in (
+        _layer_lines(chosen, weights) if chosen else [*_lines(layers, model.count_params()), f"output: {outputs}"]
+    ):
         print_line(line)
     for picture in pictures:
         print_line(f"picture: {picture}")

@@ -15,7 +15,16 @@ from runtime.cli.options import Option
 from runtime.contract import TASKS
 from runtime.input_spec import FILTERS, ORIENTATIONS, RESIZES, ImageInput
 
-from ..config import ACTIVATIONS, ARCHITECTURES, AUGMENTATIONS, MIXED_PRECISIONS, OPTIMIZERS, SIZES
+from ..config import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    AUTO_LOSS,
+    LOSSES,
+    MIXED_PRECISIONS,
+    OPTIMIZERS,
+    SIZES,
+)
 from ..presets import PRESETS
 
 if TYPE_CHECKING:
@@ -34,8 +43,10 @@ OPTION_NAMES = {
 
 
 def _units(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ValueError(f"{text!r}, expected whole numbers with commas between, as in 128 or 4,4")
+        raise ValueError(f"{text!r}, expected whole numbers with commas between, as in 128 or 4,4, or none")
     return tuple(int(number) for number in text.split(","))
 
 
@@ -63,6 +74,13 @@ def _fine_tune_layers(text: str) -> int | float:
         return float(text) if "." in text else int(text)
     except ValueError as error:
         raise ValueError(f"{text!r}, expected a number of layers, or a share as in 0.3") from error
+
+
+def _train_samples(text: str) -> int | float:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}, expected a number of samples, or a share as in 0.1") from error
 
 
 def output_folder(help_text: str) -> Option:
@@ -122,7 +140,7 @@ _NETWORK_OPTIONS = (
     Option(("--size",), "Number of filters (cnn only).", choices=SIZES, default="small", show_default=True),
     Option(
         ("--units",),
-        "Units of the hidden layers, as in 4,4 (dense only).",
+        "Units of the hidden layers, as in 4,4; none for a linear network (dense only).",
         type=_units,
         default="128",
         show_default=True,
@@ -182,6 +200,17 @@ _FITTING_OPTIONS = (
     ),
     Option(("--optimizer",), "Optimizer.", choices=OPTIMIZERS, default="adamw", show_default=True),
     Option(("--weight-decay",), "Weight decay (adamw only).", type=float, default=0.05, show_default=True),
+    Option(("--momentum",), "Momentum, 0 to below 1 (sgd only).", type=float, default=0.0, show_default=True),
+    Option(
+        ("--loss",),
+        "Loss. A network for several classes ends in a softmax: sparse-categorical-crossentropy takes integer targets, "
+        "categorical-crossentropy one-hot targets, which label smoothing needs. A network for the tasks binary and "
+        "multilabel ends in sigmoids: binary-crossentropy. focal is for both, and counts easy samples less. auto "
+        "chooses a crossentropy by the task and the label smoothing.",
+        choices=LOSSES,
+        default=AUTO_LOSS,
+        show_default=True,
+    ),
     Option(("--label-smoothing",), "Label smoothing, 0 to below 1. [default: by preset]", type=float, metavar="SHARE"),
     Option(
         ("--augment",),
@@ -205,6 +234,13 @@ _FITTING_OPTIONS = (
         show_default=True,
     ),
     Option(("--batch-size",), "Images a step. [default: 64; 32 of few images]", type=int, minimum=1),
+    Option(
+        ("--train-samples",),
+        "Train with so many samples of the training split, or such a share of it, chosen by the seed, with each class "
+        "in proportion. [default: all]",
+        type=_train_samples,
+        metavar="N|SHARE",
+    ),
     Option(("--epochs",), "Passes over the images. [default: by preset and data]", type=int, minimum=1),
     Option(("--steps-per-epoch",), "Steps after which a pass ends. [default: all images]", type=int, minimum=1),
     Option(

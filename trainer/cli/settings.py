@@ -157,13 +157,16 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     _check_typed(settings)
     if data.task == "multilabel" and settings["label_smoothing"] is None:
         settings["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
+
+    def completed(**fitted: int) -> TrainingConfig:
+        return complete_config(settings | fitted, preset, _sample_count(settings, data), data.augmentation)
+
+    config = completed()
+    config.loss_for(data.task)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
 
-    def completed(**fitted: int) -> TrainingConfig:
-        return complete_config(settings | fitted, preset, len(data.targets), data.augmentation)
-
-    return TrainingInputs(completed(), data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))
+    return TrainingInputs(config, data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))
 
 
 def _check_typed(settings: dict[str, Any]) -> None:
@@ -186,6 +189,12 @@ def _check_typed(settings: dict[str, Any]) -> None:
             )
     if "weight_decay" in typed and settings["optimizer"] != "adamw":
         raise UsageError(f"{typed['weight_decay']} is for --optimizer adamw; {settings['optimizer']} has none")
+    if "momentum" in typed and settings["optimizer"] != "sgd":
+        raise UsageError(f"{typed['momentum']} is for --optimizer sgd; {settings['optimizer']} has its own")
+    if settings["units"] == () and settings["activation"] != "linear" and "activation" in typed:
+        raise UsageError(
+            f"{typed['activation']} is for hidden layers, and --units none has none; leave one of them out"
+        )
 
 
 def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: FeaturesInput) -> dict[str, Any]:
@@ -211,8 +220,18 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
         chosen["learning_rate"] = _FEATURES_LEARNING_RATE
     if settings.get("epochs") is None:
         batch_size = settings["batch_size"] or TrainingConfig.batch_size
-        chosen["epochs"] = _feature_epochs(len(data.targets), batch_size, preset)
+        chosen["epochs"] = _feature_epochs(_sample_count(settings, data), batch_size, preset)
     return settings | chosen
+
+
+def _sample_count(settings: dict[str, Any], data: Dataset) -> int:
+    """The size of the data set, for presets: with fewer training samples that of a data set that has so many."""
+    from ..data.splits import TRAINING_SHARE
+
+    wanted, count = settings["train_samples"], len(data.targets)
+    if wanted is None:
+        return count
+    return min(count, max(1, round(wanted * count if isinstance(wanted, float) else wanted / TRAINING_SHARE)))
 
 
 def _feature_epochs(rows: int, batch_size: int, preset: str) -> int:

@@ -13,6 +13,7 @@ from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 
+from ..config import SCHEDULES
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
 from .options import OPTION_NAMES, training_options
@@ -49,6 +50,20 @@ def _learning_rate(text: str) -> float | str:
         "Highest learning rate; auto looks for one, as find-lr does. [default: by architecture]",
         type=_learning_rate,
         metavar="RATE|auto",
+    ),
+    Option(
+        ("--schedule",),
+        "How the learning rate changes after the warm-up: it falls to 0 along a cosine, stays constant, or falls "
+        "exponentially to a hundredth.",
+        choices=SCHEDULES,
+        default="cosine",
+        show_default=True,
+    ),
+    Option(
+        ("--warmup",),
+        "Share of the steps in which the learning rate rises from 0. [default: 0.05 with cosine, otherwise 0]",
+        type=float,
+        metavar="SHARE",
     ),
 )
 @click.option(
@@ -209,6 +224,7 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
             "epochs": len(run.history),
             "stopped": run.stopped,
             "learning_rate": run.config.learning_rate,
+            "loss": run.config.loss_for(run.dataset.task),
             "parameters": run.model.count_params(),
             "quantization_aware": run.quantization_aware,
             "warnings": list(run.warnings),

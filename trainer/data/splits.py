@@ -19,6 +19,8 @@ TRAINING_SHARE = (1 - TEST_SHARE) * (1 - VALIDATION_SHARE)
 #: A rare label of a multilabel data set may need another order of the images to be in every split.
 _MAX_ATTEMPTS = 20
 _KEPT, _TAKEN = 0, 1
+#: Beside the seed, so that the choice of training samples has random numbers of its own.
+_SAMPLING = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,53 @@ def make_splits(targets: npt.NDArray[Any], labels: tuple[str, ...], given: Mappi
         f"{count_labels(targets, np.arange(len(targets)), len(labels))[target]} in all; every split needs one: "
         "add images of it, correct it, or join it to another with `merge`"
     )
+
+
+def sample_training(
+    splits: Splits, targets: npt.NDArray[Any], labels: tuple[str, ...], wanted: int | float, seed: int
+) -> Splits:
+    """The splits with a random part of the training samples; validation and test stay as they are.
+
+    Each class keeps its share, and at least one sample. With several labels a sample, the shares of the labels and the
+    number of samples are kept about.
+
+    Args:
+        wanted: the number of training samples, or as a float a share of them.
+
+    Raises:
+        DatasetError: there are fewer training samples, or too few are wanted for every class or label.
+    """
+    total = len(splits.train)
+    count = wanted if isinstance(wanted, int) else max(1, round(wanted * total))
+    if count > total:
+        raise DatasetError(f"`train_samples` {count:,}: the training split has {total:,}; give a smaller number")
+    if count == total:
+        return splits
+    too_few = f"`train_samples` {count:,}: too few for {len(labels)} labels"
+    rng = np.random.default_rng((seed, _SAMPLING))
+    if targets.ndim == 2:
+        chosen = _take_multilabel(splits.train, targets, count / total, rng)[1]
+    else:
+        if count < len(labels):
+            raise DatasetError(f"{too_few}; give one for each at least")
+        of_class = [rng.permutation(splits.train[targets[splits.train] == target]) for target in range(len(labels))]
+        counts = _proportional(np.array([len(members) for members in of_class]), count)
+        chosen = np.sort(np.concatenate([members[:n] for members, n in zip(of_class, counts, strict=True)]))
+    absent = np.flatnonzero(count_labels(targets, chosen, len(labels)) == 0)
+    if len(absent):
+        raise DatasetError(f"{too_few}, {labels[absent[0]]!r} has none; give more")
+    return Splits(chosen, splits.validation, splits.test)
+
+
+def _proportional(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Divide a number, not below that of the classes, among them in proportion to their sizes: at least one each."""
+    exact = count * sizes / sizes.sum()
+    counts: npt.NDArray[np.int64] = np.maximum(1, np.floor(exact)).astype(np.int64)
+    while counts.sum() < count:
+        counts[np.argmax(exact - counts)] += 1
+    while counts.sum() > count:
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    return counts
 
 
 def count_labels(targets: npt.NDArray[Any], indices: Indices, labels: int) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ..config import TrainingConfig
+from ..config import FOCAL, SPARSE, TrainingConfig
 from ..data import Dataset
 from ..data.splits import Splits
 from .class_weights import BalancedBinaryCrossentropy, effective_sample_size, image_weights, label_weights
@@ -44,7 +44,8 @@ class Objective:
 def make_objective(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Objective:
     """The objective of a training, its classes or labels balanced if `config.balance` says so."""
     labels, task = len(dataset.labels), dataset.task
-    targets, loss = targets_and_loss(dataset.targets, labels, task, config.label_smoothing)
+    name = config.loss_for(task)
+    targets, loss = targets_and_loss(dataset.targets, labels, task, name, config.label_smoothing)
     metrics = keras_metrics(labels, task, one_hot=targets.ndim == 2)
     options: dict[str, Any] = {"loss": loss, "metrics": metrics}
     ones = np.ones(len(targets), np.float32)
@@ -69,26 +70,28 @@ def make_objective(dataset: Dataset, splits: Splits, config: TrainingConfig) -> 
 
 
 def targets_and_loss(
-    targets: npt.NDArray[Any], labels: int, task: str, label_smoothing: float
+    targets: npt.NDArray[Any], labels: int, task: str, loss: str, label_smoothing: float
 ) -> tuple[npt.NDArray[Any], Any]:
     """The target of each image as the loss takes it, and the loss.
 
     Args:
         targets: the targets of a `Dataset`.
         labels: the number of labels.
+        loss: its name, from `TrainingConfig.loss_for`. Focal loss counts images less whose prediction is sure and
+            right (T.-Y. Lin et al., Focal Loss for Dense Object Detection, arXiv:1708.02002), with Keras's defaults.
         label_smoothing: 0 to below 1, spread over all classes, or over the presence and absence of each label.
 
     Returns:
-        int32 of shape (n,) for sparse categorical cross-entropy; float32 of shape (n, classes) for categorical
-        cross-entropy, if labels are smoothed; float32 of shape (n, outputs) for binary cross-entropy.
+        int32 of shape (n,) for sparse categorical cross-entropy; float32 of shape (n, classes), one-hot, for
+        categorical cross-entropy and focal loss of `multiclass`; float32 of shape (n, outputs) for the other tasks.
     """
-    if task != "multiclass":
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-        return targets.reshape(len(targets), -1).astype(np.float32), loss
-    if label_smoothing:
-        one_hot = np.eye(labels, dtype=np.float32)[targets]
-        return one_hot, keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-    return targets, keras.losses.SparseCategoricalCrossentropy()
+    if loss == SPARSE:
+        return targets, keras.losses.SparseCategoricalCrossentropy()
+    if task == "multiclass":
+        kind = keras.losses.CategoricalFocalCrossentropy if loss == FOCAL else keras.losses.CategoricalCrossentropy
+        return np.eye(labels, dtype=np.float32)[targets], kind(label_smoothing=label_smoothing)
+    kind = keras.losses.BinaryFocalCrossentropy if loss == FOCAL else keras.losses.BinaryCrossentropy
+    return targets.reshape(len(targets), -1).astype(np.float32), kind(label_smoothing=label_smoothing)
 
 
 def keras_metrics(labels: int, task: str, *, one_hot: bool = False) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The optimizer of a training and its learning rate: warm-up, then a cosine down to 0."""
+"""The optimizer of a training and its learning rate: a warm-up, and a schedule after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from keras import ops
 from ..config import TrainingConfig
 from ..models import mixed_precision
 
-_WARM_UP_SHARE = 0.05
+#: The rate at the end of the exponential schedule, as a share of the highest.
+_EXPONENTIAL_END = 0.01
 #: Weights that AdamW does not decay: biases and normalization parameters gain nothing from being drawn to zero.
 _NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 
@@ -79,16 +80,50 @@ class _AdamW(_SharedScalars, keras.optimizers.AdamW):  # type: ignore[misc]
 _SHARING = {"adam": _Adam, "adamw": _AdamW}
 
 
-def scheduled_optimizer(config: TrainingConfig, steps: int) -> Any:
-    """The optimizer of a training of `steps` steps.
+@keras.saving.register_keras_serializable("pocketlens")
+class _WarmUpAndDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Rises from 0 to a rate, and then changes by the same factor in each step.
 
-    The rate rises to `config.learning_rate` over the first 5 % of the steps and falls to 0 along a cosine.
+    Args:
+        rate: the highest rate.
+        warm_up: steps in which it rises; 0 to begin with the highest.
+        decay_steps: steps after the warm-up.
+        end: the rate after them, as a share of the highest.
     """
-    warm_up = max(1, round(_WARM_UP_SHARE * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
-    )
-    return make_optimizer(config, schedule)
+
+    def __init__(self, rate: float, warm_up: int, decay_steps: int, end: float) -> None:
+        super().__init__()
+        self._settings = {"rate": rate, "warm_up": warm_up, "decay_steps": decay_steps, "end": end}
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a step, counted from 0."""
+        rate, warm_up, decay_steps, end = self._settings.values()
+        step = ops.cast(step, "float32")
+        decayed = rate * ops.power(end, (step - warm_up) / decay_steps)
+        return ops.where(step < warm_up, rate * step / max(1, warm_up), decayed)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return dict(self._settings)
+
+
+def scheduled_optimizer(config: TrainingConfig, steps: int) -> Any:
+    """The optimizer of a training of `steps` steps, with the schedule and the warm-up of the configuration."""
+    return make_optimizer(config, _learning_rate(config, steps))
+
+
+def _learning_rate(config: TrainingConfig, steps: int) -> Any:
+    """The highest rate for a constant rate without warm-up, otherwise a schedule of Keras."""
+    assert config.warmup is not None
+    rate, warm_up = config.learning_rate, max(1, round(config.warmup * steps)) if config.warmup else 0
+    after = max(1, steps - warm_up)
+    if config.schedule == "cosine":
+        if not warm_up:
+            return keras.optimizers.schedules.CosineDecay(rate, after)
+        return keras.optimizers.schedules.CosineDecay(0.0, after, warmup_target=rate, warmup_steps=warm_up)
+    if config.schedule == "exponential":
+        return _WarmUpAndDecay(rate, warm_up, after, _EXPONENTIAL_END)
+    return _WarmUpAndDecay(rate, warm_up, after, 1.0) if warm_up else rate
 
 
 def make_optimizer(config: TrainingConfig, learning_rate: Any) -> Any:
@@ -96,6 +131,8 @@ def make_optimizer(config: TrainingConfig, learning_rate: Any) -> Any:
     settings: dict[str, Any] = {"learning_rate": learning_rate}
     if config.optimizer == "adamw":
         settings["weight_decay"] = config.weight_decay
+    if config.optimizer == "sgd":
+        settings["momentum"] = config.momentum
     # With several devices each has scalars of its own.
     sharing = None if tf.distribute.has_strategy() else _SHARING.get(config.optimizer)
     optimizer: Any = (

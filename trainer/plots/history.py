@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .figure import save_png, series_style, show_as_text
@@ -20,6 +21,8 @@ _LONGEST_NAME = 60
 
 def save_curves(path: Path, history: list[dict[str, float]], best_epoch: int, metric: str = "accuracy") -> None:
     """Draw loss, and accuracy or another metric, of training and validation by epoch; the kept epoch is marked.
+
+    The learning rate at the end of each epoch is a thin line in the plot of the loss.
 
     Raises:
         OSError: the file cannot be written.
@@ -57,7 +60,19 @@ def _draw_curve(axes: Axes, history: list[dict[str, float]], name: str, best_epo
     axes.set_ylabel(name.replace("_", " "))
     axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+    if name == "loss" and "learning_rate" in history[0]:
+        _draw_learning_rate(axes, epochs, [row["learning_rate"] for row in history])
+    else:
+        axes.legend()
+
+
+def _draw_learning_rate(panel: Axes, epochs: Sequence[float], rates: Sequence[float]) -> None:
+    """Draw the learning rate with an axis of its own, and the legend of the panel."""
+    axes = panel.twinx()
+    axes.plot(epochs, rates, color="dimgrey", linewidth=0.8, label="learning rate")
+    axes.set_ylim(0, 1.1 * max(rates) or 1)
+    axes.set_ylabel("learning rate")
+    axes.legend(handles=[*panel.get_legend_handles_labels()[0], *axes.get_legend_handles_labels()[0]])
 
 
 def save_sweep(

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.fast
         (("--head-epochs", "3"), "--head-epochs is for --arch mobilenet_v2, mobilenet_v3_small, efficientnet_b0"),
         (("--arch", "mobilenet_v2", "--weights", "none", "--fine-tune-layers", "3"), "--weights none trains it whole"),
         (("--optimizer", "sgd", "--weight-decay", "0.9"), "--weight-decay is for --optimizer adamw; sgd has none"),
+        (("--optimizer", "adam", "--momentum", "0.9"), "--momentum is for --optimizer sgd; adam has its own"),
+        (("--arch", "dense", "--units", "none", "--activation", "elu"), "--units none has none"),
         (("--arch", "cnn", "--model-file", "mine.py"), "leave one of them out"),
         (("--model-file", "mine.py", "--activation", "elu"), "--model-file has no use for it"),
         (("--quantization-aware", "--distribute", "mirrored"), "leave --distribute out"),

@@ -108,7 +108,8 @@ def test_the_output_layer_follows_the_task(
 )
 def test_losses_are_cross_entropies(task: str, targets: list[object], scores: list[object], smoothing: float) -> None:
     truth, answers = np.array(targets), np.array(scores, np.float32)
-    given, loss = targets_and_loss(truth.astype(np.int32), 2 if task == "binary" else 3, task, smoothing)
+    name = TrainingConfig(label_smoothing=smoothing).loss_for(task)
+    given, loss = targets_and_loss(truth.astype(np.int32), 2 if task == "binary" else 3, task, name, smoothing)
     if task == "multiclass":
         wanted = np.eye(3)[truth] * (1 - smoothing) + smoothing / 3
         expected = -(wanted * np.log(answers)).sum(axis=1).mean()
@@ -116,6 +117,37 @@ def test_losses_are_cross_entropies(task: str, targets: list[object], scores: li
         wanted = truth.reshape(answers.shape) * (1 - smoothing) + smoothing / 2
         expected = -(wanted * np.log(answers) + (1 - wanted) * np.log(1 - answers)).mean()
     assert float(loss(given, answers)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "shape"),
+    [
+        ("multiclass", "auto", (2,)),
+        ("multiclass", "sparse-categorical-crossentropy", (2,)),
+        ("multiclass", "categorical-crossentropy", (2, 3)),
+        ("multiclass", "focal", (2, 3)),
+        ("binary", "auto", (2, 1)),
+        ("binary", "focal", (2, 1)),
+    ],
+)
+def test_the_loss_decides_between_integer_and_one_hot_targets(task: str, loss: str, shape: tuple[int, ...]) -> None:
+    truth, name = np.array([0, 1], np.int32), TrainingConfig(loss=loss).loss_for(task)
+    given, function = targets_and_loss(truth, 3, task, name, 0.0)
+    assert given.shape == shape
+    answers = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]] if task == "multiclass" else [[0.3], [0.8]], np.float32)
+    right = answers[[0, 1], truth] if task == "multiclass" else np.array([0.7, 0.8])
+    plain = -np.log(right)
+    expected = 0.25 * (1 - right) ** 2 * plain if loss == "focal" and task == "multiclass" else plain
+    expected = (1 - right) ** 2 * plain if loss == "focal" and task == "binary" else expected
+    assert float(function(given, answers)) == pytest.approx(float(expected.mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"), [("multiclass", "binary-crossentropy"), ("binary", "categorical-crossentropy")]
+)
+def test_a_loss_of_another_task_is_refused(task: str, loss: str) -> None:
+    with pytest.raises(TrainingError, match=f"`loss={loss}` does not go with `task={task}`"):
+        TrainingConfig(loss=loss).loss_for(task)
 
 
 def test_keras_counts_what_the_best_epoch_is_chosen_by() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from trainer.data.splits import TEST_SHARE, TRAINING_SHARE, VALIDATION_SHARE, Splits, make_splits
+from trainer.data.splits import TEST_SHARE, TRAINING_SHARE, VALIDATION_SHARE, Splits, make_splits, sample_training
 from trainer.errors import DatasetError
 
 pytestmark = pytest.mark.fast
@@ -199,3 +199,40 @@ def test_labels_that_a_first_draw_leaves_out_are_drawn_again(monkeypatch: pytest
     monkeypatch.setattr("trainer.data.splits._MAX_ATTEMPTS", 1)
     with pytest.raises(DatasetError, match="has no usable image in the"):
         make_splits(marks, names(4), {}, 0)
+
+
+@pytest.mark.parametrize(("wanted", "counts"), [(0.5, [36, 18, 4]), (29, [18, 9, 2]), (10, [6, 3, 1]), (3, [1, 1, 1])])
+def test_a_part_of_the_training_split_keeps_the_shares(wanted: int | float, counts: list[int]) -> None:
+    classes = targets(100, 50, 10)
+    whole = make_splits(classes, LABELS, {}, seed=3)
+    part, again, other = (sample_training(whole, classes, LABELS, wanted, seed) for seed in (3, 3, 4))
+    assert np.bincount(classes[part.train]).tolist() == counts
+    assert set(part.train) < set(whole.train)
+    assert part.train.tolist() == sorted(part.train.tolist()) == again.train.tolist()
+    assert part.train.tolist() != other.train.tolist()
+    assert (part.validation is whole.validation, part.test is whole.test) == (True, True)
+
+
+def test_all_training_samples_are_the_split_itself() -> None:
+    classes = targets(100, 50, 10)
+    whole = make_splits(classes, LABELS, {}, seed=3)
+    assert sample_training(whole, classes, LABELS, 1.0, 0) is whole
+    assert sample_training(whole, classes, LABELS, len(whole.train), 0) is whole
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"), [(116, "the training split has 115"), (2, "too few for 3 labels"), (0.001, "too few")]
+)
+def test_a_part_that_cannot_be_is_refused(wanted: int | float, words: str) -> None:
+    classes = targets(100, 50, 10)
+    with pytest.raises(DatasetError, match=words):
+        sample_training(make_splits(classes, LABELS, {}, seed=3), classes, LABELS, wanted, 0)
+
+
+def test_a_part_of_samples_with_several_labels() -> None:
+    marks = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(np.int32)
+    whole = make_splits(marks, LABELS, {}, seed=0)
+    part = sample_training(whole, marks, LABELS, 0.25, 0)
+    assert abs(len(part.train) - 0.25 * len(whole.train)) <= 3
+    shares = marks[part.train].mean(axis=0) / marks[whole.train].mean(axis=0)
+    assert shares == pytest.approx([1, 1, 1], abs=0.1)

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from trainer.config import TrainingConfig
-from trainer.fitting.optimizers import make_optimizer
+from trainer.errors import TrainingError
+from trainer.fitting.optimizers import make_optimizer, scheduled_optimizer
 
 SCHEDULE = keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=3)
 RATES = {"constant": 0.01, "schedule": SCHEDULE}
@@ -64,3 +65,58 @@ def test_a_constant_learning_rate_can_be_set() -> None:
     optimizer = make_optimizer(TrainingConfig(optimizer="adamw"), 0.1)
     optimizer.learning_rate = 0.25
     assert float(optimizer.learning_rate) == 0.25
+
+
+def rates(steps: int, **settings: Any) -> list[float]:
+    """The learning rate of each step, with a highest rate of 1."""
+    optimizer = scheduled_optimizer(TrainingConfig(learning_rate=1.0, **settings), steps)
+    found = []
+    for step in range(steps):
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        pytest.param({}, [0, 1, 0.9932], id="cosine, by default after a warm-up of a twentieth"),
+        pytest.param({"warmup": 0.0}, [1, 0.9938, 0.9755], id="cosine without warm-up"),
+        pytest.param({"warmup": 0.1}, [0, 0.5, 1], id="cosine after a warm-up of two steps"),
+        pytest.param({"schedule": "constant"}, [1, 1, 1], id="constant, without warm-up"),
+        pytest.param({"schedule": "constant", "warmup": 0.1}, [0, 0.5, 1], id="constant after a warm-up"),
+        pytest.param({"schedule": "exponential"}, [1, 0.01**0.05, 0.01**0.1], id="exponential"),
+        pytest.param({"schedule": "exponential", "warmup": 0.05}, [0, 1, 0.01 ** (1 / 19)], id="exponential, warmed"),
+    ],
+)
+def test_the_schedule_of_the_learning_rate(settings: dict[str, Any], wanted: list[float]) -> None:
+    first, *_, last = found = rates(20, **settings)
+    assert found[:3] == pytest.approx(wanted, abs=1e-4)
+    assert first <= 1
+    ends = {"cosine": 0.0, "constant": 1.0, "exponential": 0.0126}
+    assert last == pytest.approx(ends[settings.get("schedule", "cosine")], abs=0.01)
+
+
+def test_the_default_is_keras_cosine_to_the_last_bit() -> None:
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.0, 19, warmup_target=1, warmup_steps=1))
+    found = rates(20)
+    for step, rate in enumerate(found):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == rate
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.0, float("nan")])
+def test_a_warm_up_is_a_share_of_the_steps(warmup: float) -> None:
+    with pytest.raises(TrainingError, match="warmup"):
+        TrainingConfig(warmup=warmup)
+
+
+def test_the_warm_up_is_known_before_the_training() -> None:
+    found = [TrainingConfig(schedule=schedule).warmup for schedule in ("cosine", "constant", "exponential")]
+    assert found == [0.05, 0, 0]
+
+
+def test_the_momentum_of_sgd_is_that_of_keras() -> None:
+    wanted = weights_after_steps(keras.optimizers.SGD(0.01, momentum=0.9))
+    found = weights_after_steps(make_optimizer(TrainingConfig(optimizer="sgd", momentum=0.9), 0.01))
+    assert all(np.array_equal(one, other) for one, other in zip(wanted, found, strict=True))
