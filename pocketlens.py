@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trainer.data.datasets import load_dataset
     from trainer.data.run_folder import read_run
     from trainer.errors import DatasetError, RunError, TrainingError
+    from trainer.evaluation.scoring import load
     from trainer.training import train
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "export",
+    "load",
     "load_dataset",
     "read_model",
     "read_run",
@@ -83,6 +85,7 @@ _WORKSTATION = {
     "trainer.data.datasets": ("load_dataset",),
     "trainer.data.run_folder": ("read_run",),
     "trainer.errors": ("DatasetError", "RunError", "TrainingError"),
+    "trainer.evaluation.scoring": ("load",),
     "trainer.training": ("train",),
 }
 _HOMES = {name: module for module, names in _WORKSTATION.items() for name in names}

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from .config import TrainingConfig
     from .data import load_dataset
     from .data.run_folder import read_run
+    from .evaluation.scoring import load
     from .run_writer import write_run
     from .training import TrainedRun, train
 
-__all__ = ["TrainedRun", "TrainingConfig", "load_dataset", "read_run", "train", "write_run"]
+__all__ = ["TrainedRun", "TrainingConfig", "load", "load_dataset", "read_run", "train", "write_run"]
 
 #: The module of each name. `train` lives in `training`: a module of its name would hide the function.
 _MODULES = {
     "TrainedRun": "training",
     "TrainingConfig": "config",
+    "load": "evaluation.scoring",
     "load_dataset": "data",
     "read_run": "data.run_folder",
     "train": "training",

@@ -27,6 +27,9 @@ LOSSES = (AUTO_LOSS, SPARSE, CATEGORICAL, BINARY, FOCAL)
 #: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
+#: How pixels are scaled for the network: to about zero mean and unit variance, to 0 to 1, not at all.
+STANDARDISE, UNIT, UNSCALED = "standardise", "unit", "none"
+SCALINGS = (STANDARDISE, UNIT, UNSCALED)
 #: When to compute in float16: on GPUs with fast units for it, always, never.
 MIXED_PRECISIONS = ("auto", "on", "off")
 _ALPHAS = (0.1, 2.0)
@@ -63,7 +66,9 @@ class TrainingConfig:
         augmentation: names from `AUGMENTATIONS`, applied to training images only.
         balance: weight images so that each class counts the same; for `multilabel`, so that the presence and the
             absence of a label count the same.
-        normalize: scale the input to about zero mean and unit variance; otherwise the network gets pixels of 0 to 255.
+        normalize: whether the input is scaled; False is `scaling="none"`, and becomes so by it.
+        scaling: one of `SCALINGS`: `"standardise"` gives about zero mean and unit variance, `"unit"` divides pixels by
+            255, and with `"none"` the network gets pixels of 0 to 255, or features in their units.
         train_samples: the training samples to use, chosen at random with each class in proportion: a whole number, or a
             float for a share of the training split; None for all. Validation and test split stay as they are.
         epochs: passes over the training samples.
@@ -99,6 +104,7 @@ class TrainingConfig:
     augmentation: tuple[str, ...] = ()
     balance: bool = False
     normalize: bool = True
+    scaling: str = STANDARDISE
     train_samples: int | float | None = None
     epochs: int = 10
     steps_per_epoch: int = 0
@@ -113,6 +119,9 @@ class TrainingConfig:
             object.__setattr__(self, "weights", IMAGENET)
         if self.warmup is None:
             object.__setattr__(self, "warmup", _COSINE_WARMUP if self.schedule == "cosine" else 0.0)
+        if self.scaling == UNSCALED or (not self.normalize and self.scaling == STANDARDISE):
+            object.__setattr__(self, "scaling", UNSCALED)
+            object.__setattr__(self, "normalize", False)
         self._check_names()
         self._check_numbers()
         self._check_combinations()
@@ -150,6 +159,7 @@ class TrainingConfig:
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
             "loss": LOSSES,
+            "scaling": SCALINGS,
             "mixed_precision": MIXED_PRECISIONS,
         }
         for name, allowed in choices.items():
@@ -181,6 +191,10 @@ class TrainingConfig:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
 
     def _check_combinations(self) -> None:
+        if not self.normalize and self.scaling == UNIT:
+            raise TrainingError("`normalize=False` does not scale, and `scaling=unit` does; give one of them")
+        if self.architecture in BACKBONES and self.scaling == UNIT:
+            raise TrainingError(f"`scaling=unit` is for other networks: {self.architecture} has a scaling of its own")
         if self.momentum and self.optimizer != "sgd":
             raise TrainingError(f"momentum is for `optimizer=sgd`; {self.optimizer} has its own")
         if self.label_smoothing and self.loss == SPARSE:

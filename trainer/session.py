@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from runtime import Contract, make_preprocessor
 
-from .config import TrainingConfig
+from .config import UNIT, UNSCALED, TrainingConfig
 from .contract import make_contract
 from .data import Dataset
-from .data.normalization import without_scaling
+from .data.normalization import with_unit_scaling, without_scaling
 from .data.splits import Splits, make_splits, sample_training
 from .distributed.strategy import Strategy
 from .fitting import phases
@@ -82,7 +82,7 @@ def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy
 def _contract(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Contract:
     contract = make_contract(dataset, splits.train, config.seed)
     contract = replace(contract, input=with_backbone_scaling(config, contract.input))
-    return contract if config.normalize else without_scaling(contract)
+    return {UNIT: with_unit_scaling, UNSCALED: without_scaling}.get(config.scaling, lambda same: same)(contract)
 
 
 def _model(dataset: Dataset, contract: Contract, config: TrainingConfig) -> Any:

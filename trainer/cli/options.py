@@ -23,7 +23,9 @@ from ..config import (
     LOSSES,
     MIXED_PRECISIONS,
     OPTIMIZERS,
+    SCALINGS,
     SIZES,
+    STANDARDISE,
 )
 from ..presets import PRESETS
 
@@ -227,10 +229,18 @@ _FITTING_OPTIONS = (
     ),
     Option(
         ("--normalise/--no-normalise",),
-        "Scale the input to zero mean and unit variance; without it pixels go in as 0 to 255.",
+        "Scale the input, as --scaling says; without it pixels go in as 0 to 255.",
         name="normalize",
         type=bool,
         default=True,
+        show_default=True,
+    ),
+    Option(
+        ("--scaling",),
+        "Scaling of the input: standardise gives zero mean and unit variance, unit divides pixels by 255, none leaves "
+        "them as 0 to 255.",
+        choices=SCALINGS,
+        default=STANDARDISE,
         show_default=True,
     ),
     Option(("--batch-size",), "Images a step. [default: 64; 32 of few images]", type=int, minimum=1),

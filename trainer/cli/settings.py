@@ -17,7 +17,7 @@ from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
-from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, UNIT, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
 from ..presets import complete_config, default_epochs
@@ -189,6 +189,8 @@ def _check_typed(settings: dict[str, Any]) -> None:
             )
     if "weight_decay" in typed and settings["optimizer"] != "adamw":
         raise UsageError(f"{typed['weight_decay']} is for --optimizer adamw; {settings['optimizer']} has none")
+    if "normalize" in typed and "scaling" in typed:
+        raise UsageError(f"{typed['scaling']} says how the input is scaled; leave {typed['normalize']} out")
     if "momentum" in typed and settings["optimizer"] != "sgd":
         raise UsageError(f"{typed['momentum']} is for --optimizer sgd; {settings['optimizer']} has its own")
     if settings["units"] == () and settings["activation"] != "linear" and "activation" in typed:
@@ -210,6 +212,8 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
             raise TrainingError(f"{typed[option]} is for images, and {has}; leave it out")
     if settings.get("augmentation"):
         raise TrainingError(f"--augment {','.join(settings['augmentation'])} is for images, and {has}; leave it out")
+    if settings["scaling"] == UNIT:
+        raise TrainingError(f"--scaling {UNIT} is for pixels, and {has}; use --scaling standardise or none")
     architecture = settings["architecture"]
     if architecture not in (CUSTOM_ARCHITECTURE, _FEATURES_ARCHITECTURE):
         if "arch" in typed:

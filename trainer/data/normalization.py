@@ -12,6 +12,7 @@ import numpy.typing as npt
 from runtime import Contract, FeaturesInput, ImageInput
 from runtime.thread_map import ordered_map
 
+from ..errors import DatasetError
 from .dataset import PixelStore
 from .image_files import WORKERS
 from .sources import Indices
@@ -88,3 +89,14 @@ def without_scaling(contract: Contract) -> Contract:
     """The contract with mean 0 and standard deviation 1: pixels go in as 0 to 255, in training and on the device."""
     values = len(contract.input.mean)
     return replace(contract, input=replace(contract.input, mean=(0.0,) * values, std=(1.0,) * values))
+
+
+def with_unit_scaling(contract: Contract) -> Contract:
+    """The contract with pixels of 0 to 1, which are those of 0 to 255 divided by 255.
+
+    Raises:
+        DatasetError: the input is a vector of features.
+    """
+    if isinstance(contract.input, FeaturesInput):
+        raise DatasetError(f"`scaling=unit` divides pixels by 255, and this input is {contract.input.describe()}")
+    return replace(contract, input=replace(contract.input, mean=(), std=()))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime import Contract, make_preprocessor
 from runtime.child_process import ChildError
@@ -17,7 +20,7 @@ from runtime.files import shown
 from runtime.interpreter import AUTO
 from runtime.progress import progress
 
-from ..data.run_folder import RunFolder
+from ..data.run_folder import RunFolder, read_run
 from ..data.sources import Indices, Source
 from ..errors import RunError
 from .predictions import Scores, scores_of_both
@@ -133,6 +136,69 @@ def score_file(model: Path, source: Source, chosen: Indices) -> tuple[Scores, st
         return found.scores, found.interpreter
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """The Keras model of a run, with the preprocessing that it was trained with.
+
+    Attributes:
+        run: the run folder; its `contract` has labels, task and input.
+        model: the Keras model, which takes images that are scaled already.
+    """
+
+    run: RunFolder
+    model: Any
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the scores."""
+        return self.run.contract.labels
+
+    def predict(self, images: Any) -> Scores:
+        """Scores of images or vectors of features: float32, shape (n, labels); for binary those of both labels.
+
+        Args:
+            images: a list of paths, of PIL images or of uint8 arrays in any size, or one uint8 array of shape
+                (n, height, width) or (n, height, width, channels), with pixels of 0 to 255. They are resized and scaled
+                as on a device. For a model of features vectors, or an array of shape (n, features), in their units. A
+                path alone is one image.
+
+        Raises:
+            InputError: an image or a vector cannot be used.
+            RunError: the model gives scores that are no numbers.
+        """
+        given = [images] if isinstance(images, (str, bytes, os.PathLike)) else images
+        prepare = make_preprocessor(self.run.contract.input)
+        return self._scores(map(prepare, given))
+
+    def _scores(self, prepared: Iterator[npt.NDArray[Any]], advance: Callable[[int], None] | None = None) -> Scores:
+        """Scores of prepared samples, of which no more than a batch is in memory."""
+        parts = [np.empty((0, self.run.contract.outputs), np.float32)]
+        while batch := list(itertools.islice(prepared, _BATCH)):
+            parts.append(np.asarray(self.model(np.concatenate(batch), training=False)))
+            if advance:
+                advance(len(batch))
+        return _checked(np.concatenate(parts), self.run)
+
+
+def load(run: Path | str) -> TrainedModel:
+    """Load the Keras model of a run folder together with its preprocessing. No code in the folder is run.
+
+    `model.keras` loaded by Keras itself takes images that are scaled as `contract.json` says; fed with others, it
+    answers worse without an error.
+
+    Raises:
+        RunError: the folder is no run, or its model cannot be loaded.
+
+    Example:
+        from trainer import load
+        print(load("runs/digits").predict(["seven.png"]))
+    """
+    from ..keras_inspection.archive import load_keras_model
+
+    found = read_run(Path(run))
+    return TrainedModel(found, load_keras_model(found.model_path))
+
+
 def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
     """Scores of a run's Keras model, float32 (n, labels); for the task binary those of both labels.
 
@@ -145,13 +211,10 @@ def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
     """
     from ..keras_inspection.archive import load_keras_model
 
-    model, prepare = load_keras_model(run.model_path), make_preprocessor(run.contract.input)
-    parts, prepared = [], source.map(chosen.tolist(), prepare)
+    model = TrainedModel(run, load_keras_model(run.model_path))
+    prepared = source.map(chosen.tolist(), make_preprocessor(run.contract.input))
     with progress(len(chosen), "scoring model.keras") as bar:
-        while batch := list(itertools.islice(prepared, _BATCH)):
-            parts.append(np.asarray(model(np.concatenate(batch), training=False)))
-            bar.update(len(batch))
-    return _checked(np.concatenate(parts), run)
+        return model._scores(prepared, bar.update)
 
 
 def _checked(scores: Scores, run: RunFolder) -> Scores:

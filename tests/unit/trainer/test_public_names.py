@@ -48,4 +48,6 @@ def test_files_keep_the_names_of_settings() -> None:
     settings = TrainingConfig(normalize=False).as_dict()
     assert settings["normalise"] is False
     assert "normalize" not in settings
+    assert settings["scaling"] == "none"
+    assert TrainingConfig(scaling="none") == TrainingConfig(normalize=False)
     assert list(settings)[:3] == ["architecture", "size", "units"]

@@ -206,6 +206,7 @@ def test_the_identity_is_of_all_that_decides_the_result(tmp_path: Path, monkeypa
         checkpoint.training_identity(replace(config, schedule="constant"), data),
         checkpoint.training_identity(replace(config, warmup=0.1), data),
         checkpoint.training_identity(replace(config, loss="focal"), data),
+        checkpoint.training_identity(replace(config, scaling="unit"), data),
         checkpoint.training_identity(replace(config, train_samples=0.5), data),
         checkpoint.training_identity(replace(config, optimizer="sgd"), data),
         checkpoint.training_identity(replace(config, optimizer="sgd", momentum=0.9), data),
