@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,20 @@ class EpochLoop:
     Args:
         dataset: the session's; the checkpoint's identity covers it.
         checkpoint_file: file to write after each epoch; None writes none.
+        callbacks: Keras callbacks of the user.
 
     Attributes:
         best: the best epoch so far.
         log: the history.
     """
 
-    def __init__(self, session: TrainingSession, dataset: Dataset, checkpoint_file: Path | None) -> None:
+    def __init__(
+        self, session: TrainingSession, dataset: Dataset, checkpoint_file: Path | None, callbacks: Sequence[Any] = ()
+    ) -> None:
         config, objective = session.config, session.objective
         self.best = BestEpochKeeper(config.patience, objective.monitor, objective.effective_images)
         self.log = EpochLogger(len(session.passes), config.epochs, [], objective.monitor)
-        self._session, self._file = session, checkpoint_file
+        self._session, self._file, self._callbacks = session, checkpoint_file, callbacks
         self._resumed: checkpoint.Checkpoint | None = None
         self._identity = ""
         if checkpoint_file:
@@ -92,7 +96,8 @@ class EpochLoop:
             with InterruptHandler() as interrupt_handler:
                 saver = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self._save())
                 # The handler comes last: it raises when the others know of the epoch.
-                callbacks = [EpochSetter(self._session.passes), self.best, self.log, saver, interrupt_handler]
+                callbacks = [EpochSetter(self._session.passes), self.best, self.log, saver]
+                callbacks += [*self._callbacks, interrupt_handler]
                 for phase in remaining_phases(plan_phases(self._session.config), self.log.rows):
                     self._run_phase(phase, callbacks)
         except InterruptedTrainingError:
@@ -138,6 +143,8 @@ class EpochLoop:
             verbose=0,
             callbacks=callbacks,
         )
+        if len(log.rows) < first + phase.epochs:
+            best.stopped_early = True  # by patience, or by a callback of the user
 
     def _save(self) -> None:
         if not (self._file and self._session.strategy.chief):

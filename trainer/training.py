@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import keras
 
 from runtime import Contract
 
@@ -71,6 +73,7 @@ def train(
     checkpoint_file: Path | None = None,
     resume: bool = False,
     strategy: Strategy | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> TrainedRun:
     """Train a classifier and measure it.
 
@@ -85,6 +88,10 @@ def train(
         checkpoint_file: file to write after each epoch; None writes no checkpoints.
         resume: continue from `checkpoint_file`, if it exists, to the result of an uninterrupted training.
         strategy: the devices to train on; None for one device.
+        callbacks: Keras callbacks for the epochs, but not for those of the quantization-aware phase. They come after
+            ours, so that `logs` has the validation's figures too; the best epoch is kept whatever they do. One that
+            stops the training ends it as patience does. One that sets the learning rate needs `schedule="constant"`
+            and no warm-up. Checkpoints do not hold their state.
 
     Raises:
         DatasetError: the data set is too small to split, or an image cannot be read any more.
@@ -99,19 +106,27 @@ def train(
     """
     strategy = strategy or Strategy()
     with strategy.scope():
-        run = _train(dataset, config, checkpoint_file, resume, strategy)
+        run = _train(dataset, config, checkpoint_file, resume, strategy, callbacks)
     unsynchronize(run.model)
     return replace(run, model=strip_compile_state(run.model))
 
 
 def _train(
-    dataset: Dataset, config: TrainingConfig, checkpoint_file: Path | None, resume: bool, strategy: Strategy
+    dataset: Dataset,
+    config: TrainingConfig,
+    checkpoint_file: Path | None,
+    resume: bool,
+    strategy: Strategy,
+    callbacks: Sequence[Any],
 ) -> TrainedRun:
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TrainingError(f"`callbacks`: {callback!r} is no object of keras.callbacks.Callback")
     if config.quantization_aware and type(strategy) is not Strategy:
         raise TrainingError("`quantization_aware` trains on one device; leave `strategy` out")
     session = prepare_session(dataset, config, strategy)
     _log.info(_describe_objective(session, dataset))
-    loop = EpochLoop(session, dataset, checkpoint_file)
+    loop = EpochLoop(session, dataset, checkpoint_file, callbacks)
     if resume:
         loop.resume()
     stopped, problem = loop.run()

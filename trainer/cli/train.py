@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.child_process import STATUS_INTERRUPTED
-from runtime.cli.app import Command, with_options
+from runtime.cli.app import Command, MissingExtraError, with_options
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 
@@ -93,6 +94,12 @@ def _learning_rate(text: str) -> float | str:
         type=int,
         minimum=1,
     ),
+    Option(
+        ("--tensorboard",),
+        "Write each epoch's figures into this folder, for TensorBoard. Needs pip install 'pocketlens[tensorboard]'.",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+    ),
     Option(("--resume",), "Go on where the same command was stopped or killed.", type=bool, default=False),
     Option(("--force",), "Replace the run at --out.", type=bool, default=False),
     JSON_OPTION,
@@ -119,7 +126,7 @@ def train(
 
     started = time.perf_counter()
     _check_usage(options, minutes, distribute, resume)
-    chief = is_chief(distribute)
+    board, chief = options.pop("tensorboard"), is_chief(distribute)
     if chief:
         click.get_current_context().with_resource(reserve_target(out, force, resume))
     if learning_rate != _AUTO:
@@ -133,7 +140,14 @@ def train(
         config = with_epochs(*_epochs_for_minutes(data, config, minutes, sweeps=learning_rate == _AUTO))
     if learning_rate == _AUTO:  # last, with the settings that --resume begins with
         config = _with_found_rate(data, config)
-    run = train_model(data, config, checkpoint_file=checkpoint_path(out), resume=resume, strategy=strategy)
+    run = train_model(
+        data,
+        config,
+        checkpoint_file=checkpoint_path(out),
+        resume=resume,
+        strategy=strategy,
+        callbacks=_tensorboard(board if chief else None),
+    )
     if not chief:
         print_line("done; worker 0 writes the run", error=True)
         return
@@ -149,6 +163,15 @@ def train(
         click.get_current_context().exit(STATUS_INTERRUPTED)
 
 
+def _tensorboard(folder: Path | None) -> list[Any]:
+    """The callback for `--tensorboard`, if it was given."""
+    if folder is None:
+        return []
+    import keras
+
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
+
+
 def _with_found_rate(data: Dataset, config: TrainingConfig) -> TrainingConfig:
     from dataclasses import replace
 
@@ -160,7 +183,11 @@ def _with_found_rate(data: Dataset, config: TrainingConfig) -> TrainingConfig:
 
 
 def _check_usage(options: dict[str, Any], minutes: float | None, distribute: str | None, resume: bool) -> None:
-    """Refuse options that exclude each other."""
+    """Refuse options that exclude each other, or need what is not installed."""
+    if options["tensorboard"] and importlib.util.find_spec("tensorboard") is None:
+        raise MissingExtraError(
+            "--tensorboard needs TensorBoard, which is not installed: pip install 'pocketlens[tensorboard]'"
+        )
     if options["quantization_aware"] and distribute is not None:
         raise click.UsageError("--quantization-aware trains on one device; leave --distribute out")
     if minutes is None:
