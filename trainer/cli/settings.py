@@ -190,7 +190,7 @@ def _check_typed(settings: dict[str, Any]) -> None:
     if "weight_decay" in typed and settings["optimizer"] != "adamw":
         raise UsageError(f"{typed['weight_decay']} is for --optimizer adamw; {settings['optimizer']} has none")
     if "normalize" in typed and "scaling" in typed:
-        raise UsageError(f"{typed['scaling']} says how the input is scaled; leave {typed['normalize']} out")
+        raise UsageError(f"{typed['scaling']} says how the input is scaled; leave --no-normalise out")
     if "momentum" in typed and settings["optimizer"] != "sgd":
         raise UsageError(f"{typed['momentum']} is for --optimizer sgd; {settings['optimizer']} has its own")
     if settings["units"] == () and settings["activation"] != "linear" and "activation" in typed:
