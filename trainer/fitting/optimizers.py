@@ -20,51 +20,37 @@ _NOT_DECAYED = ("bias", "gamma", "beta", "gain")
 class _SharedScalars:
     """Base class before Keras's Adam or AdamW: the same steps to the last bit, with fewer operations.
 
-    Keras computes the learning rate and the bias correction again for each variable. This class does it once a step.
-    A step of `cnn small` on Fashion-MNIST takes 6 % less processor time, and TensorFlow traces it faster.
+    Keras reads the number of the step and the learning rate again for each variable. TensorFlow cannot see that they
+    are the same, and computes the schedule and the bias correction as often. This class reads both once a step, and
+    TensorFlow then merges what follows from them: 549 operations instead of 1,537 for 20 variables, and 2 to 6 % less
+    processor time for a step of `cnn small` on Fashion-MNIST. Only public names of Keras are used: with a Keras that
+    reads other values, nothing is merged, and the steps are still right.
     """
 
-    iterations: Any
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    assign_add: Any
-    assign_sub: Any
-    _get_variable_index: Any
-    _momentums: Any
-    _velocities: Any
-    #: The learning rate, and the factor of the step; None outside `apply`.
+    #: The number of the step and its learning rate; None outside `apply`.
     _step: tuple[Any, Any] | None = None
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Update the variables, as Keras's optimizers do."""
-        rate = ops.cast(self.learning_rate, "float32")
-        local_step = ops.cast(self.iterations + 1, "float32")
-        power_1, power_2 = (ops.power(ops.cast(beta, "float32"), local_step) for beta in (self.beta_1, self.beta_2))
-        self._step = rate, rate * ops.sqrt(1 - power_2) / (1 - power_1)
+        self._step = tf.convert_to_tensor(self.iterations), tf.convert_to_tensor(self.learning_rate)
         try:
             super().apply(grads, trainable_variables)  # type: ignore[misc]
         finally:
             self._step = None
 
     @property
+    def iterations(self) -> Any:
+        """The number of steps so far."""
+        return self._step[0] if self._step else super().iterations  # type: ignore[misc]
+
+    @property
     def learning_rate(self) -> Any:
         """The current learning rate."""
-        return self._step[0] if self._step else super().learning_rate  # type: ignore[misc]
+        return self._step[1] if self._step else super().learning_rate  # type: ignore[misc]
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable; after `keras.optimizers.Adam.update_step`."""
-        assert self._step
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, ops.multiply(ops.subtract(gradient, m), 1 - self.beta_1))
-        self.assign_add(v, ops.multiply(ops.subtract(ops.square(gradient), v), 1 - self.beta_2))
-        scaled = ops.divide(ops.multiply(m, self._step[1]), ops.add(ops.sqrt(v), self.epsilon))
-        self.assign_sub(variable, scaled)
 
 
 @keras.saving.register_keras_serializable("pocketlens")  # Keras copies the optimizer with the model

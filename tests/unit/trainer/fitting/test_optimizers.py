@@ -43,22 +43,43 @@ def test_the_weights_are_those_of_keras(name: str, kind: Any, rate: str, mixed: 
     if mixed == "on":
         plain = keras.optimizers.LossScaleOptimizer(plain)
     wanted, found = weights_after_steps(plain), weights_after_steps(make_optimizer(config, RATES[rate]))
-    assert all(np.array_equal(one, other) for one, other in zip(wanted, found, strict=True))
+    assert [float(np.abs(one - other).max()) for one, other in zip(wanted, found, strict=True)] == [0.0] * len(wanted)
 
 
-def test_the_learning_rate_is_computed_once_a_step() -> None:
-    class Counted(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-        calls = 0
+class CountedRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """A schedule that counts how often it is part of a graph."""
 
-        def __call__(self, step: Any) -> Any:
-            Counted.calls += 1
-            return 0.1 / tf.cast(step + 1, tf.float32)
+    def __init__(self) -> None:
+        self.calls = 0
 
-        def get_config(self) -> dict[str, Any]:
-            return {}
+    def __call__(self, step: Any) -> Any:
+        self.calls += 1
+        return 0.1 / tf.cast(step + 1, tf.float32)
 
-    weights_after_steps(make_optimizer(TrainingConfig(optimizer="adamw"), Counted()))
-    assert Counted.calls == 1, "once, in the only trace"
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_number_of_the_step_and_its_rate_are_read_once(name: str) -> None:
+    # Fails with a Keras whose optimizers read them by other names: the steps are then right, and slower.
+    rate = CountedRate()
+    optimizer = make_optimizer(TrainingConfig(optimizer=name), rate)
+    variables = [keras.Variable(np.ones(4, np.float32)) for _ in range(20)]
+    optimizer.build(variables)
+    graph = tf.function(lambda *gradients: optimizer.apply(gradients, variables)).get_concrete_function(
+        *[tf.ones(4)] * len(variables)
+    )
+    handles = {id(inner) for outer, inner in graph.graph.captures if outer is optimizer.iterations.value.handle}
+    assert len(handles) == 1
+    reads = [
+        operation
+        for operation in graph.graph.get_operations()
+        if operation.type == "ReadVariableOp" and id(operation.inputs[0]) in handles
+    ]
+    # Keras's schedule reads it itself, and the counter's increment may: neither depends on the number of variables.
+    assert len(reads) <= 3
+    assert rate.calls == 1
 
 
 def test_a_constant_learning_rate_can_be_set() -> None:
