@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -132,7 +133,8 @@ def test_the_command(digits_export: Exported, int8: ModelFile, tmp_path: Any) ->
     wrong.write_bytes(changed(int8, lambda document: shift_outputs(document, 100)))
     result = run_pocketlens("selftest", wrong)
     assert (result.returncode, result.stderr) == (1, "")
-    assert "FAILED: 3 images, 1 of 3 images differ" in result.stdout
+    # Another processor, or another library, may change a bit in the other two images as well.
+    assert re.search(r"FAILED: 3 images, [123] of 3 images differ, a score by at most 0\.(39|4)", result.stdout)
     result = run_pocketlens("selftest", "--json", wrong)
     assert (result.returncode, json.loads(result.stdout)["passed"]) == (1, False)
 

@@ -75,14 +75,18 @@ def survive(
     options = ("--interval", 0.4, *(("--move-to", out / "{label}") if moving else ()), folder)
     rng = random.Random(kills)
     arguments = [str(folder), str(sample)]
+    watches = [start(*options)]
+    end = time.monotonic() + 120
+    while not journal.exists() and time.monotonic() < end:  # an emulated device takes seconds to start
+        time.sleep(0.005)
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, *arguments, str(writer), str(count // 4), str(pause)])
         for writer in range(4)
     ]
-    watches = []
     meanwhile = pending = 0
     for kill in range(kills):
-        watches.append(start(*options))
+        if kill:
+            watches.append(start(*options))
         end = time.monotonic() + 120
         while not watches[-1].lines() and time.monotonic() < end:
             time.sleep(0.005)
