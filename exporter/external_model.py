@@ -20,7 +20,7 @@ from runtime import Contract, ContractError, ImageError, ImageInput, Provenance,
 from runtime.external.adopt import ExternalOptions
 from runtime.external.labels import read_labels
 from runtime.external.scaling import check_pixel_units, describe_scaling
-from runtime.files import is_hidden, read_regular_file, shown
+from runtime.files import read_regular_file, shown
 from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.images import read_header
@@ -28,7 +28,7 @@ from runtime.input_spec import COLOURS, EXIF
 from runtime.progress import progress
 from runtime.recognition import suggestion
 from trainer.data.duplicates import BLANK, pixels_digest
-from trainer.data.folder_layout import split_of
+from trainer.data.folder_layout import files_below, is_image, split_of
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import FileSource
 from trainer.keras_inspection.input_scaling import InputScaling, find_input_scaling
@@ -167,18 +167,19 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
         )
     if contract.task == "multilabel":
         raise ContractError(f"{shown(model)}: the task multilabel cannot be measured by folders of classes")
-    images = {
-        "train": _read_images("calibration", folders.calibration, contract, needs_classes=False),
-        "validation": _read_images("validation", folders.validation, contract) if folders.validation else [],
-        "test": _read_images("test", folders.test, contract),
-    }
+    images: dict[str, list[_LabelledImage]] = {split: [] for split in ("train", "validation", "test")}
+    notes = []
+    for split, parameter in (("train", "calibration"), ("validation", "validation"), ("test", "test")):
+        if (folder := getattr(folders, parameter)) is not None:
+            images[split], left_out = _read_images(parameter, folder, contract, needs_classes=split != "train")
+            notes += _left_out_note(parameter, len(images[split]), left_out)
     _refuse_shared(images["validation"], images["test"])
     ends = np.cumsum([len(split) for split in images.values()])
     splits = {name: np.arange(end - len(images[name]), end) for name, end in zip(images, ends, strict=True)}
     every = [image for split in images.values() for image in split]
     targets = np.array([image.target for image in every], np.int64)
-    notes = () if was_said else tuple(_orientation_notes(images, contract.image_input))
-    return RunFolder(model, contract, _file_source(every), targets, splits, model, notes)
+    notes += [] if was_said else _orientation_notes(images, contract.image_input)
+    return RunFolder(model, contract, _file_source(every), targets, splits, model, tuple(notes))
 
 
 def _orientation_notes(images: Mapping[str, Sequence[_LabelledImage]], spec: ImageInput) -> Iterator[str]:
@@ -214,43 +215,76 @@ def _file_source(images: Sequence[_LabelledImage]) -> FileSource:
 
 
 def _read_images(
-    parameter: str, folder: Path, contract: Contract, *, needs_classes: bool = True
-) -> list[_LabelledImage]:
-    """All images of a folder except hidden ones. Each is decoded once, so that a damaged one is found now.
+    parameter: str, folder: Path, contract: Contract, *, needs_classes: bool
+) -> tuple[list[_LabelledImage], list[str]]:
+    """All images of a folder except hidden ones, and a line for each that cannot be read, as `train` has them.
+
+    Each is decoded once, so that a damaged one is found now.
 
     Args:
         parameter: the field of `ImageFolders`, for messages.
         needs_classes: require that each image lies in a subfolder with the name of a label.
+
+    Raises:
+        ExportError: no image of the folder, or of a class in it, can be read; or an image lies elsewhere.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-    found = [path for path in found if not is_hidden(path.relative_to(folder))]
+    found = [path for path in files_below(folder) if is_image(path)] if folder.is_dir() else []
     if not found:
         raise ExportError(f"`{parameter}` {shown(folder)}: no images ({', '.join(SUFFIXES)}) there")
     targets = {label: target for target, label in enumerate(contract.labels)}
-    images = []
+    images, left_out, unusable = [], [], dict[int, str]()
     with progress(len(found), f"reading the {parameter} images") as bar:
         for path in found:
             label = path.relative_to(folder).parts[0] if path.parent != folder else ""
             if needs_classes and label not in targets:
-                below = (
-                    f"; name {shown(folder / label)} if its subfolders are the classes"
-                    if split_of(label)
-                    else suggestion(label, targets)
-                )
-                raise ExportError(
-                    f"`{parameter}`: {shown(path)} is in no folder of a label's name; expected one subfolder a class: "
-                    f"{', '.join(contract.labels[:5])}{', ...' * (len(contract.labels) > 5)}{below}"
-                )
-            images.append(_read_image(path, targets.get(label, _NO_CLASS), contract))
+                raise ExportError(_describe_stray(parameter, path, folder, label, contract.labels))
+            target = targets.get(label, _NO_CLASS)
+            try:
+                images.append(_read_image(path, target, contract))
+            except ImageError as error:
+                left_out.append(str(error))
+                unusable.setdefault(target, str(error))
             bar.update(1)
-    return images
+    for target in unusable.keys() - {image.target for image in images}:
+        subject = f"class {contract.labels[target]!r} has" if target != _NO_CLASS else "there is"
+        raise ExportError(f"`{parameter}` {shown(folder)}: {subject} no usable image; the first: {unusable[target]}")
+    return images, left_out
+
+
+def _describe_stray(parameter: str, path: Path, folder: Path, label: str, labels: Sequence[str]) -> str:
+    below = (
+        f"; name {shown(folder / label)} if its subfolders are the classes"
+        if split_of(label)
+        else suggestion(label, labels)
+    )
+    return (
+        f"`{parameter}`: {shown(path)} is in no folder of a label's name; expected one subfolder a class: "
+        f"{', '.join(labels[:5])}{', ...' * (len(labels) > 5)}{below}"
+    )
+
+
+def _left_out_note(parameter: str, count: int, left_out: Sequence[str]) -> Iterator[str]:
+    """A note with the first files that cannot be read; all of them are logged."""
+    for line in left_out:
+        _log.info("left out: %s", line)
+    if left_out:
+        more = f"; {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        yield (
+            f"{parameter}: {len(left_out)} of {count + len(left_out)} images cannot be read and are left out: "
+            f"{left_out[0]}{more}"
+        )
 
 
 def _read_image(path: Path, target: int, contract: Contract) -> _LabelledImage:
+    """An image of a folder.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     content, name = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
     try:
         pixels = load_pixels(content, contract.image_input)
         is_turned = read_header(content).orientation != 1
     except ImageError as error:
-        raise ExportError(f"{name}: {str(error).partition(': ')[2]}; take it out of the folder") from error
+        raise ImageError(f"{name}: {str(error).partition(': ')[2]}") from error
     return _LabelledImage(path.resolve(), target, hashlib.sha256(content).hexdigest(), pixels_digest(pixels), is_turned)

@@ -46,11 +46,6 @@ def is_hidden_name(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
-def is_hidden(path: PurePath) -> bool:
-    """Whether a part of a relative path is hidden: galleries keep thumbnails in such folders."""
-    return any(map(is_hidden_name, path.parts))
-
-
 def read_regular_file(
     path: PathLike, limit: int, error: type[PocketlensError], reserve: Callable[[int], None] | None = None
 ) -> tuple[bytes, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -129,14 +130,35 @@ def test_folders_that_do_not_fit(material: Path, tmp_path: Path) -> None:
     fill_class(tmp_path / "strange" / "purple", "red", range(3))
     with pytest.raises(ExportError, match=r"purple.* is in no folder of a label's name; .*: blue, green, red"):
         gathered(material, ImageFolders(good, tmp_path / "strange"))
-    fill_class(tmp_path / "broken" / "red", "red", range(3))
-    (tmp_path / "broken/red/9.jpg").write_bytes(b"no image")
-    with pytest.raises(ExportError, match=r"9\.jpg: .*take it out of the folder"):
-        gathered(material, ImageFolders(good, tmp_path / "broken"))
     with pytest.raises(ContractError, match="3 outputs and 2 labels"):
         gathered(material, ImageFolders(good, material / "test"), OPTIONS._replace(labels=("a", "b")))
     with pytest.raises(ContractError, match="multilabel"):
         gathered(material, ImageFolders(good, material / "test"), Contract(LABELS, ImageInput(24, 24), "multilabel"))
+
+
+def test_images_that_cannot_be_read_are_listed_and_left_out(
+    material: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for split in ("calibration", "test"):
+        for label in LABELS:
+            fill_class(tmp_path / split / label, label, range(100 * len(split), 100 * len(split) + 4))
+        (tmp_path / split / "red/9.jpg").write_bytes(b"no image")
+    (tmp_path / "test/red/phone.heic").write_bytes(b"no image")
+    (tmp_path / "test/red/@eaDir").mkdir()
+    (tmp_path / "test/red/@eaDir/small.jpg").write_bytes(b"a system's file")
+    run = external_run(material / "model.keras", ImageFolders(tmp_path / "calibration", tmp_path / "test"), OPTIONS)
+    assert {name: len(places) for name, places in run.splits.items()} == {"train": 12, "validation": 0, "test": 12}
+    calibration, test = run.notes
+    assert calibration.startswith("calibration: 1 of 13 images cannot be read and are left out: ")
+    assert "9.jpg" in calibration
+    assert test.startswith("test: 2 of 14 images cannot be read")
+    assert test.endswith("; 1 more")
+    assert sum(line.startswith("left out: ") for line in caplog.messages) == 3
+    for path in (tmp_path / "test/green").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ExportError, match=r"`test` .*class 'green' has no usable image; the first: .*\.(jpg|png)"):
+        gathered(material, ImageFolders(tmp_path / "calibration", tmp_path / "test"))
 
 
 def test_calibration_images_need_no_classes(material: Path, tmp_path: Path) -> None:
