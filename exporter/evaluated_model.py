@@ -133,7 +133,7 @@ def _measured_samples(candidate: Candidate, predictions: Predictions, comparison
     return MeasuredSamples(
         len(predictions.targets),
         0 if comparison.worst_class is None else int(support[comparison.worst_class]),
-        "images" if candidate.contract.input.kind == "image" else "vectors",
+        candidate.contract.input.noun,
         comparison.p_value,
         counts_predictions=comparison.average_precision is None,
     )

@@ -122,7 +122,7 @@ def export(
 
 
 def _check_validation(run: RunFolder, config: ExportConfig) -> str:
-    """A warning if there are no validation images to fit a temperature to, else "".
+    """A warning if there are no validation samples to fit a temperature to, else "".
 
     Raises:
         ExportError: the export cannot do without them.
@@ -131,8 +131,8 @@ def _check_validation(run: RunFolder, config: ExportConfig) -> str:
         return ""
     if config.false_accept_rate is not None or config.repair:
         subject = "`repair` is judged" if config.repair else "`false_accept_rate` is fitted"
-        raise ExportError(f"{subject} on validation images, and there are none; name them by `validation`")
-    return "no validation images: the scores have no temperature, they are as the model gives them"
+        raise ExportError(f"{subject} on the validation split, which is empty; name images for it by `validation`")
+    return f"no validation {run.contract.input.noun}: the scores have no temperature, they are as the model gives them"
 
 
 def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
@@ -177,7 +177,7 @@ def _make_candidates(
     candidates: list[Candidate] = []
     pending: list[Callable[[], Predictions]] = []
     for recipe in plan:
-        number = f" with {len(samples)} images" if recipe.needs_representative_dataset else ""
+        number = f" with {len(samples)} {run.contract.input.noun}" if recipe.needs_representative_dataset else ""
         _log.info("converting to %s%s", recipe.name, number)
         candidate = builder.build(converter.convert, converter.model, recipe)
         if search is not None and candidates:

@@ -108,9 +108,9 @@ class Gate:
         texts = {
             "class-drop": f"one class loses {100 * self.value:.2f} points, `max_class_drop` allows "
             f"{100 * self.limit:.2f}",
-            "agreement": f"answers as float32 on {self.value:.4f} of the images, `min_agreement` asks {self.limit:.4f}",
+            "agreement": f"answers as float32 on a share of {self.value:.4f}, `min_agreement` asks {self.limit:.4f}",
             "bytes": f"has {self.value:,.0f} bytes, `max_bytes` allows {self.limit:,.0f}",
-            "latency": f"takes {self.value:.3f} ms an image here, `max_latency_ms` allows {self.limit:.3f}",
+            "latency": f"takes {self.value:.3f} ms a call here, `max_latency_ms` allows {self.limit:.3f}",
         }
         return texts[self.name]
 

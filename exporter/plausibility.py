@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime import ImageInput
 from trainer.data.label_names import label_remarks
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.intervals import mcnemar_p_value
@@ -35,12 +36,16 @@ LARGE_SHARE = 0.75
 
 
 def reference_doubts(
-    reference: EvaluatedModel, labels: Sequence[str], trial: ScalingTrial | None = None
+    reference: EvaluatedModel,
+    labels: Sequence[str],
+    trial: ScalingTrial | None = None,
+    noun: str = ImageInput.noun,
 ) -> Iterator[Gate]:
     """The doubts about the float32 model, as gates that it did not pass. Multilabel has none.
 
     Args:
         trial: the result of trying other scalings; None without a trial.
+        noun: of the contract's input.
     """
     confusion = reference.comparison.confusion
     if reference.predictions.task == "multilabel" or not confusion.sum():
@@ -50,11 +55,11 @@ def reference_doubts(
     largest = int(counts.argmax())
     share = float(counts[largest] / counts.sum())
     if share == 1:
-        reason = f"all test images are of class {labels[largest]!r}, so that its accuracy says nothing; add the others"
+        reason = f"all test {noun} are of class {labels[largest]!r}, so that its accuracy says nothing; add the others"
         yield Gate("chance", accuracy, share, False, reason=reason)
     elif accuracy <= share:
         reason = (
-            f"answers {accuracy:.4f} of the test images rightly; always answering {labels[largest]!r}, the largest "
+            f"answers {accuracy:.4f} of the test {noun} rightly; always answering {labels[largest]!r}, the largest "
             f"class, would give {share:.4f}"
         )
         yield Gate("chance", accuracy, share, False, reason=reason)
@@ -62,7 +67,7 @@ def reference_doubts(
     expected = float(((1 - accuracy) ** counts[counts > 0]).sum())
     if share < 1 and len(unanswered) and expected < _EXPECTED_BY_CHANCE:
         names = ", ".join(repr(labels[place]) for place in unanswered[:5]) + ", ..." * (len(unanswered) > 5)
-        reason = f"never answers {names}, of which there are test images"
+        reason = f"never answers {names}, of which there are test {noun}"
         yield Gate("unanswered", float(len(unanswered)), 0.0, False, reason=reason)
     pairs, gained = swapped_labels(confusion)
     if pairs:
@@ -117,8 +122,8 @@ def agreement_doubts(model: EvaluatedModel) -> Iterator[Gate]:
     if model.is_reference or model.failed or model.predictions.task == "multilabel" or explained:
         return
     reason = (
-        f"answers as float32 on {agreement:.4f} of the test images only, although both have about the same accuracy: "
-        "neither answers from what an image shows"
+        f"answers as float32 on {agreement:.4f} of the test split only, although both have about the same accuracy: "
+        "neither answers from its input"
     )
     yield Gate("low-agreement", agreement, LEAST_AGREEMENT, False, reason=reason)
 
@@ -128,7 +133,7 @@ def with_doubts(models: Sequence[EvaluatedModel], doubts: Mapping[str, Sequence[
     return [replace(model, gates=(*model.gates, *doubts.get(model.name, ()))) for model in models]
 
 
-def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator[str]:
+def share_warnings(reference: EvaluatedModel, labels: Sequence[str], noun: str = ImageInput.noun) -> Iterator[str]:
     """Warnings about the classes of the test images: missing ones, and one that has nearly all images."""
     counts = reference.comparison.confusion.sum(axis=1)
     if reference.predictions.task == "multilabel" or not counts.sum():
@@ -137,19 +142,19 @@ def share_warnings(reference: EvaluatedModel, labels: Sequence[str]) -> Iterator
     if missing:
         names = ", ".join(missing[:5]) + ", ..." * (len(missing) > 5)
         yield (
-            f"the test images show {len(labels) - len(missing)} of {len(labels)} classes; none shows {names}: the "
-            "figures say nothing of these; add images of them"
+            f"the test {noun} show {len(labels) - len(missing)} of {len(labels)} classes; none shows {names}: the "
+            f"figures say nothing of these; add {noun} of them"
         )
     largest = int(counts.argmax())
     share = counts[largest] / counts.sum()
     if share >= LARGE_SHARE:
         yield (
-            f"{share:.4f} of the test images are of class {labels[largest]!r}: always answering it would have that "
-            "accuracy; look at the recall of the other classes, and add test images of them"
+            f"{share:.4f} of the test {noun} are of class {labels[largest]!r}: always answering it would have that "
+            f"accuracy; look at the recall of the other classes, and add test {noun} of them"
         )
 
 
-def recall_warnings(model: EvaluatedModel, labels: Sequence[str]) -> Iterator[str]:
+def recall_warnings(model: EvaluatedModel, labels: Sequence[str], noun: str = ImageInput.noun) -> Iterator[str]:
     """A warning about the classes with so low a recall that the accuracy does not hold for them."""
     comparison = model.comparison
     if model.predictions.task == "multilabel" or not comparison.confusion.sum():
@@ -162,8 +167,8 @@ def recall_warnings(model: EvaluatedModel, labels: Sequence[str]) -> Iterator[st
     ]
     if found:
         yield (
-            f"{model.name} answers most test images of {', '.join(found[:5])}{', ...' * (len(found) > 5)} wrongly, "
-            f"which its accuracy of {comparison.accuracy:.4f} does not show; collect more images of such a class, or "
+            f"{model.name} answers most test {noun} of {', '.join(found[:5])}{', ...' * (len(found) > 5)} wrongly, "
+            f"which its accuracy of {comparison.accuracy:.4f} does not show; collect more {noun} of such a class, or "
             "give the classes the same weight in training"
         )
 
@@ -188,15 +193,15 @@ def find_doubts(
         The models, with their doubts among the gates that they failed, and warnings, a line each.
     """
     reference, *others = models
-    labels = run.contract.labels
-    found = [*reference_doubts(reference, labels)]
-    warnings = [*_training_warnings(run), *label_remarks(labels), *share_warnings(reference, labels)]
+    labels, noun = run.contract.labels, run.contract.input.noun
+    found = [*reference_doubts(reference, labels, noun=noun)]
+    warnings = [*_training_warnings(run), *label_remarks(labels), *share_warnings(reference, labels, noun)]
     is_image = run.contract.input.kind == "image"
     if is_image and (found or (run.is_external and is_weak(reference))):
         trial = try_scalings(model, run, run.contract.provenance.seed)
-        found = [*reference_doubts(reference, labels, trial)]
+        found = [*reference_doubts(reference, labels, trial, noun)]
         warnings += [*_trial_warnings(trial, found), *_scaled_twice(model, run)]
-    warnings += [warning for each in models for warning in recall_warnings(each, labels)]
+    warnings += [warning for each in models for warning in recall_warnings(each, labels, noun)]
     doubts = {reference.name: found} | {other.name: [*agreement_doubts(other)] for other in others}
     warnings += [f"{name} {gate.reason}" for name, gates in doubts.items() for gate in gates]
     return ([*models] if accept else with_doubts(models, doubts)), tuple(warnings)

@@ -6,12 +6,9 @@ import io
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from .errors import PocketlensError
-
-if TYPE_CHECKING:
-    from pathlib import PurePath
 
 #: The file name that stands for standard input.
 STANDARD_INPUT = "-"

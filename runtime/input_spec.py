@@ -96,7 +96,7 @@ class ImageInput:
         orientation: `"exif"` turns an image as its EXIF tag says, as viewers do; `"ignore"` takes it as it is stored,
             as Keras's loaders do.
         kind: `"image"`; see `FeaturesInput` for the other kind.
-        noun: one sample's name in messages; with an s for several.
+        noun: the samples' name in messages.
 
     Raises:
         ContractError: a field is out of range.
@@ -117,7 +117,7 @@ class ImageInput:
     std: tuple[float, ...] = ()
     orientation: str = EXIF
     kind: Literal["image"] = "image"
-    noun: ClassVar[str] = "image"
+    noun: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -167,7 +167,7 @@ class FeaturesInput:
         mean: one number a feature, in its own unit; 0 by default.
         std: one positive number a feature, in its own unit; 1 by default.
         kind: `"features"`.
-        noun: one sample's name in messages; with an s for several.
+        noun: the samples' name in messages.
 
     Raises:
         ContractError: a field is out of range.
@@ -181,7 +181,7 @@ class FeaturesInput:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     kind: Literal["features"] = "features"
-    noun: ClassVar[str] = "vector"
+    noun: ClassVar[str] = "vectors"
 
     def __post_init__(self) -> None:
         if self.kind != "features":

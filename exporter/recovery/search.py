@@ -59,7 +59,7 @@ class RecoverySearch:
             return candidate
         name = candidate.recipe.name
         failures = "; ".join(gate.describe() for gate in before.failed)
-        _log.info("%s %s, on validation images: looking for a repair", name, failures)
+        _log.info("%s %s, on the validation split: looking for a repair", name, failures)
         attempts = [_attempt(_ORDINARY, before)]
         allow_int16x8 = Recipe.int16x8() not in self.plan
         for strategy in strategies(self.run, self.converter, self.samples, candidate.recipe, allow_int16x8):
@@ -81,7 +81,7 @@ class RecoverySearch:
     def _evaluate(self, candidate: Candidate, reference: Candidate) -> EvaluatedModel:
         """The candidate's figures on validation images."""
         if candidate.validation is None or reference.validation is None:
-            raise ExportError("a repair needs validation images, and there are none")
+            raise ExportError("a repair needs a validation split, and it is empty")
         latency = self.builder.scorer.time_calls(self.builder.write(candidate), "validation")
         limits = self.builder.config.limits
         return evaluate_model(candidate, candidate.validation, latency, reference.validation, limits)
@@ -100,7 +100,7 @@ def _attempt(way: str, found: EvaluatedModel) -> RecoveryAttempt:
 def _describe_cost(before: RecoveryAttempt, after: RecoveryAttempt, metric: str) -> str:
     """The loss in points, and the size in bytes. The latency is only logged, since a report must not vary."""
     return (
-        f"on validation images it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
+        f"on validation data it loses {100 * after.drop:.2f} points of {metric} instead of {100 * before.drop:.2f}, "
         f"for {after.bytes - before.bytes:+,} bytes"
     )
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from runtime import FeaturesInput, ImageInput
 from runtime.files import shown
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
@@ -92,7 +93,7 @@ def split_sizes(report: Mapping[str, Any]) -> str:
 
 def sample_noun(report: Mapping[str, Any]) -> str:
     """What the samples are called: "images", or "vectors" of features."""
-    return "vectors" if "features" in report else "images"
+    return (FeaturesInput if "features" in report else ImageInput).noun
 
 
 def scores_subject(report: Mapping[str, Any]) -> str:
@@ -174,7 +175,7 @@ def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from (f"{first}, 95 %", "drop, 95 %")
     for name in others:  # their intervals are in report.html
         yield from (name, "drop (points)")
-    yield from ("agreement", "ECE", "calibrated", "ms/image")
+    yield from ("agreement", "ECE", "calibrated", "ms/call")
 
 
 def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:

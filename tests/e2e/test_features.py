@@ -25,7 +25,9 @@ def circles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run of `--dataset circles` with its defaults, and its export."""
     root = tmp_path_factory.mktemp("circles")
     succeed(call_pocketlens("train", "--dataset", "circles", "--out", root / "run"))
-    succeed(call_pocketlens("export", root / "run", "--out", root / "models", "--c-array", "--min-agreement", "0.98"))
+    options = ("--c-array", "--min-agreement", "0.98")
+    result = succeed(call_pocketlens("export", root / "run", "--out", root / "models", *options))
+    (root / "said").write_text(result.stdout + result.stderr)
     return root
 
 
@@ -77,6 +79,12 @@ def test_the_plane_is_drawn_for_keras_and_each_file(circles: Path) -> None:
     assert not (circles / "models/disagreements").exists()
     card = (circles / "models/MODEL_CARD.md").read_text()
     assert "A vector of 2 features" in card
+
+
+def test_nothing_calls_vectors_images(circles: Path) -> None:
+    texts = [(circles / path).read_text() for path in ("said", "models/MODEL_CARD.md")]
+    assert not [text for text in texts if "image" in text or "picture" in text]
+    assert "converting to int8 with 502 vectors" in texts[0]
 
 
 def test_the_tensors_range_is_that_of_the_training_vectors(circles: Path) -> None:

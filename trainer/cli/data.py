@@ -156,7 +156,7 @@ def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:
 
 def _lines(summary: DatasetSummary) -> list[str]:
     found = summary.dataset
-    what = "vectors" if found.input.kind == "features" else "images"
+    what = found.input.noun
     head = f"{shown(found.name)}: {len(found.targets):,} {what}, {len(found.labels)} classes"
     lines = [f"{head}, {found.task}", "", *_count_table(summary), ""]
     if summary.refusal:

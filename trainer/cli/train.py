@@ -263,7 +263,7 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
         print_line(_describe_quantization_aware(run.quantization_aware))
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     print_line(
-        f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} {run.contract.input.noun}s), "
+        f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} {run.contract.input.noun}), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"
     )

@@ -162,7 +162,7 @@ def _caution_for_file(dataset: Dataset, provenance: Provenance, split: str, seed
     unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (provenance.date, provenance.seed)
     if unchanged or split in dataset.given:
         return "" if split == "test" else _CAUTIONS[split]
-    return "a model file does not know its images: it may have been trained on some of these; measure its run instead"
+    return "a model file does not know its training data: it may have seen some of these; measure its run instead"
 
 
 def with_task_of(contract: Contract, dataset: Dataset) -> Dataset:

@@ -75,9 +75,9 @@ def _fit_multilabel(predictions: Predictions, name: str, false_accept_rate: floa
     calibrated = scores if temperature == 1 else apply_temperature(scores, temperature, floor, independent=True)
     absent = calibrated[targets == 0]
     if not len(absent):
-        note = f"{name}: no threshold: every validation image has every label"
+        note = f"{name}: no threshold: every validation sample has every label"
         return FittedConfidence(Confidence(temperature), (note,))
-    threshold, note = rejecting_threshold(absent, false_accept_rate, "absent labels of validation images")
+    threshold, note = rejecting_threshold(absent, false_accept_rate, "absent labels of the validation split")
     return FittedConfidence(Confidence(temperature, threshold), (f"{name}: {note}",) if note else ())
 
 
@@ -151,8 +151,8 @@ def fit_threshold(scores: Scores, targets: Targets, rate: float) -> tuple[float,
     """
     wrong = scores.max(axis=1)[scores.argmax(axis=1) != targets]
     if not len(wrong):
-        return 0.0, "no threshold: no validation image is answered wrong"
-    return rejecting_threshold(wrong, rate, "wrong answers to validation images")
+        return 0.0, "no threshold: no answer on the validation split is wrong"
+    return rejecting_threshold(wrong, rate, "wrong answers on the validation split")
 
 
 def rejecting_threshold(scores: Scores, rate: float, plural: str) -> tuple[float, str]:

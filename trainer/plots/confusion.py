@@ -53,7 +53,7 @@ def save_confusions(path: Path, confusion: Counts, labels: Sequence[str], title:
     left, right = figure.subplots(1, 2)
     shares = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(confusion).tolist()]
     _draw(left, confusion, _count_cells(confusion), labels)
-    left.set_title("images")
+    left.set_title("counts")
     image = _draw(right, confusion, shares, labels)
     right.set_title("percent of the true class")
     figure.colorbar(image, label="share of the true class", shrink=0.8)

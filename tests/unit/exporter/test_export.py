@@ -93,7 +93,7 @@ def test_the_figures_are_those_of_the_device(digits_run: Path, digits_export: Ex
 def test_the_table_shows_them(digits_export: Exported, report: dict[str, Any]) -> None:
     head, *rows, _, more_head, first, second = digits_export.stdout.splitlines()[:7]
     timings = json.loads((digits_export.folder / "timings.json").read_text())
-    for column in ("file", "bytes", "test accuracy", "drop (points)", "ms/image", "gate"):
+    for column in ("file", "bytes", "test accuracy", "drop (points)", "ms/call", "gate"):
         assert column in head
     for column in ("file", "accuracy, 95 %", "drop, 95 %", "agreement", "ECE", "calibrated"):
         assert column in more_head

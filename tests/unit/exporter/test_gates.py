@@ -63,7 +63,7 @@ def test_binary_fractions_do_not_fail_a_gate() -> None:
 def test_a_gate_says_what_was_found_and_what_was_allowed() -> None:
     drop = Gate("drop", 0.0312, 0.01, False, "accuracy")
     assert drop.describe() == "loses 3.12 points of accuracy, `max_drop` allows 1.00"
-    assert Gate("latency", 3.0, 2.0, False).describe() == "takes 3.000 ms an image here, `max_latency_ms` allows 2.000"
+    assert Gate("latency", 3.0, 2.0, False).describe() == "takes 3.000 ms a call here, `max_latency_ms` allows 2.000"
 
 
 def test_a_latency_is_not_in_the_report() -> None:

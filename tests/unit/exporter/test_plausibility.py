@@ -61,6 +61,15 @@ def test_the_words_name_the_classes() -> None:
     assert alone.reason.startswith("all test images are of class 'a'")
 
 
+def test_a_model_of_readings_hears_of_vectors() -> None:
+    rare, missing = model([[250, 0, 0], [6, 0, 0], [0] * 3]), LABELS[:3]
+    lines = [gate.reason for gate in reference_doubts(rare, missing, noun="vectors")]
+    lines += [*share_warnings(rare, missing, "vectors"), *recall_warnings(rare, missing, "vectors")]
+    assert len(lines) == 5
+    assert not [line for line in lines if "image" in line]
+    assert sum("vectors" in line for line in lines) >= 4
+
+
 def test_labels_in_another_order_are_named() -> None:
     counts = np.array([[0, 20, 0, 0], [19, 1, 0, 0], [0, 0, 20, 0], [0, 0, 0, 20]])
     assert swapped_labels(counts) == ([(0, 1)], pytest.approx(79 / 80))

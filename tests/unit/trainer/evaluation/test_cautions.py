@@ -83,7 +83,7 @@ def of_digits(data: Dataset, made: Provenance, split: str, seed: int = 4) -> str
 
 def test_a_model_file_is_trusted_with_a_split_that_is_certainly_its_own() -> None:
     data = load_dataset("digits", Geometry())
-    unsure = "a model file does not know its images"
+    unsure = "a model file does not know its training data"
     assert of_digits(data, DIGITS, "test") == ""
     assert of_digits(data, DIGITS, "train") == "the model was trained on these, or on most of them"
     assert of_digits(data, DIGITS, "validation") == "the best epoch was chosen by these"

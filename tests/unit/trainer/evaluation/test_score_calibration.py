@@ -98,7 +98,7 @@ def test_thresholds_at_the_ends() -> None:
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]], np.float32)
     wrong_twice, all_right = np.array([0, 1, 1]), np.zeros(3, np.int64)
     assert fit_threshold(scores, wrong_twice, 1.0) == (0.0, "")
-    assert fit_threshold(scores, all_right, 0.1) == (0.0, "no threshold: no validation image is answered wrong")
+    assert fit_threshold(scores, all_right, 0.1) == (0.0, "no threshold: no answer on the validation split is wrong")
     threshold, note = fit_threshold(scores, wrong_twice, 0.05)
     assert 0.6999 < threshold < 0.70001
     assert threshold > scores[2, 0]
@@ -165,7 +165,7 @@ def test_of_absent_labels_only_the_share_asked_for_is_given() -> None:
     assert found.answered == pytest.approx((tempered >= confidence.threshold).any(axis=1).mean())
     sure = fit_confidence(Predictions(scores, np.ones_like(targets), "multilabel"), "int8", 0.05)
     assert sure.confidence.threshold == 0
-    assert "every validation image has every label" in sure.notes[0]
+    assert "every validation sample has every label" in sure.notes[0]
 
 
 def test_an_export_with_a_threshold(digits_run: Path, tmp_path: Path) -> None:
