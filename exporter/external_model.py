@@ -168,7 +168,7 @@ def external_run(model: Path, folders: ImageFolders, contract: ExternalOptions |
     if contract.task == "multilabel":
         raise ContractError(f"{shown(model)}: the task multilabel cannot be measured by folders of classes")
     images: dict[str, list[_LabelledImage]] = {split: [] for split in ("train", "validation", "test")}
-    notes = []
+    notes: list[str] = []
     for split, parameter in (("train", "calibration"), ("validation", "validation"), ("test", "test")):
         if (folder := getattr(folders, parameter)) is not None:
             images[split], left_out = _read_images(parameter, folder, contract, needs_classes=split != "train")
