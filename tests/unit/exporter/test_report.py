@@ -27,6 +27,7 @@ from exporter.report.model_card import model_card
 from exporter.report.report import Settings, make_report, make_timings, summary_table
 from exporter.report.write import DOCUMENTS, write_documents
 from runtime import Contract, ImageInput, Provenance
+from tests.support.browser import check_layout
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import ArraySource, FileSource
 from trainer.evaluation.predictions import Predictions, disagreements
@@ -119,6 +120,14 @@ def test_the_page_is_one_file_and_shows_what_comes_from_outside_as_text(written:
     assert "&lt;i&gt;look" in html
     assert "a &lt;note&gt;" in html
     assert "'a run; rm -rf'" in unescape(html)
+
+
+def test_nothing_of_the_report_is_cut_and_the_verdict_comes_first(written: Path, tmp_path: Path) -> None:
+    html = (written / "report.html").read_text(encoding="utf-8")
+    phone, *_ = check_layout([html], tmp_path)
+    assert len(phone["cards"]) == 2
+    assert phone["cards"][0] < 800, "the first card is on the first screen of a phone"
+    assert html.index("Not published") < html.index('class="card"') < html.index("<h2>")
 
 
 def test_the_pictures_carry_no_date_and_no_version(written: Path) -> None:
