@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +16,11 @@ PLACE = "<!-- commands -->"
 
 
 def on_page_markdown(markdown: str, **_more: Any) -> str:
-    """Called by MkDocs for each page: the place of the tables becomes the tables."""
-    return markdown.replace(PLACE, "\n".join(tables(LazyGroup("pocketlens", lazy=COMMANDS), "")))
+    """Called by MkDocs for each page: the place of the tables becomes the tables.
+
+    Within code in a table, other readers of Markdown want `|` escaped, and MkDocs shows the backslash.
+    """
+    return markdown.replace(r"\|", "|").replace(PLACE, "\n".join(tables(LazyGroup("pocketlens", lazy=COMMANDS), "")))
 
 
 def tables(command: click.Command, name: str, level: int = 2) -> Iterator[str]:
@@ -30,7 +34,7 @@ def tables(command: click.Command, name: str, level: int = 2) -> Iterator[str]:
         yield "| option | meaning |\n|---|---|"
         for option in command.get_params(context):
             record = option.get_help_record(context)
-            yield from [f"| `{_cell(record[0])}` | {_cell(_plain(record[1]))} |"] if record else []
+            yield from [f"| `{record[0]}` | {_plain(record[1])} |"] if record else []
         formatter = context.make_formatter()
         command.format_epilog(context, formatter)
         yield f"\n```text\n{formatter.getvalue().strip()}\n```\n"
@@ -41,8 +45,4 @@ def tables(command: click.Command, name: str, level: int = 2) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([<>*_[\]])", r"\\\1", " ".join(text.split()))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+    return re.sub(r"([*_[\]])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

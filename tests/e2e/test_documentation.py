@@ -90,7 +90,8 @@ def stage(
     lines = [f"{photo},{label}" for photo, label in zip(photos, labels, strict=True)]
     Path("labels.csv").write_text("\n".join(["path,label", *lines, ""]))
     Path("labels.txt").write_text("".join(f"{label}\n" for label in range(10)))
-    shutil.copy(ROOT / "examples/act.py", tmp_path)
+    for program in (ROOT / "examples").glob("*.py"):
+        shutil.copy(program, tmp_path)
     return tmp_path
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
+import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -106,6 +109,7 @@ def test_every_option_that_a_page_names_exists() -> None:
     for page in PAGES:
         text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         foreign = {option for block in blocks(page) if block.how == SKIP for option in _named(block.text)}
+        foreign |= {option for line in re.findall(r"^python .*", text, re.MULTILINE) for option in _named(line)}
         assert _named(text) <= known | others | foreign | {"--label"}, page.name
 
 
@@ -122,13 +126,7 @@ def _options(command: click.Command) -> set[str]:
 
 
 def test_the_reference_has_every_command_and_option() -> None:
-    import importlib.util
-
-    found = importlib.util.spec_from_file_location("hooks", ROOT / "docs/hooks.py")
-    assert found is not None
-    assert found.loader is not None
-    hooks = importlib.util.module_from_spec(found)
-    found.loader.exec_module(hooks)
+    hooks = _hook("hooks")
     page = hooks.on_page_markdown((ROOT / "docs/reference/commands.md").read_text(encoding="utf-8"))
     assert hooks.PLACE not in page
     for name in COMMANDS:
@@ -148,3 +146,47 @@ def test_the_unit_starts_again_after_any_number_of_failures() -> None:
     assert int(settings["Service"]["RestartSec"]) >= 1
     assert int(settings["Service"]["WatchdogSec"]) > 0
     assert settings["Service"]["ExecStart"].split()[1] == "watch"
+
+
+def test_the_messages_that_troubleshooting_quotes_are_in_the_sources() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    quoted = [message for row in rows for message in re.findall(r"`([^`]+)`", row) if " " in message]
+    written = _texts()
+    assert len(quoted) > 60
+    patterns = {message: ".*".join(re.escape(part) for part in message.split("...")) for message in quoted}
+    assert not [message for message, pattern in patterns.items() if not re.search(pattern, written)]
+
+
+def _texts() -> str:
+    """The texts in the sources, a line each."""
+    files = [file for package in ("runtime", "trainer", "exporter") for file in (ROOT / package).rglob("*.py")]
+    lines = []
+    for file in (ROOT / "pocketlens.py", *files):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                lines.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                lines.append(node.value)
+    return "\n".join(" ".join(line.split()) for line in lines)
+
+
+def test_the_list_of_messages_has_those_of_each_kind() -> None:
+    page = _hook("messages").on_page_markdown((ROOT / "docs/reference/messages.md").read_text(encoding="utf-8"))
+    for kind, part in {
+        "ImageError": "not an image of a known format",
+        "DatasetError": "no such folder or file",
+    }.items():
+        assert part in page.partition(f"## {kind}\n")[2].partition("\n## ")[0]
+
+
+def _hook(name: str) -> Any:
+    """A module of docs/, which MkDocs calls when it builds the site."""
+    found = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
