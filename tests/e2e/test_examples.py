@@ -57,8 +57,8 @@ def test_a_folder_is_classified(digits_export: Exported, digits_samples: Samples
 
 
 def test_mock_pins_are_switched(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
-    for label, expected in ((str(digits_samples.targets[0]), "lamp on\n"), ("none such", "lamp off\n")):
-        done = run("gpio.py", digits_export.int8, digits_samples.files[0], label, "--once", cwd=tmp_path)
+    for label, expected in ((str(digits_samples.targets[1]), "lamp on\n"), ("none such", "lamp off\n")):
+        done = run("gpio.py", digits_export.int8, digits_samples.files[1], label, "--once", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stdout == expected
     assert run("gpio.py", digits_export.int8, "not-there-yet.jpg", "8", "--once", cwd=tmp_path).stdout == ""
@@ -81,8 +81,8 @@ def test_the_service_answers(digits_export: Exported, digits_samples: Samples) -
         try:
             assert service.stdout is not None
             port = service.stdout.readline().split()[-1]
-            answer = _post(port, digits_samples.files[0].read_bytes())
-            assert answer["predictions"][0]["label"] == str(digits_samples.targets[0])
+            answer = _post(port, digits_samples.files[1].read_bytes())
+            assert answer["predictions"][0]["label"] == str(digits_samples.targets[1])
             with pytest.raises(urllib.error.HTTPError) as refused:
                 _post(port, b"no image")
             assert refused.value.code == 400
