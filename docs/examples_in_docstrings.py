@@ -15,9 +15,9 @@ class ExamplesInDocstrings(griffe.Extension):
         """Rename the section of examples, and give parameters that share a description a line each."""
         if obj.docstring:
             text = re.sub(r"^(\s*)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
-            obj.docstring.value = re.sub(r"^(\s+)((?:\w+, )+)(\w+): ", _apart, text, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(r"^( +)((?:\w+, )+)(\w+): ", _apart, text, flags=re.MULTILINE)
 
 
 def _apart(found: re.Match[str]) -> str:
     indent, others, last = found.groups()
-    return "".join(f"{indent}{name}: see `{last}`." for name in others.split(", ")[:-1]) + f"{indent}{last}: "
+    return "".join(f"{indent}{name}: see `{last}`.\n" for name in others.split(", ")[:-1]) + f"{indent}{last}: "

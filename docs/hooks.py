@@ -20,7 +20,7 @@ def on_page_markdown(markdown: str, **_more: Any) -> str:
 
     Within code in a table, other readers of Markdown want `|` escaped, and MkDocs shows the backslash.
     """
-    return markdown.replace(r"\|", "|").replace(PLACE, "\n".join(tables(LazyGroup("pocketlens", lazy=COMMANDS), "")))
+    return markdown.replace(r"\|", " | ").replace(PLACE, "\n".join(tables(LazyGroup("pocketlens", lazy=COMMANDS), "")))
 
 
 def tables(command: click.Command, name: str, level: int = 2) -> Iterator[str]:
@@ -34,7 +34,7 @@ def tables(command: click.Command, name: str, level: int = 2) -> Iterator[str]:
         yield "| option | meaning |\n|---|---|"
         for option in command.get_params(context):
             record = option.get_help_record(context)
-            yield from [f"| `{record[0]}` | {_plain(record[1])} |"] if record else []
+            yield from [f"| `{record[0].replace('|', ' | ')}` | {_plain(record[1])} |"] if record else []
         formatter = context.make_formatter()
         command.format_epilog(context, formatter)
         yield f"\n```text\n{formatter.getvalue().strip()}\n```\n"
