@@ -13,7 +13,7 @@ import numpy.typing as npt
 from runtime import Confidence, Contract, seal
 from runtime.model_file import ModelFile
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.score_calibration import fit_confidence
+from trainer.evaluation.score_calibration import choose_decision, decide_from, fit_confidence
 from trainer.keras_inspection.graph import layer_names
 
 from .artifacts.tflite_metadata import with_metadata
@@ -66,7 +66,8 @@ class Candidate:
         members: further files for the archive behind the FlatBuffer, by name.
         notes: conversion notes, a line each.
         edgetpu: where each operator would run on a Coral; empty unless that was requested.
-        validation: the predictions for validation images, without a temperature; None where there are no such images.
+        validation: the predictions for validation images, without a temperature unless a decision threshold was
+            chosen; None where there are no such images.
         recovery: the attempts to make a model that passes the gates, in order; empty unless recovery was needed.
     """
 
@@ -137,11 +138,17 @@ class CandidateBuilder:
 
     def _with_confidence(self, candidate: Candidate, path: Path) -> Candidate:
         """The candidate with its scores on validation images, and the temperature and threshold fitted to them."""
+        rule = self.config.threshold
         if not self.scorer.has_samples("validation"):
-            return candidate
+            if rule is None:
+                return candidate
+            confidence = decide_from(self.contract.confidence, rule.value, self.contract.task)  # no other is left
+            return replace(candidate, contract=replace(self.contract, confidence=confidence))
         predictions = self.scorer.submit(path, "validation", self.contract)()
         name, rate = candidate.recipe.name, self.config.false_accept_rate
         fitted = fit_confidence(predictions, name, rate)
+        if rule is not None:
+            fitted, predictions = choose_decision(fitted, predictions, name, rule)
         contract = replace(self.contract, confidence=fitted.confidence)
         return replace(candidate, contract=contract, notes=(*candidate.notes, *fitted.notes), validation=predictions)
 

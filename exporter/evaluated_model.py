@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.evaluation.calibration_error import rejection
 from trainer.evaluation.comparison import Comparison, compare_predictions, metric_title
-from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictions import DECISION_THRESHOLD, Predictions
 
 from .candidate import Candidate
 from .gates import Gate, Limits, MeasuredSamples, check_gates
@@ -57,7 +57,7 @@ class EvaluatedModel:
     def as_dict(self, file_name: str, labels: Sequence[str]) -> dict[str, Any]:
         """Its entry in `report.json`: only figures that are the same every time."""
         candidate, found = self.candidate, self.comparison
-        threshold = candidate.confidence.threshold
+        threshold, decision = candidate.confidence.threshold, candidate.confidence.decision
         return {
             "file": file_name,
             "mode": candidate.recipe.mode,
@@ -83,6 +83,7 @@ class EvaluatedModel:
             "calibration_error_untempered": found.uncalibrated.error,
             "temperature": candidate.confidence.temperature,
             "threshold": threshold,
+            **({} if decision == DECISION_THRESHOLD else {"decision": decision}),
             "rejection": asdict(rejection(self.predictions.scores, self.predictions.targets, threshold)),
             "confusion": found.confusion.tolist(),
             "interpreter": self.predictions.interpreter,

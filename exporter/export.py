@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.child_worker import ChildWorker
 from trainer.data.run_folder import BOUNDARY, RunFolder
+from trainer.evaluation.decision_threshold import FIXED
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.scoring import ScoringWorker
 
@@ -91,6 +92,7 @@ def export(
         OSError: `out` cannot be written.
     """
     library, unproved = runnable_library(config.target)
+    config.check_task(run.contract.task)
     uncalibrated = _check_validation(run, config)
     plan = _plan(recipes)
     with ExitStack() as stack:
@@ -129,8 +131,10 @@ def _check_validation(run: RunFolder, config: ExportConfig) -> str:
     """
     if len(run.splits["validation"]):
         return ""
-    if config.false_accept_rate is not None or config.repair:
+    chosen = config.threshold is not None and config.threshold.kind != FIXED
+    if config.false_accept_rate is not None or config.repair or chosen:
         subject = "`repair` is judged" if config.repair else "`false_accept_rate` is fitted"
+        subject = "`threshold` is chosen" if chosen else subject
         raise ExportError(f"{subject} on the validation split, which is empty; name images for it by `validation`")
     return f"no validation {run.contract.input.noun}: the scores have no temperature, they are as the model gives them"
 
@@ -185,7 +189,8 @@ def _make_candidates(
         _log_notes(candidate)
         candidates.append(candidate)
         pending.append(builder.scorer.submit(builder.write(candidate), "test"))
-    return candidates, [wait() for wait in pending]
+    decisions = [candidate.confidence.decision for candidate in candidates]
+    return candidates, [replace(wait(), decision=d) for wait, d in zip(pending, decisions, strict=True)]
 
 
 def _log_notes(candidate: Candidate) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trainer.evaluation.decision_threshold import ThresholdRule
+
+from .errors import ExportError
 from .gates import Limits
 from .operator_support import DEFAULT_TARGET
 
@@ -108,6 +111,8 @@ class ExportConfig:
             report warns of it in either case.
         outputs: the kind of an external model's outputs, one of `OUTPUTS`; None to find it out. A softmax or a sigmoid
             is appended to logits.
+        threshold: for the tasks binary and multilabel, how the score is chosen from which on a label is predicted; on
+            the validation split, for each file. With None it is 0.5. See `trainer.evaluation.decision_threshold`.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -122,3 +127,20 @@ class ExportConfig:
     repair: bool = False
     accept_low_accuracy: bool = False
     outputs: str | None = None
+    threshold: ThresholdRule | None = None
+
+    def check_task(self, task: str) -> None:
+        """Refuse a decision threshold that the task has no use for, or that another threshold contradicts.
+
+        Raises:
+            ExportError: it is refused.
+        """
+        if self.threshold is None:
+            return
+        if task == "multiclass":
+            raise ExportError(
+                "`threshold` is for models that say yes or no: the tasks binary and multilabel; the answer of this one "
+                "is the class with the highest score"
+            )
+        if self.false_accept_rate is not None:
+            raise ExportError("`threshold` and `false_accept_rate` both set a threshold; leave one of them out")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import interpreter as interpreters
-from .contract import DEFAULT_TOP, Contract
+from .contract import DEFAULT_DECISION, DEFAULT_TOP, Contract
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .files import PathLike
 
 #: The arguments of `rank` after scores and labels.
-_Choice: TypeAlias = "tuple[int, float, npt.NDArray[np.int64] | None, float]"
+_Choice: TypeAlias = "tuple[int, float, npt.NDArray[np.int64] | None, float, float]"
 
 
 class Classifier:
@@ -311,13 +311,14 @@ class Classifier:
         if not self._contract.gives_probabilities:
             if min_score:
                 raise ValueError("`min_score` is a probability, and the scores of this model are none; leave it out")
-            return DEFAULT_TOP if top is None else top, -math.inf, chosen, -math.inf
+            return DEFAULT_TOP if top is None else top, -math.inf, chosen, -math.inf, DEFAULT_DECISION
         if min_score is None:
             threshold = self._contract.confidence.threshold
             min_score = threshold if multilabel else 0.0
         if top is None:  # multilabel: keep every label that reaches the threshold
             top = len(self._contract.labels) if multilabel and min_score else DEFAULT_TOP
-        return top, min_score, chosen, threshold
+        decision = DEFAULT_DECISION if multilabel else self._contract.confidence.decision
+        return top, min_score, chosen, threshold, decision
 
     def _set_layout(self, layout: str | None) -> None:
         if layout is not None:

@@ -38,11 +38,18 @@ SCORES = (PROBABILITIES, SOFTMAX, SIGMOID, AS_IS)
 #: Predictions of one input where the caller gives no number and the task does not ask for more.
 DEFAULT_TOP = 3
 
+#: Where no other score was chosen, a label is predicted if it is more probable than its absence.
+DEFAULT_DECISION = 0.5
 MAX_LABELS = 10_000
 #: A file of labels, outside the contract.
 MAX_LABELS_BYTES = 4 * 2**20
 MAX_TEMPERATURE = 100.0
 MAX_JSON_BYTES = 4 * 2**20
+_CONFIDENCE_RANGES = (
+    ("temperature", 1 / MAX_TEMPERATURE, MAX_TEMPERATURE),
+    ("threshold", 0.0, 1.0),
+    ("decision", 1e-6, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,10 @@ class Confidence(NamedTuple):
             sum to one again. Above 1 the scores come closer to each other; their order never changes. 1 leaves the
             scores as they are.
         threshold: 0 to 1; if the best score is below it, the prediction is "unknown". 0 never gives "unknown".
+        decision: above 0, at most 1: the score from which on a label is predicted. For the task binary it is that of
+            the second label, which is then the first prediction even where the other has a higher score. For the
+            task multilabel it is the threshold too, if it was chosen; the task multiclass has only 0.5. With 0.5 the
+            second of two labels needs more than 0.5.
 
     Example:
         >>> Confidence(temperature=1.5).threshold
@@ -97,6 +108,7 @@ class Confidence(NamedTuple):
 
     temperature: float = 1.0
     threshold: float = 0.0
+    decision: float = DEFAULT_DECISION
 
 
 _UNCALIBRATED = Confidence()
@@ -143,10 +155,12 @@ class Contract:
         object.__setattr__(self, "labels", self._checked_labels())
         if not isinstance(self.confidence, Confidence):
             refuse_field("confidence", self.confidence, "a Confidence")
-        for name, least, most in (("temperature", 1 / MAX_TEMPERATURE, MAX_TEMPERATURE), ("threshold", 0.0, 1.0)):
+        for name, least, most in _CONFIDENCE_RANGES:
             value = getattr(self.confidence, name)
             if not is_finite_number(value) or not least <= value <= most:
                 refuse_field(f"confidence {name}", value, f"a number from {least:g} to {most:g}")
+        if self.task == "multiclass" and self.confidence.decision != DEFAULT_DECISION:
+            refuse_field("confidence decision", self.confidence.decision, f"{DEFAULT_DECISION} for the task multiclass")
         if self.scores not in SCORES:
             refuse_field("scores", self.scores, f"one of {', '.join(SCORES)}")
         if self.scores == SOFTMAX and self.task != "multiclass":
@@ -190,12 +204,14 @@ class Contract:
     def to_json(self) -> str:
         """The contract as indented JSON: the same text for the same contract.
 
-        Default scores, confidence and orientation are left out, so that older versions read a contract that needs none
-        of them; they refuse a field that they do not know.
+        Default scores, confidence, decision and orientation are left out, so that older versions read a contract that
+        needs none of them; they refuse a field that they do not know.
         """
         document = {"format": CONTRACT_FORMAT, **asdict(self), "confidence": self.confidence._asdict()}
         if self.confidence == _UNCALIBRATED:
             del document["confidence"]
+        elif self.confidence.decision == DEFAULT_DECISION:
+            del document["confidence"]["decision"]
         if self.scores == PROBABILITIES:
             del document["scores"]
         if document["input"].get("orientation") == EXIF:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .contract import PROBABILITIES, SIGMOID, SOFTMAX
+from .contract import DEFAULT_DECISION, PROBABILITIES, SIGMOID, SOFTMAX
 from .errors import shortened
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ def rank(
     min_score: float = 0.0,
     chosen: npt.NDArray[np.int64] | None = None,
     threshold: float = 0.0,
+    decision: float = DEFAULT_DECISION,
 ) -> list[Prediction]:
     """The `top` highest scores, highest first, equal ones in the order of the outputs.
 
@@ -216,6 +217,8 @@ def rank(
             score and the index -1, so that there is always a first prediction.
         chosen: indices of the labels that may be predicted; by default all of them.
         threshold: if the best prediction is below it, the only one is `UNKNOWN` too; the others need not reach it.
+        decision: of two labels, the second is the first prediction if its score is at least this, whatever the other's
+            score is; with 0.5 the higher score is first.
 
     Example:
         >>> rank(np.array([0.25, 0.75], np.float32), ("cat", "dog"), top=1)
@@ -225,7 +228,9 @@ def rank(
     """
     values = scores.tolist()
     order: Sequence[int] = range(len(values)) if chosen is None else chosen.tolist()
-    if top == 1 and chosen is None:
+    if decision != DEFAULT_DECISION:
+        order = sorted(order, reverse=values[1] >= decision)[:top]
+    elif top == 1 and chosen is None:
         order = [values.index(max(values))]
     elif len(order) <= _FEW:
         order = sorted(order, key=values.__getitem__, reverse=True)[:top]

@@ -16,6 +16,7 @@ from runtime.cli.output import print_json, print_line
 from runtime.native_output import quiet_tensorflow
 from runtime.recognition import recognize
 from trainer.errors import RunError
+from trainer.evaluation.decision_threshold import ThresholdRule
 
 from ..gates import REPAIRABLE, Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
@@ -43,8 +44,21 @@ _SETTINGS = (
     "repair",
     "accept_low_accuracy",
     "outputs",
+    "threshold",
 )
 _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy")
+
+
+class _Rule(click.ParamType[ThresholdRule]):
+    """How a decision threshold is chosen."""
+
+    name = "F1|recall=R|precision=P|SCORE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ThresholdRule:
+        try:
+            return value if isinstance(value, ThresholdRule) else ThresholdRule.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command(
@@ -140,6 +154,12 @@ _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy
     help='The largest share of wrong answers that may be given; a less certain answer becomes "unknown". '
     "[default: always answer]",
 )
+@click.option(
+    "--threshold",
+    type=_Rule(),
+    help="Score from which on a label is predicted (binary and multilabel only): F1, recall=0.95, precision=0.9 "
+    "choose it on the validation split, 0.3 sets it. The files obey it on a device. [default: 0.5]",
+)
 @click.option("--repair", is_flag=True, help="If int8 fails a gate, try the known strategies to recover it.")
 @model_options
 @with_options(JSON_OPTION)
@@ -157,8 +177,6 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
 
     with ScoringWorker() as worker:
         material, words = _open(run, options, worker)
-        from ..export import export as export_run
-
         seed = options["calibration_seed"]
         options["calibration_seed"] = material.contract.provenance.seed if seed is None else seed
         config = ExportConfig(
@@ -166,6 +184,9 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
             selftest=not options["no_selftest"],
             **{name: options[name] for name in _SETTINGS},
         )
+        config.check_task(material.contract.task)
+        from ..export import export as export_run
+
         command = reproduce_command(words, modes, io, options)
         recipes = [Recipe.of(mode, io) for mode in modes]
         exported = export_run(material, out, recipes, config, command=command, worker=worker)
@@ -196,6 +217,7 @@ def reproduce_command(words: Sequence[str], modes: Sequence[str], io: str, optio
         command += [_flag(name), str(options[name])]
     rate = options["false_accept_rate"]
     command += [] if rate is None else ["--false-accept-rate", f"{rate:g}"]
+    command += ["--threshold", options["threshold"].text] if options["threshold"] else []
     command += ["--repair"] if options["repair"] else []
     return shlex.join(command)
 

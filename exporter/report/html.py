@@ -30,7 +30,7 @@ class ReportPictures(NamedTuple):
     """The pictures of a report, by section.
 
     Attributes:
-        sizes, boundary, reliability, curves: figures; empty where there are none.
+        sizes, boundary, reliability, thresholds, curves: figures; empty where there are none.
         differences: for each file that differs from float32, the test images on which it does.
         mistakes: the most confident mistakes of the last file.
     """
@@ -38,6 +38,7 @@ class ReportPictures(NamedTuple):
     sizes: Sequence[PageFigure] = ()
     boundary: Sequence[PageFigure] = ()
     reliability: Sequence[PageFigure] = ()
+    thresholds: Sequence[PageFigure] = ()
     curves: Sequence[PageFigure] = ()
     differences: Sequence[TileSheet] = ()
     mistakes: Sequence[TileSheet] = ()

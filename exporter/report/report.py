@@ -66,6 +66,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "target": settings.config.target,
         "limits": settings.config.limits.as_dict(),
         "false_accept_rate": settings.config.false_accept_rate,
+        **({"threshold": settings.config.threshold.text} if settings.config.threshold else {}),
         "calibration": dict(settings.calibration),
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -9,12 +9,14 @@ from typing import Any
 
 from trainer.data.run_folder import BOUNDARY, RunFolder
 from trainer.evaluation.comparison import metric_title
+from trainer.evaluation.metrics import compute_metrics
 from trainer.evaluation.predictions import disagreements
 from trainer.pages.parts import PageFigure, TileSheet
 from trainer.plots.calibration import draw_reliability
 from trainer.plots.figure import png_bytes
 from trainer.plots.history import draw_curve_panels
 from trainer.plots.image_grid import LARGE_TILES, draw_tiles
+from trainer.plots.metrics import draw_binary_panels, draw_label_curves
 
 from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
@@ -63,6 +65,7 @@ def write_documents(
         boundary=[] if boundary is None else [PageFigure(_BOUNDARY_CAPTION, boundary)],
         reliability=[_reliability(run, reference, model) for model in others],
         curves=_curves(run),
+        thresholds=[figure for model in models for figure in _thresholds(run, model)],
         differences=sheets,
         mistakes=_mistakes(run, models[-1]) if with_images else [],
     )
@@ -119,6 +122,18 @@ def _reliability(run: RunFolder, reference: EvaluatedModel, model: EvaluatedMode
         f"{'labels' if of_labels else 'samples'}.",
         png_bytes(draw_reliability(curves, of_labels=of_labels)),
     )
+
+
+def _thresholds(run: RunFolder, model: EvaluatedModel) -> list[PageFigure]:
+    """The curves of the tasks binary and multilabel on the test split, with the file's decision threshold marked."""
+    labels, found = run.contract.labels, model.predictions
+    caption = f"{model.name}, test split; the mark is the threshold {found.decision:g}, from which on a label is predicted"
+    if found.task == "multilabel":
+        return [PageFigure(caption, png_bytes(draw_label_curves(found, labels)))]
+    if found.task != "binary":
+        return []
+    metrics = compute_metrics(found.scores, found.targets, labels, found.task, found.decision)
+    return [PageFigure(caption, png_bytes(figure)) for figure in draw_binary_panels(metrics)] if metrics.curves else []
 
 
 def _curves(run: RunFolder) -> list[PageFigure]:

@@ -84,6 +84,9 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
     confidence = contract.get("confidence")
     if confidence:
         yield f"  scores    temperature {confidence['temperature']:g}, {_threshold(confidence['threshold'])}"
+    if "decision" in (confidence or {}):
+        subject = "a label" if contract["task"] == "multilabel" else contract["labels"][1]
+        yield f"  decision  {subject} is predicted from {confidence['decision']:g} on"
     for what in ("input", "output"):
         tensor = found[what]
         quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""

@@ -114,9 +114,9 @@ def evaluate(
     from ..evaluation.predictions import Predictions
     from .evaluate_output import draw_evaluation
 
-    targets = evaluation_set.chosen_targets
-    metrics = compute_metrics(scores, targets, contract.labels, contract.task)
-    predictions = Predictions(scores, targets, contract.task)
+    targets, decision = evaluation_set.chosen_targets, contract.confidence.decision
+    metrics = compute_metrics(scores, targets, contract.labels, contract.task, decision)
+    predictions = Predictions(scores, targets, contract.task, decision=decision)
     unknown = predictions.below_threshold(contract.confidence.threshold)
     loss = cross_entropy(predictions.scores, targets, contract.task) if contract.gives_probabilities else None
     curves = _learning_curves(run) if run and dataset is None else ""

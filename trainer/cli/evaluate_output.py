@@ -19,12 +19,13 @@ from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
 from ..evaluation.predictions import Predictions
 from ..plots.confusion import save_confusions
+from ..plots.figure import save_png
 from ..plots.image_grid import SMALL_TILES, input_pixels, prediction_tile, save_probabilities, save_tiles
-from ..plots.metrics import save_binary_curves, save_labels
+from ..plots.metrics import draw_label_curves, save_binary_curves, save_labels
 from .sample_index import name_in_split
 
 #: All pictures that a call may draw.
-_PICTURES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
+_PICTURES = ("confusion.png", "labels.png", "roc.png", "precision-recall.png", "predictions.png", "mistakes.png")
 
 
 def draw_evaluation(
@@ -65,6 +66,8 @@ def _draw_figures(
     if metrics.task == "multilabel":
         pictures = [out / "labels.png"]
         save_labels(pictures[0], metrics, title)
+        pictures.append(out / "precision-recall.png")
+        save_png(pictures[-1], draw_label_curves(predictions, contract.labels, title))
     else:
         pictures = [out / "confusion.png"]
         save_confusions(pictures[0], metrics.confusion, contract.labels, title)
@@ -120,7 +123,9 @@ def show_sample(
     """
     evaluation_set = replace(evaluation_set, chosen=np.array([index]))
     scores, interpreter = score(evaluation_set)
-    predictions = Predictions(scores, evaluation_set.chosen_targets, contract.task)
+    predictions = Predictions(
+        scores, evaluation_set.chosen_targets, contract.task, decision=contract.confidence.decision
+    )
     found, correct = evaluation_set.describe(predictions, 0), bool(predictions.correct[0])
     name, in_split = str(found["name"]), name_in_split(index, evaluation_set.splits)
     is_unknown = bool((predictions.below_threshold(contract.confidence.threshold) or {}).get("samples"))

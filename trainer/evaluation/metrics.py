@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .predictions import Predictions, Scores, Targets, scores_of_both
+from .predictions import DECISION_THRESHOLD, Predictions, Scores, Targets, scores_of_both
 
 #: A curve's points by the name of their axis; the threshold None stands above or below every score.
 Curve: TypeAlias = "dict[str, list[float | None]]"
@@ -48,6 +48,7 @@ class Metrics:
             mean_average_precision (over the labels that have a sample), micro_f1, macro_f1.
         curves: for `binary`, from the highest threshold to the lowest: roc (false_positive_rate, true_positive_rate,
             threshold) and precision_recall (recall, precision, threshold).
+        decision: the score from which on a label was predicted.
     """
 
     accuracy: float
@@ -56,6 +57,7 @@ class Metrics:
     task: str = "multiclass"
     figures: dict[str, float] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
+    decision: float = DECISION_THRESHOLD
 
     def headline(self) -> dict[str, float]:
         """The task's metrics in `HEADLINES` that are defined, by name."""
@@ -72,7 +74,13 @@ class Metrics:
         return figures | {"confusion": self.confusion.tolist()} | ({"curves": self.curves} if self.curves else {})
 
 
-def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], task: str = "multiclass") -> Metrics:
+def compute_metrics(
+    scores: Scores,
+    targets: Targets,
+    labels: tuple[str, ...],
+    task: str = "multiclass",
+    decision: float = DECISION_THRESHOLD,
+) -> Metrics:
     """All metrics of a task.
 
     Args:
@@ -80,10 +88,11 @@ def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], t
         targets: int, shape (n,), n at least 1; for `multilabel` 0 or 1, shape (n, labels).
         labels: names of the classes.
         task: `"multiclass"`, `"binary"` or `"multilabel"`.
+        decision: as in `Predictions`.
     """
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-    predictions = Predictions(scores_of_both(scores) if task == "binary" else scores, targets, task)
+    predictions = Predictions(scores_of_both(scores) if task == "binary" else scores, targets, task, decision=decision)
     predicted = predictions.predicted
     classes = None if task == "multilabel" else range(len(labels))
     columns = precision_recall_fscore_support(targets, predicted, labels=classes, zero_division=0)
@@ -96,7 +105,7 @@ def compute_metrics(scores: Scores, targets: Targets, labels: tuple[str, ...], t
     else:
         figures = _multiclass_figures(scores, targets)
     confusion = confusion_of(predicted, targets, len(labels))
-    return Metrics(float(accuracy_score(targets, predicted)), per_class, confusion, task, figures, curves)
+    return Metrics(float(accuracy_score(targets, predicted)), per_class, confusion, task, figures, curves, decision)
 
 
 def averages(metrics: Metrics) -> dict[str, dict[str, float]]:

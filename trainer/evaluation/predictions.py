@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from runtime.contract import DEFAULT_DECISION
+
 #: float32, shape (n, labels).
 Scores: TypeAlias = npt.NDArray[np.float32]
 #: int, shape (n,): the class of each sample. For the task multilabel 0 or 1, shape (n, labels).
@@ -18,7 +20,7 @@ Places: TypeAlias = npt.NDArray[np.int64]
 #: From this score on a label of the task multilabel is predicted: in training, in the exporter's figures, and by the
 #: threshold of the contract. No temperature moves a score across 0.5. The second label of the task binary needs more
 #: than 0.5, because `runtime.postprocessing.rank` prefers the first of two equal scores.
-DECISION_THRESHOLD = 0.5
+DECISION_THRESHOLD = DEFAULT_DECISION
 
 
 def scores_of_both(scores: Scores) -> Scores:
@@ -41,6 +43,8 @@ class Predictions:
         uncalibrated_scores: without the temperature of the contract; None where there is no temperature.
         output_step: the scale of the model's output; 0 where the output is float.
         interpreter: library and version that ran the model.
+        decision: for the tasks binary and multilabel, the score from which on a label is predicted, as
+            `Confidence.decision` has it.
     """
 
     scores: Scores
@@ -49,6 +53,7 @@ class Predictions:
     uncalibrated_scores: Scores | None = None
     output_step: float = 0.0
     interpreter: str = ""
+    decision: float = DECISION_THRESHOLD
 
     @property
     def uncalibrated(self) -> Scores:
@@ -59,7 +64,9 @@ class Predictions:
     def predicted(self) -> npt.NDArray[np.int64]:
         """The class with the highest score, shape (n,); for multilabel 1 for each predicted label, (n, labels)."""
         if self.task == "multilabel":
-            return (self.scores >= DECISION_THRESHOLD).astype(np.int64)
+            return (self.scores.astype(np.float64) >= self.decision).astype(np.int64)
+        if self.decision != DECISION_THRESHOLD:  # double, as the runtime compares
+            return (self.scores[:, 1].astype(np.float64) >= self.decision).astype(np.int64)
         predicted: npt.NDArray[np.int64] = self.scores.argmax(axis=1)
         return predicted
 
@@ -81,8 +88,9 @@ class Predictions:
         wrong, of the decision that is furthest from the true one; where it is correct, of the least certain one.
         """
         if self.task != "multilabel":
-            highest: npt.NDArray[np.float32] = self.scores.max(axis=1)
-            return highest
+            places = self.predicted[:, np.newaxis]
+            of_prediction: npt.NDArray[np.float32] = np.take_along_axis(self.scores, places, axis=1)[:, 0]
+            return of_prediction
         furthest = np.abs(self.scores - self.targets.astype(np.float32)).max(axis=1)
         return np.where(self.correct, 1 - furthest, furthest).astype(np.float32)
 
@@ -100,7 +108,8 @@ class Predictions:
         """
         if not threshold:
             return None
-        below = self.scores.max(axis=1).astype(np.float64) < threshold  # double, as the runtime compares
+        best = self.scores.max(axis=1) if self.task == "multilabel" else self.prediction_scores
+        below = best.astype(np.float64) < threshold  # double, as the runtime compares
         return {"threshold": threshold, "samples": int(below.sum()), "wrong": int((below & ~self.correct).sum())}
 
 
@@ -114,6 +123,8 @@ def disagreements(reference: Predictions, predictions: Predictions) -> Places:
     pair = (reference.scores[places], predictions.scores[places])
     if predictions.task == "multilabel":
         differs = (predictions.predicted != reference.predicted)[places]
-        pair = tuple(np.where(differs, np.abs(scores - DECISION_THRESHOLD), 0) for scores in pair)  # type: ignore[assignment]
+        pair = tuple(  # type: ignore[assignment]
+            np.where(differs, np.abs(model.scores[places] - model.decision), 0) for model in (reference, predictions)
+        )
     certainty = np.maximum(*(scores.max(axis=1, initial=0) for scores in pair))
     return places[np.argsort(-certainty, kind="stable")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from runtime import Confidence
 from runtime.postprocessing import apply_temperature, score_floor
 
+from .decision_threshold import ThresholdRule, choose_threshold
 from .predictions import DECISION_THRESHOLD, Predictions, Scores, Targets
 
 #: The temperature is searched between these. Beyond them scores are all equal, or all 0 and 1.
@@ -79,6 +81,39 @@ def _fit_multilabel(predictions: Predictions, name: str, false_accept_rate: floa
         return FittedConfidence(Confidence(temperature), (note,))
     threshold, note = rejecting_threshold(absent, false_accept_rate, "absent labels of the validation split")
     return FittedConfidence(Confidence(temperature, threshold), (f"{name}: {note}",) if note else ())
+
+
+def choose_decision(
+    fitted: FittedConfidence, predictions: Predictions, name: str, rule: ThresholdRule
+) -> tuple[FittedConfidence, Predictions]:
+    """Choose the decision threshold of one model file of the task binary or multilabel.
+
+    Args:
+        fitted: the temperature of the file.
+        predictions: of the file, for the validation split.
+        name: of the file, for notes.
+        rule: how the threshold is chosen.
+
+    Returns:
+        What was fitted with the threshold, and the predictions of the file with both.
+    """
+    scores, temperature = predictions.uncalibrated, fitted.confidence.temperature
+    of_labels = predictions.task == "multilabel"
+    if temperature != 1:
+        floor = score_floor(predictions.output_step, scores.shape[1])
+        scores = apply_temperature(scores, temperature, floor, independent=of_labels)
+    threshold, note = choose_threshold(scores if of_labels else scores[:, 1], predictions.targets, rule)
+    confidence = decide_from(fitted.confidence, threshold, predictions.task)
+    decided = replace(
+        predictions, scores=scores, uncalibrated_scores=predictions.uncalibrated, decision=confidence.decision
+    )
+    return FittedConfidence(confidence, (*fitted.notes, f"{name}: a label is predicted from {note}")), decided
+
+
+def decide_from(confidence: Confidence, threshold: float, task: str) -> Confidence:
+    """The confidence with a decision threshold; for the task multilabel each answered label must reach it too."""
+    confidence = confidence._replace(decision=max(threshold, 10.0**-_THRESHOLD_DECIMALS))
+    return confidence._replace(threshold=confidence.decision) if task == "multilabel" else confidence
 
 
 def fit_temperature(scores: Scores, targets: Targets, floor: float) -> float:
