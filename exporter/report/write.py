@@ -127,7 +127,9 @@ def _reliability(run: RunFolder, reference: EvaluatedModel, model: EvaluatedMode
 def _thresholds(run: RunFolder, model: EvaluatedModel) -> list[PageFigure]:
     """The curves of the tasks binary and multilabel on the test split, with the file's decision threshold marked."""
     labels, found = run.contract.labels, model.predictions
-    caption = f"{model.name}, test split; the mark is the threshold {found.decision:g}, from which on a label is predicted"
+    caption = (
+        f"{model.name}, test split; the mark is the threshold {found.decision:g}, from which on a label is predicted"
+    )
     if found.task == "multilabel":
         return [PageFigure(caption, png_bytes(draw_label_curves(found, labels)))]
     if found.task != "binary":

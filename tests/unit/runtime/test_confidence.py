@@ -14,7 +14,7 @@ import pytest
 
 from runtime import Classifier, Confidence, Contract, ImageInput, Prediction, read_model
 from runtime.model_file import reseal
-from runtime.postprocessing import apply_temperature, score_floor
+from runtime.postprocessing import apply_temperature, rank, score_floor
 from runtime.testing import FakeInterpreter
 from tests.support.commands import run_pocketlens, succeed
 from tests.support.exports import Exported, Samples
@@ -124,6 +124,19 @@ def test_every_label_that_is_there_is_answered() -> None:
         "d",
         "b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [(0.4, ["yes", "no"]), (0.2, ["no", "yes"]), (0.3, ["yes", "no"]), (0.6, ["yes", "no"])]
+)
+def test_the_second_of_two_labels_is_answered_from_its_decision_on(second: float, expected: list[str]) -> None:
+    scores = np.array([1 - second, second], np.float32)  # 0.3 as a float32 is a little more than 0.3
+    found = rank(scores, ("no", "yes"), 2, decision=0.3)
+    assert [prediction.label for prediction in found] == expected
+    assert [prediction.score for prediction in found] == [scores[prediction.index] for prediction in found]
+    assert rank(scores, ("no", "yes"), 1, decision=0.3) == found[:1]
+    assert rank(scores, ("no", "yes"), 2, chosen=np.array([0]), decision=0.3)[0].label == "no"
+    assert rank(scores, ("no", "yes"), 2, 0.9, decision=0.3)[0].label == "unknown"
 
 
 def threshold_classifier(task: str, rows: list[list[float]], threshold: float) -> Classifier:

@@ -38,6 +38,15 @@ def test_a_confidence_is_written_only_where_there_is_one() -> None:
     assert Contract.from_json(json.dumps(document)).confidence == Confidence(1.25)
 
 
+def test_a_decision_is_written_only_where_it_was_chosen() -> None:
+    binary = replace(CONTRACT, labels=("no", "yes"), task="binary", confidence=Confidence(1.25, 0.0, 0.3))
+    document = json.loads(binary.to_json())
+    assert document["confidence"] == {"temperature": 1.25, "threshold": 0.0, "decision": 0.3}
+    assert Contract.from_json(binary.to_json()) == binary
+    with pytest.raises(ContractError, match="decision"):
+        replace(CONTRACT, confidence=Confidence(decision=0.3))
+
+
 def test_an_orientation_is_written_only_where_it_is_ignored() -> None:
     assert "orientation" not in json.loads(CONTRACT.to_json())["input"]
     ignoring = replace(CONTRACT, input=replace(CONTRACT.image_input, orientation="ignore"))
@@ -122,6 +131,9 @@ def changed(path: str, value: Any) -> str:
         ("confidence", {"threshold": -0.1}, "threshold"),
         ("confidence", {"threshold": 1.1}, "threshold"),
         ("confidence", {"threshold": True}, "threshold"),
+        ("confidence", {"decision": 0}, "decision"),
+        ("confidence", {"decision": 1.1}, "decision"),
+        ("confidence", {"decision": 0.3}, "multiclass"),
     ],
 )
 def test_a_field_out_of_range_is_named(path: str, value: Any, names: str) -> None:

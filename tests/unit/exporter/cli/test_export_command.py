@@ -14,6 +14,7 @@ import pytest
 
 from exporter.cli.export import export, reproduce_command
 from tests.support.commands import call_pocketlens, invoke, succeed
+from trainer.evaluation.decision_threshold import ThresholdRule
 
 DEFAULTS: dict[str, Any] = {
     "max_drop": 0.01,
@@ -32,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "calibration_seed": 3,
     "false_accept_rate": None,
     "repair": False,
+    "threshold": None,
 }
 
 
@@ -43,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
         (("int8",), "int8", {"max_latency_ms": 2.5, "min_agreement": 0.9, "edgetpu": True, "no_selftest": True}),
         (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
         (("int8",), "uint8", {"min_accuracy": 0.9, "accept_low_accuracy": True}),
+        (("int8",), "uint8", {"threshold": ThresholdRule("recall", 0.95)}),
     ],
 )
 def test_the_command_line_is_read_back_as_the_same_options(
