@@ -100,7 +100,7 @@ def _below(score: float, lower: float) -> float:
     middle = round((score + lower) / 2, _DECIMALS)
     if lower < middle <= score:
         return float(middle)
-    return math.floor(float(score) * 10**_DECIMALS) / 10**_DECIMALS
+    return math.floor(score * 10.0**_DECIMALS) / 10.0**_DECIMALS
 
 
 def _effect(scores: npt.NDArray[np.float64], true: npt.NDArray[np.bool_], threshold: float) -> str:

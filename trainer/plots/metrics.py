@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def draw_binary_panels(metrics: Metrics) -> tuple[Figure, Figure]:
     return figures
 
 
-def _draw_roc(axes: Axes, metrics: Metrics) -> None:
+def _draw_roc(axes: Any, metrics: Metrics) -> None:
     """The ROC curve with its area, the decision threshold, and the curve of a random guess."""
     curve, (negatives, positives) = metrics.curves["roc"], metrics.confusion.sum(axis=1)
     axes.step(curve["false_positive_rate"], curve["true_positive_rate"], where="post", color=series_style(0)[0])
@@ -74,7 +74,7 @@ def _draw_roc(axes: Axes, metrics: Metrics) -> None:
     _finish(axes, "lower right")
 
 
-def _draw_precision_recall(axes: Axes, metrics: Metrics) -> None:
+def _draw_precision_recall(axes: Any, metrics: Metrics) -> None:
     """Precision by recall with the average, the decision threshold, and the curve of a random guess."""
     curve, (negatives, positives) = metrics.curves["precision_recall"], metrics.confusion.sum(axis=1)
     axes.step(curve["recall"], curve["precision"], where="pre", color=series_style(0)[0])
@@ -88,7 +88,7 @@ def _draw_precision_recall(axes: Axes, metrics: Metrics) -> None:
     _finish(axes, "lower left")
 
 
-def _finish(axes: Axes, place: str) -> None:
+def _finish(axes: Any, place: str) -> None:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(loc=place)
