@@ -139,7 +139,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
         RunError: the run cannot be written, or the existing folder holds a file that is not of a run. An existing
             run is unchanged.
     """
-    from .keras_inspection.outputs import describe_outputs
+    from .evaluation.predictions import describe_outputs
     from .plots.history import save_curves  # matplotlib is not needed before
     from .plots.metrics import save_task_pictures
 

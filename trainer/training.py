@@ -22,8 +22,8 @@ from .distributed.strategy import Strategy, unsynchronize
 from .epoch_loop import EpochLoop
 from .errors import DatasetError, TrainingError
 from .evaluation.metrics import Metrics, compute_metrics, describe_chance
+from .evaluation.predictions import describe_outputs
 from .fitting.optimizers import make_optimizer
-from .keras_inspection.outputs import describe_outputs
 from .models import mixed_precision
 from .models.factory import strip_compile_state
 from .models.weight_standardization import to_plain_convolutions
@@ -125,7 +125,7 @@ def _train(
     if config.quantization_aware and type(strategy) is not Strategy:
         raise TrainingError("`quantization_aware` trains on one device; leave `strategy` out")
     session = prepare_session(dataset, config, strategy)
-    _log.info(_describe_objective(session, dataset))
+    _log_objective(session, dataset)
     loop = EpochLoop(session, dataset, checkpoint_file, callbacks)
     if resume:
         loop.resume()
@@ -158,15 +158,14 @@ def _train(
     )
 
 
-def _describe_objective(session: TrainingSession, dataset: Dataset) -> str:
-    """The loss and the outputs of the network, and the training samples where not all are used."""
-    config, samples = session.config, len(session.splits.train)
-    chosen = " (chosen by auto)" if config.loss == AUTO_LOSS else ""
-    sampled = f"; {samples:,} training samples" if config.train_samples is not None else ""
-    return (
-        f"loss: {config.loss_for(dataset.task)}{chosen}; "
-        f"output: {describe_outputs(dataset.task, len(dataset.labels))}{sampled}"
-    )
+def _log_objective(session: TrainingSession, dataset: Dataset) -> None:
+    """Say the loss and the outputs of the network, and how many training samples there are if not all are used."""
+    config = session.config
+    chosen = " (auto)" if config.loss == AUTO_LOSS else ""
+    outputs = describe_outputs(dataset.task, len(dataset.labels))
+    _log.info(f"loss: {config.loss_for(dataset.task)}{chosen}; output: {outputs}")
+    if config.train_samples is not None:
+        _log.info(f"training samples: {len(session.splits.train):,}")
 
 
 def _measure(session: TrainingSession, dataset: Dataset, model: Any, split: Indices) -> Metrics:

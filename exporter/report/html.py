@@ -84,7 +84,7 @@ def html_page(
         pictures=pictures,
         gates=PageTable(("gate", "limit", *(model["file"] for model in models)), list(_gate_rows(report))),
         representative_dataset=_pairs(report["calibration"]),
-        contract=_pairs(contract),
+        contract=_pairs({"output": report["outputs"], **contract}),
         versions=_versions(report),
         files=PageTable.of_texts(
             ("file", "interpreter", "SHA-256"), [(m["file"], m["interpreter"], m["sha256"]) for m in models]

@@ -37,6 +37,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
         labels=contract.labels,
         spec=spec,
         answer=_ANSWERS[contract.task],
+        outputs=report["outputs"],
         features=list(_features(contract)),
         splits=split_sizes(report),
         samples=sample_noun(report),

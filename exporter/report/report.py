@@ -18,6 +18,7 @@ from runtime import FeaturesInput, ImageInput
 from runtime.files import shown
 from trainer.data.run_folder import RunFolder
 from trainer.evaluation.comparison import metric_title
+from trainer.evaluation.predictions import describe_outputs
 
 from ..evaluated_model import EvaluatedModel
 from ..plausibility import LARGE_SHARE
@@ -58,6 +59,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "version": REPORT_VERSION,
         "dataset": provenance.dataset,
         "task": run.contract.task,
+        "outputs": describe_outputs(run.contract.task, len(run.contract.labels)),
         "metric": next(iter(models.values())).comparison.metrics[0].name,
         "labels": list(run.contract.labels),
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),

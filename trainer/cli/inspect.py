@@ -45,9 +45,9 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
 
     found = read_run(run)
     quiet_tensorflow()
+    from ..evaluation.predictions import describe_outputs
     from ..keras_inspection.archive import load_keras_model
     from ..keras_inspection.layers import layers_of
-    from ..keras_inspection.outputs import describe_outputs
     from ..keras_inspection.weights import weight_figures
 
     model = load_keras_model(found.model_path)

@@ -96,7 +96,7 @@ def sample_training(
         DatasetError: there are fewer training samples, or too few are wanted for every class or label.
     """
     total = len(splits.train)
-    count = wanted if isinstance(wanted, int) else max(1, round(wanted * total))
+    count = max(1, round(wanted * total)) if isinstance(wanted, float) else int(wanted)
     if count > total:
         raise DatasetError(f"`train_samples` {count:,}: the training split has {total:,}; give a smaller number")
     if count == total:

@@ -23,6 +23,13 @@ Places: TypeAlias = npt.NDArray[np.int64]
 DECISION_THRESHOLD = DEFAULT_DECISION
 
 
+def describe_outputs(task: str, labels: int) -> str:
+    """What a network of a task ends in, such as "softmax over 10 classes"."""
+    if task == "multiclass":
+        return f"softmax over {labels} classes"
+    return "one sigmoid, for the second label" if task == "binary" else f"{labels} sigmoids, one a label"
+
+
 def scores_of_both(scores: Scores) -> Scores:
     """Scores of both labels of the task binary, shape (n, 2), from the second label's, shape (n,) or (n, 1).
 

@@ -50,13 +50,6 @@ def predict_array(model: Any, inputs: npt.NDArray[Any], batch_size: int = 32) ->
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
-def describe_outputs(task: str, labels: int) -> str:
-    """What a network of a task ends in, such as "softmax over 10 classes"."""
-    if task == "multiclass":
-        return f"softmax over {labels} classes"
-    return "one sigmoid, the probability of the second label" if task == "binary" else f"{labels} sigmoids, one a label"
-
-
 def random_inputs(input_shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """A few random inputs of zero mean and unit variance, each with its opposite; the same ones each time.
 

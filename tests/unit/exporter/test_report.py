@@ -144,6 +144,13 @@ def test_what_is_timed_is_in_a_file_of_its_own(written: Path) -> None:
         assert "median" not in (written / name).read_text(encoding="utf-8").replace("median of", "")
 
 
+def test_the_report_names_what_the_network_ends_in(written: Path) -> None:
+    outputs = json.loads((written / "report.json").read_text())["outputs"]
+    assert outputs == "softmax over 5 classes"
+    for name in ("report.html", "MODEL_CARD.md"):
+        assert outputs in (written / name).read_text(encoding="utf-8")
+
+
 def test_the_card_shows_labels_as_text(written: Path) -> None:
     card = (written / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "\\<script\\>" in card

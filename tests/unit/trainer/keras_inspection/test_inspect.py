@@ -157,6 +157,8 @@ def test_a_run_is_inspected(small_run: Path, tmp_path: Path) -> None:
     assert found["parameters"] == metrics["parameters"] == sum(layer["parameters"] for layer in found["layers"])
     assert found["multiply_adds"] == sum(layer["multiply_adds"] for layer in found["layers"]) > 100_000
     assert found["not_counted"] == []
+    assert found["outputs"] == metrics["outputs"] == "softmax over 10 classes"
+    assert metrics["loss"] == "categorical-crossentropy", "labels are smoothed"
     assert found["layers"][0]["output_shape"] == [8, 8, 1]
     assert found["layers"][-1]["output_shape"] == [10]
     kernel = np.asarray(model.get_layer(name).kernel)
