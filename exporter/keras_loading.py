@@ -17,6 +17,8 @@ from .saved_model import load_saved_model
 
 _CURE = "save it with model.save('model.keras')"
 _INSTEAD = "use a layer of Keras, or a SavedModel"
+#: Numbers above 65,504 are infinite in float16.
+_HALF_CURE = "; in float16 alone numbers above 65,504 overflow: train in float32, or with the policy mixed_float16"
 
 
 def load_model(path: Path, contract: Contract) -> Any:
@@ -81,6 +83,8 @@ def _check(model: Any, kind: str, name: str) -> None:
             "export the part of it that classifies"
         )
     given, answer = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
+    if model.inputs[0].dtype == "string":
+        raise ExportError(f"{name}: takes text (its input is a string); only images and vectors of numbers are taken")
     if kind == "features" and (len(given) != 2 or given[1] is None):
         raise ExportError(f"{name}: input of shape {given}, expected (batch, features)")
     if kind == "image" and (len(given) not in (3, 4) or None in given[1:]):
@@ -89,10 +93,23 @@ def _check(model: Any, kind: str, name: str) -> None:
             "channels: an interpreter runs a dynamic one at 1x1; build it with keras.Input((height, width, channels))"
         )
     if kind == "image" and given[3:] not in ((), (1,), (3,)):
-        raise ExportError(f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last")
+        raise ExportError(
+            f"{name}: input of {given[3]} channels, expected 1 (grey) or 3 (colour), last" + _channels_first_cure(given)
+        )
     if len(answer) < 2 or answer[-1] is None or set(answer[1:-1]) - {1}:
         raise ExportError(f"{name}: output of shape {answer}, expected (batch, classes)")
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight)).all():
             where = getattr(weight, "path", weight.name)
-            raise ExportError(f"{name}: weights of {where} are not numbers (NaN or infinite); train again")
+            raise ExportError(f"{name}: weights of {where} are not numbers (NaN or infinite); train again{_HALF_CURE}")
+
+
+def _channels_first_cure(given: tuple[int | None, ...]) -> str:
+    """How to give images to a network that takes (channels, height, width); "" for another one."""
+    _, channels, height, width = given
+    if channels not in (1, 3):
+        return ""
+    return (
+        f"; it seems to take them first: give it inside keras.Sequential([keras.Input(({height}, {width}, "
+        f"{channels})), keras.layers.Permute((3, 1, 2)), model])"
+    )

@@ -50,7 +50,7 @@ def complete_outputs(
     if kind is OutputKind.NOT_FINITE:
         raise ExportError(
             f"{name}: its scores are not numbers (NaN or infinite) for calibration images; check its scaling, or train "
-            "it again in float32"
+            "it again in float32: numbers above 65,504 overflow in float16"
         )
     if kind is OutputKind.ALWAYS_ONE:
         raise ExportError(

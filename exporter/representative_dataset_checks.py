@@ -115,6 +115,8 @@ def check_images(
     if shared.any():
         chosen, pixels, prints = chosen[~shared], pixels[~shared], prints.select(np.flatnonzero(~shared))
     distinct = len(set(prints.digests))
+    if set(prints.digests) == {BLANK}:  # each of one colour, as all images of one pixel are
+        distinct = len(np.unique(pixels[:, 0, 0], axis=0))
     if distinct < 2:
         raise ExportError(
             f"calibration: {len(chosen)} images, {distinct} distinct; one image shows the quantizer no range: give at "

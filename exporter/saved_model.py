@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 
 from runtime.child_limits import ChildLimits
 from runtime.child_process import ChildError, call_in_child
@@ -25,6 +27,9 @@ _FREEZE = "exporter.saved_model_freezing:freeze"
 _LIMITS = ChildLimits(cpu_seconds=600, memory_bytes=8 * 2**30, network=False)
 _TIMEOUT_S = 900
 _MAX_GRAPH_BYTES = 2**31 - 1
+#: Operations with weights, which no interpreter has in these types. A .keras file is read in float32.
+_WEIGHTED = re.compile(r"(Conv|DepthwiseConv|BatchMatMul|MatMul|BiasAdd|Einsum|FusedBatchNorm)")
+_HALF_TYPES = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
 #: For the environment of a child with TensorFlow that needs no graphics card.
 TENSORFLOW_ON_CPU = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -65,8 +70,20 @@ def load_saved_model(path: Path) -> Any:
     name, shape = shown(path), tuple(found["shape"])
     graph = tf.compat.v1.GraphDef.FromString(content)
     check_saved_graph(graph, name)
+    _refuse_half_precision(graph, name)
     try:
         inputs = keras.Input(shape[1:], name="image")
         return keras.Model(inputs, FrozenGraph(graph, found["input"], found["output"], shape, found["dtype"])(inputs))
     except Exception as error:  # TensorFlow raises many kinds
         raise ExportError(f"{name}: cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def _refuse_half_precision(graph: Any, name: str) -> None:
+    for node in all_nodes(graph):
+        kind = node.attr["T"].type
+        if kind in _HALF_TYPES and _WEIGHTED.match(node.op):
+            found = tf.dtypes.as_dtype(kind).name
+            raise ExportError(
+                f"{name}: cannot be converted: it computes in {found} ({shown(node.name)}), for which no interpreter "
+                "has operators; give the .keras file, which is read in float32"
+            )

@@ -26,6 +26,17 @@ _FEW = 50
 _LEAST = 1e-12
 
 
+def unknown_remark(labels: Sequence[str]) -> str:
+    """A line about a label that means something else on a device, too; "" if there is none."""
+    for label in labels:
+        if label.casefold() == UNKNOWN:
+            return (
+                f"a class is called {label!r}, and a device answers {UNKNOWN!r} as well where no score reaches the "
+                "threshold; give the class another name, such as 'other'"
+            )
+    return ""
+
+
 class Prediction(NamedTuple):
     """One label with its score. A NamedTuple, since a dataclass takes ten times as long to define.
 

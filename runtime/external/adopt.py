@@ -17,6 +17,7 @@ from ..files import PathLike
 from ..input_spec import COLOURS, ImageInput
 from ..interpreter import AUTO
 from ..model_file import CONTRACT_NAME, ORIGIN, SEAL
+from ..postprocessing import unknown_remark
 from ..tflite.graph import TensorInfo
 from ..tflite.metadata import Metadata, read_metadata
 from ..tflite.model import Structure, check_structure
@@ -171,7 +172,7 @@ def _assembled(
     given = structure.inputs[0]
     scores = choose_scores(structure, task, options.task, options.scores)
     spec, scaling_note = _image_input(given, metadata, options)
-    notes = (found.note, scaling_note, scores.note)
+    notes = (found.note, unknown_remark(found.labels), scaling_note, scores.note)
     return Adopted(Contract(found.labels, spec, task, scores=scores.scores), tuple(filter(None, notes)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.contract import MAX_LABELS
 from runtime.files import shown
 from runtime.input_spec import MAX_LABEL_LENGTH, is_printable
-from runtime.postprocessing import UNKNOWN
+from runtime.postprocessing import unknown_remark
 
 from ..errors import DatasetError
 
@@ -72,9 +72,5 @@ def label_remarks(labels: Sequence[str]) -> Iterator[str]:
                 f"the labels {' and '.join(map(repr, group))} differ in case, blanks, dashes or accents alone; if they "
                 f"are one class, join them with `merge={','.join(group)}={group[0]}`"
             )
-    for label in labels:
-        if label.casefold() == UNKNOWN:
-            yield (
-                f"a class is called {label!r}, and a device answers {UNKNOWN!r} as well where no score reaches the "
-                "threshold; give the class another name, such as 'other'"
-            )
+    if remark := unknown_remark(labels):
+        yield remark

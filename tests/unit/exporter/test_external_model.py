@@ -254,6 +254,16 @@ def _not_finite() -> Any:
     return model
 
 
+def _channels_first() -> Any:
+    inputs = keras.Input((3, 24, 8))
+    return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)))
+
+
+def _text() -> Any:
+    inputs = keras.Input((1,), dtype="string")
+    return keras.Model(inputs, layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot")(inputs))
+
+
 def _picture_out() -> Any:
     inputs = keras.Input((8, 8, 1))
     return keras.Model(inputs, layers.Conv2D(2, 3)(inputs))
@@ -267,7 +277,9 @@ def _picture_out() -> Any:
         (lambda: _pooled((None, None, 3)), r"input of shape \(None, None, None, 3\).* runs a dynamic one at 1x1"),
         (lambda: _pooled((8, None, 3)), "fixed height, width"),
         (lambda: _pooled((8, 8, 4)), "input of 4 channels, expected 1"),
-        (_not_finite, r"weights of dense\w*/kernel are not numbers"),
+        (_not_finite, r"weights of dense\w*/kernel are not numbers .*65,504 overflow: train in float32"),
+        (_channels_first, r"input of 8 channels, .*Input\(\(24, 8, 3\)\), keras.layers.Permute\(\(3, 1, 2\)\)"),
+        (_text, "takes text"),
         (_picture_out, r"output of shape \(None, 6, 6, 2\), expected \(batch, classes\)"),
     ],
 )
@@ -413,6 +425,18 @@ def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(ExportError, match=r"cannot be loaded: no \.keras archive"):
         load_classifier(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_bfloat16"])
+def test_a_saved_model_in_half_precision_names_the_cure(tmp_path: Path, policy: str) -> None:
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = _pooled((8, 8, 3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.export(tmp_path / "saved", verbose=False)
+    with pytest.raises(ExportError, match=r"computes in b?float16 .*; give the \.keras file"):
+        load_classifier(tmp_path / "saved")
 
 
 def test_a_damaged_saved_model(tmp_path: Path) -> None:

@@ -118,7 +118,14 @@ def test_images_of_one_colour_are_no_copies() -> None:
     assert [calibration.figures[name] for name in names] == [0, 0, 0, 0]
     assert "another" not in "\n".join(calibration.warnings)
     with pytest.raises(ExportError, match="3 images, 1 distinct"):
-        prepare_representative_dataset(make_run([*blank, blank[0]], TEST), 10**6, 0)
+        prepare_representative_dataset(make_run([blank[0]] * 3, TEST), 10**6, 0)
+
+
+def test_calibration_images_of_one_colour_each_are_many() -> None:
+    flat = [np.full((24, 24), level, np.uint8) for level in range(MIN_SAMPLES)]
+    assert "distinct" not in warnings(make_run(flat, TEST))
+    with pytest.raises(ExportError, match=f"{MIN_SAMPLES} images, 1 distinct"):
+        warnings(make_run([flat[7]] * MIN_SAMPLES, TEST))
 
 
 def test_pixels_unlike_those_of_training_are_told() -> None:

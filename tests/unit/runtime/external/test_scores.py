@@ -29,6 +29,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
 
 
+def test_a_class_called_unknown_is_remarked_upon() -> None:
+    (note,) = Classifier(converted("float32"), labels=("cat", "Unknown", "owl"), **SCALING).notes
+    assert note.startswith("a class is called 'Unknown', and a device answers 'unknown' as well")
+
+
 def logits(kind: str = "float32", outputs: int = 3) -> bytes:
     return converted(kind, outputs=outputs, activation=None)
 
