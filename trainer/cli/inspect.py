@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
@@ -23,19 +24,39 @@ if TYPE_CHECKING:
     from ..keras_inspection.weights import WeightFigures
 
 
+#: Tensors of more values are printed with their first and last ones only.
+_MAX_PRINTED_VALUES = 2000
+
+
 @click.command(
     "inspect",
     cls=Command,
     requires=("tensorflow", "matplotlib"),
-    example="pocketlens inspect runs/digits --out look/\npocketlens inspect runs/digits --layer conv2d_1 --json",
+    example="pocketlens inspect runs/digits --out look/\npocketlens inspect runs/digits --layer conv2d_1 --json\n"
+    "pocketlens inspect runs/plain --layer dense --values --npy weights/",
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @with_options(
     Option(("--layer",), "Show this layer's weights and biases.", metavar="NAME"),
-    output_folder("Draw the model (model.png), and the layer's weights (weights-NAME.png), into this folder."),
+    Option(
+        ("--values",),
+        "Also print the values of the layer's weights; with --json all of them.",
+        type=bool,
+        default=False,
+    ),
+    Option(
+        ("--npy",),
+        "Write the layer's weights into this folder: NAME-kernel.npy, NAME-bias.npy.",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+    ),
+    output_folder(
+        "Draw the model (model.png), the layer's weights (weights-NAME.png), and those of a first layer as images "
+        "(kernels-NAME.png), into this folder."
+    ),
     JSON_OPTION,
 )
-def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> None:
+def inspect(run: Path, layer: str | None, values: bool, npy: Path | None, out: Path | None, as_json: bool) -> None:
     """Show a trained model's layers: output shapes, parameters, multiply-adds, and weights.
 
     Multiply-adds are those of convolutions and dense layers, for one image; batch normalization folds into the
@@ -43,6 +64,8 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
     """
     from ..data.run_folder import read_run
 
+    if layer is None and (values or npy):
+        raise UsageError("--values and --npy are for the weights of one layer: name it with --layer")
     found = read_run(run)
     quiet_tensorflow()
     from ..evaluation.predictions import describe_outputs
@@ -55,7 +78,8 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
     layers = layers_of(model)
     chosen = _chosen(layers, layer) if layer else None
     weights = weight_figures(chosen.layer) if chosen else []
-    pictures = _draw(out, found.name, layers, chosen, weights) if out else []
+    pictures = _draw(out, found.name, layers, chosen, weights, found.contract.input.shape) if out else []
+    files = _write_arrays(npy, chosen.name, weights) if npy and chosen else []
     if as_json:
         result: dict[str, Any] = {
             "run": str(run),
@@ -69,15 +93,20 @@ def inspect(run: Path, layer: str | None, out: Path | None, as_json: bool) -> No
             "pictures": [str(picture) for picture in pictures],
         }
         if chosen:
-            result["layer"] = chosen.as_dict() | {"weights": [w.as_dict(channels=True) for w in weights]}
+            tensors = [w.as_dict(channels=True, values=values) for w in weights]
+            result["layer"] = chosen.as_dict() | {"weights": tensors, "files": [str(file) for file in files]}
         print_json(result)
         return
     for line in (
         _layer_lines(chosen, weights) if chosen else [*_lines(layers, model.count_params()), f"output: {outputs}"]
     ):
         print_line(line)
+    for line in _value_lines(weights) if values else ():
+        print_line(line)
+    for file in files:
+        print_line(f"file: {shown(file)}")
     for picture in pictures:
-        print_line(f"picture: {picture}")
+        print_line(f"picture: {shown(picture)}")
 
 
 def _chosen(layers: list[Layer], name: str) -> Layer:
@@ -136,14 +165,56 @@ def _layer_lines(layer: Layer, weights: list[WeightFigures]) -> list[str]:
     return [*lines, "", *columns(rows)]
 
 
-def _draw(out: Path, name: str, layers: list[Layer], chosen: Layer | None, weights: list[WeightFigures]) -> list[Path]:
+def _value_lines(weights: list[WeightFigures]) -> list[str]:
+    """The values of each tensor, as numpy prints them."""
+    lines = []
+    for found in weights:
+        size, shape = found.values.size, "x".join(map(str, found.values.shape))
+        more = "" if size <= _MAX_PRINTED_VALUES else f"; too many to print all {size:,}: --json and --npy have them"
+        text = np.array2string(
+            found.values, max_line_width=78, precision=4, suppress_small=True, threshold=_MAX_PRINTED_VALUES
+        )
+        lines += ["", f"{shown(found.name)} {shape}{more}", *text.splitlines()]
+    return lines
+
+
+def _file_name(layer: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", layer)
+
+
+def _write_arrays(folder: Path, layer: str, weights: list[WeightFigures]) -> list[Path]:
+    """Write each tensor as a file of numpy; the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for found in weights:
+        files.append(folder / f"{_file_name(layer)}-{_file_name(found.name)}.npy")
+        np.save(files[-1], found.values)
+    return files
+
+
+def _draw(
+    out: Path,
+    name: str,
+    layers: list[Layer],
+    chosen: Layer | None,
+    weights: list[WeightFigures],
+    input_shape: tuple[int, ...],
+) -> list[Path]:
+    from ..keras_inspection.weights import first_layer_kernels
     from ..plots.model_graph import save_network
-    from ..plots.weights import save_weights
+    from ..plots.weights import save_kernels, save_weights
 
     parameters = sum(layer.parameters for layer in layers)
     pictures = [out / "model.png"]
     save_network(pictures[0], layers, f"{name}: {parameters:,} parameters")
     if chosen and weights:
-        pictures.append(out / f"weights-{re.sub(r'[^A-Za-z0-9_.-]', '-', chosen.name)}.png")
-        save_weights(pictures[1], weights, f"{chosen.name}: {chosen.kind} {chosen.detail}")
+        title = f"{chosen.name}: {chosen.kind} {chosen.detail}"
+        pictures.append(out / f"weights-{_file_name(chosen.name)}.png")
+        save_weights(pictures[-1], weights, title)
+        first = next(layer for layer in layers if layer.parameters)
+        kernels = first_layer_kernels(weights, input_shape) if first.name == chosen.name else None
+        if kernels is not None:
+            bias = next((tensor.values for tensor in weights if tensor.name == "bias"), None)
+            pictures.append(out / f"kernels-{_file_name(chosen.name)}.png")
+            save_kernels(pictures[-1], kernels, bias, title)
     return pictures

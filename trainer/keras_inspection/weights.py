@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +44,8 @@ class WeightFigures:
         reach = np.abs(self.channels).max(axis=1)
         return float(reach.max() / reach.min()) if reach.min() > 0 else None
 
-    def as_dict(self, *, channels: bool) -> dict[str, Any]:
-        """For JSON; `channels` adds the range of each channel."""
+    def as_dict(self, *, channels: bool, values: bool = False) -> dict[str, Any]:
+        """For JSON; `channels` adds the range of each channel, `values` all values."""
         figures: dict[str, Any] = {
             "name": self.name,
             "shape": list(self.values.shape),
@@ -55,6 +57,8 @@ class WeightFigures:
         }
         if channels:
             figures["channels"] = None if self.channels is None else self.channels.tolist()
+        if values:
+            figures["values"] = self.values.tolist()
         return figures
 
 
@@ -68,6 +72,27 @@ def weight_figures(layer: Any) -> list[WeightFigures]:
             depthwise = name.startswith("depthwise") or type(layer).__name__.startswith("DepthwiseConv")
             figures.append(_figures(name, values.astype(np.float32, copy=False), depthwise))
     return figures
+
+
+def first_layer_kernels(
+    weights: Sequence[WeightFigures], input_shape: tuple[int, ...]
+) -> npt.NDArray[np.float32] | None:
+    """The kernels of a layer that looks at pixels, shape (height, width, 1 or 3, outputs); None for other layers.
+
+    That is a convolution of one or three channels, or a dense layer with a weight for each pixel of the input.
+
+    Args:
+        weights: of the layer.
+        input_shape: of the network, (height, width, channels) for images.
+    """
+    kernel = next((tensor.values for tensor in weights if tensor.name == "kernel"), None)
+    if kernel is None or len(input_shape) != 3:
+        return None
+    if kernel.ndim == 4 and kernel.shape[2] == input_shape[2] and kernel.shape[2] in (1, 3):
+        return kernel
+    if kernel.ndim == 2 and kernel.shape[0] == math.prod(input_shape):
+        return kernel.reshape(*input_shape, kernel.shape[1])
+    return None
 
 
 def _figures(name: str, values: npt.NDArray[np.float32], depthwise: bool) -> WeightFigures:

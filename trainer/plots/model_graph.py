@@ -26,7 +26,7 @@ _SHORT = {"BatchNormalization": "BatchNorm", "GlobalAveragePooling2D": "GlobalAv
 _ROWS = 14
 _MOST_COLUMNS = 10
 #: Inches.
-_BOX = (2.3, 0.62)
+_BOX = (2.3, 0.76)
 _GAP = (0.75, 0.34)
 _COLOURS = {"Conv": "#cfe2f3", "Depth": "#cfe2f3", "Dense": "#fde5c8", "Input": "#e8e8e8", "Add": "#e4d7ee"}
 
@@ -48,11 +48,12 @@ class _Box:
         size = " x ".join("?" if side is None else str(side) for side in last.shape)
         parameters = sum(layer.parameters for layer in self.layers)
         output = f"{size}   {parameters:,} parameters" if parameters else size
-        return tuple(shorten(line, 38) for line in (head, f"+ {joined}" if joined else "", output) if line)
+        names = ", ".join(layer.name for layer in self.layers)
+        return tuple(shorten(line, 38) for line in (names, head, f"+ {joined}" if joined else "", output) if line)
 
 
 def save_network(path: Path, layers: Sequence[Layer], title: str) -> None:
-    """Draw a network: a box for each layer, arrows to the layers that take its output, branches side by side.
+    """Draw a network: a named box for each layer, arrows to the layers that take its output, branches side by side.
 
     Args:
         layers: from `layers_of`.

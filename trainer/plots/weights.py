@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from .figure import save_png, series_style, shorten
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _BINS = 60
 _COLOUR, _ = series_style(0)
+#: Orange and blue can be told apart by colour-blind people; white is 0.
+_DIVERGING = "PuOr"
+#: Kernels that are drawn at most, the first.
+_MAX_KERNELS = 64
 
 
 def save_weights(path: Path, weights: Sequence[WeightFigures], title: str) -> None:
@@ -49,13 +54,60 @@ def _histogram(axes: Axes, figures: WeightFigures) -> None:
 
 def _channels(axes: Axes, figures: WeightFigures) -> None:
     if figures.channels is None:
-        values = figures.values.reshape(-1)
-        axes.bar(np.arange(len(values)), values, width=1.0, color=_COLOUR)
-        axes.set_title("value of each channel", fontsize=9)
+        _strip(axes, figures.values)
+        axes.set_title(f"{figures.name}: value of each channel", fontsize=9, parse_math=False)
     else:
         least, greatest = figures.channels.T
         axes.bar(np.arange(len(least)), greatest - least, bottom=least, width=0.8, color=_COLOUR)
         spread = "" if figures.spread is None else f": the widest {figures.spread:.1f} times the narrowest"
         axes.set_title(f"range of each output channel{spread}", fontsize=9)
-    axes.axhline(0, color="black", linewidth=0.8)
+        axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlabel("channel")
+
+
+def _strip(axes: Any, values: npt.NDArray[np.float32]) -> None:
+    """Values in a row as colours: orange below 0, white at 0, blue above."""
+    row = np.nan_to_num(values.reshape(1, -1))
+    reach = float(np.abs(row).max()) or 1.0
+    image = axes.imshow(row, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
+    axes.set_yticks([])
+    axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.8)
+
+
+def save_kernels(
+    path: Path, kernels: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None, title: str
+) -> None:
+    """Draw the kernels of a first layer as images, with the bias as a strip below.
+
+    One input channel is drawn from orange (negative) over white (0) to blue; three are colours, where grey is 0.
+
+    Args:
+        kernels: shape (height, width, 1 or 3, outputs), from `first_layer_kernels`.
+        bias: shape (outputs,).
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    count = min(kernels.shape[3], _MAX_KERNELS)
+    columns = min(count, 8)
+    rows = -(-count // columns)
+    strips = int(bias is not None)
+    figure = Figure(figsize=(1.2 * max(columns, 4), 0.8 + 1.35 * rows + 1.3 * strips), layout="constrained")
+    grid = figure.add_gridspec(rows + strips, columns)
+    reach = float(np.abs(np.nan_to_num(kernels)).max()) or 1.0
+    for place in range(count):
+        axes = figure.add_subplot(grid[place // columns, place % columns])
+        kernel = np.nan_to_num(kernels[..., place])
+        if kernel.shape[2] == 1:
+            axes.imshow(kernel[..., 0], cmap=_DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
+        else:
+            axes.imshow(0.5 + kernel / (2 * reach), interpolation="nearest")
+        axes.set_title(str(place), fontsize=8)
+        axes.set_axis_off()
+    if bias is not None:
+        axes = figure.add_subplot(grid[rows, :])
+        _strip(axes, bias)
+        axes.set_title("bias of each channel", fontsize=8)
+    more = "" if count == kernels.shape[3] else f", the first {count} of {kernels.shape[3]:,}"
+    figure.suptitle(shorten(f"{title}{more}", 12 * columns + 30), fontsize=9, parse_math=False)
+    save_png(path, figure)

@@ -176,6 +176,35 @@ def test_a_run_is_inspected(small_run: Path, tmp_path: Path) -> None:
     assert name in result.stderr
 
 
+def test_the_values_of_a_layer_are_printed_and_written(dense_run: Path, small_run: Path, tmp_path: Path) -> None:
+    model = keras.saving.load_model(dense_run / "model.keras")
+    first, second = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][:2]
+    kernel, bias = (np.asarray(weight) for weight in first.weights)
+    command = ("inspect", dense_run, "--layer", first.name, "--values")
+    found = json.loads(answer(*command, "--npy", tmp_path / "npy", "--out", tmp_path / "look", "--json"))
+    told = {tensor["name"]: tensor["values"] for tensor in found["layer"]["weights"]}
+    np.testing.assert_array_equal(np.array(told["kernel"], np.float32), kernel)
+    np.testing.assert_array_equal(np.array(told["bias"], np.float32), bias)
+    np.testing.assert_array_equal(np.load(tmp_path / "npy" / f"{first.name}-kernel.npy"), kernel)
+    np.testing.assert_array_equal(np.load(tmp_path / "npy" / f"{first.name}-bias.npy"), bias)
+    drawn = {"model.png", f"weights-{first.name}.png", f"kernels-{first.name}.png"}
+    assert {path.name for path in (tmp_path / "look").iterdir()} == drawn
+    text = answer(*command)
+    assert "\nkernel 64x16\n[[" in text
+    assert "\nbias 16\n[" in text
+    assert all(len(line) <= 80 for line in text.partition("kernel 64x16\n")[2].splitlines())
+    # Only the first layer looks at pixels, whatever the shapes of the others.
+    answer("inspect", dense_run, "--layer", second.name, "--out", tmp_path / "second")
+    assert not list((tmp_path / "second").glob("kernels-*"))
+    name = next(layer.name for layer in keras.saving.load_model(small_run / "model.keras").layers if layer.weights)
+    answer("inspect", small_run, "--layer", name, "--out", tmp_path / "small")
+    assert list((tmp_path / "small").glob("kernels-*"))
+    for option in (("--values",), ("--npy", tmp_path / "other")):
+        result = invoke("inspect", dense_run, *option)
+        assert result.exit_code == 2
+        assert "--layer" in result.stderr
+
+
 def test_no_code_of_a_run_is_run(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, witness = tmp_path / "model.keras", tmp_path / "ran"
     (tmp_path / "planted.py").write_text(f"open({str(witness)!r}, 'w').close()\n\ndef fly(**_): pass\n")
