@@ -5,10 +5,15 @@ Each case is a way to classify a folder of these pictures in a process of its ow
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import subprocess
 import sys
+import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,14 +21,20 @@ from typing import Any, NoReturn
 
 from PIL import Image, features
 
-from fuzz.corpus import encoded, scene
+from fuzz.corpus import corpus, encoded, scene
 from fuzz.driver import PEAK_MB, Outcome
+from fuzz.mutations import mutate
+from fuzz.specials import FILES
 from runtime.memory import peak_memory_mb
 
 THREADS = (1, 4, 8)
 _REPEATS = 3
 _SECONDS = 900
 _ROTATED = 6
+#: Of the way "random": its time, the share of its pictures that are large or hostile, and the number of hostile files.
+_RANDOM_SECONDS = 45
+_LARGE_SHARE = 0.06
+_SPECIALS = 40
 
 
 def _exif() -> Image.Exif:
@@ -93,38 +104,76 @@ MIXTURES = {
 
 
 def make_pictures(folder: Path) -> dict[str, Path]:
-    """The path of each picture, by name; each is made once, in a forked process, so that its memory does not count."""
+    """The path of each picture, by name; each is made once."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / name for name in PICTURES}
-    for name, path in paths.items():
-        if not path.exists():
-            child = os.fork()
-            if child == 0:
-                partial_path = path.with_suffix(".partial")
-                partial_path.write_bytes(PICTURES[name]())
-                partial_path.replace(path)
-                os._exit(0)
-            if os.waitpid(child, 0)[1]:
-                raise RuntimeError(f"{name} could not be made")
-    return paths
+    for name, make in PICTURES.items():
+        _make(folder / name, make)
+    return {name: folder / name for name in PICTURES}
+
+
+def make_specials(folder: Path, seed: int) -> list[Path]:
+    """A sample of the hostile files: they take 3 GB together."""
+    names = random.Random(seed).sample(sorted(FILES), _SPECIALS)
+    for name in names:
+        _make(folder / name, FILES[name])
+    return [folder / name for name in names]
+
+
+def _make(path: Path, make: Callable[[], bytes]) -> None:
+    """Make a file in a forked process, so that its memory does not count."""
+    if path.exists():
+        return
+    child = os.fork()
+    if child == 0:
+        partial_path = path.with_suffix(".partial")
+        partial_path.write_bytes(make())
+        partial_path.replace(path)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError(f"{path.name} could not be made")
+
+
+def random_sources(seed: int, seconds: float, paths: list[str]) -> Iterator[str | bytes]:
+    """Files from `paths`, and mutants of the corpus between them, until the time has passed."""
+    chance, whole = random.Random(seed), corpus()
+    names = list(whole)
+    end = time.monotonic() + seconds
+    for number in itertools.count():
+        if time.monotonic() > end:
+            return
+        if chance.random() < _LARGE_SHARE:
+            yield chance.choice(paths)
+        else:
+            yield mutate(whole[chance.choice(names)], seed, number)[1]
 
 
 def cases(*, every_picture: bool = True) -> list[list[Any]]:
-    """[way, threads, model, mixture] for each case."""
+    """[way, threads, model, mixture] for each case; of the way "random" the mixture is its seed."""
     names = [*MIXTURES, *(PICTURES if every_picture else ())]
     ways = [("command", 1), *((way, threads) for threads in THREADS for way in ("batch", "threads"))]
     ways += [("command", threads) for threads in THREADS[1:]]
-    chosen = [[way, threads, model, "all"] for way, threads in ways for model in ("digits-int8", "colour-cnn")]
+    chosen: list[list[Any]] = [["random", threads, "colour-cnn", seed] for seed, threads in enumerate((4, 8, 1))]
+    chosen += [[way, threads, model, "all"] for way, threads in ways for model in ("digits-int8", "colour-cnn")]
     chosen += [[way, 4, "colour-cnn", name] for name in names if name != "all" for way in ("batch", "command")]
     return chosen
 
 
 def run_case(case: list[Any], models: dict[str, Path], pictures: dict[str, Path]) -> Outcome:
     """Run a case in a new process; `answered` stands for its end without an error of the wrong kind."""
-    way, threads, model, name = case
+    way, name = case[0], case[3]
+    if way == "random":
+        with tempfile.TemporaryDirectory(dir=pictures["rgb.tif"].parent) as folder:
+            specials = make_specials(Path(folder), name)
+            arguments = [str(name), str(_RANDOM_SECONDS), *map(str, [*pictures.values(), *specials])]
+            return _run(case, arguments, models)
     names = MIXTURES.get(name, (name,))
     paths = [str(pictures[name]) for name in names] * (_REPEATS if len(names) > 8 else 24 // len(names))
-    command = [sys.executable, "-m", __name__, way, str(threads), str(models[model]), *paths]
+    return _run(case, paths, models)
+
+
+def _run(case: list[Any], arguments: list[str], models: dict[str, Path]) -> Outcome:
+    way, threads, model = case[:3]
+    command = [sys.executable, "-m", "fuzz.memory", way, str(threads), str(models[model]), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
@@ -166,7 +215,15 @@ def _work(way: str, threads: int, model: str, paths: list[str]) -> None:
         sys.argv = ["pocketlens", "classify", "--model", model, *paths]
         main()
     with Classifier(model) as classifier:
-        if way == "batch":
+        if way == "random":
+            seed, seconds, *paths = paths
+            kept: deque[object] = deque(maxlen=2000)
+            kept.extend(
+                classifier.classify_batch(
+                    random_sources(int(seed), float(seconds), paths), workers=threads, return_errors=True
+                )
+            )
+        elif way == "batch":
             # The errors are kept, as a caller would who counts them at the end.
             answers = list(classifier.classify_batch(paths, workers=threads, return_errors=True))
             assert len(answers) == len(paths)
@@ -189,8 +246,6 @@ def _work(way: str, threads: int, model: str, paths: list[str]) -> None:
 
 
 def _report() -> None:
-    import time
-
     peak = peak_memory_mb()
     print(json.dumps({"peak_mb": peak, "seconds": round(time.process_time(), 2)}), file=sys.stderr, flush=True)
 

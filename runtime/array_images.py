@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from .errors import ImageError
-from .image_limits import MAX_PIXELS
+from .image_limits import MAX_IMAGE_SIDE, MAX_PIXELS
 from .input_spec import ImageInput
 
 _Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -17,8 +18,8 @@ _Pixels: TypeAlias = npt.NDArray[np.uint8]
 #: The layouts that a caller can name, each with its number of channels; 0 for planes of different sizes.
 LAYOUTS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "yuv420": 0}
 
-#: Bytes a pixel of all copies, by layout: arrays take 3 for three channels, Pillow's images 4.
-_COPIES = {None: 8, "rgba": 23, "bgra": 27, "yuv420": 20}
+#: The most bytes a pixel of all copies while some rows are converted, whatever their layout.
+ROW_BYTES = 32
 
 
 def check_layout(layout: str | None) -> None:
@@ -27,8 +28,24 @@ def check_layout(layout: str | None) -> None:
         raise ValueError(f"`layout` is {layout!r}, expected one of {', '.join(LAYOUTS)}")
 
 
-def pixels_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> _Pixels:
-    """The pixels of an array, in their own size.
+class ArrayRows(NamedTuple):
+    """An array that has been checked, whose pixels can be taken some rows at a time.
+
+    Attributes:
+        height, width: its size in pixels.
+        channels: 1 or 3.
+        rows: the pixels of the rows from one number to another, both even or at the end: uint8, shape (rows, width,
+            channels), in the order red, green, blue; a view of the array if possible.
+    """
+
+    height: int
+    width: int
+    channels: int
+    rows: Callable[[int, int], _Pixels]
+
+
+def rows_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | None) -> ArrayRows:
+    """Check an array.
 
     Args:
         array: uint8, of shape HxW or HxWx1 (grey), HxWx3, or with a layout that says so HxWx4, or 1.5 HxW: the planes
@@ -36,9 +53,6 @@ def pixels_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | Non
         spec: the contract's input: its background stands under transparent pixels, and its colour decides whether the
             colour of YUV420 is computed.
         layout: one of `LAYOUTS`, or None.
-
-    Returns:
-        uint8, shape (H, W, 1) for grey or (H, W, 3) in the order red, green, blue; a view of the array if possible.
 
     Raises:
         ImageError: another type, another shape, or too many pixels.
@@ -64,22 +78,23 @@ def pixels_of_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | Non
     if grey and 1 in shape[:2] and shape[:2] != (spec.height, spec.width):
         raise ImageError(f"array: shape {shape} is no image; if it holds an encoded image, give `array.tobytes()`")
     _check_size(shape)
+    height, width = int(shape[0]), int(shape[1])
     if grey:
-        return array.reshape(*shape[:2], 1)
-    if layout in ("bgr", "bgra"):
-        array = array[:, :, [2, 1, 0, 3]] if layout == "bgra" else array[:, :, ::-1]
-    return array if array.shape[2] == 3 else _on_background(array, spec)
-
-
-def copied_bytes(array: npt.NDArray[Any], layout: str | None) -> int:
-    """The bytes of all copies that converting and resizing an array needs, the array itself not included."""
-    pixels = array.shape[0] * array.shape[1] if array.ndim > 1 else 0
-    return pixels * _COPIES.get(layout, _COPIES[None])
+        whole = array.reshape(height, width, 1)
+        return ArrayRows(height, width, 1, lambda top, bottom: whole[top:bottom])
+    # A camera's fourth byte, if it is not used, is zero everywhere.
+    if array.shape[2] == 4 and array[:, :, 3].any():
+        order = [2, 1, 0, 3] if layout == "bgra" else slice(None)
+        return ArrayRows(height, width, 3, lambda top, bottom: _on_background(array[top:bottom, :, order], spec))
+    colours = array[:, :, :3][:, :, ::-1] if layout in ("bgr", "bgra") else array[:, :, :3]
+    return ArrayRows(height, width, 3, lambda top, bottom: colours[top:bottom])
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
     if len(shape) > 1 and shape[0] * shape[1] > MAX_PIXELS:
         raise ImageError(f"array: {shape[1]} x {shape[0]} pixels, more than {MAX_PIXELS // 10**6} million, the limit")
+    if max(shape[:2], default=0) > MAX_IMAGE_SIDE:
+        raise ImageError(f"array: shape {shape}, a side of more than {MAX_IMAGE_SIDE:,}, the limit")
 
 
 def _conversion(array: npt.NDArray[Any]) -> str:
@@ -100,14 +115,12 @@ def _conversion(array: npt.NDArray[Any]) -> str:
 
 def _on_background(array: _Pixels, spec: ImageInput) -> _Pixels:
     """RGBA as RGB over the spec's background."""
-    if not array[:, :, 3].any():  # a camera's fourth byte, which is not used
-        return array[:, :, :3]
     canvas = Image.new("RGBA", (array.shape[1], array.shape[0]), (*spec.background, 255))
     canvas.alpha_composite(Image.fromarray(np.ascontiguousarray(array)))
     return np.asarray(canvas.convert("RGB"))
 
 
-def _from_yuv420(array: _Pixels, spec: ImageInput) -> _Pixels:
+def _from_yuv420(array: _Pixels, spec: ImageInput) -> ArrayRows:
     shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
     if len(shape) != 2 or shape[0] % 3 or shape[1] % 2 or 0 in shape:
         raise ImageError(
@@ -116,7 +129,20 @@ def _from_yuv420(array: _Pixels, spec: ImageInput) -> _Pixels:
     height, width = shape[0] // 3 * 2, shape[1]
     luma = array.reshape(shape)[:height]
     if spec.channels == 1:
-        return luma.reshape(height, width, 1)
+        grey = luma.reshape(height, width, 1)
+        return ArrayRows(height, width, 1, lambda top, bottom: grey[top:bottom])
     planes = array.reshape(-1)[height * width :].reshape(2, height // 2, width // 2)
-    colours = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in planes]
-    return np.asarray(Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(luma)), *colours]).convert("RGB"))
+    colours = [Image.fromarray(plane) for plane in planes]
+
+    def rows(top: int, bottom: int) -> _Pixels:
+        # With a row more on both sides, which bilinear filtering looks at.
+        first, last = max(0, top // 2 - 1), min(height // 2, bottom // 2 + 1)
+        part, size = (0, top - 2 * first, width, bottom - 2 * first), (width, 2 * (last - first))
+        bands = [
+            plane.crop((0, first, width // 2, last)).resize(size, Image.Resampling.BILINEAR).crop(part)
+            for plane in colours
+        ]
+        grey = Image.fromarray(np.ascontiguousarray(luma[top:bottom]))
+        return np.asarray(Image.merge("YCbCr", [grey, *bands]).convert("RGB"))
+
+    return ArrayRows(height, width, 3, rows)

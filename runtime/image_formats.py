@@ -12,7 +12,8 @@ import PIL
 from PIL import Image
 
 from .errors import ImageError
-from .image_limits import checked
+from .image_blocks import Blocks, check_blocks
+from .memory import DecodingRoom
 
 #: The formats that are decoded: their first bytes, and the module and class of Pillow for them. An allow-list, because
 #: Pillow knows formats that start other programs (EPS). AVIF is not among them: the frame inside can be far larger than
@@ -95,8 +96,10 @@ def _silence_libtiff() -> None:
         return
 
 
-def open_encoded(data: bytes, name: str) -> tuple[Image.Image, int]:
-    """The image in a file's bytes, not decoded, and the bytes that it takes beside its pixels.
+def open_encoded(data: bytes, name: str, room: DecodingRoom) -> tuple[Image.Image, Blocks]:
+    """The image in a file's bytes, not decoded, and what the file holds beside its pixels.
+
+    The room is reserved that opening it takes.
 
     Raises:
         ImageError: it cannot be opened, or exceeds a limit; the message begins with the name.
@@ -106,8 +109,9 @@ def open_encoded(data: bytes, name: str) -> tuple[Image.Image, int]:
     try:
         opener = find_opener(data)
         # From memory: Pillow maps files that it opens by path, and reading a map of a truncated file kills the process.
-        file, size = checked(data)
-        image = opener(file)
+        blocks = check_blocks(data)
+        room.reserve_blocks(blocks.opening)
+        image = opener(blocks.file)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's parsers raise a dozen unrelated kinds
@@ -117,7 +121,7 @@ def open_encoded(data: bytes, name: str) -> tuple[Image.Image, int]:
         raise ImageError(f"{name}: truncated PNG, its end is missing")
     if image.format == "TIFF" and pillow_version() < FIRST_WITH_STABLE_TIFFS:
         _refuse_unstable_tiff(image, name)
-    return image, size
+    return image, blocks
 
 
 def _refuse_unstable_tiff(image: Any, name: str) -> None:

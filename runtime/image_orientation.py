@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from PIL import Image
 
-from .image_limits import MAX_READS, check_decoding, decoding_bytes, exif_is_too_large
+from .image_blocks import Blocks
+from .image_limits import check_decoding, exif_is_too_large
 from .input_spec import EXIF, ImageInput
-from .memory import MAX_MEMORY_BYTES, DecodingRoom
+from .memory import DecodingRoom
 
 _EXIF_ORIENTATION = 0x0112
-#: Chunks of texts in a PNG, and the names of texts that hold an orientation; Pillow reads the first two as EXIF.
-_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_PNG_ORIENTATION_TEXTS = (b"exif\0", b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
-#: The signature before the first chunk; and what a chunk takes beside its data.
-_PNG_FIRST_CHUNK, _PNG_CHUNK_BYTES = 8, 12
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TRANSPOSE = Image.Transpose
 UPRIGHT = {
@@ -29,6 +25,8 @@ UPRIGHT = {
 }
 #: EXIF orientations from this one on swap height and width.
 FIRST_ON_ITS_SIDE = 5
+#: The orientations that turn back what another one turned; the others undo themselves.
+_BACK = {6: 8, 8: 6}
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -43,55 +41,76 @@ def orientation_of(image: Image.Image) -> int:
     return int(value) if value in UPRIGHT else 1
 
 
-def _may_be_turned(data: bytes) -> bool:
-    """Whether a PNG has a chunk that can hold an orientation; its pixels, most of the file, are passed over."""
-    at = _PNG_FIRST_CHUNK
-    for _ in range(MAX_READS):
-        kind = data[at + 4 : at + 8]
-        if len(kind) < 4:
-            return False
-        length = int.from_bytes(data[at : at + 4], "big")
-        if kind == b"eXIf" or (kind in _PNG_TEXTS and data.startswith(_PNG_ORIENTATION_TEXTS, at + 8)):
-            return True
-        at += _PNG_CHUNK_BYTES + length
-    return True
+def decode(image: Image.Image, spec: ImageInput, *, is_own: bool) -> Image.Transpose | None:
+    """Decode an image as it is stored, and return how it must be turned; None for not at all.
+
+    Args:
+        image: opened, not decoded.
+        spec: the contract's input.
+        is_own: whether the image was opened here. The caller's own TIFF is turned by newer versions of Pillow while it
+            is decoded, as the caller would find it without this call.
+    """
+    obeyed = spec.orientation == EXIF
+    if image.format != "TIFF":
+        # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
+        image.load()
+        return UPRIGHT.get(orientation_of(image)) if obeyed else None
+    if is_own:
+        orientation = _tiff_orientation(image)
+        _load_as_stored(image)
+        return UPRIGHT.get(orientation) if obeyed else None
+    if obeyed:
+        image.load()
+        return UPRIGHT.get(orientation_of(image))
+    orientation = orientation_of(image)
+    image.load()
+    was_turned = orientation_of(image) == 1
+    return UPRIGHT.get(_BACK.get(orientation, orientation)) if was_turned else None
 
 
-def needed_bytes(image: Image.Image, data: bytes, spec: ImageInput, size: int) -> int:
+def _load_as_stored(image: Any) -> None:
+    """Decode a TIFF; its turned pixels would be in memory beside the stored ones."""
+    image.getexif()[_EXIF_ORIENTATION] = 1
+    image._tile_orientation = None  # where Pillow before 10.2 looks
+    image.load()
+    image._size = image.im.size  # newer versions give the size after turning from the start
+
+
+def _tiff_orientation(image: Any) -> int:
+    stored = image.tag_v2.get(_EXIF_ORIENTATION)
+    return stored if stored in UPRIGHT else orientation_of(image)
+
+
+def needed_bytes(image: Image.Image, spec: ImageInput, size: int, may_be_turned: bool) -> int:
     """The bytes that decoding takes, if it is within the limits.
 
     Args:
         image: opened, not decoded; a JPEG with its reduced scale chosen.
-        data: the encoded image; empty if it is not at hand.
         spec: the contract's input.
         size: bytes that are taken beside the pixels.
+        may_be_turned: whether a PNG can hold an orientation.
 
     Raises:
         ImageError: a limit is exceeded.
     """
     if image.format == "TIFF":
-        # Pillow turns it while it decodes. Some versions still report the orientation then if EXIF was read before.
-        stored = cast(Any, image).tag_v2.get(_EXIF_ORIENTATION)
-        return check_decoding(image, size, spec.channels, turns=(stored or orientation_of(image)) in UPRIGHT)
+        return check_decoding(image, size, spec.channels, turns=_tiff_orientation(image) in UPRIGHT)
     if spec.orientation != EXIF:
         return check_decoding(image, size, spec.channels, turns=False)
     if image.format != "PNG":
         return check_decoding(image, size, spec.channels, turns=orientation_of(image) in UPRIGHT)
-    needed = check_decoding(image, size, spec.channels, turns=False)
-    if data and not _may_be_turned(data):
-        return needed
-    # The orientation is known only after decoding; then it is checked whether there is room to turn the image.
-    return min(MAX_MEMORY_BYTES, decoding_bytes(image, size, spec.channels, turns=True))
+    # The orientation is known only after decoding.
+    return check_decoding(image, size, spec.channels, turns=may_be_turned)
 
 
-def header_orientation(image: Image.Image, data: bytes, size: int, room: DecodingRoom) -> int:
+def header_orientation(image: Image.Image, blocks: Blocks, room: DecodingRoom) -> int:
     """As `orientation_of`, for an image that is not decoded."""
     if image.format == "JPEG":
         return orientation_of(image)
-    needed = check_decoding(image, size, 3, turns=False)
+    needed = check_decoding(image, blocks.size, 3, turns=False)
     if image.format != "PNG":
         return orientation_of(image)
-    if not _may_be_turned(data):
+    if not blocks.may_be_turned:
         return 1
     room.reserve(needed)  # it may stand behind the pixels, and Pillow decodes these to reach it
     return orientation_of(image)

@@ -18,25 +18,22 @@ from PIL import Image
 from .errors import ImageError
 from .files import BYTES_NAME, PathLike, read_file_object, read_regular_file
 from .image_formats import PLOT_MARK, open_encoded
-from .image_limits import (
-    MAX_IMAGE_BYTES,
-    check_decoding,
-)
-from .image_orientation import FIRST_ON_ITS_SIDE, UPRIGHT, header_orientation, needed_bytes, orientation_of, stored_size
+from .image_limits import MAX_IMAGE_BYTES, is_turned_by_channel
+from .image_orientation import FIRST_ON_ITS_SIDE, decode, header_orientation, needed_bytes, stored_size
 from .input_spec import EXIF, PICKING_FILTERS, TF_FILTERS, ImageInput
-from .memory import MAX_MEMORY_BYTES, DecodingRoom, free_locals
+from .memory import DecodingRoom, free_locals, trim_heap
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageSource: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Image.Image | Pixels
 
 _Result = TypeVar("_Result")
 
-#: The orientations that turn back what another one turned; the others undo themselves.
-_BACK = {6: 8, 8: 6}
 _FILTERS = {member.name.lower(): member for member in Image.Resampling}
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 #: Transparency and 16-bit values are converted for this number of pixels at a time.
 _STRIP_PIXELS = 2**18
+#: A file from this size on is free before its pixels are changed.
+_LARGE_FILE_BYTES = 2 * 10**6
 #: The shapes of arrays behind height and width, by the number of channels.
 _CHANNEL_AXES = {1: ((), (1,)), 3: ((3,),)}
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -70,21 +67,28 @@ def load_pixels(image: ImageSource, spec: ImageInput, layout: str | None = None)
 
 
 def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
-    name, size, data = "image", 0, b""
+    name, data, size, may_be_turned, file = "image", b"", 0, True, None
     if not isinstance(image, Image.Image):
         data, name = _read(image, room)
         room.reserve_file(len(data))
-        image, size = open_encoded(data, name)
+        image, (file, size, _, may_be_turned) = open_encoded(data, name, room)
         if image.format == "PNG" and PLOT_MARK.items() <= image.info.items():
             _log_plot(name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
         image = _reduce(image, spec)
         is_deep = _has_16_bits(image)
-        room.reserve(needed_bytes(image, data, spec, size))
-        image = _decode(image, spec, size)
+        room.reserve(needed_bytes(image, spec, size, may_be_turned))
+        turn = decode(image, spec, is_own=file is not None)
+        if file is not None:
+            file.close()
+            if len(data) > _LARGE_FILE_BYTES:
+                data = b""
+                trim_heap()
         image = _flatten(image, spec)
-        pixels = _sized(image, spec)
+        if turn is not None and not is_turned_by_channel(image.size, spec.channels):
+            image, turn = image.transpose(turn), None
+        pixels = _sized(image, spec) if turn is None else _turned_and_sized(image, turn, spec)
         if is_deep:
             from .image_depth import warn_if_dark
 
@@ -146,9 +150,9 @@ def _in_room(function: Callable[..., _Result], *arguments: Any) -> _Result:
 def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
     data, name = _read(image, room)
     room.reserve_file(len(data))
-    opened, size = open_encoded(data, name)
+    opened, blocks = open_encoded(data, name, room)
     try:
-        tag = header_orientation(opened, data, size, room)
+        tag = header_orientation(opened, blocks, room)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     width, height = stored_size(opened)
@@ -202,29 +206,6 @@ def _reduce(image: Image.Image, spec: ImageInput) -> Image.Image:
     return image
 
 
-def _decode(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    """Decode the image, and turn it upright unless the spec says otherwise."""
-    if spec.orientation != EXIF:
-        return _decode_as_stored(image, spec, size)
-    # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
-    image.load()
-    orientation = orientation_of(image)
-    if orientation == 1:
-        return image
-    check_decoding(image, size, spec.channels, turns=True)
-    return image.transpose(UPRIGHT[orientation])
-
-
-def _decode_as_stored(image: Image.Image, spec: ImageInput, size: int) -> Image.Image:
-    tag = orientation_of(image) if image.format == "TIFF" else 1
-    image.load()
-    if tag == 1 or orientation_of(image) != 1:
-        return image
-    # Newer versions of Pillow turn a TIFF while they decode it, and remove the tag.
-    check_decoding(image, size, spec.channels, turns=True)
-    return image.transpose(UPRIGHT[_BACK.get(tag, tag)])
-
-
 def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
     """Convert to 8-bit grey or RGB; transparent pixels are put over the spec's background."""
     mode = "L" if spec.channels == 1 else "RGB"
@@ -247,14 +228,20 @@ def _flatten(image: Image.Image, spec: ImageInput) -> Image.Image:
 def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Apply `change`, which works pixel by pixel, to a few rows at a time, so that it needs little memory."""
     width, height = image.size
-    rows = max(1, _STRIP_PIXELS // width)
-    if rows >= height:
+    if _STRIP_PIXELS // width >= height:
         return change(image)
-    changed = Image.new(mode, image.size)
-    for top in range(0, height, rows):
-        box = (0, top, width, min(height, top + rows))
-        changed.paste(change(image.crop(box)), box)
-    return changed
+    return _joined(image.size, mode, lambda top, bottom: change(image.crop((0, top, width, bottom))))
+
+
+def _joined(size: tuple[int, int], mode: str, rows: Callable[[int, int], Image.Image]) -> Image.Image:
+    """An image of a mode, from images of the rows from an even number to another or the end."""
+    width, height = size
+    step = max(2, _STRIP_PIXELS // width // 2 * 2)
+    joined = Image.new(mode, size)
+    for top in range(0, height, step):
+        bottom = min(height, top + step)
+        joined.paste(rows(top, bottom), (0, top, width, bottom))
+    return joined
 
 
 def _on_background(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -274,6 +261,17 @@ def _sized(image: Image.Image, spec: ImageInput) -> Pixels:
         # The same as np.asarray, in half the time for a small image.
         pixels = np.frombuffer(_resize(image, spec).tobytes(), np.uint8).reshape(spec.shape)
     return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
+
+
+def _turned_and_sized(image: Image.Image, turn: Image.Transpose, spec: ImageInput) -> Pixels:
+    """`_sized` for a colour image that must be turned first: one channel at a time, which takes less memory."""
+    channels = []
+    for number, value in enumerate(spec.background):
+        grey = ImageInput(
+            spec.height, spec.width, "grey", resize=spec.resize, filter=spec.filter, background=(value,) * 3
+        )
+        channels.append(_sized(image.getchannel(number).transpose(turn), grey))
+    return np.concatenate(channels[::-1] if spec.colour == "bgr" else channels, axis=2)
 
 
 def _resize(image: Image.Image, spec: ImageInput) -> Image.Image:
@@ -309,12 +307,20 @@ def _array_pixels(array: npt.NDArray[Any], spec: ImageInput, layout: str | None)
 
 
 def _converted_array(array: npt.NDArray[Any], spec: ImageInput, layout: str | None, room: DecodingRoom) -> Pixels:
-    from .array_images import copied_bytes, pixels_of_array  # here: most images are files, or have the wanted size
+    from .array_images import ROW_BYTES, rows_of_array  # here: most images are files, or have the wanted size
 
-    room.reserve(min(MAX_MEMORY_BYTES, copied_bytes(array, layout)))
-    pixels = pixels_of_array(array, spec, layout)
-    if pixels.shape[:2] == (spec.height, spec.width) and pixels.shape[2] == spec.channels:
+    height, width, channels, rows = rows_of_array(array, spec, layout)
+    strip = min(height * width, max(_STRIP_PIXELS, 2 * width))
+    room.reserve(height * width * (1 if spec.channels == 1 else 4) + strip * ROW_BYTES)
+    if (height, width, channels) == spec.shape:
+        pixels = rows(0, height)
         return pixels[:, :, ::-1] if spec.colour == "bgr" else pixels
-    height, width, channels = pixels.shape
-    image = Image.fromarray(np.ascontiguousarray(pixels.reshape(height, width) if channels == 1 else pixels))
-    return _sized(_flatten(image, spec), spec)
+
+    def flattened(top: int, bottom: int) -> Image.Image:
+        strip = rows(top, bottom)
+        strip = np.ascontiguousarray(strip[:, :, 0] if channels == 1 else strip)
+        return _flatten(Image.fromarray(strip), spec)
+
+    if height * width <= _STRIP_PIXELS:
+        return _sized(flattened(0, height), spec)
+    return _sized(_joined((width, height), "L" if spec.channels == 1 else "RGB", flattened), spec)

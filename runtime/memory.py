@@ -28,6 +28,8 @@ _READING_BYTES = 12 * 10**6
 _COPIES = 3
 #: Files up to this size are read at once.
 _SMALL_FILE_BYTES = 2**16
+#: Blocks of metadata up to this size do not count before a file is open.
+_SMALL_BLOCKS_BYTES = 2**19
 #: What pictures from this size on have used goes back to the system at once, not only when it is needed.
 _LARGE_BYTES = 24 * 10**6
 
@@ -143,7 +145,7 @@ class MemoryBudget:
         self._lock = threading.Lock()
         self._held: dict[object, int] = {}
         self._waiting: deque[tuple[object, int, threading.Lock]] = deque()
-        self._freed = 0
+        self._freed = self._most = 0
 
     def take(self, owner: object, count: int) -> None:
         """Wait until `owner` holds `count` bytes, those included that it holds already.
@@ -164,7 +166,8 @@ class MemoryBudget:
         """Give back all that `owner` holds or waits for; it may be nothing."""
         with self._lock:
             freed = self._held.pop(owner, 0)
-            self._freed += freed
+            # What is freed again and again is used again, but in other pieces, between which some remain unused.
+            self._freed = min(self._freed + freed, 2 * self._most)
             if freed >= _LARGE_BYTES:
                 self._trim()
             if self._waiting:
@@ -186,14 +189,16 @@ class MemoryBudget:
             return False
         if others + count + self._freed > self._limit:
             self._trim()
+        self._most = max(self._most, others + count)
         return True
 
     def _trim(self) -> None:
         self._give_back()
-        self._freed = 0
+        self._freed = self._most = 0
 
 
-def _trim_heap() -> None:
+def trim_heap() -> None:
+    """Let malloc return its free memory to the system."""
     import ctypes  # here: few pictures are so large
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
@@ -201,7 +206,7 @@ def _trim_heap() -> None:
         trim(0)
 
 
-_DECODING = MemoryBudget(MAX_MEMORY_BYTES, _trim_heap)
+_DECODING = MemoryBudget(MAX_MEMORY_BYTES, trim_heap)
 #: A budget of its own, as its owners wait for room to decode: nobody who decodes ever waits for them.
 _READING = MemoryBudget(_READING_BYTES, lambda: None)
 
@@ -224,15 +229,23 @@ class DecodingRoom:
             if size > _READING_BYTES:  # then it is the only one that is read
                 _DECODING.take(self, size)
 
+    def reserve_blocks(self, size: int) -> None:
+        """Wait for room for what a file holds beside its pixels, before it is opened."""
+        if size > _SMALL_BLOCKS_BYTES:
+            # All, so that nobody who holds a part waits for more later: one who needs less gives some back.
+            _DECODING.take(self, MAX_MEMORY_BYTES)
+
     def reserve(self, needed: int) -> None:
         """Wait for room for a picture that takes `needed` bytes, its file included."""
         _DECODING.take(self, needed)
-        _READING.release(self)
+        if self._has_file:
+            _READING.release(self)
         if needed >= 2**20:
             _limit_heaps()
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
-        _READING.release(self)
+        if self._has_file:
+            _READING.release(self)
         _DECODING.release(self)
 
 

@@ -50,6 +50,17 @@ def test_each_layout_gives_the_same_pixels(
     np.testing.assert_array_equal(load_pixels(array, spec, layout), load_pixels(Image.fromarray(RGB), spec))
 
 
+@pytest.mark.parametrize("layout", [None, "bgr", "rgba", "bgra", "yuv420"])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_strips_give_the_same_as_the_whole(layout: str | None, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (60, 50) if layout == "yuv420" else (40, 50, 4 if layout in ("rgba", "bgra") else 3)
+    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    spec = ImageInput(9, 12, colour, background=(7, 100, 200))
+    whole = load_pixels(array, spec, layout)
+    monkeypatch.setattr("runtime.images._STRIP_PIXELS", 300)
+    np.testing.assert_array_equal(load_pixels(array, spec, layout), whole)
+
+
 def test_transparency_is_mixed_with_the_background() -> None:
     half = np.concatenate([np.full((8, 8, 3), 250, np.uint8), np.full((8, 8, 1), 128, np.uint8)], -1)
     np.testing.assert_allclose(load_pixels(half, ImageInput(8, 8, background=(50, 50, 50)), "rgba"), 150, atol=1)
@@ -84,6 +95,7 @@ def test_yuv420_is_read_with_its_colours(height: int) -> None:
         (np.zeros((4, 4), np.int64), None, "if its values are from 0 to 255"),
         (np.zeros((4, 4), bool), None, r"\* 255"),
         (np.zeros((90_000, 600), np.uint8), "yuv420", "million, the limit"),
+        (np.zeros((2, 70_000), np.uint8), None, "a side of more than"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_cure(array: npt.NDArray[Any], layout: str | None, message: str) -> None:

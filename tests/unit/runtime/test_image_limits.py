@@ -37,9 +37,19 @@ def segments(body: bytes, count: int) -> bytes:
     return whole[:2] + segment * count + whole[2:]
 
 
-def tiff(*tags: tuple[int, int, int, int]) -> bytes:
+def tiff(*tags: tuple[int, int, int, int], below: bytes = b"") -> bytes:
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(8)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(8) + below
+
+
+def directory(*tags: tuple[int, int, int, int]) -> bytes:
+    return struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+
+
+def packed_texts(count: int) -> bytes:
+    """A small PNG whose texts take 1 MiB each, and four times as much in Python for one wide character."""
+    text = zlib.compress("\U0001f600".encode() + bytes(2**20 - 100))
+    return png(HEADER, *[(b"iTXt", b"x%d\0\1\0\0\0" % number + text) for number in range(count)], DATA, END)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +67,14 @@ def tiff(*tags: tuple[int, int, int, int]) -> bytes:
         (lambda: tiff((273, 4, 100_000, 8)), "100,000 strips"),
         (lambda: tiff((324, 4, 2**31, 8)), "strips or tiles"),
         (lambda: tiff((700, 1, 2**26, 8)), "64 MiB of tags"),
+        (lambda: tiff((258, 3, 2**20, 8)), "48 MiB of tags"),
+        (lambda: tiff((34665, 4, 1, 30), below=directory((37500, 3, 2**20, 8))), "48 MiB of tags"),
+        (lambda: tiff((34853, 4, 1, 30), below=directory((7, 5, 2**18, 8))), "80 MiB of tags"),
+        (
+            lambda: tiff((34665, 4, 1, 30), below=directory((40965, 4, 1, 48)) + directory((4, 12, 2**20, 8))),
+            "48 MiB of tags",
+        ),
+        (lambda: packed_texts(17), "16 MiB of texts"),
         (lambda: tiff(*[(n, 3, 1, 0) for n in range(5000)]), "5,000 tags"),
         (lambda: struct.pack("<2sHI", b"II", 42, 2**31), "directory is missing"),
     ],
@@ -64,6 +82,15 @@ def tiff(*tags: tuple[int, int, int, int]) -> bytes:
 def test_what_would_cost_too_much_is_refused(make: Callable[[], bytes], reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         load_pixels(make(), GREY)
+
+
+def test_texts_of_a_png_within_the_limit_are_read() -> None:
+    assert load_pixels(packed_texts(3), GREY).shape == (4, 4, 1)
+
+
+def test_a_directory_of_exif_that_points_to_itself_is_walked_once() -> None:
+    with pytest.raises(ImageError, match="cannot be opened"):
+        load_pixels(tiff((34665, 4, 1, 8)), GREY)
 
 
 def test_a_progressive_jpeg_is_bounded_by_its_full_scale() -> None:

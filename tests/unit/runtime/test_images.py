@@ -170,6 +170,36 @@ def test_the_header_of_a_png_is_read_without_its_pixels_where_it_can_be(
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_large_image_is_turned_a_channel_at_a_time(
+    kind: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(np.random.default_rng(orientation).integers(0, 256, (37, 53, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(image, kind, exif=exif)
+    for resize in ("stretch", "pad", "crop"):
+        for name in ("hamming", "nearest", "lanczos", "tf-bilinear"):
+            for colour in ("rgb", "bgr", "grey"):
+                spec = ImageInput(20, 31, colour, resize=resize, filter=name, background=(9, 100, 250))
+                monkeypatch.setattr("runtime.image_limits.MAX_TURNED_PIXELS", 10**6)
+                whole = load_pixels(data, spec)
+                monkeypatch.setattr("runtime.image_limits.MAX_TURNED_PIXELS", 0)
+                np.testing.assert_array_equal(load_pixels(data, spec), whole)
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_turned_tiffs_are_read_up_to_the_limit(colour: str) -> None:
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 256, (47, 60, 3), dtype=np.uint8))
+    large = small.resize((6360, 5000), Image.Resampling.NEAREST)
+    data = encoded(large, "TIFF", compression="tiff_lzw", tiffinfo={274: 6})
+    spec = ImageInput(32, 24, colour)
+    np.testing.assert_array_equal(
+        load_pixels(data, spec), load_pixels(large.transpose(Image.Transpose.ROTATE_270), spec)
+    )
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_an_orientation_can_be_ignored(kind: str, orientation: int) -> None:
     exif = Image.Exif()

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from fuzz.corpus import encoded
+from fuzz.corpus import encoded, png, png_header
 from runtime import ImageError, ImageInput, load_pixels, memory
 from runtime.memory import DecodingRoom, MemoryBudget
 
@@ -237,13 +239,62 @@ def test_the_callers_own_error_is_left_as_it_is() -> None:
     assert found.tb_next.tb_frame.f_locals == {"local": "kept"}
 
 
-def test_a_turned_tiff_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.image_limits.MAX_MEMORY_BYTES", 6 * 10**6)
-    upright = encoded(Image.new("RGB", (1000, 1000)), "TIFF", compression="tiff_lzw")
-    turned = encoded(Image.new("RGB", (1000, 1000)), "TIFF", compression="tiff_lzw", tiffinfo={274: 6})
-    assert load_pixels(upright, ImageInput(4, 4)).shape == (4, 4, 3)
-    with pytest.raises(ImageError, match="save it smaller"):
-        load_pixels(turned, ImageInput(4, 4))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_turned_tiff_is_never_in_memory_twice(channels: int, recorder: Recorder) -> None:
+    """A large one in colour is turned a channel at a time."""
+    side = 3000
+    turned = encoded(Image.new("RGB", (side, side)), "TIFF", compression="tiff_lzw", tiffinfo={274: 6})
+    load_pixels(turned, ImageInput(4, 4, "grey" if channels == 1 else "rgb"))
+    assert 0 <= recorder.most - (5 if channels == 1 else 6) * side * side < 5 * 10**6
+
+
+def test_texts_are_reserved_before_they_are_unpacked(recorder: Recorder) -> None:
+    text = zlib.compress(bytes(2**19))
+    chunks = [(b"zTXt", b"x%d\0\0" % number + text) for number in range(3)]
+    data = png(png_header(4, 4, 8, 0), *chunks, (b"IDAT", zlib.compress(bytes(20))), (b"IEND", b""))
+    assert len(data) < 2**16
+    load_pixels(data, GREY)
+    assert recorder.most == memory.MAX_MEMORY_BYTES
+
+
+def test_the_segments_of_a_jpeg_count(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = encoded(Image.new("L", (8, 8)), "JPEG")
+    data = whole[:2] + (b"\xff\xfe\xea\x62" + bytes(60_000)) * 100 + whole[2:]
+    recorded: list[int] = []
+    take = recorder.take
+
+    def record(owner: object, count: int) -> None:
+        recorded.append(count)
+        take(owner, count)
+
+    monkeypatch.setattr(recorder, "take", record)
+    load_pixels(data, GREY)
+    assert recorded[-1] >= 2 * len(data)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"), [("rgba", (2000, 2000, 4)), ("yuv420", (3000, 2000)), (None, (2000, 2000, 3))]
+)
+def test_a_large_array_is_converted_in_strips(layout: str | None, shape: tuple[int, ...], recorder: Recorder) -> None:
+    array = np.full(shape, 200, np.uint8)
+    load_pixels(array, ImageInput(8, 8), layout)
+    assert recorder.most <= 4 * 2000 * 2000 + 9 * 10**6
+    tracemalloc.start()
+    try:
+        load_pixels(array, ImageInput(8, 8), layout)
+        assert tracemalloc.get_traced_memory()[1] < 9 * 10**6, "numpy's copies; Pillow's image is not traced"
+    finally:
+        tracemalloc.stop()
+
+
+def test_freed_memory_is_not_returned_while_the_same_is_used_again() -> None:
+    """Giving it back would make every further picture fault its pages in anew."""
+    calls: list[int] = []
+    shared = MemoryBudget(100, lambda: calls.append(1))
+    for number in range(50):
+        shared.take(number, 20)
+        shared.release(number)
+    assert calls == []
 
 
 def test_the_coefficients_of_a_progressive_jpeg_count(recorder: Recorder) -> None:
