@@ -15,6 +15,7 @@ from runtime.cli.output import print_json, print_line
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.image_formats import open_encoded
+from runtime.memory import DecodingRoom
 
 from ..data.samples import describe_sample, label_of, splits_or_reason
 from ..data.sources import FileSource
@@ -108,7 +109,8 @@ def _content(found: Dataset, place: int, out: Path) -> bytes:
     _check_suffix(suffix, tuple(dict.fromkeys((own, ".png"))), out, f"the image is {path}")
     if suffix == own:
         return sample
-    return _png(open_encoded(sample, shown(path))[0])
+    with DecodingRoom() as room:
+        return _png(open_encoded(sample, shown(path), room)[0])
 
 
 def _check_suffix(suffix: str, allowed: tuple[str, ...], out: Path, reason: str) -> None:
