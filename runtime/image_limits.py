@@ -31,6 +31,7 @@ MAX_RLE_READS = 10**6
 MAX_EXIF_BYTES = 65_536
 
 #: Bytes of a pixel as Pillow keeps it; every mode of several bands takes four.
+_TEXT_TYPES = (bytes, str)
 _ONE_BYTE, _TWO_BYTES = ("1", "L", "P"), ("I;16", "I;16B", "I;16L", "I;16N")
 _BITS, _COMPRESSION = 258, 259
 #: Converting and resizing take a few rows more, about this many pixels, and bytes for each of them.
@@ -96,7 +97,9 @@ def decoding_bytes(image: Image.Image, size: int, channels: int, turns: bool) ->
     """The bytes that decoding an image takes; the arguments are those of `check_decoding`."""
     width, height = image.size
     pixels = width * height
-    size += 2 * sum(len(value) for value in image.info.values() if isinstance(value, bytes | str))
+    for value in image.info.values():
+        if isinstance(value, _TEXT_TYPES):
+            size += 2 * len(value)
     stored, changed = _bytes_per_pixel(image, channels, turns)
     # The file is free when the pixels are changed, if it is large.
     needed = max(size + pixels * stored + _decoder_bytes(image, size), pixels * changed)

@@ -41,7 +41,7 @@ def orientation_of(image: Image.Image) -> int:
     return int(value) if value in UPRIGHT else 1
 
 
-def decode(image: Image.Image, spec: ImageInput, *, is_own: bool) -> Image.Transpose | None:
+def decode(image: Image.Image, spec: ImageInput, *, is_own: bool, may_be_turned: bool) -> Image.Transpose | None:
     """Decode an image as it is stored, and return how it must be turned; None for not at all.
 
     Args:
@@ -49,8 +49,9 @@ def decode(image: Image.Image, spec: ImageInput, *, is_own: bool) -> Image.Trans
         spec: the contract's input.
         is_own: whether the image was opened here. The caller's own TIFF is turned by newer versions of Pillow while it
             is decoded, as the caller would find it without this call.
+        may_be_turned: whether a PNG can hold an orientation; looking for it takes long in a small image.
     """
-    obeyed = spec.orientation == EXIF
+    obeyed = spec.orientation == EXIF and may_be_turned
     if image.format != "TIFF":
         # Decode first: the orientation may stand behind the pixels, and reading it would ignore damage to them.
         image.load()

@@ -79,7 +79,7 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
         image = _reduce(image, spec)
         is_deep = _has_16_bits(image)
         room.reserve(needed_bytes(image, spec, size, may_be_turned))
-        turn = decode(image, spec, is_own=file is not None)
+        turn = decode(image, spec, is_own=file is not None, may_be_turned=may_be_turned)
         if file is not None:
             file.close()
             if len(data) > _LARGE_FILE_BYTES:
