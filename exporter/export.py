@@ -110,7 +110,13 @@ def export(
         models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)
-        warnings = (*run.notes, *representative.warnings, *filter(None, (unproved, uncalibrated, note)), *doubts)
+        warnings = (
+            *run.notes,
+            *representative.warnings,
+            *filter(None, (unproved, uncalibrated, note)),
+            *doubts,
+            *_larger(candidates),
+        )
         report = make_report(exported, Settings(config, representative.figures, warnings, command), named)
         timings = make_timings(named)
         boundary = draw_boundary(exported, [builder.path_of(candidate) for candidate in candidates], scorer)
@@ -191,6 +197,17 @@ def _make_candidates(
         pending.append(builder.scorer.submit(builder.write(candidate), "test"))
     decisions = [candidate.confidence.decision for candidate in candidates]
     return candidates, [replace(wait(), decision=d) for wait, d in zip(pending, decisions, strict=True)]
+
+
+def _larger(candidates: Sequence[Candidate]) -> list[str]:
+    """A remark for each file that is larger than float32's, which comes first."""
+    reference = len(candidates[0].content)
+    return [
+        f"{candidate.recipe.name} has {len(candidate.content):,} bytes, more than the {reference:,} of float32: in so "
+        "small a network the scales of the tensors and the conversions take more room than the weights save"
+        for candidate in candidates[1:]
+        if len(candidate.content) > reference
+    ]
 
 
 def _log_notes(candidate: Candidate) -> None:

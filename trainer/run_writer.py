@@ -181,8 +181,10 @@ def _draw_boundary(run: TrainedRun, path: Path) -> None:
         return
     vectors = np.asarray(run.dataset.pixels)
     plane = make_plane(run.contract, vectors, run.dataset.targets, run.splits.test, _PLANE_SIDE)
-    title = f"{run.dataset.name}, Keras: test accuracy {run.metrics.accuracy:.4f}"
-    save_png(path, draw_boundaries({title: plane.keras_scores(run.model)}, plane))
+    scores, train = plane.keras_scores(run.model), run.splits.train
+    titles = (f"{run.dataset.name}: training vectors", f"test vectors, accuracy {run.metrics.accuracy:.4f}")
+    samples = {titles[0]: (vectors[train], run.dataset.targets[train])}
+    save_png(path, draw_boundaries(dict.fromkeys(titles, scores), plane, samples))
 
 
 def _targets(dataset: Dataset) -> list[Any]:

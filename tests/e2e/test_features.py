@@ -87,6 +87,13 @@ def test_nothing_calls_vectors_images(circles: Path) -> None:
     assert "converting to int8 with 502 vectors" in texts[0]
 
 
+def test_an_int8_file_larger_than_float32_is_remarked_on(circles: Path) -> None:
+    report = json.loads((circles / "models/report.json").read_text())
+    reference, int8 = (model["bytes"] for model in report["models"])
+    remarks = [line for line in report["warnings"] if f"int8 has {int8:,} bytes, more than the {reference:,}" in line]
+    assert len(remarks) == (int8 > reference) == 1
+
+
 def test_the_tensors_range_is_that_of_the_training_vectors(circles: Path) -> None:
     run = circles / "run"
     train = json.loads((run / "splits.json").read_text())["train"]

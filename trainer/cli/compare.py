@@ -14,7 +14,7 @@ from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
-from .options import output_file
+from .options import html_option, output_file, write_page
 
 _MAX_VALUE_LENGTH = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}
@@ -23,14 +23,18 @@ _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": 
 @click.command(
     "compare",
     cls=Command,
-    requires=("matplotlib",),
+    requires=("matplotlib", "jinja2"),
     example="pocketlens train --dataset digits --out runs/scaled\n"
     "pocketlens train --dataset digits --no-normalise --out runs/raw\n"
     "pocketlens compare runs/scaled runs/raw --out compare.png",
 )
 @click.argument("runs", type=click.Path(path_type=Path), metavar="RUN RUN...", nargs=-1, required=True)
-@with_options(output_file("--out", "Draw the runs' loss and accuracy over the epochs as a PNG."), JSON_OPTION)
-def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+@with_options(
+    output_file("--out", "Draw the runs' loss and accuracy over the epochs as a PNG."),
+    html_option("the comparison"),
+    JSON_OPTION,
+)
+def compare(runs: tuple[Path, ...], out: Path | None, html: Path | None, as_json: bool) -> None:
     """Compare runs: accuracy, best epoch, parameters, seconds, and the settings that differ.
 
     Accuracy is measured on each run's own test split, so it cannot be compared where the data sets differ. The
@@ -47,13 +51,23 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     rows, differ = [summarize_run(run) for run in found], setting_differences(found)
     if out:
         save_comparison(out, [run.name for run in found], [run.history for run in found])
+    page = write_page(html, lambda: _page(rows, differ, [run.history for run in found]))
     if as_json:
-        print_json({"runs": rows, "differences": differ, "plot": str(out) if out else None})
+        files = {"plot": str(out) if out else None, "html": str(page) if page else None}
+        print_json({"runs": rows, "differences": differ, **files})
         return
     for line in (*_figures(rows), "", *_settings([row["run"] for row in rows], differ)):
         print_line(line)
     if out:
         print_line(f"curves: {out}")
+    if page:
+        print_line(f"page: {shown(page)}")
+
+
+def _page(rows: list[dict[str, Any]], differ: dict[str, list[Any]], histories: list[list[dict[str, float]]]) -> str:
+    from ..pages.comparison_page import comparison_page
+
+    return comparison_page(rows, differ, histories)
 
 
 def _figures(rows: list[dict[str, Any]]) -> list[str]:

@@ -20,7 +20,9 @@ from .options import (
     OPTION_NAMES,
     SOURCE_OPTIONS,
     TASK_OPTIONS,
+    html_option,
     output_file,
+    write_page,
 )
 from .sample_index import SampleIndex, index_option
 from .settings import load_named
@@ -56,7 +58,7 @@ data.usual = "show"
 @click.command(
     "data show",
     cls=Command,
-    requires=("sklearn", "matplotlib"),
+    requires=("sklearn", "matplotlib", "jinja2"),
     option_names=OPTION_NAMES,
     example="pocketlens data show digits --plot digits.png\n"
     "pocketlens data show photos/ --json\n"
@@ -73,9 +75,18 @@ data.usual = "show"
         "data set.",
     ),
     output_file("--plot", "Draw a grid of labelled samples, or the one image, as a PNG."),
+    html_option("the summary, with samples,"),
     JSON_OPTION,
 )
-def show(dataset: str, seed: int, index: SampleIndex | None, plot: Path | None, as_json: bool, **options: Any) -> None:
+def show(
+    dataset: str,
+    seed: int,
+    index: SampleIndex | None,
+    plot: Path | None,
+    html: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Summarize a data set: images of each class and split, sizes, channels, pixels, copies, unreadable files.
 
     NAME is digits, fashion-mnist or circles, DIR a folder of images, CSV a file of readings, or of images and their
@@ -83,6 +94,8 @@ def show(dataset: str, seed: int, index: SampleIndex | None, plot: Path | None, 
     same image saved again or resized. Where many images are alike, only the likeliest pairs are compared, and "at
     least" (near_copies_complete in --json) says so.
     """
+    if html is not None and index is not None:
+        raise UsageError("--html is a page of the whole data set; leave --index out")
     found = load_named(dataset, **options)
     if index is not None:
         from .data_sample import print_sample
@@ -94,13 +107,17 @@ def show(dataset: str, seed: int, index: SampleIndex | None, plot: Path | None, 
     summary = summarize(found, seed)
     if plot:
         _plot_samples(found, seed, plot)
+    page = write_page(html, lambda: _page(summary, seed))
     if as_json:
-        print_json(summary.as_dict() | {"plot": str(plot) if plot else None})
+        files = {"plot": str(plot) if plot else None, "html": str(page) if page else None}
+        print_json(summary.as_dict() | files)
         return
     for line in _lines(summary):
         print_line(line)
     if plot:
         print_line(f"samples: {shown(plot)}")
+    if page:
+        print_line(f"page: {shown(page)}")
 
 
 @click.command(
@@ -137,6 +154,12 @@ def save(dataset: str, file: Path, seed: int, index: SampleIndex | None, as_json
 
 data.add_command(show, "show")
 data.add_command(save, "save")
+
+
+def _page(summary: DatasetSummary, seed: int) -> str:
+    from ..pages.data_page import data_page
+
+    return data_page(summary, seed)
 
 
 def _plot_samples(found: Dataset, seed: int, plot: Path) -> None:

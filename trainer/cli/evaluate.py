@@ -18,7 +18,7 @@ from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 from runtime.recognition import recognize
 
-from .options import MAX_SEED, SOURCE_OPTIONS, output_folder, typed_options
+from .options import MAX_SEED, SOURCE_OPTIONS, html_option, output_folder, typed_options, write_page
 from .sample_index import SampleIndex, index_option
 from .settings import load_named
 
@@ -42,7 +42,7 @@ _MAX_MISTAKES = 60
 @click.command(
     "evaluate",
     cls=Command,
-    requires=("sklearn", "matplotlib"),
+    requires=("sklearn", "matplotlib", "jinja2"),
     example="pocketlens evaluate runs/digits --split validation --out look/\n"
     "pocketlens evaluate models/int8.tflite --dataset photos/ --split all --json\n"
     "pocketlens evaluate runs/digits --index test:0 --out look/\n"
@@ -76,6 +76,7 @@ _MAX_MISTAKES = 60
         "one of --split.",
     ),
     output_folder("Draw into this folder: confusion, predictions, the most confident mistakes, curves."),
+    html_option("the figures, with examples,"),
     JSON_OPTION,
 )
 def evaluate(
@@ -85,6 +86,7 @@ def evaluate(
     seed: int | None,
     index: SampleIndex | None,
     out: Path | None,
+    html: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -102,6 +104,8 @@ def evaluate(
     what the curves of the training say, such as overfitting.
     """
     if index is not None:
+        if html is not None:
+            raise UsageError("--html is a page of a whole split; leave --index out")
         _show_sample(model, dataset, index, split, seed, out, as_json, options)
         return
     run, contract = _model(model)
@@ -122,9 +126,11 @@ def evaluate(
     curves = _learning_curves(run) if run and dataset is None else ""
     drawn = (contract, metrics, evaluation_set, predictions, shown(model.name), seed or 0)
     pictures = draw_evaluation(out, *drawn) if out else []
+    details = {"interpreter": interpreter, "seed": seed or 0, "loss": loss, "unknown": unknown, "curves": curves}
+    page = write_page(html, lambda: _page(contract, metrics, evaluation_set, predictions, shown(model.name), details))
     if as_json:
         result = _result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)
-        print_json(result | {"loss": loss, "learning_curves": curves or None})
+        print_json(result | {"loss": loss, "learning_curves": curves or None, "html": str(page) if page else None})
         return
     heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
     print_line(f"{heading}: {len(targets):,} samples, {interpreter}")
@@ -141,6 +147,21 @@ def evaluate(
         print_line(f"learning curves: {curves}")
     for picture in pictures:
         print_line(f"picture: {shown(picture)}")
+    if page:
+        print_line(f"page: {shown(page)}")
+
+
+def _page(
+    contract: Contract,
+    metrics: Metrics,
+    evaluation_set: EvaluationSet,
+    predictions: Predictions,
+    name: str,
+    details: dict[str, Any],
+) -> str:
+    from ..pages.evaluation_page import evaluation_page
+
+    return evaluation_page(contract, metrics, evaluation_set, predictions, model=name, **details)
 
 
 def _show_sample(

@@ -97,6 +97,24 @@ def output_file(flag: str, help_text: str, default: str | None = None) -> Option
     return Option((flag,), help_text, type=kind, metavar="FILE", default=default, show_default=default is not None)
 
 
+def html_option(subject: str) -> Option:
+    """`--html` of a command that can also write its results as a page."""
+    return output_file("--html", f"Also write {subject} as a page of one file, which needs no network.")
+
+
+def write_page(path: Path | None, page: Callable[[], str]) -> Path | None:
+    """Write a page, whole or not at all, if a path was given, and give the path back.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path is not None:
+        from ..files import write_whole
+
+        write_whole(path, page().encode())
+    return path
+
+
 SOURCE_OPTIONS = (
     Option(("--data-dir",), "Folder of Fashion-MNIST's four files.", type=Path, metavar="PATH"),
     Option(("--merge",), "Merge the classes A and B into one class, C; repeatable.", multiple=True, metavar="A,B=C"),

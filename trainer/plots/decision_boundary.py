@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgba_array
 from matplotlib.figure import Figure
 
 from runtime import Contract, make_preprocessor
 from runtime.files import shown
 
 from ..evaluation.predictions import Scores, scores_of_both
-from .figure import shorten, show_as_text
+from .figure import MARKERS, PALETTE, shorten, show_as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 #: How far the plane reaches beyond the data, as a share of their range.
 _MARGIN = 0.1
 #: With more classes a legend would hide the drawing.
-_MAX_NAMED = 10
+_MAX_NAMED = 20
+#: How opaque the plane is at the lowest and at the highest score.
+_PALEST, _DEEPEST = 0.1, 0.5
 _BATCH = 4096
 
 
@@ -79,25 +83,43 @@ def make_plane(
     return Plane(contract, across, up, vectors[test], targets[test])
 
 
-def draw_boundaries(panels: Mapping[str, Scores], plane: Plane) -> Figure:
-    """Draw each model's predictions over the plane, with the boundaries between classes and the test vectors.
+def draw_boundaries(
+    panels: Mapping[str, Scores],
+    plane: Plane,
+    samples: Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[Any]]] | None = None,
+) -> Figure:
+    """Draw each model's predictions over the plane, with the boundaries between classes and the vectors.
 
-    Each class has a colour, which is paler where the highest score is lower.
+    Each class has a colour, which is paler where the highest score is lower; a scale beside the panels shows how much.
 
     Args:
         panels: scores for all points by the title of the panel, shape (side * side, labels).
+        samples: vectors and targets by the title of the panel; those of the test split where there are none.
     """
-    size = (6.5, 6) if len(panels) == 1 else (4.6 * len(panels), 4.8)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(4.6 * len(panels) + 1.6, 5.4), layout="constrained")
     axes_of_panels = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (title, scores) in zip(axes_of_panels, panels.items(), strict=True):
-        _draw(axes, plane, scores.reshape(len(plane.up), len(plane.across), -1))
-        axes.set_title(shown(title), parse_math=False)
+        members = (samples or {}).get(title, (plane.vectors, plane.targets))
+        _draw(axes, plane, scores.reshape(len(plane.up), len(plane.across), -1), *members)
+        axes.set_title(shown(title), parse_math=False, fontsize=10)
     _, vertical = _names(plane)
     axes_of_panels[0].set_ylabel(shorten(vertical), parse_math=False)
-    if len(plane.contract.labels) <= _MAX_NAMED:
-        show_as_text(axes_of_panels[-1].legend(loc="upper right", fontsize=8))
+    classes = len(plane.contract.labels)
+    shades = LinearSegmentedColormap.from_list("scores", [(0, 0, 0, _PALEST), (0, 0, 0, _DEEPEST)])
+    scale = ScalarMappable(Normalize(1 / classes, 1), shades)
+    figure.colorbar(scale, ax=list(axes_of_panels), label="highest score", shrink=0.7)
+    if classes <= _MAX_NAMED:
+        handles, labels = axes_of_panels[0].get_legend_handles_labels()
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=min(classes, 5), fontsize=9)
+        show_as_text(legend)
     return figure
+
+
+def _class_colours(classes: int) -> list[Any]:
+    """Colours that colour-blind people can tell apart: Okabe and Ito's, or an ordered map where they do not suffice."""
+    if classes <= len(PALETTE):
+        return [*PALETTE[:classes]]
+    return [*colormaps["viridis"](np.linspace(0, 1, classes))]
 
 
 def _names(plane: Plane) -> Sequence[str]:
@@ -106,19 +128,21 @@ def _names(plane: Plane) -> Sequence[str]:
     return spec.names
 
 
-def _draw(axes: Axes, plane: Plane, scores: Scores) -> None:
+def _draw(
+    axes: Axes, plane: Plane, scores: Scores, vectors: npt.NDArray[np.float64], targets: npt.NDArray[Any]
+) -> None:
     labels = plane.contract.labels
     classes = len(labels)
-    even = np.linspace(0, 1, classes, endpoint=False)
-    colours = colormaps["tab10"](np.arange(classes)) if classes <= _MAX_NAMED else colormaps["hsv"](even)
+    colours = _class_colours(classes)
     predicted, highest = scores.argmax(axis=2), scores.max(axis=2)
-    shades = colours[predicted].copy()
-    shades[..., 3] = 0.1 + 0.4 * np.clip((highest - 1 / classes) / (1 - 1 / classes), 0, 1)
+    shades = to_rgba_array(colours)[predicted]
+    shades[..., 3] = _PALEST + (_DEEPEST - _PALEST) * np.clip((highest - 1 / classes) / (1 - 1 / classes), 0, 1)
     axes.pcolormesh(plane.across, plane.up, shades, shading="nearest", rasterized=True)
     for place, label in enumerate(labels):
         lead = scores[..., place] - np.delete(scores, place, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
             axes.contour(plane.across, plane.up, lead, levels=[0], colors="black", linewidths=0.8)
-        members = plane.vectors[plane.targets == place]
-        axes.plot(*members.T, ".", color=colours[place], markersize=4, label=shorten(label))
+        members = vectors[targets == place]
+        marker = MARKERS[place % len(MARKERS)]
+        axes.plot(*members.T, marker, color=colours[place], markersize=4, label=shorten(label), mec="white", mew=0.3)
     axes.set_xlabel(shorten(_names(plane)[0]), parse_math=False)

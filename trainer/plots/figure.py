@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 #: Pixels an inch.
 DPI = 110
 #: Okabe and Ito's colours, which colour-blind people can tell apart, and markers to go with them.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: How many series have a colour and marker of their own.
-MAX_STYLES = len(_COLOURS) * len(_MARKERS)
+MAX_STYLES = len(PALETTE) * len(MARKERS)
 _LONGEST_NAME = 24
 
 
@@ -35,7 +35,7 @@ def shorten(text: str, length: int = _LONGEST_NAME) -> str:
 
 def series_style(place: int) -> tuple[str, str]:
     """The colour and the marker of a series by its place."""
-    return _COLOURS[place % len(_COLOURS)], _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
+    return PALETTE[place % len(PALETTE)], MARKERS[place // len(PALETTE) % len(MARKERS)]
 
 
 def show_as_text(legend: Legend) -> None:

@@ -117,22 +117,40 @@ def save_comparison(path: Path, names: Sequence[str], histories: Sequence[list[d
     """
     figure = Figure(figsize=(12, 4.8 + 0.22 * len(names)), layout="constrained")
     panels = figure.subplots(1, 2)
-    metrics = ("loss", headline_metric(histories))
+    for axes, metric in zip(panels, ("loss", headline_metric(histories)), strict=True):
+        _draw_runs(axes, metric, names, histories)
+    _add_legend(figure, panels[0], columns=1 if len(names) < 7 else 2)
+    save_png(path, figure)
+
+
+def draw_comparison_panels(names: Sequence[str], histories: Sequence[list[dict[str, float]]]) -> dict[str, Figure]:
+    """The same curves, a figure each by the name of the metric, for pages that are also read on a phone."""
+    figures = {}
+    for metric in ("loss", headline_metric(histories)):
+        size = (5.6, 4 + 0.22 * len(names))
+        figure = figures[metric.replace("_", " ")] = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        _draw_runs(axes, metric, names, histories)
+        axes.set_ylabel(metric.replace("_", " "))
+        _add_legend(figure, axes, columns=1)
+    return figures
+
+
+def _draw_runs(axes: Axes, metric: str, names: Sequence[str], histories: Sequence[list[dict[str, float]]]) -> None:
     for place, (name, history) in enumerate(zip(names, histories, strict=True)):
         colour, marker = series_style(place)
         every = max(1, len(history) // 12)
         epochs = [row["epoch"] for row in history]
         label = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"  # paths differ at their end
-        for axes, metric in zip(panels, metrics, strict=True):
-            axes.plot(epochs, [row[metric] for row in history], color=colour, linestyle=":", linewidth=1)
-            values = [row[f"val_{metric}"] for row in history]
-            axes.plot(epochs, values, color=colour, marker=marker, markevery=(place % every, every), label=label)
-    for axes, metric in zip(panels, metrics, strict=True):
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{metric.replace('_', ' ')} (solid: validation, dotted: training)")
-        axes.locator_params(axis="x", integer=True)
-        axes.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
-    columns = 1 if len(names) < 7 else 2
+        axes.plot(epochs, [row[metric] for row in history], color=colour, linestyle=":", linewidth=1)
+        values = [row[f"val_{metric}"] for row in history]
+        axes.plot(epochs, values, color=colour, marker=marker, markevery=(place % every, every), label=label)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{metric.replace('_', ' ')} (solid: validation, dotted: training)")
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(alpha=0.3)
+
+
+def _add_legend(figure: Figure, axes: Axes, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
     show_as_text(figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8))
-    save_png(path, figure)

@@ -25,6 +25,13 @@ def save_scatter(
     Raises:
         OSError: the file cannot be written.
     """
+    save_png(path, draw_scatter(vectors, targets, labels, names))
+
+
+def draw_scatter(
+    vectors: npt.NDArray[Any], targets: npt.NDArray[Any], labels: Sequence[str], names: Sequence[str]
+) -> Figure:
+    """The drawing of `save_scatter`, which explains the arguments."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     for target, label in enumerate(labels[:MAX_STYLES]):
@@ -37,4 +44,4 @@ def save_scatter(
     axes.set_ylabel(shorten(up_name), parse_math=False)
     axes.grid(alpha=0.3)
     show_as_text(axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5)))
-    save_png(path, figure)
+    return figure

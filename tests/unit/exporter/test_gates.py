@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from exporter.gates import Gate, Limits, check_gates
+from exporter.gates import Gate, Limits, MeasuredSamples, check_gates
 
 pytestmark = pytest.mark.fast
 
@@ -84,3 +84,45 @@ def test_a_least_accuracy_is_in_the_report_only_if_there_is_one() -> None:
     assert Limits(min_accuracy=0.95).as_dict()["min_accuracy"] == 0.95
     (gate,) = check_gates(Limits(max_drop=None, min_accuracy=0.95), **FOUND)
     assert gate.describe() == "has 0.9000 of accuracy, `min_accuracy` asks 0.9500"
+
+
+def failed_drop(drop: float, samples: MeasuredSamples, limits: Limits) -> Gate:
+    gates = check_gates(
+        limits,
+        accuracy=0.9,
+        drops={"accuracy": drop},
+        class_drop=drop,
+        agreement=1,
+        size=1,
+        latency_ms=1,
+        samples=samples,
+    )
+    (gate,) = (gate for gate in gates if not gate.passed)
+    return gate
+
+
+def test_a_drop_of_one_image_of_a_small_split_says_so_and_what_to_do() -> None:
+    gate = failed_drop(1 / 64, MeasuredSamples(64, 8, "images", 1.0), Limits(max_drop=0.01))
+    chance = "1 of 64 test images; with fewer than 300 a drop of 1 point cannot be told from chance"
+    assert gate.describe() == (
+        f"loses 1.56 points of accuracy, `max_drop` allows 1.00: {chance}; add test samples, cross-validate with other "
+        "seeds, or raise `max_drop`"
+    )
+    assert gate.as_dict()["remark"] == chance
+    assert gate.as_dict()["text"] == f"loses 1.56 points of accuracy, the gate allows 1.00: {chance}"
+
+
+def test_a_class_of_few_vectors_says_so() -> None:
+    limits = Limits(max_drop=None, max_class_drop=0.05)
+    gate = failed_drop(1 / 8, MeasuredSamples(64, 8, "vectors", 1.0), limits)
+    assert "1 of 8 test vectors of that class; with fewer than 60 a drop of 5 points cannot" in gate.describe()
+    assert gate.describe().endswith("or raise `max_class_drop`")
+
+
+def test_a_clear_drop_needs_no_remark_and_an_unclear_one_has_its_probability() -> None:
+    clear = failed_drop(0.02, MeasuredSamples(5000, 500, "images", 1e-9), Limits())
+    assert clear.remark == ""
+    assert "remark" not in clear.as_dict()
+    unclear = failed_drop(0.0125, MeasuredSamples(400, 40, "images", 0.0625), Limits())
+    assert "5 of 400 test images; chance alone gives such a difference with probability 0.062" in unclear.describe()
+    assert failed_drop(0.01, MeasuredSamples(100, 10, "images", 1.0), Limits(max_drop=0.0)).remark
