@@ -33,7 +33,7 @@ _MAX_PRINTED_VALUES = 2000
     cls=Command,
     requires=("tensorflow", "matplotlib"),
     example="pocketlens inspect runs/digits --out look/\npocketlens inspect runs/digits --layer conv2d_1 --json\n"
-    "pocketlens inspect runs/plain --layer dense --values --npy weights/",
+    "pocketlens inspect runs/plain --layer hidden_1 --values --npy weights/",
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @with_options(

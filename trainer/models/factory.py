@@ -87,8 +87,9 @@ def _output_layer(labels: int, task: str) -> Any:
 def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], activation: str) -> Any:
     inputs = keras.Input(input_shape)
     x = layers.Flatten()(inputs)
-    for width in units:
-        x = layers.Dense(width, activation=activation)(x)
+    for place, width in enumerate(units, 1):
+        x = layers.Dense(width, activation=activation, name=f"hidden_{place}")(x)
+    output.name = "output"  # it was made first, and Keras would number it before the hidden layers
     return keras.Model(inputs, output(x), name="dense")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BINS = 60
 _COLOUR, _ = series_style(0)
-#: Orange and blue can be told apart by colour-blind people; white is 0.
+#: Orange and purple can be told apart by colour-blind people; white is 0.
 _DIVERGING = "PuOr"
 #: Kernels that are drawn at most, the first.
 _MAX_KERNELS = 64
@@ -66,7 +66,7 @@ def _channels(axes: Axes, figures: WeightFigures) -> None:
 
 
 def _strip(axes: Any, values: npt.NDArray[np.float32]) -> None:
-    """Values in a row as colours: orange below 0, white at 0, blue above."""
+    """Values in a row as colours: orange below 0, white at 0, purple above."""
     row = np.nan_to_num(values.reshape(1, -1))
     reach = float(np.abs(row).max()) or 1.0
     image = axes.imshow(row, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
@@ -79,7 +79,7 @@ def save_kernels(
 ) -> None:
     """Draw the kernels of a first layer as images, with the bias as a strip below.
 
-    One input channel is drawn from orange (negative) over white (0) to blue; three are colours, where grey is 0.
+    One input channel is drawn from orange (negative) over white (0) to purple; three are colours, where grey is 0.
 
     Args:
         kernels: shape (height, width, 1 or 3, outputs), from `first_layer_kernels`.

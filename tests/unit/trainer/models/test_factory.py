@@ -49,7 +49,6 @@ def test_every_activation_builds(activation: str) -> None:
     "settings",
     [
         {"architecture": "rnn"},
-        {"units": ()},
         {"units": (0,)},
         {"units": (10**6,)},
         {"activation": "exec"},
