@@ -17,6 +17,7 @@ from tests.support.commands import ROOT, call_pocketlens, succeed
 from tests.support.datasets import SHADES, fill_class
 from tests.support.documentation import PAGES, RUN, SKIP, SLOW, blocks, run_block
 from tests.support.exports import Exported, Samples, made_once
+from trainer.data.datasets import load_dataset
 from tests.support.external_models import converted
 
 pytestmark = pytest.mark.workstation
@@ -95,6 +96,16 @@ def stage(
     return tmp_path
 
 
+def _write_digits() -> None:
+    """Twenty pictures of each digit in train/, and ten others in test/."""
+    digits = load_dataset("digits")
+    for label in range(10):
+        for number, index in enumerate(np.flatnonzero(digits.targets == label)[:30]):
+            folder = Path("train" if number < 20 else "test") / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.squeeze(digits.pixels[int(index)])).save(folder / f"{number}.png")
+
+
 def _write_readings(path: Path) -> None:
     """Two readings of a plant in which moisture alone decides."""
     random = np.random.default_rng(0)
@@ -115,6 +126,9 @@ def test_the_blocks_of_a_page_run(page: Path, stage: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _pages(SLOW), ids=_IDS.__getitem__)
 def test_the_slow_blocks_of_a_page_run_too(page: Path, stage: Path) -> None:
+    if "fashion-mnist" in page.read_text(encoding="utf-8") and "FASHION_MNIST_DIR" not in os.environ:
+        pytest.skip("Fashion-MNIST is not at hand")
+    _write_digits()
     for block in blocks(page):
         if block.how != SKIP and block.language in ("bash", "python"):
             run_block(block, _MADE)
