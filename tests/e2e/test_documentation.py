@@ -17,8 +17,8 @@ from tests.support.commands import ROOT, call_pocketlens, succeed
 from tests.support.datasets import SHADES, fill_class
 from tests.support.documentation import PAGES, RUN, SKIP, SLOW, blocks, run_block
 from tests.support.exports import Exported, Samples, made_once
-from trainer.data.datasets import load_dataset
 from tests.support.external_models import converted
+from trainer.data.datasets import load_dataset
 
 pytestmark = pytest.mark.workstation
 
