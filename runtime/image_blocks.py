@@ -100,7 +100,7 @@ def _check_png(data: bytes) -> tuple[int, bool]:
             return texts, may_be_turned
         length = int.from_bytes(data[at : at + 4], "big")
         if kind in _TEXTS or kind == b"iCCP":
-            texts += _text_bytes(kind, data[at + 8 : at + 8 + length])
+            texts += _text_bytes(kind, data, at + 8, min(len(data), at + 8 + length))
             if texts > MAX_TEXT_BYTES:
                 raise ImageError(f"a PNG with more than {MAX_TEXT_BYTES // 2**20} MiB of texts, the limit")
             may_be_turned = may_be_turned or data.startswith(_ORIENTATION_TEXTS, at + 8)
@@ -110,17 +110,21 @@ def _check_png(data: bytes) -> tuple[int, bool]:
     return texts, True
 
 
-def _text_bytes(kind: bytes, chunk: bytes) -> int:
-    _, _, text = chunk.partition(b"\0")
-    packed = text[1:]
-    if kind == b"iTXt":
-        packed = text[2:].split(b"\0", 2)[-1] if text[:1] == b"\1" else b""
-    if kind == b"tEXt" or not packed:
-        return len(chunk)
+def _text_bytes(kind: bytes, data: bytes, start: int, end: int) -> int:
+    """The bytes of a text, or of a colour profile, packed and unpacked; they are not copied, as they can be many."""
+    at = data.find(b"\0", start, end) + 1
+    if kind == b"iTXt" and data[at : at + 1] == b"\1":
+        at = data.find(b"\0", at + 2, end) + 1  # behind a language
+        at = data.find(b"\0", at, end) + 1  # behind a name in it
+    elif kind in (b"zTXt", b"iCCP"):
+        at += 1
+    else:
+        return end - start
     try:
-        return len(chunk) + len(zlib.decompressobj().decompress(packed, _MAX_PACKED_TEXT))
+        unpacked = zlib.decompressobj().decompress(memoryview(data)[at:end], _MAX_PACKED_TEXT)
     except zlib.error:  # Pillow says what is wrong with it
-        return len(chunk)
+        return end - start
+    return end - start + len(unpacked)
 
 
 def _check_jpeg(data: bytes) -> tuple[bool, int]:

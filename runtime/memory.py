@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: All pictures that are decoded at the same time: their files, and their pixels in all forms that exist at the same
-#: time. With an interpreter, numpy and Pillow, a process stays below 300 MB.
+#: A picture: its file, and its pixels in all forms that exist at the same time.
 MAX_MEMORY_BYTES = 208 * 10**6
+#: Several pictures together, of which each can leave something in the heap; one that takes more is decoded alone.
+_SHARED_BYTES = 150 * 10**6
 #: Files whose headers have not been read, so that it is not known yet how much their pixels take.
 _READING_BYTES = 12 * 10**6
 #: A file, a block of metadata in it, and its copy while Pillow joins it: a PNG can hold nothing but such a block.
@@ -166,8 +167,7 @@ class MemoryBudget:
         """Give back all that `owner` holds or waits for; it may be nothing."""
         with self._lock:
             freed = self._held.pop(owner, 0)
-            # What is freed again and again is used again, but in other pieces, between which some remain unused.
-            self._freed = min(self._freed + freed, 2 * self._most)
+            self._note_freed(freed)
             if freed >= _LARGE_BYTES:
                 self._trim()
             if self._waiting:
@@ -190,11 +190,16 @@ class MemoryBudget:
         if others + count + self._freed > self._limit:
             self._trim()
         self._most = max(self._most, others + count)
+        self._note_freed(self._held.get(owner, 0) - count)
         return True
+
+    def _note_freed(self, count: int) -> None:
+        # What is freed again and again is used again, but in other pieces, between which some remain unused.
+        self._freed = min(self._freed + max(0, count), 2 * self._most)
 
     def _trim(self) -> None:
         self._give_back()
-        self._freed = self._most = 0
+        self._freed, self._most = 0, sum(self._held.values())
 
 
 def trim_heap() -> None:
@@ -206,7 +211,7 @@ def trim_heap() -> None:
         trim(0)
 
 
-_DECODING = MemoryBudget(MAX_MEMORY_BYTES, trim_heap)
+_DECODING = MemoryBudget(_SHARED_BYTES, trim_heap)
 #: A budget of its own, as its owners wait for room to decode: nobody who decodes ever waits for them.
 _READING = MemoryBudget(_READING_BYTES, lambda: None)
 
