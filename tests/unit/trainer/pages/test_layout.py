@@ -38,7 +38,7 @@ def parts_page(folder: Path, labels: tuple[str, ...]) -> str:
         '{% extends "page.html.j2" %}{% import "parts.html.j2" as parts %}{% block body %}'
         "{{ parts.cards(cards) }}{{ parts.notices('Warnings', labels) }}{{ parts.matrices(matrices) }}"
         "{{ parts.table(confusions, 'confusions') }}{{ parts.bars(bars) }}{{ parts.tiles(sheet) }}"
-        "{{ parts.figures([figure]) }}{{ parts.table(classes, 'classes', tall=True) }}"
+        "{{ parts.figures([figure]) }}{{ parts.wide_figure(figure) }}{{ parts.table(classes, 'classes', tall=True) }}"
         "{{ parts.table(contract, 'contract', 'words') }}<pre>{{ labels | join(' ') }}</pre>{% endblock %}"
     )
     card = {
