@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.app import Command, with_options
+from runtime.cli.click_options import option_in
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
 from runtime.native_output import quiet_tensorflow
@@ -63,106 +64,115 @@ class _Rule(click.ParamType[ThresholdRule]):
 
 @click.command(
     cls=Command,
+    quiet=True,
     requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
     option_names={"validation": "--val", "selftest=False": "--no-selftest", "mode": "--mode"},
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
-    "pocketlens export runs/digits --out models/digits --mode int8 --mode dynamic --max-class-drop 0.05\n"
-    "pocketlens export own.keras --labels labels.txt --calibration train/ --test test/ --mean 0 --std 255 --out models",
+    "pocketlens export runs/digits --out models/digits --max-class-drop 0.05\n"
+    "pocketlens export own.keras --labels labels.txt --calibration train/ \\\n"
+    "      --test test/ --mean 0 --std 255 --out models",
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN|MODEL")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
-@click.option(
+@option_in("Output")(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
+)
+@option_in("Conversion")(
     "--mode",
     "modes",
     type=click.Choice(MODES),
     multiple=True,
     default=("float32", "int8"),
     show_default=True,
-    help="A file to make; repeatable. float32 is always made, as the reference.",
+    help="Type of a file to make; repeatable. float32 is always made, as the reference.",
 )
-@click.option(
+@option_in("Conversion")(
     "--io",
     type=click.Choice(IO_TYPES),
     default="uint8",
     show_default=True,
     help="Type of the int8 file's input and output tensors.",
 )
-@click.option(
+@option_in("Gate")(
     "--max-drop",
     type=_SHARE,
     default=0.01,
     show_default=True,
-    help="Gate: the accuracy that a file may lose against float32, from 0 to 1; 0.01 is one percentage point. For the "
+    help="The accuracy that a file may lose against float32; 0.01 is one percentage point. For the "
     "task binary it also applies to ROC AUC; for multilabel it applies to mean average precision and F1.",
 )
-@click.option("--max-class-drop", type=_SHARE, help="Gate: the recall that any one class may lose, from 0 to 1.")
-@click.option(
+@option_in("Gate")("--max-class-drop", type=_SHARE, help="The recall that any one class may lose. [default: no limit]")
+@option_in("Gate")(
     "--min-agreement",
     type=_SHARE,
-    help="Gate: the share of test images on which a file must agree with float32, from 0 to 1.",
+    help="The share of test images on which a file must agree with float32. [default: no limit]",
 )
-@click.option("--max-bytes", type=click.IntRange(min=1), help="Gate: the size of a file.")
-@click.option(
+@option_in("Gate")(
+    "--max-bytes", type=click.IntRange(min=1), help="The largest size of a file, in bytes. [default: no limit]"
+)
+@option_in("Gate")(
     "--max-latency-ms",
     type=click.FloatRange(0, min_open=True),
-    help="Gate: the median time of a call on this machine.",
+    help="The longest median time of a call on this machine, in milliseconds. [default: no limit]",
 )
-@click.option(
+@option_in("Gate")(
     "--min-accuracy",
     type=_SHARE,
-    help="Gate: the accuracy that a file must have, from 0 to 1; for multilabel, the mean average precision.",
+    help="The accuracy that a file must have; for multilabel, the mean average precision. [default: no limit]",
 )
-@click.option(
+@option_in("Gate")(
     "--accept-low-accuracy",
     is_flag=True,
     help="Publish even if the answers look as if scaling or labels were wrong: no better than the largest class, a "
     "class never answered, or little agreement. The report still warns.",
 )
-@click.option(
+@option_in("Conversion")(
     "--target",
     type=click.Choice(list(TARGETS)),
     default=DEFAULT_TARGET,
     show_default=True,
     help="The interpreter of the device. An operator that it lacks is an error.",
 )
-@click.option("--edgetpu", is_flag=True, help="Also report which operators a Coral would run.")
-@click.option("--rgb-input", is_flag=True, help="Let a grey model take RGB images: it converts them itself.")
-@click.option(
+@option_in("Output")("--edgetpu", is_flag=True, help="Also report which operators a Coral would run.")
+@option_in("Conversion")("--rgb-input", is_flag=True, help="Let a grey model take RGB images: it converts them itself.")
+@option_in("Output")(
     "--c-array",
     is_flag=True,
     help="Also write the first file that is not float32 as C++ source: model_data.h and model_data.cc.",
 )
-@click.option("--no-selftest", is_flag=True, help="Leave out the self-test, which holds a few small training images.")
-@click.option(
+@option_in("Output")(
+    "--no-selftest", is_flag=True, help="Leave out the self-test, which holds a few small training images."
+)
+@option_in("Conversion")(
     "--calibration-samples",
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
-    help="How many training images the quantizer uses, spread evenly over the classes.",
+    help="Number of images of the representative dataset, training images spread evenly over the classes.",
 )
-@click.option(
+@option_in("Conversion")(
     "--calibration-seed",
     "--seed",
     "calibration_seed",
     type=click.IntRange(0, 2**31 - 1),
     help="Seed for the choice of these images. [default: the run's]",
 )
-@click.option(
+@option_in("Conversion")(
     "--false-accept-rate",
     type=_SHARE,
     metavar="R",
     help='The largest share of wrong answers that may be given; a less certain answer becomes "unknown". '
     "[default: always answer]",
 )
-@click.option(
+@option_in("Conversion")(
     "--threshold",
     type=_Rule(),
+    metavar="F1|recall=R|SCORE",
     help="Score from which on a label is predicted (binary and multilabel only): F1, recall=0.95, precision=0.9 "
     "choose it on the validation split, 0.3 sets it. The files obey it on a device. [default: 0.5]",
 )
-@click.option("--repair", is_flag=True, help="If int8 fails a gate, try the known strategies to recover it.")
+@option_in("Conversion")("--repair", is_flag=True, help="If int8 fails a gate, try the known strategies to recover it.")
 @model_options
-@with_options(JSON_OPTION)
+@with_options(JSON_OPTION, group="Output")
 def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool, **options: Any) -> None:
     """Convert RUN, or a MODEL of your own, to TensorFlow Lite files, and check what that cost.
 
@@ -192,7 +202,7 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
         exported = export_run(material, out, recipes, config, command=command, worker=worker)
     _show(exported.report, exported.timings, out, as_json)
     for line in exported.failures:
-        logger.info("gate failed: %s", line)
+        logger.warning("gate failed: %s", line)
     if not options["repair"] and _is_recoverable(exported.report):
         logger.info("with --repair, strategies to recover int8 are tried")
     if not exported.passed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from runtime.cli.click_options import option_in
 from runtime.contract import MAX_JSON_BYTES, Contract
 from runtime.errors import ContractError
 from runtime.files import read_regular_file, shown
@@ -40,42 +41,68 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 _PATH = click.Path(path_type=Path)
+_option = option_in("External model")
 _OPTIONS = (
-    click.option(
-        "--labels", type=_PATH, metavar="FILE", help="MODEL's labels, one a line, in the order of its outputs."
+    _option(
+        "--labels",
+        type=_PATH,
+        metavar="FILE",
+        help="MODEL's labels, one a line, in the order of its outputs. [default: the labels in --contract]",
     ),
-    click.option("--calibration", type=_PATH, metavar="DIR", help="Images like those that MODEL was trained on."),
-    click.option(
-        "--test", type=_PATH, metavar="DIR", help="Images that MODEL was not trained on, with one subfolder a label."
+    _option(
+        "--calibration",
+        type=_PATH,
+        metavar="DIR",
+        help="Images like those that MODEL was trained on. [default: none; MODEL needs it]",
     ),
-    click.option("--val", type=_PATH, metavar="DIR", help="Validation images, with one subfolder a label."),
-    click.option(
-        "--contract", type=_PATH, metavar="FILE", help="MODEL's contract.json, instead of --labels and what follows."
+    _option(
+        "--test",
+        type=_PATH,
+        metavar="DIR",
+        help="Images that MODEL was not trained on, with one subfolder for each label. [default: none; MODEL needs it]",
     ),
-    click.option(
+    _option(
+        "--val",
+        type=_PATH,
+        metavar="DIR",
+        help="Validation images, with one subfolder for each label. [default: no validation images]",
+    ),
+    _option(
+        "--contract",
+        type=_PATH,
+        metavar="FILE",
+        help="MODEL's contract.json, instead of --labels and what follows. [default: none]",
+    ),
+    _option(
         "--outputs",
         type=click.Choice(OUTPUTS),
         help="What MODEL gives; a softmax or a sigmoid is appended to logits. [default: found out]",
     ),
-    click.option("--mean", type=_Numbers(), help="MODEL takes (pixel - mean) / std, with pixels from 0 to 255."),
-    click.option("--std", type=_Numbers(), help="The std of this formula: one number, or one a channel."),
-    click.option(
+    _option(
+        "--mean",
+        type=_Numbers(),
+        help="MODEL takes (pixel - mean) / std, with pixels from 0 to 255. [default: scaling layers at its input]",
+    ),
+    _option(
+        "--std",
+        type=_Numbers(),
+        help="The std of this formula: one number, or one a channel. [default: scaling layers at its input]",
+    ),
+    _option(
         "--colour", type=click.Choice(tuple(COLOURS)), help="MODEL's colours. [default: grey or rgb, by its channels]"
     ),
-    click.option("--resize", type=click.Choice(RESIZES), help="How an image gets MODEL's size. [default: stretch]"),
-    click.option(
+    _option("--resize", type=click.Choice(RESIZES), help="How an image gets MODEL's size. [default: stretch]"),
+    _option(
         "--filter",
         type=click.Choice(FILTERS),
         help="The resampling filter; tf-bilinear is image_dataset_from_directory's. [default: hamming]",
     ),
-    click.option(
+    _option(
         "--orientation",
         type=click.Choice(ORIENTATIONS),
         help="Turn photos by their EXIF tag; Keras's loaders ignore it. [default: exif]",
     ),
-    click.option(
-        "--background", type=_Numbers(), help="Red, green and blue under transparency. [default: 255,255,255]"
-    ),
+    _option("--background", type=_Numbers(), help="Red, green and blue under transparency. [default: 255,255,255]"),
 )
 
 

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from .._version import __version__
 from ..errors import PocketlensError, UsageError, describe, shortened
 from ..files import shown
-from ..progress import report_to
+from ..progress import Silent, report_to
 from ..recognition import suggestion
+from .click_options import GroupedOption, HelpFormatter, click_settings, complete_files, format_groups
 from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
 from .progress_bar import begin_bar, is_terminal, terminal_width
@@ -36,28 +38,19 @@ def report_progress() -> None:
     report_to(begin_bar)
 
 
-class _HelpFormatter(click.HelpFormatter):
-    """Help text whose lines do not break within `as-is` or `--min-score`."""
-
-    _HYPHEN, _UNBROKEN = "-", "\N{NON-BREAKING HYPHEN}"
-
-    def write_text(self, text: str) -> None:
-        super().write_text(text.replace(self._HYPHEN, self._UNBROKEN))
-
-    def write_dl(self, rows: Any, *args: Any, **kwargs: Any) -> None:
-        unbroken = [(first, second.replace(self._HYPHEN, self._UNBROKEN)) for first, second in rows]
-        super().write_dl(unbroken, *args, **kwargs)
-
-    def getvalue(self) -> str:
-        return super().getvalue().replace(self._UNBROKEN, self._HYPHEN)
-
-
 class _Context(click.Context):
-    formatter_class = _HelpFormatter
+    formatter_class = HelpFormatter
 
 
 class MissingExtraError(PocketlensError, ImportError):
     """A command needs the workstation's packages, and only the device's packages are installed."""
+
+
+def _hush(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        report_to(Silent)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _show_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -66,13 +59,14 @@ def _show_debug(context: click.Context, _parameter: click.Parameter, value: bool
 
 
 class Command(click.Command):
-    """A click command with `--debug` and an example at the end of its help text.
+    """A click command with `--debug`, options in groups, and an example at the end of its help text.
 
     Args:
         example: lines to show under "Example:", unwrapped.
         requires: the workstation's modules without which the command cannot run.
         option_names: the options of library parameters that have another name on the command line, such as
             `{"normalize=False": "--no-normalise"}`; messages then name the option.
+        quiet: whether it has `--quiet`, as it shows progress.
     """
 
     context_class = _Context
@@ -83,6 +77,7 @@ class Command(click.Command):
         example: str = "",
         requires: tuple[str, ...] = (),
         option_names: Mapping[str, str] | None = None,
+        quiet: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -92,6 +87,16 @@ class Command(click.Command):
         for parameter in self.params:
             if isinstance(parameter.type, click.Choice):
                 parameter.type.case_sensitive = False
+        if quiet:
+            self.params.append(
+                click.Option(
+                    ["--quiet", "-q"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_hush,
+                    help="Show neither progress nor notes; results, warnings and errors stay.",
+                )
+            )
         self.params.append(
             click.Option(
                 ["--debug"],
@@ -109,6 +114,9 @@ class Command(click.Command):
             flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts if flag.startswith("--")]
             hint = suggestion(error.option_name, flags)
             raise click.UsageError(f"{error.message.rstrip('.')}{hint or '.'}", ctx) from error
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        format_groups(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -147,10 +155,12 @@ def click_command(declared: DeclaredCommand) -> Command:
         context.exit(declared.run(**values))
 
     parameters: list[click.Parameter] = [
-        click.Option([*option.flags, option.parameter], **_click_settings(option)) for option in declared.options
+        GroupedOption([*option.flags, option.parameter], **click_settings(option)) for option in declared.options
     ]
     if declared.argument:
-        parameters.append(click.Argument([declared.argument], nargs=-1, metavar=declared.metavar))
+        parameters.append(
+            click.Argument([declared.argument], nargs=-1, metavar=declared.metavar, shell_complete=complete_files)
+        )
     return Command(
         declared.name,
         params=parameters,
@@ -160,54 +170,22 @@ def click_command(declared: DeclaredCommand) -> Command:
     )
 
 
-def with_options(*options: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that adds declared options to a click command's function."""
+def with_options(*options: Option, group: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that adds declared options to a click command's function.
+
+    Args:
+        group: the section of the help text for options without a group of their own.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             flags = [*option.flags, option.parameter]
-            function = click.option(*flags, **_click_settings(option))(function)
+            settings = click_settings(option)
+            settings["group"] = settings["group"] or group
+            function = click.option(*flags, cls=GroupedOption, **settings)(function)
         return function
 
     return decorate
-
-
-class _Typed(click.ParamType[Any]):
-    """A value that the option's own function converts."""
-
-    name = "text"
-
-    def __init__(self, option: Option) -> None:
-        self._option = option
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):  # a default, or converted already
-            return value
-        try:
-            return self._option.convert(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _click_settings(option: Option) -> dict[str, Any]:
-    ranged = option.minimum is not None or option.maximum is not None
-    kind: Any = option.type if option.type in (str, int, float) else _Typed(option)
-    if option.choices:
-        kind = click.Choice(option.choices)
-    elif ranged and option.type is int:
-        low, high = (None if bound is None else int(bound) for bound in (option.minimum, option.maximum))
-        kind = click.IntRange(low, high)
-    elif ranged:
-        kind = click.FloatRange(option.minimum, option.maximum)
-    return {
-        "type": None if option.type is bool else kind,
-        "is_flag": option.type is bool,
-        "default": option.start,
-        "multiple": option.multiple,
-        "metavar": option.metavar,
-        "show_default": option.show_default,
-        "help": option.help,
-    }
 
 
 def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
@@ -243,7 +221,7 @@ class SuggestingGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
-        if word.startswith("-") or self.get_command(ctx, word) is not None:
+        if ctx.resilient_parsing or word.startswith("-") or self.get_command(ctx, word) is not None:
             return super().resolve_command(ctx, args)
         names = self.list_commands(ctx)
         hint = suggestion(word, [*names, *self.deeper])
@@ -274,6 +252,12 @@ class LazyGroup(SuggestingGroup):
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         command: click.Command | DeclaredCommand = getattr(importlib.import_module(module), attribute)
         return click_command(command) if isinstance(command, DeclaredCommand) else command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [
+            CompletionItem(name, help=text) for name, (_, text) in self._lazy.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -337,8 +321,8 @@ def show_messages() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _MessageHandler) for handler in logger.handlers):
             logger.addHandler(_MessageHandler())
-            logger.setLevel(logging.INFO)
             logger.propagate = False
+        logger.setLevel(logging.INFO)
 
 
 def pocketlens(commands: dict[str, tuple[str, str]]) -> NoReturn:

@@ -21,6 +21,7 @@ from ..model_file import is_sealed, read_model
 from ..progress import progress
 from ..sealed_models import check_sealed
 from .app import Command, with_options
+from .click_options import complete_files, option_in
 from .model_options import EXTERNAL_OPTIONS, FEATURES, TRUSTED, without_none
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -30,21 +31,23 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
 
 
 @click.command(
-    cls=Command, example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite"
+    cls=Command,
+    quiet=True,
+    example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite",
 )
-@click.option("--image", metavar="FILE", help="The picture to classify.  [default: a JPEG of 640x480]")
-@with_options(FEATURES)
-@click.option(
+@option_in("Measurement")("--image", metavar="FILE", help="The picture to classify.  [default: a JPEG of 640x480]")
+@with_options(FEATURES, group="Measurement")
+@option_in("Measurement")(
     "--rounds", type=click.IntRange(1, 10**6), default=200, show_default=True, help="Number of measured calls."
 )
-@click.option(
+@option_in("Measurement")(
     "--max-threads",
     type=click.IntRange(1, 64),
     default=os.cpu_count() or 1,
     help="Measure with 1, 2, 4... threads up to this number.  [default: one per processor]",
 )
 @with_options(*EXTERNAL_OPTIONS, TRUSTED, JSON_OPTION)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_files)
 def bench(
     image: str | None,
     features: tuple[float, ...] | None,
@@ -60,7 +63,7 @@ def bench(
     All times are milliseconds and hold for this machine only; call is the median of one whole classification. A model
     that takes readings is measured with its means, or with --features.
 
-    The options from --labels to --task describe a model that was not made by Pocketlens.
+    The options under "External model" describe a model that was not made by Pocketlens.
     """
     description = without_none(external)
     # An error is printed here, once, and not for every combination.

@@ -20,7 +20,7 @@ from .model_options import (
     TRUSTED,
     build_classifier,
 )
-from .options import JSON_OPTION, DeclaredCommand, Option
+from .options import JSON_OPTION, DeclaredCommand, Option, in_group
 from .output import print_csv, print_json, print_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def classify(
     If the model takes readings of sensors, PATH is a CSV file of rows, with or without a header, or - for rows on
     standard input, each answered as it arrives; or --features gives a row.
 
-    The options from --labels to --task describe a model that was not made by Pocketlens.
+    The options under "External model" describe a model that was not made by Pocketlens.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other.")
@@ -86,18 +86,34 @@ COMMAND = DeclaredCommand(
         TRUSTED,
         *ANSWER_OPTIONS,
         *EXTERNAL_OPTIONS,
-        RECURSIVE,
-        Option(("--from-file",), "Read more paths from LIST, one a line; - for standard input.", metavar="LIST"),
-        FEATURES._replace(multiple=True, help=f"{FEATURES.help[:-1]}; repeatable."),
-        JSON_OPTION,
-        Option(
-            ("--csv",), "Print CSV with a header, one line for each answer.", name="as_csv", type=bool, default=False
+        *in_group(
+            "Input",
+            RECURSIVE,
+            Option(
+                ("--from-file",),
+                "Read more paths from LIST, one a line; - is standard input. [default: none]",
+                metavar="LIST",
+            ),
+            FEATURES._replace(
+                multiple=True, help="One row of readings, for a model that takes readings; repeatable. [default: none]"
+            ),
+        ),
+        *in_group(
+            "Output",
+            JSON_OPTION,
+            Option(
+                ("--csv",),
+                "Print CSV with a header, one line for each answer.",
+                name="as_csv",
+                type=bool,
+                default=False,
+            ),
         ),
     ),
     argument="paths",
     metavar="PATH...",
     example="pocketlens classify --model int8.tflite shoe.jpg\n"
-    "pocketlens classify --model int8.tflite --json photos/ | jq .predictions[0].label\n"
+    "pocketlens classify --json photos/ | jq .predictions[0].label\n"
     "rpicam-still -o - | pocketlens classify --min-score 0.6 -\n"
     "pocketlens classify --model plant.tflite --features 0.31,21.5",
 )

@@ -6,6 +6,7 @@ import click
 
 from ..diagnostics import ERROR, examine
 from .app import Command, name_options_of_command, with_options
+from .click_options import complete_files
 from .model_options import DELEGATE
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -13,7 +14,7 @@ from .output import print_json, print_line
 
 @click.command(cls=Command, example="pocketlens doctor int8.tflite\npocketlens doctor --json")
 @with_options(DELEGATE, JSON_OPTION)
-@click.argument("model", required=False, metavar="[MODEL]")
+@click.argument("model", required=False, metavar="[MODEL]", shell_complete=complete_files)
 def doctor(model: str | None, delegate: str | None, as_json: bool) -> None:
     """Check this machine, and MODEL on it, and say how to cure what is wrong.
 

@@ -13,6 +13,7 @@ from ..model_file import read_model
 from ..model_info import inspect_model
 from ..native_output import held_stderr
 from .app import Command, name_options_of_command, with_options
+from .click_options import complete_files
 from .model_options import DELEGATE, EXTERNAL_OPTIONS, TRUSTED, without_none
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -29,11 +30,11 @@ _WANTED = {"labels": "FILE", "scores": "softmax|sigmoid|as-is"}
 )
 @click.option("--verify", is_flag=True, help="Only check the seal and the contract, without an interpreter.")
 @with_options(*EXTERNAL_OPTIONS, DELEGATE, TRUSTED, JSON_OPTION)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_files)
 def info(model: str, verify: bool, delegate: str | None, trusted: bool, as_json: bool, **external: Any) -> None:
     """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
 
-    The options from --labels to --task describe a model that was not made by Pocketlens; without them, the output
+    The options under "External model" describe a model that was not made by Pocketlens; without them, the output
     says what is missing.
     """
     if verify:

@@ -12,7 +12,7 @@ from ..errors import ModelFileError, UsageError
 from ..files import shown
 from ..input_spec import COLOURS, FILTERS, ORIENTATIONS, RESIZES
 from ..interpreter import AUTO, LIBRARIES
-from .options import Option, name_options
+from .options import Option, in_group, name_options
 from .output import print_line
 
 if TYPE_CHECKING:
@@ -51,10 +51,14 @@ MODEL = Option(
     f"The model file.  [default: ${MODEL_VARIABLE}, else the newest model of Pocketlens in this folder]",
     name="model_path",
     metavar="FILE",
+    group="Model",
 )
-DELEGATE = Option(("--delegate",), "The library of an accelerator, such as libedgetpu.so.1.", metavar="LIBRARY")
+DELEGATE = Option(
+    ("--delegate",), "Library of an accelerator, such as libedgetpu.so.1. [default: no accelerator]", metavar="LIBRARY"
+)
 #: What runs the model.
-INTERPRETER_OPTIONS = (
+INTERPRETER_OPTIONS = in_group(
+    "Interpreter",
     Option(
         ("--threads",),
         "Number of threads for one invocation.",
@@ -73,9 +77,11 @@ TRUSTED = Option(
     "For models of your own: skip the check of the structure and the trial in a child process, and accept loops.",
     type=bool,
     default=False,
+    group="Model",
 )
 #: Which of the scores become answers.
-ANSWER_OPTIONS = (
+ANSWER_OPTIONS = in_group(
+    "Answer",
     Option(
         ("--top",),
         f"Number of answers for each image.  [default: {DEFAULT_TOP}; if several labels can be true, all that reach "
@@ -90,32 +96,72 @@ ANSWER_OPTIONS = (
         minimum=0,
         maximum=1,
     ),
-    Option(("--allow",), "Answer only with this label; repeatable.", multiple=True, metavar="LABEL"),
-    Option(("--deny",), "Never answer with this label; repeatable.", multiple=True, metavar="LABEL"),
+    Option(
+        ("--allow",), "Answer only with this label; repeatable. [default: all labels]", multiple=True, metavar="LABEL"
+    ),
+    Option(
+        ("--deny",), "Never answer with this label; repeatable. [default: no label]", multiple=True, metavar="LABEL"
+    ),
 )
 #: What a model that was not made by Pocketlens does not say itself.
-EXTERNAL_OPTIONS = (
+EXTERNAL_OPTIONS = in_group(
+    "External model",
     Option(
         ("--labels",),
-        "The labels, one a line, in the order of the outputs, or each behind its number.",
+        "File of the labels, one a line, in the order of the outputs, or each behind its number. "
+        "[default: the model's metadata]",
         metavar="FILE",
     ),
-    Option(("--colour",), "The channels of the input.", choices=tuple(COLOURS)),
-    Option(("--resize",), "How a picture is brought to the input's size.", choices=RESIZES),
-    Option(("--filter",), "The resampling filter; tf-bilinear and tf-nearest are TensorFlow's.", choices=FILTERS),
-    Option(("--orientation",), "Turn photos by their EXIF tag, or take them as stored.", choices=ORIENTATIONS),
-    Option(("--background",), "The colour under transparent pixels and in padding.", type=_rgb, metavar="R,G,B"),
-    Option(("--mean",), "The mean in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
-    Option(("--std",), "The std in (pixel - mean) / std, in pixel units.", type=_scaling, metavar="N[,N,N]"),
+    Option(
+        ("--colour",), "Colour of the model's input. [default: grey or rgb, by its channels]", choices=tuple(COLOURS)
+    ),
+    Option(("--resize",), "How a picture gets the size of the input. [default: stretch]", choices=RESIZES),
+    Option(
+        ("--filter",),
+        "Resampling filter; tf-bilinear and tf-nearest are TensorFlow's. [default: hamming]",
+        choices=FILTERS,
+    ),
+    Option(
+        ("--orientation",),
+        "Turn photos by their EXIF tag, or take them as they are stored. [default: exif]",
+        choices=ORIENTATIONS,
+    ),
+    Option(
+        ("--background",),
+        "Colour under transparent pixels and in padding. [default: 255,255,255]",
+        type=_rgb,
+        metavar="R,G,B",
+    ),
+    Option(
+        ("--mean",),
+        "Mean in (pixel - mean) / std, with pixels from 0 to 255. [default: the model's metadata]",
+        type=_scaling,
+        metavar="N[,N,N]",
+    ),
+    Option(
+        ("--std",),
+        "Std in (pixel - mean) / std, with pixels from 0 to 255. [default: the model's metadata]",
+        type=_scaling,
+        metavar="N[,N,N]",
+    ),
     Option(
         ("--scores",),
-        "What makes probabilities of the outputs; as-is for none.  [default: what the last operator lacks]",
+        "What turns the outputs into probabilities; as-is is nothing. [default: what the last operator lacks]",
         choices=SCORES[1:],
     ),
-    Option(("--task",), "What the outputs mean.", choices=TASKS),
+    Option(
+        ("--task",),
+        "What the outputs mean. [default: binary for one output and two labels, otherwise multiclass]",
+        choices=TASKS,
+    ),
 )
-FEATURES = Option(("--features",), "One row of readings, for a model that takes readings.", type=_vector, metavar="N,N")
-RECURSIVE = Option(("--recursive", "-r"), "Look into subfolders too.", type=bool, default=False)
+FEATURES = Option(
+    ("--features",),
+    "One row of readings, for a model that takes readings. [default: the means of the training]",
+    type=_vector,
+    metavar="N,N",
+)
+RECURSIVE = Option(("--recursive", "-r"), "Look into subfolders too.", type=bool, default=False, group="Input")
 
 
 class LoadedModel(NamedTuple):

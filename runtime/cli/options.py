@@ -25,6 +25,7 @@ class Option(NamedTuple):
         multiple: the option may be repeated, and gives a tuple.
         metavar: the name of the value in the help text.
         show_default: whether the help text names the default.
+        group: its section in the help text; "" for the last one.
     """
 
     flags: tuple[str, ...]
@@ -38,6 +39,7 @@ class Option(NamedTuple):
     multiple: bool = False
     metavar: str | None = None
     show_default: bool = False
+    group: str = ""
 
     @property
     def parameter(self) -> str:
@@ -74,7 +76,13 @@ JSON_OPTION = Option(
     name="as_json",
     type=bool,
     default=False,
+    group="Output",
 )
+
+
+def in_group(group: str, *options: Option) -> tuple[Option, ...]:
+    """The options, in one section of the help text."""
+    return tuple(option._replace(group=group) for option in options)
 
 
 class DeclaredCommand(NamedTuple):

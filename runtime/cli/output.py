@@ -29,6 +29,13 @@ def print_line(text: str, *, error: bool = False) -> None:
     _write(shown(shortened(text)), sys.stderr if error else sys.stdout)
 
 
+def redraw_line(text: str) -> None:
+    """Put a text in place of the terminal's line that standard error is at; the text must be printable."""
+    stream = sys.stderr
+    stream.write(f"\r{text}\x1b[K")
+    stream.flush()
+
+
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, whole and in ASCII, as a file's name need not be text."""
     import json

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import shortened
 from ..files import shown
 from ..progress import Progress, Silent
-from .output import print_line
+from .output import print_line, redraw_line
 
 Self = TypeVar("Self", bound="_Bar")
 
@@ -151,8 +151,7 @@ class _Display:
     def remove(self, bar: _Bar) -> None:
         self._bars.remove(bar)
         if self._live is None:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            redraw_line("")
         elif not self._bars:
             self._live.stop()
             self._live = None
@@ -163,8 +162,7 @@ class _Display:
             self._live.refresh()
         elif self._bars:
             full, empty = _characters()
-            sys.stderr.write(f"\r{''.join(self._bars[-1].line(terminal_width(), full, empty))}\x1b[K")
-            sys.stderr.flush()
+            redraw_line("".join(self._bars[-1].line(terminal_width(), full, empty)))
 
     def _renderable(self) -> Any:
         text = importlib.import_module("rich.text").Text

@@ -9,6 +9,7 @@ from ..interpreter import LIBRARIES
 from ..native_output import held_stderr
 from ..selftest.runner import Outcome, run_selftest
 from .app import Command, with_options
+from .click_options import complete_files
 from .model_options import INTERPRETER_OPTIONS, TRUSTED
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -18,7 +19,7 @@ from .output import print_json, print_line
     cls=Command, example="pocketlens selftest int8.tflite\npocketlens selftest --interpreter ai_edge_litert int8.tflite"
 )
 @with_options(*INTERPRETER_OPTIONS, TRUSTED, JSON_OPTION)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_files)
 def selftest(threads: int, interpreter: str, delegate: str | None, trusted: bool, as_json: bool, model: str) -> None:
     """Check that MODEL answers here as it did on the workstation.
 

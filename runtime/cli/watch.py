@@ -19,6 +19,7 @@ from ..watch.service import Service
 from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, with_options
+from .click_options import complete_files, option_in
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -39,38 +40,48 @@ _WAIT = click.FloatRange(0.01, 86_400)
     cls=Command,
     example="pocketlens watch --model int8.tflite --json incoming/ >> answers.jsonl\n"
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
-    "pocketlens watch --model int8.tflite --exec 'mosquitto_pub -t door -m {label}' incoming/\n"
+    "pocketlens watch --exec 'mosquitto_pub -t door -m {label}' incoming/\n"
     "pocketlens watch --history incoming/",
 )
 @with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
-@click.option(
+@option_in("Input")(
     "--existing/--no-existing", default=True, show_default=True, help="Answer images that are there at first start."
 )
-@click.option("--move-to", metavar="FOLDER", help="Move each image; {label} in FOLDER stands for its best label.")
-@click.option("--exec", "command", metavar="COMMAND", help="Run for each image, with {path}, {label} and {score}.")
-@click.option("--exec-timeout", type=_WAIT, default=60.0, show_default=True, help="Seconds until COMMAND is killed.")
-@click.option(
+@option_in("Action")(
+    "--move-to",
+    metavar="FOLDER",
+    help="Move each image; {label} in FOLDER stands for its best label. [default: do not move]",
+)
+@option_in("Action")(
+    "--exec", "command", metavar="COMMAND", help="Run for each image, with {path}, {label} and {score}. [default: none]"
+)
+@option_in("Action")(
+    "--exec-timeout", type=_WAIT, default=60.0, show_default=True, help="Seconds until COMMAND is killed."
+)
+@option_in("Action")(
     "--exec-retries",
     type=click.IntRange(0, 1000),
     default=DEFAULT_RETRIES,
     show_default=True,
     help="Times that COMMAND is run again after it fails, with pauses of 2 s to 10 minutes.",
 )
-@click.option("--journal", metavar="FILE", help=f"The record of the answers.  [default: DIR/{DEFAULT_NAME}]")
-@click.option("--history", is_flag=True, help="Print the answers in the journal as JSON, one object a line, and end.")
-@click.option("--interval", type=_WAIT, default=0.5, show_default=True, help="Seconds between two scans of DIR.")
-@click.option(
+@option_in("Input")("--journal", metavar="FILE", help=f"The record of the answers.  [default: DIR/{DEFAULT_NAME}]")
+@option_in("Output")(
+    "--history", is_flag=True, help="Print the answers in the journal as JSON, one object a line, and end."
+)
+@option_in("Input")("--interval", type=_WAIT, default=0.5, show_default=True, help="Seconds between two scans of DIR.")
+@option_in("Input")(
     "--settle", type=_SECONDS, default=0.5, show_default=True, help="Seconds without change until a file is read."
 )
-@click.option(
+@option_in("Input")(
     "--patience",
     type=_SECONDS,
     default=10.0,
     show_default=True,
     help="Seconds without change until an unreadable file is an error.",
 )
-@with_options(JSON_OPTION)
-@click.argument("folder", metavar="DIR")
+@with_options(JSON_OPTION, group="Output")
+@click.argument("folder", metavar="DIR", shell_complete=complete_files)
 def watch(
     folder: str,
     recursive: bool,

@@ -20,6 +20,7 @@ from .options import (
     OPTION_NAMES,
     SOURCE_OPTIONS,
     TASK_OPTIONS,
+    complete_dataset,
     html_option,
     output_file,
     write_page,
@@ -58,18 +59,22 @@ data.usual = "show"
 @click.command(
     "data show",
     cls=Command,
+    quiet=True,
     requires=("sklearn", "matplotlib", "jinja2"),
     option_names=OPTION_NAMES,
     example="pocketlens data show digits --plot digits.png\n"
     "pocketlens data show photos/ --json\n"
     "pocketlens data show fashion-mnist --index test:7 --plot seven.png",
 )
-@click.argument("dataset", metavar="NAME|DIR|CSV")
+@click.argument("dataset", metavar="NAME|DIR|CSV", shell_complete=complete_dataset)
 @with_options(
     *SOURCE_OPTIONS,
     *TASK_OPTIONS,
     *GEOMETRY_OPTIONS,
     _SEED,
+    group="Data",
+)
+@with_options(
     index_option(
         "Show one image instead, with label, file, size and values: test:12 counts from 0 in a split, 12 in the whole "
         "data set.",
@@ -77,6 +82,7 @@ data.usual = "show"
     output_file("--plot", "Draw a grid of labelled samples, or the one image, as a PNG."),
     html_option("the summary, with samples,"),
     JSON_OPTION,
+    group="Output",
 )
 def show(
     dataset: str,
@@ -123,21 +129,26 @@ def show(
 @click.command(
     "data save",
     cls=Command,
+    quiet=True,
     requires=("sklearn", "matplotlib"),
     option_names=OPTION_NAMES,
     example="pocketlens data save fashion-mnist --index test:12 shirt.png\n"
     "pocketlens classify --model int8.tflite shirt.png",
 )
-@click.argument("dataset", metavar="NAME|DIR|CSV")
+@click.argument("dataset", metavar="NAME|DIR|CSV", shell_complete=complete_dataset)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @with_options(
     *SOURCE_OPTIONS,
     *TASK_OPTIONS,
     _SEED,
+    group="Data",
+)
+@with_options(
     index_option(
         "The image: test:12 counts from 0 in a split, 12 in the whole data set, random takes any.",
     ),
     JSON_OPTION,
+    group="Output",
 )
 def save(dataset: str, file: Path, seed: int, index: SampleIndex | None, as_json: bool, **options: Any) -> None:
     """Write one image of a data set into FILE, as it is, for `pocketlens classify`.

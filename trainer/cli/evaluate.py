@@ -42,6 +42,7 @@ _MAX_MISTAKES = 60
 @click.command(
     "evaluate",
     cls=Command,
+    quiet=True,
     requires=("sklearn", "matplotlib", "jinja2"),
     example="pocketlens evaluate runs/digits --split validation --out look/\n"
     "pocketlens evaluate models/int8.tflite --dataset photos/ --split all --json\n"
@@ -58,7 +59,7 @@ _MAX_MISTAKES = 60
     *SOURCE_OPTIONS,
     Option(
         ("--split",),
-        "Split to measure on; all: the whole data set.",
+        "Split to measure on; all measures the whole data set.",
         choices=_SPLITS,
         default="test",
         show_default=True,
@@ -71,13 +72,17 @@ _MAX_MISTAKES = 60
         minimum=0,
         maximum=MAX_SEED,
     ),
+    group="Data",
+)
+@with_options(
     index_option(
         "Show the scores of one image instead: test:12 counts from 0 in a split, 12 in the whole data set; random is "
         "one of --split.",
     ),
-    output_folder("Draw into this folder: confusion, predictions, the most confident mistakes, curves."),
+    output_folder("Draw into this folder: the confusion matrix, predictions, the most confident mistakes, curves."),
     html_option("the figures, with examples,"),
     JSON_OPTION,
+    group="Output",
 )
 def evaluate(
     model: Path,

@@ -19,24 +19,29 @@ from .settings import TRAINING_REQUIRES, read_training_options
 @click.command(
     "find-lr",
     cls=Command,
+    quiet=True,
     requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens find-lr --dataset fashion-mnist\n"
-    "pocketlens find-lr --dataset photos/ --image-size 96 --size base --plot lr.png --json",
+    "pocketlens find-lr --dataset photos/ --image-size 96 --plot lr.png --json",
 )
 @training_options
 @with_options(
     Option(
         ("--steps",),
-        "Steps of the sweep from 1e-6 to 1.",
+        "Number of steps in which the rate rises from 1e-6 to 1.",
         type=int,
         default=300,
         minimum=50,
         maximum=10_000,
         show_default=True,
     ),
+    group="Training",
+)
+@with_options(
     output_file("--plot", "Draw the loss over the rate as a PNG.", default="lr.png"),
     JSON_OPTION,
+    group="Output",
 )
 def find_lr(steps: int, plot: Path, as_json: bool, **options: Any) -> None:
     """Train a few steps while the learning rate rises from 1e-6 to 1, and show where the loss falls.

@@ -37,7 +37,11 @@ _MAX_PRINTED_VALUES = 2000
 )
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @with_options(
-    Option(("--layer",), "Show this layer's weights and biases.", metavar="NAME"),
+    Option(
+        ("--layer",),
+        "Show the weights and biases of this layer. [default: all layers, without weights]",
+        metavar="NAME",
+    ),
     Option(
         ("--values",),
         "Also print the values of the layer's weights; with --json all of them.",
@@ -46,7 +50,7 @@ _MAX_PRINTED_VALUES = 2000
     ),
     Option(
         ("--npy",),
-        "Write the layer's weights into this folder: NAME-kernel.npy, NAME-bias.npy.",
+        "Write the layer's weights into this folder: NAME-kernel.npy, NAME-bias.npy. [default: none]",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
     ),

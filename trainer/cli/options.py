@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from runtime.cli.app import with_options
-from runtime.cli.options import Option
+from runtime.cli.click_options import complete_files, option_in
+from runtime.cli.options import Option, in_group
 from runtime.contract import TASKS
 from runtime.input_spec import FILTERS, ORIENTATIONS, RESIZES, ImageInput
 
@@ -88,13 +90,14 @@ def _train_samples(text: str) -> int | float:
 def output_folder(help_text: str) -> Option:
     """`--out` of a command that draws into a folder."""
     kind = click.Path(path_type=Path, file_okay=False)
-    return Option(("--out",), help_text, type=kind, metavar="DIR")
+    return Option(("--out",), f"{help_text} [default: none]", type=kind, metavar="DIR")
 
 
 def output_file(flag: str, help_text: str, default: str | None = None) -> Option:
     """An option that names a file to write."""
     kind = click.Path(path_type=Path, dir_okay=False)
-    return Option((flag,), help_text, type=kind, metavar="FILE", default=default, show_default=default is not None)
+    text = help_text if default else f"{help_text} [default: none]"
+    return Option((flag,), text, type=kind, metavar="FILE", default=default, show_default=default is not None)
 
 
 def html_option(subject: str) -> Option:
@@ -116,19 +119,43 @@ def write_page(path: Path | None, page: Callable[[], str]) -> Path | None:
 
 
 SOURCE_OPTIONS = (
-    Option(("--data-dir",), "Folder of Fashion-MNIST's four files.", type=Path, metavar="PATH"),
-    Option(("--merge",), "Merge the classes A and B into one class, C; repeatable.", multiple=True, metavar="A,B=C"),
+    Option(
+        ("--data-dir",),
+        "Folder of Fashion-MNIST's four files. [default: $FASHION_MNIST_DIR, else downloaded]",
+        type=Path,
+        metavar="PATH",
+    ),
+    Option(
+        ("--merge",),
+        "Merge the classes A and B into one class, C; repeatable. [default: none]",
+        multiple=True,
+        metavar="A,B=C",
+    ),
 )
 TASK_OPTIONS = (
-    Option(("--task",), "Task of the model. [default: by data set, or binary with --positive]", choices=TASKS),
-    Option(("--positive",), "Tell this class from all the rest: the task binary.", metavar="NAME"),
+    Option(
+        ("--task",),
+        "Task of the model: one of several classes, yes or no, or any number of labels. "
+        "[default: by data set, or binary with --positive]",
+        choices=TASKS,
+    ),
+    Option(
+        ("--positive",),
+        "Tell this class from all others, which is the task binary. [default: no class]",
+        metavar="NAME",
+    ),
 )
 GEOMETRY_OPTIONS = (
-    Option(("--image-size",), "Input size. [default: by data set]", type=_image_size, metavar="N|HxW"),
-    Option(("--colour",), "Colour of the input. [default: by data set]", choices=("grey", "rgb")),
+    Option(
+        ("--image-size",),
+        "Height and width of the model's input, in pixels. [default: by data set]",
+        type=_image_size,
+        metavar="N|HxW",
+    ),
+    Option(("--colour",), "Colour of the model's input. [default: by data set]", choices=("grey", "rgb")),
     Option(
         ("--resize",),
-        "How images are brought to the input size.",
+        "How images get the input size: stretched, padded, or cropped.",
         choices=RESIZES,
         default=ImageInput.resize,
         show_default=True,
@@ -156,8 +183,21 @@ _CACHE_OPTION = Option(
     metavar="DIR|none",
 )
 _NETWORK_OPTIONS = (
-    Option(("--arch",), "Architecture.", choices=ARCHITECTURES, default="cnn", show_default=True),
-    Option(("--size",), "Number of filters (cnn only).", choices=SIZES, default="small", show_default=True),
+    Option(
+        ("--arch",),
+        "Architecture: cnn is our convolutional network, dense has dense layers only, and the others are pretrained "
+        "backbones for transfer learning.",
+        choices=ARCHITECTURES,
+        default="cnn",
+        show_default=True,
+    ),
+    Option(
+        ("--size",),
+        "Number of filters in each convolution (cnn only).",
+        choices=SIZES,
+        default="small",
+        show_default=True,
+    ),
     Option(
         ("--units",),
         "Units of the hidden layers, as in 4,4; none for a linear network (dense only).",
@@ -175,30 +215,33 @@ _NETWORK_OPTIONS = (
     ),
     Option(
         ("--model-file",),
-        "Your own build_model(input_shape, classes) instead of --arch. The file's code is run.",
+        "Python file with your own build_model(input_shape, classes), which replaces --arch. Its code is run. "
+        "[default: none]",
         metavar="FILE.py",
     ),
     Option(
         ("--weights",),
-        "Initial weights of a backbone such as mobilenet_v2: imagenet (downloaded), none, a file, or a run of the same "
-        "--arch. [default: imagenet]",
+        "Initial weights of a backbone such as mobilenet_v2, for transfer learning: imagenet (downloaded), none, a "
+        "file, or a run of the same --arch. [default: imagenet]",
         metavar="NAME|FILE|RUN",
     ),
     Option(
         ("--alpha",),
-        "Width of the backbone (mobilenet_v2 and mobilenet_v3_small only). [default: 1.0]",
+        "Width multiplier of the backbone (mobilenet_v2 and mobilenet_v3_small only). [default: 1.0]",
         type=float,
         metavar="WIDTH",
     ),
     Option(
         ("--head-epochs",),
-        "Epochs at the start that keep a backbone's weights unchanged. [default: a quarter of all]",
+        "Transfer learning: epochs at the start in which only the new head is trained and the backbone is frozen. "
+        "[default: a quarter of all]",
         type=int,
         minimum=0,
     ),
     Option(
         ("--fine-tune-layers",),
-        "Topmost convolutions of a backbone that are tuned afterwards, a number or a share. [default: 0.3]",
+        "Fine-tuning: the topmost convolutions of the backbone that are trained after the head, as a number or a "
+        "share. [default: 0.3]",
         type=_fine_tune_layers,
         metavar="N|SHARE",
     ),
@@ -206,19 +249,19 @@ _NETWORK_OPTIONS = (
 _FITTING_OPTIONS = (
     Option(
         ("--mixed-precision",),
-        "Train in float16; auto: on a GPU that is quick at it.",
+        "Train in float16 with float32 weights; auto does so on a GPU that is faster with it.",
         choices=MIXED_PRECISIONS,
         default="auto",
         show_default=True,
     ),
     Option(
         ("--preset",),
-        "How long to train; best also blanks out parts of the images.",
+        "How long to train, and with how much augmentation and label smoothing against overfitting.",
         choices=tuple(PRESETS),
         default="fast",
         show_default=True,
     ),
-    Option(("--optimizer",), "Optimizer.", choices=OPTIMIZERS, default="adamw", show_default=True),
+    Option(("--optimizer",), "Optimizer of the training.", choices=OPTIMIZERS, default="adamw", show_default=True),
     Option(("--weight-decay",), "Weight decay (adamw only).", type=float, default=0.05, show_default=True),
     Option(("--momentum",), "Momentum, 0 to below 1 (sgd only).", type=float, default=0.0, show_default=True),
     Option(
@@ -231,17 +274,23 @@ _FITTING_OPTIONS = (
         default=AUTO_LOSS,
         show_default=True,
     ),
-    Option(("--label-smoothing",), "Label smoothing, 0 to below 1. [default: by preset]", type=float, metavar="SHARE"),
+    Option(
+        ("--label-smoothing",),
+        "Label smoothing against overconfident scores, 0 to below 1. [default: by preset]",
+        type=float,
+        metavar="SHARE",
+    ),
     Option(
         ("--augment",),
-        f"Augmentation: {','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
+        f"Augmentation against overfitting: {','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
         name="augmentation",
         type=_augmentation,
         metavar="KINDS",
     ),
     Option(
         ("--balance",),
-        "Give each class the same weight, however many images it has; of several labels, each label and its absence.",
+        "Give each class the same weight, however many images it has; for the task multilabel, give each label and its "
+        "absence the same weight.",
         type=bool,
         default=False,
     ),
@@ -261,7 +310,12 @@ _FITTING_OPTIONS = (
         default=STANDARDISE,
         show_default=True,
     ),
-    Option(("--batch-size",), "Images a step. [default: 64; 32 of few images]", type=int, minimum=1),
+    Option(
+        ("--batch-size",),
+        "Batch size: number of images in a step. [default: 64, or 32 for few images]",
+        type=int,
+        minimum=1,
+    ),
     Option(
         ("--train-samples",),
         "Train with so many samples of the training split, or such a share of it, chosen by the seed, with each class "
@@ -269,11 +323,15 @@ _FITTING_OPTIONS = (
         type=_train_samples,
         metavar="N|SHARE",
     ),
-    Option(("--epochs",), "Passes over the images. [default: by preset and data]", type=int, minimum=1),
-    Option(("--steps-per-epoch",), "Steps after which a pass ends. [default: all images]", type=int, minimum=1),
+    Option(
+        ("--epochs",), "Number of passes over the training images. [default: by preset and data]", type=int, minimum=1
+    ),
+    Option(
+        ("--steps-per-epoch",), "Number of steps after which an epoch ends. [default: all images]", type=int, minimum=1
+    ),
     Option(
         ("--seed",),
-        "Seed of everything random.",
+        "Seed of the splits, the initial weights, the order of images and the augmentation.",
         type=int,
         default=0,
         minimum=0,
@@ -281,21 +339,29 @@ _FITTING_OPTIONS = (
         show_default=True,
     ),
 )
+
+
+def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell completes for a data set: names that we know, and files."""
+    from ..data.datasets import DATASET_NAMES  # it imports more than help needs
+
+    named = [CompletionItem(name) for name in DATASET_NAMES if name.startswith(incomplete)]
+    return [*complete_files(ctx, param, incomplete), *named]
+
+
 #: What `train` and `find-lr` share, but for `--dataset`, which they require.
 TRAINING_OPTIONS = (
-    SOURCE_OPTIONS[0],
-    _CACHE_OPTION,
-    SOURCE_OPTIONS[1],
-    *TASK_OPTIONS,
-    *GEOMETRY_OPTIONS,
-    *_NETWORK_OPTIONS,
-    *_FITTING_OPTIONS,
+    *in_group("Data", SOURCE_OPTIONS[0], _CACHE_OPTION, SOURCE_OPTIONS[1], *TASK_OPTIONS, *GEOMETRY_OPTIONS),
+    *in_group("Network", *_NETWORK_OPTIONS),
+    *in_group("Training", *_FITTING_OPTIONS),
 )
-_DATASET = click.option(
+_DATASET = option_in("Data")(
     "--dataset",
     required=True,
     metavar="NAME|DIR|CSV",
-    help="digits, fashion-mnist, circles, a folder of images, or a CSV file: of path,label;label, or of readings.",
+    help="Data set: digits, fashion-mnist, circles, a folder with one subfolder for each class, or a CSV file of "
+    "images and their labels or of readings of sensors.",
+    shell_complete=complete_dataset,
 )
 
 

@@ -82,4 +82,4 @@ def _parse(text: str) -> SampleIndex:
 
 def index_option(help_text: str) -> Option:
     """`--index` of a command; its value is a `SampleIndex`."""
-    return Option(("--index",), help_text, type=_parse, metavar="SPLIT:N|N|random")
+    return Option(("--index",), f"{help_text} [default: no single image]", type=_parse, metavar="SPLIT:N|N|random")

@@ -11,6 +11,7 @@ import click
 
 from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import Command, MissingExtraError, with_options
+from runtime.cli.click_options import complete_files, option_in
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 
@@ -37,13 +38,21 @@ def _learning_rate(text: str) -> float | str:
 
 @click.command(
     cls=Command,
+    quiet=True,
     requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens train --dataset digits --out runs/digits\n"
-    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos\n"
-    "pocketlens train --dataset photos/ --image-size 96 --preset best --out runs/photos --resume",
+    "pocketlens train --dataset photos/ --image-size 96 --out runs/photos\n"
+    "pocketlens train --dataset photos/ --image-size 96 --out runs/photos --resume",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to write.")
+@option_in("Output")(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="The run folder to write.",
+    shell_complete=complete_files,
+)
 @training_options
 @with_options(
     Option(
@@ -66,20 +75,25 @@ def _learning_rate(text: str) -> float | str:
         type=float,
         metavar="SHARE",
     ),
+    group="Training",
 )
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train for about so long, instead of --epochs."
+@option_in("Training")(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Train for about so many minutes, instead of --epochs. [default: no limit]",
 )
 @with_options(
     Option(
         ("--patience",),
-        "Epochs without a better one after which training stops; 0: never. [default: a third of all, at least 8]",
+        "Early stopping: epochs without a better one after which training stops; 0: never. "
+        "[default: a third of all, at least 8]",
         type=int,
         minimum=0,
     ),
     Option(
         ("--distribute",),
-        "mirrored: on every GPU of this machine; workers: on the machines that $TF_CONFIG names.",
+        "Train on every GPU of this machine (mirrored), or on the machines that $TF_CONFIG names (workers). "
+        "[default: one device]",
         choices=DISTRIBUTIONS,
     ),
     Option(
@@ -90,19 +104,24 @@ def _learning_rate(text: str) -> float | str:
     ),
     Option(
         ("--quantization-aware-epochs",),
-        "Epochs with int8 simulated. [default: a fifth of --epochs]",
+        "Number of epochs with int8 simulated. [default: a fifth of --epochs]",
         type=int,
         minimum=1,
     ),
+    Option(("--resume",), "Continue where the same command was stopped or killed.", type=bool, default=False),
+    group="Training",
+)
+@with_options(
     Option(
         ("--tensorboard",),
-        "Write each epoch's figures into this folder, for TensorBoard. Needs pip install 'pocketlens[tensorboard]'.",
+        "Write each epoch's figures into this folder, for TensorBoard. Needs pip install 'pocketlens[tensorboard]'. "
+        "[default: none]",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
     ),
-    Option(("--resume",), "Go on where the same command was stopped or killed.", type=bool, default=False),
     Option(("--force",), "Replace the run at --out.", type=bool, default=False),
     JSON_OPTION,
+    group="Output",
 )
 def train(
     out: Path,
@@ -115,6 +134,10 @@ def train(
     **options: Any,
 ) -> None:
     """Train a classifier and write a run folder, whole or not at all.
+
+    The epoch with the best validation score is kept. curves.png in RUN shows overfitting: the validation loss rises
+    while the training loss falls. For two features, boundary.png shows the decision boundary. With --arch mobilenet_v2
+    and other backbones, transfer learning trains a new head first, and fine-tuning then the topmost layers.
 
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume continues from it
     and gives the same result as an uninterrupted training.
