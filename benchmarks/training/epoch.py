@@ -5,6 +5,10 @@ only the epochs after the first count. `fit` runs as in a user's script, with th
 library and TensorFlow. The bare step is the fastest that the machine can do. Its memory settings are written here,
 independent of the settings under test. With oneDNN, TensorFlow always keeps a pool of memory. Page faults show without
 oneDNN, as on processors that lack AVX512-VNNI.
+
+Shares of the step of `cnn small`, one thread, without oneDNN, by TensorFlow's profiler: convolutions 84 % (backward 64,
+forward 20), max pooling 8, additions, ReLU and standardized kernels 7, optimizer 1, loss and metrics below 1. The main
+thread and Python take 3 % of the processor time, and the input pipeline 1 %.
 """
 
 from __future__ import annotations
