@@ -22,7 +22,7 @@ from .edgetpu import summarize_mapping
 from .errors import ExportError
 from .evaluated_model import evaluate_candidates
 from .keras_loading import load_model
-from .model_converter import ModelConverter, converter_child, start_child
+from .model_converter import ModelConverter, converter_child, loop_note, start_child
 from .operator_support import runnable_library
 from .output_activation import complete_outputs
 from .plausibility import find_doubts
@@ -113,7 +113,7 @@ def export(
         warnings = (
             *run.notes,
             *representative.warnings,
-            *filter(None, (unproved, uncalibrated, note)),
+            *filter(None, (unproved, uncalibrated, note, loop_note(model))),
             *doubts,
             *_larger(candidates),
         )

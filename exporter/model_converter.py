@@ -157,6 +157,17 @@ def risky_layers(model: Any) -> list[Any]:
     return [call.layer for call in calls if type(call.layer).__name__ not in SAFE]
 
 
+def loop_note(model: Any) -> str:
+    """A line for people if a model computes in a loop, else ""."""
+    layers = [part for layer in risky_layers(model) for part in (layer, *_inner_layers(layer))]
+    if not any(map(_has_loop, layers)):
+        return ""
+    return (
+        "the files compute in a loop, so that a device refuses them unless it is told to trust them; a recurrent layer "
+        "built with unroll=True has none"
+    )
+
+
 def _describe_death(model: Any, recipe: Recipe, end: str) -> str:
     """What the converter died of, as far as it can be told, and what works."""
     risky = risky_layers(model)

@@ -69,7 +69,14 @@ class ScoringWorker(ChildWorker):
         return folder
 
     def submit_scores(
-        self, model: Path, samples: Path, contract: Contract | None = None, library: str = AUTO, *, what: str = "images"
+        self,
+        model: Path,
+        samples: Path,
+        contract: Contract | None = None,
+        library: str = AUTO,
+        *,
+        what: str = "images",
+        trusted: bool = False,
     ) -> PendingScores:
         """Have samples scored; goes on at once.
 
@@ -79,21 +86,22 @@ class ScoringWorker(ChildWorker):
             contract: without it the file carries its own.
             library: the interpreter's, as `Classifier` takes it.
             what: the samples in the label of the progress, such as "validation images"; "" to report none.
+            trusted: for a file that this machine made: loops in it are no reason to refuse it.
         """
         out = self.folder / f"scores-{next(self._numbers)}.npz"
         name = shown(model.name)
         text = None if contract is None else contract.to_json()
         label = f"scoring {name} on {what}" if what else ""
-        arguments = (str(model.resolve()), text, library, str(samples), str(out), label)
+        arguments = (str(model.resolve()), text, library, str(samples), str(out), label, trusted)
         return PendingScores(self.submit("trainer.evaluation.worker:score_samples", *arguments), out, name)
 
-    def time_calls(self, model: Path, samples: Path, library: str = AUTO) -> dict[str, float]:
+    def time_calls(self, model: Path, samples: Path, library: str = AUTO, *, trusted: bool = False) -> dict[str, float]:
         """Median and 95th percentile of one call in ms, decoding included: of the first samples, alone, in one thread.
 
         Raises:
             RunError: the process failed.
         """
-        arguments = (str(model.resolve()), library, str(samples), _TIMED_CALLS)
+        arguments = (str(model.resolve()), library, str(samples), _TIMED_CALLS, trusted)
         try:
             found: dict[str, float] = self.submit("trainer.evaluation.worker:time_calls", *arguments).result()
         except ChildError as error:

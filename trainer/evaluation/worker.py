@@ -109,7 +109,9 @@ def _read_samples(folder: str) -> Source:
     return read_source(Path(folder), json.loads((Path(folder) / DESCRIPTION).read_bytes()))
 
 
-def score_samples(model: str, contract: str | None, library: str, samples: str, out: str, label: str) -> dict[str, Any]:
+def score_samples(
+    model: str, contract: str | None, library: str, samples: str, out: str, label: str, trusted: bool = False
+) -> dict[str, Any]:
     """Score samples on all processor cores, one interpreter a thread.
 
     Args:
@@ -120,11 +122,12 @@ def score_samples(model: str, contract: str | None, library: str, samples: str, 
         out: where to write an `.npz` with `scores`, float32 (n, labels), and `uncalibrated`, the same without the
             temperature of the contract.
         label: of the progress that is shown; "" for none.
+        trusted: as `Classifier` takes it.
 
     Returns:
         `interpreter`, its name and version; `output_step`, the scale of the output tensor, 0 where it is float.
     """
-    classifier = _open(model, contract, library)
+    classifier = _open(model, contract, library, trusted)
     decoded = decoded_samples(samples, classifier.contract.input)
     scores = np.empty((len(decoded), len(classifier.contract.labels)), np.float32)
     uncalibrated = scores if classifier.contract.confidence.temperature == 1 else np.empty_like(scores)
@@ -155,17 +158,17 @@ def score_samples(model: str, contract: str | None, library: str, samples: str, 
     return {"interpreter": f"{distribution} {version}", "output_step": classifier.output.scale}
 
 
-def time_calls(model: str, library: str, samples: str, most: int) -> dict[str, float]:
+def time_calls(model: str, library: str, samples: str, most: int, trusted: bool = False) -> dict[str, float]:
     """How long one call takes, alone and in one thread: the decoding of the sample, the model, and its scores.
 
     Args:
-        model, library, samples: as for `score_samples`.
+        model, library, samples, trusted: as for `score_samples`.
         most: so many samples are timed at most, the first of the split.
 
     Returns:
         `median` and `p95` in milliseconds.
     """
-    classifier, source = _open(model, None, library), _read_samples(samples)
+    classifier, source = _open(model, None, library, trusted), _read_samples(samples)
     for index in range(min(_WARM_UP, len(source))):
         classifier.scores(source.sample(index))
     seconds = np.empty(min(most, len(source)))
@@ -178,9 +181,9 @@ def time_calls(model: str, library: str, samples: str, most: int) -> dict[str, f
     return {"median": median, "p95": p95}
 
 
-def _open(model: str, contract: str | None, library: str) -> Classifier:
+def _open(model: str, contract: str | None, library: str, trusted: bool) -> Classifier:
     if contract is None:
-        return Classifier(model, interpreter=library)
+        return Classifier(model, interpreter=library, trusted=trusted)
     return Classifier.from_interpreter(
         Contract.from_json(contract), partial(build, Path(model).read_bytes(), library=library)
     )

@@ -18,7 +18,7 @@ from exporter.keras_loading import load_model
 from exporter.model_converter import SAFE, ModelConverter, converter_child, risky_layers
 from exporter.recipe import MODES, Recipe
 from runtime import Contract, ImageInput
-from tests.support.commands import call_pocketlens
+from tests.support.commands import call_pocketlens, succeed
 from tests.support.datasets import SHADES, fill_class
 from trainer.keras_inspection.graph import all_calls
 
@@ -134,6 +134,10 @@ def test_the_command_says_it_in_one_line_and_leaves_nothing(tmp_path: Path) -> N
         "give --mode dynamic or --mode float16 instead"
     )
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+    advised = ("--mode", "dynamic", "--accept-low-accuracy", "--out", tmp_path / "out")
+    result = succeed(call_pocketlens("export", tmp_path / "model.keras", *given, "--test", tmp_path / "test", *advised))
+    assert "compute in a loop, so that a device refuses them unless it is told to trust them" in result.stderr
+    assert (tmp_path / "out/dynamic.tflite").exists()
 
 
 def test_what_the_converter_prints_stays_out_of_an_error(capfd: pytest.CaptureFixture[str]) -> None:
