@@ -28,11 +28,12 @@ PROCESSES ?= 2
 	clean distclean
 
 help: ## Print this help
-	@echo "usage: make export [DATASET=digits|fashion-mnist|path/to/folder] [DATA_DIR=] [OUT=] [PRESET=] [EPOCHS=] [MAX_DROP=] [SEED=]"
+	@echo "usage: make export [DATASET=digits|fashion-mnist|circles|FOLDER|FILE.csv] [DATA_DIR=] [OUT=] [PRESET=] [EPOCHS=] [MAX_DROP=] [SEED=]"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  DATASET   what to learn: digits (default), fashion-mnist, or a folder with a subfolder for each class"
+	@echo "  DATASET   what to learn: digits (default), fashion-mnist, circles, a folder with a subfolder for each class,"
+	@echo "            or a CSV file of images and their labels, or of readings of sensors"
 	@echo "  DATA_DIR  where Fashion-MNIST's files lie, if they are not to be downloaded"
 	@echo "  OUT       where the run and the models go (default: build/<dataset>)"
 	@echo "  PRESET    fast (default) or best"

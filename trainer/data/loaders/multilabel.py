@@ -39,11 +39,11 @@ def load_multilabel(
     A label on few images is no error here, since an evaluation needs fewer images than `make_splits`.
 
     Raises:
-        DatasetError: as `read_label_file`; a contract cannot hold the folder's name; a link leads out of the folder;
+        DatasetError: as `read_label_file`; a contract cannot hold the file's name; a link leads out of the folder;
             most images are missing; there is no label, or there are too many; or the cache cannot be used.
     """
     root, name = file.parent, shown(file)
-    called = dataset_name(root)
+    called = dataset_name(file)
     rows, repeated = read_label_file(file)
     _refuse_missing(root, rows, name)
     labels = tuple(sorted({label for row in rows for label in row.labels}))

@@ -39,7 +39,7 @@ def small(tmp_path: Path) -> Path:
 
 def test_targets_follow_the_rows(marks_csv: Path) -> None:
     data = load(marks_csv)
-    assert (data.task, data.name, data.labels) == ("multilabel", "marks", tuple(MARKS))
+    assert (data.task, data.name, data.labels) == ("multilabel", "labels", tuple(MARKS))
     assert (data.targets.shape, data.targets.dtype) == ((300, 3), np.uint8)
     assert data.input.shape == (12, 12, 1)
     rows = [line.split(",") for line in marks_csv.read_text().splitlines()[1:]]
@@ -156,10 +156,10 @@ def test_copies_are_counted_whatever_the_labels_become(small: Path) -> None:
     assert merge_classes(data, ["dot,bar=mark"]).copied == choose_task(data, None, "bar").copied == 2
 
 
-def test_a_folder_whose_name_no_contract_takes(small: Path) -> None:
-    folder = small.parent.rename(small.parent.with_name("Meine\xa0Bilder"))
-    with pytest.raises(DatasetError, match=r"is called 'Meine\\xa0Bilder', .*; rename the folder"):
-        load(folder / small.name)
+def test_a_file_whose_name_no_contract_takes(small: Path) -> None:
+    file = small.rename(small.with_name("Meine\xa0Bilder.csv"))
+    with pytest.raises(DatasetError, match=r"is called 'Meine\\xa0Bilder', .*; rename the file"):
+        load(file)
 
 
 def test_no_labels_and_one_label(small: Path) -> None:
