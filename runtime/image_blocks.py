@@ -25,7 +25,8 @@ MAX_STRIPS = 65_536
 #: Entries of a TIFF's directory; and the memory that the values of all entries take.
 MAX_TAGS = 4096
 MAX_TAG_BYTES = 32 * 2**20
-#: All texts of a PNG, unpacked. Pillow refuses a text of more than 1 MiB that is packed.
+#: All chunks of a PNG but its pixels, unpacked: Pillow joins them from pieces, which stay in the heap. Pillow refuses
+#: a text of more than 1 MiB that is packed.
 MAX_TEXT_BYTES = 16 * 2**20
 _MAX_PACKED_TEXT = 2**20
 #: A text's bytes, and its characters, which can take four bytes each.
@@ -99,13 +100,12 @@ def _check_png(data: bytes) -> tuple[int, bool]:
         if len(kind) < 4:
             return texts, may_be_turned
         length = int.from_bytes(data[at : at + 4], "big")
-        if kind in _TEXTS or kind == b"iCCP":
+        if kind != b"IDAT":
             texts += _text_bytes(kind, data, at + 8, min(len(data), at + 8 + length))
             if texts > MAX_TEXT_BYTES:
-                raise ImageError(f"a PNG with more than {MAX_TEXT_BYTES // 2**20} MiB of texts, the limit")
-            may_be_turned = may_be_turned or data.startswith(_ORIENTATION_TEXTS, at + 8)
-        elif kind == b"eXIf":
-            may_be_turned = True
+                raise ImageError(f"a PNG with more than {MAX_TEXT_BYTES // 2**20} MiB of metadata, the limit")
+            is_named = kind in _TEXTS and data.startswith(_ORIENTATION_TEXTS, at + 8)
+            may_be_turned = may_be_turned or is_named or kind == b"eXIf"
         at += _CHUNK_BYTES + length
     return texts, True
 
