@@ -20,8 +20,9 @@ from runtime.memory import MallocSetting, keep_malloc, set_malloc
 #
 # Without the pool, large tensors come from the system in each step. With a heap for each thread, the thresholds let
 # every thread keep its largest size. The trained weights are the same to the last bit with all of these settings.
-# Half of the faults that MobileNetV2 keeps come with the first batches of an epoch. The others come with numpy's request
-# for large pages: without it (NUMPY_MADVISE_HUGEPAGE=0) a later step has 8 instead of 136, and the first ones have more.
+# Most of the faults that MobileNetV2 keeps come with the first batches of an epoch. The others come with numpy's
+# request for large pages: without it (NUMPY_MADVISE_HUGEPAGE=0) a later step has 8 instead of 136, and the first ones
+# have more.
 _SETTINGS = (
     # One heap, in which each thread uses what another has freed. With a heap for each thread, the holes of all add up.
     MallocSetting(-8, 1, "MALLOC_ARENA_MAX", "arena_max"),
