@@ -80,7 +80,7 @@ def load_saved_model(path: Path) -> Any:
 
 def _refuse_half_precision(graph: Any, name: str) -> None:
     for node in all_nodes(graph):
-        kind = node.attr["T"].type
+        kind = node.attr["T"].type if "T" in node.attr else None  # a look alone would add an attribute without a value
         if kind in _HALF_TYPES and _WEIGHTED.match(node.op):
             found = tf.dtypes.as_dtype(kind).name
             raise ExportError(

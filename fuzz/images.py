@@ -15,11 +15,10 @@ from fuzz.specials import FILES, SOURCES
 from runtime import Classifier, ImageError
 from runtime.image_formats import FIRST_WITH_STABLE_TIFFS, pillow_version
 
-#: Intact files that are refused: floating-point pixels have no range, Pillow does not convert from LAB to grey, and
-#: older versions decode some TIFFs from memory that they have not cleared.
+#: Intact files that are refused: floating-point pixels have no range, and older versions of Pillow decode some TIFFs
+#: from memory that they have not cleared.
 UNREADABLE = (
     "F.tif",
-    "LAB.tif",
     *(("jpeg.tif", "group3.tif", "group4.tif") if pillow_version() < FIRST_WITH_STABLE_TIFFS else ()),
 )
 #: Calls for each source that changes while it is read: a single call would rarely meet a change.

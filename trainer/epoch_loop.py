@@ -128,7 +128,7 @@ class EpochLoop:
         set_trainable(model, phase)
         config = replace(session.config, learning_rate=phase.learning_rate)
         optimizer = scheduled_optimizer(config, len(passes) * phase.epochs)
-        model.compile(optimizer=optimizer, **session.objective.compile_options)
+        session.objective.compile(model, optimizer)
         model.optimizer.build(model.trainable_variables)
         session.strategy.prepare_model(model)
         if self._resumed and done:

@@ -66,7 +66,7 @@ def fit_to_time(dataset: Dataset, config: TrainingConfig, seconds: float, sweep_
     began = time.perf_counter()
     session = prepare_session(dataset, config)
     phases.set_trainable(session.model, phases.plan_phases(config)[-1])  # the most layers learn in the last phase
-    session.model.compile(optimizer=make_optimizer(config, 1e-6), **session.objective.compile_options)
+    session.objective.compile(session.model, make_optimizer(config, 1e-6))
     clock = _StepClock(_MEASURING_SHARE * seconds)
     with session.pipeline.dataset_errors():
         session.model.fit(session.passes.batches, epochs=_ENDLESS, shuffle=False, verbose=0, callbacks=[clock])

@@ -40,6 +40,16 @@ class Objective:
     validation_weights: npt.NDArray[np.float32] | None
     effective_images: float
 
+    def compile(self, model: Any, optimizer: Any, **options: Any) -> None:
+        """Compile a model for this objective.
+
+        The metrics are the same objects each time. Keras does not reset those that another compilation has used, and
+        the next epoch would count the images of the last validation as well.
+        """
+        for metric in (*self.compile_options["metrics"], *self.compile_options.get("weighted_metrics", ())):
+            metric.reset_state()
+        model.compile(optimizer=optimizer, **self.compile_options, **options)
+
 
 def make_objective(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Objective:
     """The objective of a training, its classes or labels balanced if `config.balance` says so."""

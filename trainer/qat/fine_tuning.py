@@ -138,7 +138,7 @@ def fine_tune(
     continued = EpochLogger(len(data.passes), len(log.rows) + epochs, log.rows, objective.monitor)
     continued.phase = _PHASE
     simulation = Simulation(fold_batch_norm(model), data.input_range)
-    simulation.compile(optimizer=make_optimizer(schedule), **objective.compile_options, jit_compile=False)
+    objective.compile(simulation, make_optimizer(schedule), jit_compile=False)
     simulation.calibrate(_images(data.representative))
     before = _measure_start(simulation, data.validation, best)
     stopped = _fit(simulation, data, epochs, best, continued)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from runtime import Classifier, ModelFileError
 from runtime.external.purpose import refuse_other_purposes, seems_to_be, unmet_needs
@@ -118,7 +119,8 @@ def test_a_need_is_said_by_every_command(operator: str, words: str, tmp_path: Pa
     (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     words = words.format("--delegate libedgetpu.so.1")
     options = ("--labels", tmp_path / "labels.txt", "--mean", "0", "--std", "255")
-    result = run_pocketlens("classify", "--model", path, *options, path)
+    Image.new("L", (8, 8)).save(tmp_path / "image.png")
+    result = run_pocketlens("classify", "--model", path, *options, tmp_path / "image.png")
     assert (result.returncode, words in result.stderr) == (1, True), result.stderr
     result = run_pocketlens("info", path)
     assert (result.returncode, f"  obstacle  {words}" in result.stdout) == (0, True), result.stdout

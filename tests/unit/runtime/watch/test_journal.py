@@ -91,7 +91,7 @@ def test_history_of_what_is_no_journal(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("notes")
     (tmp_path / "old").write_text(old_journal(tmp_path))
     for name, reason in (
-        ("none", "cannot be read: No such file"),
+        ("none", "there is no journal: nothing was watched here yet"),
         ("pipe", "not a regular file"),
         ("notes", "no journal of"),
         ("old", "an earlier version; start the watch once"),

@@ -109,7 +109,7 @@ def test_a_network_that_cannot_be_simulated_is_refused_before_it_is_trained(tmp_
     arguments = ("--arch", "dense", "--activation", "gelu", "--quantization-aware", "--epochs", 500)
     result = call_pocketlens("train", "--dataset", "digits", *arguments, "--out", out)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: quantization-aware: layer 'dense")
+    assert result.stderr.splitlines()[-1].startswith("error: quantization-aware: layer 'hidden_1'")
     assert "'gelu'" in result.stderr
     assert "epoch 1/" not in result.stderr
     assert not out.exists()
