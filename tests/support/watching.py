@@ -82,13 +82,13 @@ class Running:
             )
 
     def lines(self, count: int = 0, timeout: float = 60) -> list[Any]:
-        """The JSON lines that it printed, as soon as there are `count` of them."""
+        """The whole JSON lines that it printed, as soon as there are `count`; a kill may cut the last one off."""
         end = time.monotonic() + timeout
         while self.log.read_bytes().count(b"\n") < count:
             assert self.process.poll() is None, self.errors
             assert time.monotonic() < end, f"{self.log.read_text()}\n{self.errors}"
             time.sleep(0.02)
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.log.read_text().rpartition("\n")[0].splitlines()]
 
     @property
     def errors(self) -> str:
