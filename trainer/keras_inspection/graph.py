@@ -47,9 +47,7 @@ def all_calls(model: Any, *, nested: bool = True) -> list[Call]:
     Raises:
         ValueError: the model has no graph.
     """
-    graph = graph_of(model)
-    if graph is None:
-        raise ValueError(f"the model {model.name!r} is neither functional nor sequential")
+    graph = _required_graph(model)
     calls: list[Call] = []
     _walk(graph, calls, {}, "", nested=nested)
     return calls
@@ -61,11 +59,17 @@ def calls_to_output(model: Any) -> tuple[list[Call], int]:
     Raises:
         ValueError: the model has no graph.
     """
+    graph = _required_graph(model)
+    calls: list[Call] = []
+    return calls, _walk(graph, calls, {}, "", nested=True)[id(graph.outputs[0])]
+
+
+def _required_graph(model: Any) -> Any:
+    """The graph of a model; ValueError where it has none."""
     graph = graph_of(model)
     if graph is None:
         raise ValueError(f"the model {model.name!r} is neither functional nor sequential")
-    calls: list[Call] = []
-    return calls, _walk(graph, calls, {}, "", nested=True)[id(graph.outputs[0])]
+    return graph
 
 
 def _walk(graph: Any, calls: list[Call], feeds: dict[int, int], prefix: str, *, nested: bool) -> dict[int, int]:
