@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp")
-_KILLED = 9
+_KILLED = -signal.SIGKILL
 
 
 def killed_at_each_change(
@@ -38,6 +40,8 @@ def _call_until(number: int, change: Callable[[Path], object], folder: Path) -> 
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads, which the child never needs
         child = os.fork()
     if child == 0:
+        # The parent's garbage is the parent's: TensorFlow's iterators in it would wait for threads that a fork leaves.
+        gc.freeze()
         try:
             sys.addaudithook(_Killer(number))
             change(folder)
@@ -56,7 +60,7 @@ class _Killer:
         if event in _CHANGES or writes:
             self.left -= 1
             if not self.left:
-                os._exit(_KILLED)
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 #: The system calls that change files, in SQLite's library too.
@@ -81,8 +85,8 @@ def killed_at_each_system_call(
         program: the code of a Python program, which gets the folder as its argument.
         least: how many such calls it makes at least.
     """
-    number, status = 0, -_KILLED
-    while status == -_KILLED:
+    number, status = 0, _KILLED
+    while status == _KILLED:
         number += 1
         folder = root / f"kill-{number}"
         folder.mkdir()
