@@ -28,30 +28,37 @@ PROCESSES ?= 2
 	clean distclean
 
 help: ## Print this help
-	@echo "usage: make export [DATASET=digits|fashion-mnist|circles|FOLDER|FILE.csv] [DATA_DIR=] [OUT=] [PRESET=] [EPOCHS=] [MAX_DROP=] [SEED=]"
+	@echo "usage: make export [DATASET=digits|fashion-mnist|circles|FOLDER|FILE.csv]"
+	@echo "                   [DATA_DIR=] [OUT=] [PRESET=] [EPOCHS=] [MAX_DROP=] [SEED=]"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  DATASET   what to learn: digits (default), fashion-mnist, circles, a folder with a subfolder for each class,"
-	@echo "            or a CSV file of images and their labels, or of readings of sensors"
+	@echo "  DATASET   what to learn: digits (default), fashion-mnist, circles, a folder"
+	@echo "            with a subfolder for each class, or a CSV file of images and their"
+	@echo "            labels, or of readings of sensors"
 	@echo "  DATA_DIR  where Fashion-MNIST's files lie, if they are not to be downloaded"
 	@echo "  OUT       where the run and the models go (default: build/<dataset>)"
 	@echo "  PRESET    fast (default) or best"
-	@echo "  EPOCHS    passes over the training images    SEED      of everything random (default: 0)"
-	@echo "  MAX_DROP  accuracy that int8 may lose, 0 to 1 (default: 0.01, one percentage point)"
+	@echo "  EPOCHS    passes over the training images (default: the preset's)"
+	@echo "  MAX_DROP  accuracy that int8 may lose, 0 to 1 (default: 0.01, which is one"
+	@echo "            percentage point)"
+	@echo "  SEED      of everything random (default: 0)"
+	@echo "  TARGETS   what device emulates: \"arm64 armhf trixie\" (default: all, half an"
+	@echo "            hour; needs Debian)"
+	@echo "  SLIM_PYTHONS  what slim tries: \"python3.11 python3.13\" (default: all found)"
 
 export: $(VENV)/workstation.stamp ## Train, convert to float32 and int8, check the accuracy drop
 	$(BIN)/pocketlens train --dataset "$(DATASET)" --out "$(OUT)/run" --force \
 		$(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(PRESET),--preset "$(PRESET)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(SEED),--seed "$(SEED)")
 	$(BIN)/pocketlens export "$(OUT)/run" --out "$(OUT)" $(if $(MAX_DROP),--max-drop "$(MAX_DROP)")
 
-test: $(VENV)/dev.stamp ## Run the tests, in as many processes at once as PROCESSES says (2)
+test: $(VENV)/dev.stamp ## Run the tests, PROCESSES at once (2)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 test-fast: $(VENV)/dev.stamp ## Run the tests that need no trained model: under a minute
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal -m "fast and not slow"
 
-coverage: $(VENV)/dev.stamp ## Run the tests and count which lines and branches they reach, in child processes too
+coverage: $(VENV)/dev.stamp ## Run the tests and count the lines and branches they reach
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
@@ -67,40 +74,40 @@ format: $(VENV)/dev.stamp ## Put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proof: $(VENV)/dev.stamp ## Train on the whole of Fashion-MNIST and hold the results against their bounds (an hour and a half)
+proof: $(VENV)/dev.stamp ## Train on Fashion-MNIST, and check the figures (90 minutes)
 	$(BIN)/python -m pytest -m slow -rP
 
-bench: $(VENV)/dev.stamp ## Measure the runtime beside a script as the documentation of TensorFlow Lite writes it
+bench: $(VENV)/dev.stamp ## Measure the runtime beside the program of TensorFlow's guide
 	$(BIN)/python -m benchmarks
 
-bench-train: $(VENV)/dev.stamp ## Measure the trainer: pipeline and epochs beside the bare step, memory, accuracy in the lesson's time
+bench-train: $(VENV)/dev.stamp ## Measure the trainer beside its bare step: time and memory
 	$(BIN)/python -m benchmarks.training
 
-fuzz: $(VENV)/dev.stamp ## Throw damaged and resealed models and hostile images at the runtime (SEED=, SECONDS=)
+fuzz: $(VENV)/dev.stamp ## Feed hostile models and images to it (SEED=, SECONDS=)
 	$(BIN)/python -m fuzz --seed "$(or $(SEED),0)" --seconds "$(SECONDS)"
 
-soak: $(VENV)/dev.stamp ## Threads on one classifier, and memory over 200,000 calls and 2,000 loads
+soak: $(VENV)/dev.stamp ## Run 200,000 calls and 2,000 loads, and watch the memory
 	$(BIN)/python -m benchmarks.soak
 
 wheel: $(PACKAGER)/done.stamp ## Build the wheel that a device installs, into dist/
 	rm -rf build/lib build/bdist.*  # setuptools would pack what an earlier build left there
 	$(PACKAGER)/bin/python -m build --no-isolation --wheel --outdir dist .
 
-release: $(VENV)/dev.stamp $(PACKAGER)/done.stamp ## Build the sdist and the wheel, and check both in empty environments
+release: $(VENV)/dev.stamp $(PACKAGER)/done.stamp ## Build sdist and wheel; check both in empty environments
 	rm -rf dist build/lib build/bdist.*
 	$(PACKAGER)/bin/python -m build --no-isolation --outdir dist .
 	$(BIN)/python -m tools.release dist
 
-device: wheel ## Run the runtime's tests on emulated Raspberry Pis (half an hour; Debian): TARGETS="arm64 armhf trixie"
+device: wheel ## Run the runtime's tests on emulated Raspberry Pis (TARGETS=)
 	$(BIN)/python -m tools.device.check device $(TARGETS)
 
-slim: wheel ## Run the runtime's tests without TensorFlow, on each Python found: SLIM_PYTHONS="python3.11 python3.13"
+slim: wheel ## Run the runtime's tests without TensorFlow (SLIM_PYTHONS=)
 	$(BIN)/python -m tools.device.check slim $(SLIM_PYTHONS)
 
-peers: $(VENV)/dev.stamp ## Compare our answers with those of MediaPipe Tasks, installed in an environment of its own
+peers: $(VENV)/dev.stamp ## Compare our answers with those of MediaPipe Tasks
 	$(BIN)/python -m tools.peers.check
 
-docs: $(VENV)/docs.stamp ## Build the documentation as a site into build/site; links are checked
+docs: $(VENV)/docs.stamp ## Build the documentation into build/site; check its links
 	PYTHONPATH=. $(BIN)/mkdocs build --strict
 
 clean: ## Remove what was built: models, runs, wheels, caches

@@ -263,6 +263,9 @@ def _keep_for_resuming(run: TrainedRun, out: Path) -> None:
 
 
 def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> None:
+    from ..evaluation.learning_curves import describe_learning_curves
+
+    curves = describe_learning_curves(run.history, run.best_epoch, len(run.splits.validation))
     for line in run.warnings:
         print_line(f"warning: {line}", error=True)
     if as_json:
@@ -277,6 +280,7 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
             "loss": run.config.loss_for(run.dataset.task),
             "parameters": run.model.count_params(),
             "quantization_aware": run.quantization_aware,
+            "learning_curves": curves,
             "warnings": list(run.warnings),
             "seconds": round(seconds, 1),
         }
@@ -284,6 +288,7 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
         return
     if run.quantization_aware:
         print_line(_describe_quantization_aware(run.quantization_aware))
+    print_line(f"learning curves: {curves}")
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
     print_line(
         f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} {run.contract.input.noun}), "

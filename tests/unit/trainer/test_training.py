@@ -83,12 +83,14 @@ def test_an_existing_run_needs_force(tmp_path: Path) -> None:
     printed = json.loads(result.stdout)
     assert printed["run"] == str(out)
     assert 0 < printed["test_accuracy"] <= 1
+    assert "epoch" in printed["learning_curves"]
     before = (out / "metrics.json").read_bytes()
     result = call_pocketlens(*QUICK, "--out", out, "--seed", 9)
     assert result.returncode == 1
     assert "--force" in result.stderr
     assert (out / "metrics.json").read_bytes() == before
-    succeed(call_pocketlens(*QUICK, "--out", out, "--seed", 9, "--force"))
+    told = succeed(call_pocketlens(*QUICK, "--out", out, "--seed", 9, "--force")).stdout
+    assert told.startswith("learning curves: ")
     assert (out / "metrics.json").read_bytes() != before
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
