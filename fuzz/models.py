@@ -11,7 +11,7 @@ from fuzz.mutations import mutate, truncations
 from runtime import Classifier, ModelFileError
 
 #: The cures, as the messages word them.
-_CURES = ("copy it again", "export it")
+_CURES = ("copy it again", "fetch it again", "export it")
 _TRUNCATION_STEPS = 100
 
 
