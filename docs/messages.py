@@ -20,6 +20,7 @@ KINDS = (
         "InterpreterError",
         "WatchError",
         "ActionError",
+        "CacheError",
     ),
     *("DatasetError", "RunError", "TrainingError", "ExportError", "UsageError", "MissingExtraError"),
 )

@@ -11,11 +11,10 @@ import importlib.util
 import os
 from pathlib import Path
 
-from .cache import cache_folder
+from .cache import SEALED, cache_folder
 from .interpreter import AUTO, choose
 from .model_file import ModelFile
 
-_SUBFOLDER = "sealed"
 #: Counts up when the check changes.
 _VERSION = 2
 _DIGEST_LENGTH = 64
@@ -70,7 +69,7 @@ def _installation(library: str) -> str:
 
 def _mark(key: str) -> str:
     folder = cache_folder()
-    return os.path.join(folder, _SUBFOLDER, f"{key}-v{_VERSION}") if folder else ""  # noqa: PTH118 - a fast start
+    return os.path.join(folder, SEALED, f"{key}-v{_VERSION}") if folder else ""  # noqa: PTH118 - a fast start
 
 
 def _is_known(key: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cache import CACHE_VARIABLE
 from runtime.interpreter import choose
 from runtime.progress import Silent, report_to
 from tests.support.commands import run_pocketlens, succeed
@@ -49,6 +50,14 @@ def no_progress_bar() -> Iterator[None]:
     """A command run within the process installs its bar, which is not for the tests after it."""
     yield
     report_to(Silent)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests, and the commands that they start, leave a person's cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture

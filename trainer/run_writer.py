@@ -3,7 +3,7 @@
 model.keras     the model with the weights of the best epoch
 contract.json   its input, labels and task
 splits.json     the sources of the images, their targets, and the split of each
-images.npy      the images, if the data set is an array
+images.npy      the images, if the data set is an array; runs share one copy of it (`data.shared_arrays`)
 vectors.npy     instead of images.npy: vectors of features, float64
 history.csv     one row an epoch
 metrics.json    figures of the test split, the settings, warnings, and why training stopped early, if it did
@@ -31,6 +31,7 @@ from runtime import PocketlensError
 from runtime.files import shown
 
 from .data.run_folder import BOUNDARY, RUN_MARKER, SPLITS_VERSION, read_run_file
+from .data.shared_arrays import share_array
 from .errors import RunError
 from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
@@ -196,9 +197,12 @@ def _targets(dataset: Dataset) -> list[Any]:
 
 
 def _write_splits(run: TrainedRun, folder: Path) -> None:
+    images = run.dataset.source.write(folder)
+    if "file" in images:
+        images |= share_array(folder / images["file"])
     document = {
         "version": SPLITS_VERSION,
-        "images": run.dataset.source.write(folder),
+        "images": images,
         "targets": _targets(run.dataset),
         **{name: indices.tolist() for name, indices in run.splits.items()},
     }

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import interpreter
-from ..cache import cache_folder
+from ..cache import TRIALS, cache_folder
 from ..child_limits import ChildLimits
 from ..child_process import ChildError, call_in_child, signal_name
 from ..contract import Contract
@@ -91,7 +91,7 @@ def try_model(
     if key in _known:
         return _known[key]
     folder = cache_folder()
-    place = folder / "trials" / f"{key}.json" if folder else None
+    place = folder / TRIALS / f"{key}.json" if folder else None
     verdict = _read(place) if place else None
     if verdict is None:
         verdict = _try(content, library, delegate, text)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp")
+_CHANGES = ("os.rename", "os.remove", "os.link", "os.rmdir", "os.mkdir", "os.chmod", "tempfile.mkdtemp")
 _KILLED = -signal.SIGKILL
 
 
@@ -21,7 +21,8 @@ def killed_at_each_change(
 ) -> Iterator[Path]:
     """A folder for each change to files that `change` makes: prepared, then changed until the kill before that change.
 
-    Python's audit events tell the changes: renaming, removing, making folders, changing modes, opening for writing.
+    Python's audit events tell the changes: renaming, removing, linking, making folders, changing modes, opening
+    for writing.
     """
     number, status = 0, _KILLED
     while status == _KILLED:

@@ -20,6 +20,7 @@ from runtime.image_limits import MAX_IMAGE_BYTES
 from runtime.thread_map import ordered_map
 
 from ..errors import DatasetError
+from .shared_arrays import describe_file
 
 #: What a file of one array begins with.
 _NPY_START = b"\x93NUMPY"
@@ -199,16 +200,17 @@ def read_source(folder: Path, description: dict[str, Any]) -> Source:
         description: what `write` returned.
 
     Raises:
-        KeyError, TypeError, ValueError, EOFError: the description is malformed, or an array is not what it says.
+        KeyError, TypeError, ValueError, EOFError: the description is malformed, or an array is not what it says or
+            has changed.
         OSError: an array's file is missing.
     """
     if description["kind"] == "array":
-        images = _mapped(folder / "images.npy")
+        images = _mapped(folder / "images.npy", description)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ValueError(f"images of type {images.dtype} and shape {images.shape}")
         return ArraySource(images)
     if description["kind"] == "vectors":
-        vectors = np.array(_mapped(folder / "vectors.npy"))
+        vectors = np.array(_mapped(folder / "vectors.npy", description))
         if vectors.dtype != np.float64 or vectors.ndim != 2:
             raise ValueError(f"vectors of type {vectors.dtype} and shape {vectors.shape}")
         return VectorSource(vectors)
@@ -217,8 +219,8 @@ def read_source(folder: Path, description: dict[str, Any]) -> Source:
     return _read_files(description)
 
 
-def _mapped(path: Path) -> npt.NDArray[Any]:
-    """The array in a file of numpy.
+def _mapped(path: Path, description: dict[str, Any]) -> npt.NDArray[Any]:
+    """The array in a file of numpy, whose SHA-256 is compared where one was recorded.
 
     It is mapped: an export reads a few hundred training images and the test split of what may be gigabytes, and a
     header that claims more than the file holds takes no memory. It is a plain array, since numpy's memmap costs
@@ -226,13 +228,16 @@ def _mapped(path: Path) -> npt.NDArray[Any]:
 
     Raises:
         OSError: the file is missing.
-        ValueError: it holds something else; numpy would read an archive too, and wait for a pipe.
+        ValueError: it holds something else, or has changed; numpy would read an archive too, and wait for a pipe.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path.name} is not a regular file")
     with path.open("rb") as file:
         if file.read(len(_NPY_START)) != _NPY_START:
             raise ValueError(f"{path.name} is no array of numpy")
+    recorded = {name: description[name] for name in ("sha256", "bytes") if name in description}  # absent in old runs
+    if recorded and not recorded.items() <= describe_file(path).items():
+        raise ValueError(f"{path.name} has changed since the training: its SHA-256 is not the recorded one")
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except OSError:
