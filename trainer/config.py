@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .backbones import BACKBONES, IMAGENET, NO_WEIGHTS
+from .backbones import BACKBONES, BUNDLED, IMAGENET, NO_WEIGHTS, Backbone
 from .errors import TrainingError
 
 ARCHITECTURES = ("cnn", "dense", *BACKBONES)
@@ -46,8 +46,8 @@ class TrainingConfig:
         size: size of `cnn`, one of `SIZES`.
         units, activation: the hidden layers of `dense`; without units it is a linear network.
         model_file: for `"own"`: a Python file with `build_model(input_shape, classes)`.
-        weights: initial weights of a backbone: `"imagenet"`, `"none"`, a file or a run folder; None for `"imagenet"`,
-            and for networks without a backbone.
+        weights: initial weights of a backbone: `"bundled"`, `"imagenet"`, `"none"`, a file or a run folder; None for
+            the published ones of the backbone, and for networks without a backbone.
         alpha: width of a backbone, as a factor of each layer's filters.
         head_epochs: epochs at the beginning in which pretrained weights are frozen; None for a quarter of `epochs`.
         fine_tune_layers: the backbone's topmost convolutions that are trained after that: a whole number, or a float
@@ -116,7 +116,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.weights is None and self.architecture in BACKBONES:
-            object.__setattr__(self, "weights", IMAGENET)
+            object.__setattr__(self, "weights", BACKBONES[self.architecture].published)
         if self.warmup is None:
             object.__setattr__(self, "warmup", _COSINE_WARMUP if self.schedule == "cosine" else 0.0)
         if self.scaling == UNSCALED or (not self.normalize and self.scaling == STANDARDISE):
@@ -218,13 +218,22 @@ class TrainingConfig:
             raise TrainingError(f"alpha {self.alpha}: {self.architecture} comes in one width, 1.0")
         if not _ALPHAS[0] <= self.alpha <= _ALPHAS[1]:
             raise TrainingError(f"alpha {self.alpha}, expected a number from {_ALPHAS[0]} to {_ALPHAS[1]}")
+        self._check_published_weights(backbone)
+        if isinstance(self.fine_tune_layers, float) and not 0 <= self.fine_tune_layers <= 1:
+            raise TrainingError(f"fine-tune layers {self.fine_tune_layers}, expected a share from 0.0 to 1.0")
+        if self.fine_tune_layers < 0 or (self.head_epochs is not None and self.head_epochs < 0):
+            raise TrainingError("fine-tune layers and head epochs: expected 0 or more")
+
+    def _check_published_weights(self, backbone: Backbone) -> None:
+        if self.weights in (IMAGENET, BUNDLED) and self.weights != backbone.published:
+            having = ", ".join(name for name, one in BACKBONES.items() if one.published == self.weights)
+            raise TrainingError(
+                f"{self.weights} weights are for {having}; {self.architecture} comes with "
+                f"`weights={backbone.published}`"
+            )
         if self.weights == IMAGENET and self.alpha not in backbone.alphas:
             widths = ", ".join(map(str, backbone.alphas))
             raise TrainingError(
                 f"alpha {self.alpha}: {IMAGENET} weights of {self.architecture} come for {widths}; "
                 f"take one of them, or `weights={NO_WEIGHTS}`"
             )
-        if isinstance(self.fine_tune_layers, float) and not 0 <= self.fine_tune_layers <= 1:
-            raise TrainingError(f"fine-tune layers {self.fine_tune_layers}, expected a share from 0.0 to 1.0")
-        if self.fine_tune_layers < 0 or (self.head_epochs is not None and self.head_epochs < 0):
-            raise TrainingError("fine-tune layers and head epochs: expected 0 or more")

@@ -30,6 +30,7 @@ import numpy as np
 from runtime import PocketlensError
 from runtime.files import shown
 
+from .backbones import describe_origin
 from .data.run_folder import BOUNDARY, RUN_MARKER, SPLITS_VERSION, read_run_file
 from .data.shared_arrays import share_array
 from .errors import RunError
@@ -160,6 +161,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "splits": {name: len(indices) for name, indices in run.splits.items()},
             "loss": run.config.loss_for(run.dataset.task),
             "outputs": describe_outputs(run.dataset.task, len(run.dataset.labels)),
+            "initial_weights": describe_origin(run.config.architecture, run.config.weights),
             "settings": run.config.as_dict(),
             **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),

@@ -32,6 +32,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
         dataset=provenance.dataset,
         date=provenance.date,
         seed=provenance.seed,
+        initial_weights=report["initial_weights"],
         passed=report["passed"],
         task=contract.task,
         labels=contract.labels,

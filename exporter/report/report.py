@@ -73,10 +73,18 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "trained_with": dict(provenance.packages),
+        "initial_weights": _initial_weights(run),
         "command": settings.command,
         "passed": not any(model.failed for model in models.values()),
         "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
     }
+
+
+def _initial_weights(run: RunFolder) -> str:
+    """Where the network's first weights come from, if that is known: an export does not need a run's figures."""
+    if run.is_external or not (run.folder / "metrics.json").is_file():
+        return ""
+    return str(run.metrics.get("initial_weights", ""))
 
 
 def make_timings(models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:

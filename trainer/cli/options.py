@@ -221,8 +221,8 @@ _NETWORK_OPTIONS = (
     ),
     Option(
         ("--weights",),
-        "Initial weights of a backbone such as mobilenet_v2, for transfer learning: imagenet (downloaded), none, a "
-        "file, or a run of the same --arch. [default: imagenet]",
+        "Initial weights of a backbone, for transfer learning: bundled (efficientnet_lite0, without a download), "
+        "imagenet (the others, downloaded), none, a file, or a run of the same --arch. [default: bundled or imagenet]",
         metavar="NAME|FILE|RUN",
     ),
     Option(

@@ -147,8 +147,8 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     settings["architecture"] = CUSTOM_ARCHITECTURE if settings["model_file"] else arch
     if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
         _check_typed(settings)
-    complete_config(settings, preset, 1, ())  # a setting out of range is refused before images are read
-    check_weight_files(settings["weights"])
+    # A setting out of range is refused before images are read.
+    check_weight_files(complete_config(settings, preset, 1, ()).weights)
     data = load_named(name, **data_options)
     for line in data.left_out:
         print_line(f"left out: {shown(line)}", error=True)

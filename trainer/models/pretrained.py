@@ -1,4 +1,4 @@
-"""Networks on a backbone of keras.applications: one flat model from scaled pixels to scores."""
+"""Networks on a backbone: one flat model from scaled pixels to scores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from runtime.input_spec import InputSpec
 from ..backbones import BACKBONES, LEAST_SIDE, NO_WEIGHTS, Backbone
 from ..config import TrainingConfig
 from ..errors import TrainingError
+from .efficientnet_lite import build_efficientnet_lite0
 from .pretrained_weights import load_backbone_weights
 
 #: Name of the layer after the backbone: all layers before it are the backbone's. It is part of the file format.
@@ -56,6 +57,8 @@ def build_pretrained(config: TrainingConfig, input_shape: tuple[int, ...], outpu
 
 def build_backbone(backbone: Backbone, input_shape: tuple[int, ...], alpha: float) -> Any:
     """The backbone with untrained weights and without the layers that scale its input."""
+    if not backbone.builder:
+        return build_efficientnet_lite0(input_shape)
     options: dict[str, Any] = {"alpha": alpha} if backbone.has_width else {}
     if backbone.builder == "MobileNetV3Small":
         options["include_preprocessing"] = False

@@ -19,10 +19,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ..backbones import BACKBONES, IMAGENET, MAX_WEIGHT_BYTES, Backbone, check_weight_files, weight_files
+from ..backbones import BACKBONES, BUNDLED, IMAGENET, MAX_WEIGHT_BYTES, Backbone, check_weight_files, weight_files
 from ..config import TrainingConfig
 from ..errors import TrainingError
 from ..keras_inspection.archive import read_config
+from .efficientnet_lite import load_bundled_weights
 
 _TIMEOUT_S = 30
 #: The "variance" in the normalization layer of keras.applications' EfficientNet with published weights. In fact these
@@ -33,13 +34,16 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 def load_backbone_weights(network: Any, config: TrainingConfig, input_shape: tuple[int, ...]) -> None:
     """Give a backbone the weights that `config.weights` names.
 
-    Keras downloads `imagenet` into its cache. A file is the `.keras` of an earlier training here, or one that
-    keras.applications reads or saves (`.keras`, `.weights.h5`, `.h5`); a folder is a run.
+    Keras downloads `imagenet` into its cache, and `bundled` comes from a package. A file is the `.keras` of an earlier
+    training here, or one that keras.applications reads or saves (`.keras`, `.weights.h5`, `.h5`); a folder is a run.
 
     Raises:
         TrainingError: no network, no such file, a damaged file, or weights of another network or width.
     """
     backbone = BACKBONES[config.architecture]
+    if config.weights == BUNDLED:
+        load_bundled_weights(network)
+        return
     if config.weights == IMAGENET:
         reference = _download_reference(backbone, config, input_shape)
     else:
@@ -54,6 +58,8 @@ def load_backbone_weights(network: Any, config: TrainingConfig, input_shape: tup
             read_weights(network, path, config)
             _check_finite(network, config)
             return
+        if not backbone.builder:
+            raise TrainingError(f"{path}: no run of {config.architecture}; name one, or take `weights={BUNDLED}`")
         reference = _build_reference(backbone, config.alpha, (*input_shape[:2], 3), None)
         read_weights(reference, path, config)
     _transplant(reference, network, backbone)

@@ -22,7 +22,8 @@ def test_two_epochs_leave_two_lines_and_the_result(tmp_path: Path) -> None:
     assert objective == "loss: categorical-crossentropy (auto); output: softmax over 10 classes"
     assert head.split() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "rate", "seconds"]
     assert [line.split()[0] for line in (first, second)] == ["1/2", "2/2"]
-    assert "".join(result).startswith(str(tmp_path / "run"))
+    assert result[0].startswith("learning curves: too few epochs (2)")
+    assert "".join(result[1:]).startswith(str(tmp_path / "run"))
     left = [
         int(bar.split(" s left")[0].split()[-1])
         for bar in found.frames

@@ -24,7 +24,7 @@ from trainer.models.pretrained_weights import load_backbone_weights, read_weight
 SHAPE = (32, 32, 3)
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
-ALPHAS = {"mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
+ALPHAS = {"efficientnet_lite0": 1.0, "mobilenet_v2": 0.35, "mobilenet_v3_small": 0.75, "efficientnet_b0": 1.0}
 
 
 def config_of(name: str, **settings: Any) -> TrainingConfig:
@@ -105,7 +105,7 @@ def test_the_contract_scales_by_whole_pixels_that_channels_share(name: str) -> N
     assert with_backbone_scaling(TrainingConfig("cnn"), ImageInput(32, 32, "rgb")) == ImageInput(32, 32, "rgb")
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.builder])
 def test_published_weights_answer_as_before(name: str, tmp_path: Path, pixels: npt.NDArray[Any]) -> None:
     reference = published(name)
     reference.save_weights(tmp_path / "body.weights.h5")
