@@ -65,6 +65,7 @@ def test_what_a_training_wrote_is_read(run: Path) -> None:
 )
 def test_what_is_no_array_is_an_error_of_one_line(content: bytes, run: Path) -> None:
     (run / "images.npy").write_bytes(content)
+    change_splits(run, images={"kind": "array", "file": "images.npy"})  # without a digest, as earlier versions wrote it
     with pytest.raises(RunError, match="images are not as the trainer writes them") as raised:
         read_run(run)
     assert "\n" not in str(raised.value)
