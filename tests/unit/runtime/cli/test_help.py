@@ -128,6 +128,7 @@ def test_what_shows_progress_has_a_quiet_way() -> None:
     assert {words for words, _ in EVERY if "--quiet" in answer(*words, "--help")} == QUIET
 
 
+@pytest.mark.workstation
 def test_quiet_shows_results_alone() -> None:
     shown = invoke("data", "show", "digits")
     assert "looking at images" in shown.stderr
