@@ -24,7 +24,7 @@ from .app import Command, with_options
 from .click_options import complete_files, option_in
 from .model_options import EXTERNAL_OPTIONS, FEATURES, TRUSTED, without_none
 from .options import JSON_OPTION
-from .output import print_json, print_line
+from .output import print_json, print_line, print_wrapped
 from .tables import columns
 
 _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "call", "p95", "p99", "images/s", "MB")
@@ -109,12 +109,12 @@ def recommend(rows: list[dict[str, Any]]) -> str:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    for line in columns([_COLUMNS, *(_cells(row) for row in rows if "error" not in row)], left=0):
+    for line in columns([_COLUMNS, *(_cells(row) for row in rows if "error" not in row)], left=2):
         print_line(line)
     for row in rows:
         if "error" in row:
-            print_line(f"{row['interpreter']}, {row['threads']} threads: {row['error']}")
-    print_line(recommend(rows))
+            print_wrapped(f"{row['interpreter']}, {row['threads']} threads: {row['error']}")
+    print_wrapped(recommend(rows))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

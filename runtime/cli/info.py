@@ -16,9 +16,11 @@ from .app import Command, name_options_of_command, with_options
 from .click_options import complete_files
 from .model_options import DELEGATE, EXTERNAL_OPTIONS, TRUSTED, without_none
 from .options import JSON_OPTION
-from .output import print_json, print_line
+from .output import print_json, print_line, print_wrapped
 
 _SHOWN_FEATURES = 20
+#: Blanks before values.
+_INDENT = 12
 #: What the options of missing parameters take, other than numbers.
 _WANTED = {"labels": "FILE", "scores": "softmax|sigmoid|as-is"}
 
@@ -49,7 +51,7 @@ def info(model: str, verify: bool, delegate: str | None, trusted: bool, as_json:
         print_json(found)
         return
     for line in _info_lines(found):
-        print_line(line)
+        print_wrapped(line, _INDENT)
 
 
 def _info_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -29,6 +29,36 @@ def print_line(text: str, *, error: bool = False) -> None:
     _write(shown(shortened(text)), sys.stderr if error else sys.stdout)
 
 
+def print_wrapped(text: str, indent: int = 2) -> None:
+    """Print a line to standard output as `print_line` does; on a narrow terminal it goes on below, between its words.
+
+    Args:
+        indent: blanks before what goes on.
+    """
+    width = output_width()
+    if width is None or len(text) <= width:
+        print_line(text)
+        return
+    import textwrap
+
+    blanks = " " * (indent if width > 2 * indent else 2)
+    for line in textwrap.wrap(shown(shortened(text)), width, subsequent_indent=blanks, break_on_hyphens=False):
+        print_line(line)
+
+
+def output_width() -> int | None:
+    """Columns of the terminal that standard output writes to; None where it is none."""
+    try:
+        return os.get_terminal_size(1).columns or None if sys.stdout.isatty() else None
+    except (AttributeError, OSError, ValueError):  # a daemon has closed it
+        return None
+
+
+def ellipsis() -> str:
+    """What stands for the middle of a shortened text, of one column in the encoding of standard output."""
+    return "…" if (getattr(sys.stdout, "encoding", "") or "").lower().startswith("utf") else "~"
+
+
 def redraw_line(text: str) -> None:
     """Put a text in place of the terminal's line that standard error is at; the text must be printable."""
     stream = sys.stderr

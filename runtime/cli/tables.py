@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import TypeAlias
 
+from .output import ellipsis, output_width
+
+_Column: TypeAlias = Sequence[str]
+
+_GAP = "  "
+#: A text is not shortened below this.
+_LEAST_CELL = 12
+_NUMBER = frozenset("0123456789.,+-%")
 _ROWS_BETWEEN_HEADS = 20
 _SHORT_NAMES = (
     ("mean_average_precision", "mAP"),
@@ -14,22 +24,80 @@ _SHORT_NAMES = (
 )
 
 
-def columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+def columns(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None) -> list[str]:
     """The lines of a table; each column is as wide as its widest cell.
+
+    No line is wider than the terminal: cells that are no numbers are shortened in their middle, and columns that still
+    do not fit follow in further parts, which begin with the first columns again. Where the output is no terminal,
+    nothing is shortened.
 
     Args:
         rows: the cells of each row; all rows have the same length.
         left: number of columns, from the first on, that are aligned to the left; the others are aligned to the right.
+        width: the width to fit, for a table that does not go to standard output.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
+    width = width or output_width()
+    table: list[_Column] = list(zip(*rows, strict=True))
+    longest = max(map(cell_width, chain.from_iterable(table)), default=0)
+    if width is not None:
+        while longest > _LEAST_CELL and _table_width(table, longest) > width:
+            longest -= 1
+    parts = [table]
+    if width is not None and _table_width(table, longest) > width:
+        longest = max(_LEAST_CELL, width // 3)
+        parts = _parts(table, max(1, left), longest, width)
+    lines: list[str] = []
+    for part in parts:
+        lines += [""] * bool(lines)
+        cut = [[_shorten(cell, longest) for cell in column] for column in part]
+        widths = [max(map(cell_width, column)) for column in cut]
+        for row in zip(*cut, strict=True):
+            padded = (
+                cell + pad if place < left else pad + cell
+                for place, cell in enumerate(row)
+                for pad in [" " * (widths[place] - cell_width(cell))]
+            )
+            lines.append(_GAP.join(padded).rstrip())
     return lines
+
+
+def _parts(table: list[_Column], repeated: int, longest: int, width: int) -> list[list[_Column]]:
+    """The columns of each part of a table that is too wide for one; each part begins with the repeated ones."""
+    parts = [table[:repeated]]
+    for column in table[repeated:]:
+        if len(parts[-1]) > repeated and _table_width([*parts[-1], column], longest) > width:
+            parts.append(table[:repeated])
+        parts[-1] = [*parts[-1], column]
+    return parts
+
+
+def _table_width(table: Sequence[_Column], longest: int) -> int:
+    """The width of a table whose cells are cut to a length."""
+    cut = (max(cell_width(_shorten(cell, longest)) for cell in column) for column in table)
+    return sum(cut) + len(_GAP) * (len(table) - 1)
+
+
+def cell_width(text: str) -> int:
+    """The columns of a terminal that a text takes: letters of East Asia take two."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text
+    )
+
+
+def _shorten(text: str, longest: int) -> str:
+    """A text without its middle, where it is too wide; a number stays whole."""
+    if cell_width(text) <= longest or _NUMBER.issuperset(text):
+        return text
+    # More of the end: paths and numbered labels differ there.
+    start = text[: longest // 3]
+    end = text[len(text) - (longest - 1 - len(start)) :]
+    while cell_width(start) + 1 + cell_width(end) > longest:
+        start, end = start[:-1], end[1:]
+    return f"{start}{ellipsis()}{end}"
 
 
 class RunningTable:

@@ -71,11 +71,13 @@ def _page(rows: list[dict[str, Any]], differ: dict[str, list[Any]], histories: l
 
 
 def _figures(rows: list[dict[str, Any]]) -> list[str]:
+    from ..evaluation.metrics import readable
+
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("dataset", "task")]
     if not any(row["stopped"] for row in rows):
         names.remove("stopped")
     cells = [[_cell(name, row.get(name)) for name in names] for row in rows]
-    return columns([[_HEADS.get(name, name.replace("_", " ")) for name in names], *cells])
+    return columns([[_HEADS.get(name) or readable(name) for name in names], *cells])
 
 
 def _cell(name: str, value: Any) -> str:

@@ -9,7 +9,7 @@ import click
 
 from runtime.cli.app import Command, SuggestingGroup, with_options
 from runtime.cli.options import JSON_OPTION, Option
-from runtime.cli.output import print_json, print_line
+from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _MAX_LINES = 12
 #: Members of a group of copies that are printed.
 _MAX_COPIES = 6
+#: Blanks before what does not fit into a line of a terminal.
+_INDENT = 4
 _SEED = Option(
     ("--seed",),
     "Seed of the splits and of the samples; without it --index random takes another sample each time.",
@@ -119,7 +121,7 @@ def show(
         print_json(summary.as_dict() | files)
         return
     for line in _lines(summary):
-        print_line(line)
+        print_wrapped(line, _INDENT)
     if plot:
         print_line(f"samples: {shown(plot)}")
     if page:

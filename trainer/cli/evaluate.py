@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
-from runtime.cli.output import print_json, print_line
+from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -138,18 +138,18 @@ def evaluate(
         print_json(result | {"loss": loss, "learning_curves": curves or None, "html": str(page) if page else None})
         return
     heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
-    print_line(f"{heading}: {len(targets):,} samples, {interpreter}")
+    print_wrapped(f"{heading}: {len(targets):,} samples, {interpreter}")
     for line in _lines(loss, metrics, [shown(label) for label in contract.labels]):
         print_line(line)
     if unknown:
         print_line("")
-        print_line(
+        print_wrapped(
             f"a device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
             f"samples, {unknown['wrong']:,} of which count as wrong above"
         )
     if curves:
         print_line("")
-        print_line(f"learning curves: {curves}")
+        print_wrapped(f"learning curves: {curves}")
     for picture in pictures:
         print_line(f"picture: {shown(picture)}")
     if page:
@@ -293,12 +293,12 @@ def _result(
 
 
 def _lines(loss: float | None, metrics: Metrics, labels: list[str]) -> list[str]:
-    from ..evaluation.metrics import averages, percent_of_true_class
+    from ..evaluation.metrics import averages, percent_of_true_class, readable
 
     found = {"loss": loss, "accuracy": metrics.accuracy, **metrics.figures}
-    lines = [f"{name.replace('_', ' ')}: {value:.4f}" for name, value in found.items() if value is not None]
+    lines = [f"{readable(name)}: {value:.4f}" for name, value in found.items() if value is not None]
     names = list(next(iter(metrics.per_class.values())))
-    heads = ["class", *(name.replace("_", " ") for name in names)]
+    heads = ["class", *map(readable, names)]
     rows = [
         [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
         for label, row in [
@@ -314,5 +314,6 @@ def _lines(loss: float | None, metrics: Metrics, labels: list[str]) -> list[str]
     percent = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(metrics.confusion)]
     counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
     for title, cells in (("confusion (rows: true label)", counts), ("percent of the true label", percent)):
-        lines += ["", *columns([[title, *labels], *([label, *row] for label, row in zip(labels, cells, strict=True))])]
+        rows = [[label, *row] for label, row in zip(labels, cells, strict=True)]
+        lines += ["", title, *columns([["", *labels], *rows])]
     return lines

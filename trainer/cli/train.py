@@ -13,7 +13,7 @@ from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import Command, MissingExtraError, with_options
 from runtime.cli.click_options import complete_files, option_in
 from runtime.cli.options import JSON_OPTION, Option
-from runtime.cli.output import print_json, print_line
+from runtime.cli.output import print_json, print_line, print_wrapped
 
 from ..config import SCHEDULES
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
@@ -287,10 +287,10 @@ def _print_result(run: TrainedRun, out: Path, seconds: float, as_json: bool) -> 
         print_json(result)
         return
     if run.quantization_aware:
-        print_line(_describe_quantization_aware(run.quantization_aware))
-    print_line(f"learning curves: {curves}")
+        print_wrapped(_describe_quantization_aware(run.quantization_aware))
+    print_wrapped(f"learning curves: {curves}")
     ended = {"early": ", stopped early", "interrupted": ", interrupted: --resume goes on"}.get(run.stopped, "")
-    print_line(
+    print_wrapped(
         f"{out}: test {run.metrics.headline_text()} ({len(run.splits.test)} {run.contract.input.noun}), "
         f"epoch {run.best_epoch} of {len(run.history)} kept{ended}, {run.model.count_params():,} parameters, "
         f"{seconds:.0f} s"

@@ -58,7 +58,7 @@ def _settings(run: RunFolder) -> dict[str, Any]:
         "dataset": run.contract.provenance.dataset,
         "task": run.contract.task,
         "labels": list(run.contract.labels),
-        "input": " ".join([f"{'x'.join(map(str, spec.shape))}", getattr(spec, "colour", ""), spec.kind]).strip(),
+        "input": " ".join(filter(None, ("x".join(map(str, spec.shape)), getattr(spec, "colour", ""), spec.kind))),
         "merged": run.metrics.get("merged", []),
     }
     # Lists instead of tuples, as JSON has them.

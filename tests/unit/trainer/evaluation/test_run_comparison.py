@@ -71,7 +71,7 @@ def test_validation_is_told_by_what_the_epoch_was_chosen_by(small_run: Path, mar
     assert summarize_run(single)["validation_balanced_accuracy"] == best["val_accuracy"] / 2
 
     heads = re.split("  +", answer("compare", marks_run, small_run).splitlines()[0])
-    assert heads[:1] + heads[2:6] == ["run", "mAP", "micro f1", "validation mAP", "best epoch"]
+    assert heads[:1] + heads[2:6] == ["run", "mAP", "micro F1", "validation mAP", "best epoch"]
     assert heads[-1] == "validation accuracy"
 
 
