@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,14 @@ _SIDE = 100
 _KERAS = "Keras"
 
 
-def draw_boundary(run: RunFolder, files: Sequence[Path], scorer: SplitScorer) -> bytes | None:
+class BoundaryPictures(NamedTuple):
+    """The decision boundaries as PNG: all side by side, and a picture each by its title, which fits a phone."""
+
+    together: bytes
+    single: Mapping[str, bytes]
+
+
+def draw_boundary(run: RunFolder, files: Sequence[Path], scorer: SplitScorer) -> BoundaryPictures | None:
     """Draw the predictions of Keras and of each file over the plane, side by side, with the test vectors.
 
     Args:
@@ -26,7 +33,7 @@ def draw_boundary(run: RunFolder, files: Sequence[Path], scorer: SplitScorer) ->
         scorer: runs them.
 
     Returns:
-        The drawing as a PNG; None if the model does not take two features.
+        The drawings; None if the model does not take two features.
 
     Raises:
         ExportError: a file cannot be scored, or the Keras model cannot be loaded.
@@ -46,4 +53,5 @@ def draw_boundary(run: RunFolder, files: Sequence[Path], scorer: SplitScorer) ->
         scores = scorer.score_vectors(path, plane.grid)
         same = float((scores.argmax(axis=1) == reference.argmax(axis=1)).mean())
         panels[f"{path.name}: {100 * same:.2f} % as {_KERAS}"] = scores
-    return png_bytes(draw_boundaries(panels, plane))
+    single = {title: png_bytes(draw_boundaries({title: scores}, plane)) for title, scores in panels.items()}
+    return BoundaryPictures(png_bytes(draw_boundaries(panels, plane)), single)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.evaluation.comparison import metric_title
+from trainer.evaluation.predictions import DECISION_THRESHOLD
 from trainer.pages.parts import (
     Cell,
     Matrix,
@@ -30,7 +31,8 @@ class ReportPictures(NamedTuple):
     """The pictures of a report, by section.
 
     Attributes:
-        sizes, boundary, reliability, thresholds, curves: figures; empty where there are none.
+        sizes, boundary, reliability, curves: figures; empty where there are none.
+        thresholds: for each file of the tasks binary and multilabel, its curves.
         differences: for each file that differs from float32, the test images on which it does.
         mistakes: the most confident mistakes of the last file.
     """
@@ -38,7 +40,7 @@ class ReportPictures(NamedTuple):
     sizes: Sequence[PageFigure] = ()
     boundary: Sequence[PageFigure] = ()
     reliability: Sequence[PageFigure] = ()
-    thresholds: Sequence[PageFigure] = ()
+    thresholds: Mapping[str, Sequence[PageFigure]] = {}
     curves: Sequence[PageFigure] = ()
     differences: Sequence[TileSheet] = ()
     mistakes: Sequence[TileSheet] = ()
@@ -130,11 +132,11 @@ def _card(report: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]
 
 def _figure_rows(report: Mapping[str, Any]) -> Iterator[list[Cell]]:
     """All figures, a row each, with a column for each file."""
-    for name, *texts in zip(*map(_figures, report["models"]), strict=True):
+    for name, *texts in zip(*(_figures(model, report["task"]) for model in report["models"]), strict=True):
         yield [Cell(name[0]), *(Cell(text) for _, text in (name, *texts))]
 
 
-def _figures(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _figures(model: Mapping[str, Any], task: str) -> Iterator[tuple[str, str]]:
     yield "bytes", f"{model['bytes']:,}"
     for metric, text in zip(model["metrics"], metric_texts(model), strict=True):
         yield f"test {metric_title(metric['name'])}", text.value
@@ -148,11 +150,12 @@ def _figures(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "calibration error as converted", f"{model['calibration_error_untempered']:.4f}"
     yield "temperature", f"{model['temperature']:g}"
     yield "calibration error with it", f"{model['calibration_error']:.4f}"
-    yield "threshold", f"{model['threshold']:g}"
-    of_labels = "average_precision" in model
+    if task != "multiclass":
+        yield "a label is predicted from", f"{model.get('decision', DECISION_THRESHOLD):g}"
+    yield "threshold", f"{model['threshold']:g}" if model["threshold"] else "none"
     names = (
         ("samples with a label given", "absent labels given", "right among the given labels")
-        if of_labels
+        if task == "multilabel"
         else ("samples answered", "wrong answers given", "right among the answered")
     )
     for name, key in zip(names, ("answered", "false_accept_rate", "accuracy"), strict=True):
@@ -162,7 +165,9 @@ def _figures(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _threshold(report: Mapping[str, Any]) -> str:
     if report["false_accept_rate"] is not None:
         return f"the threshold was fitted so that this share is at most {report['false_accept_rate']:g}"
-    return "the threshold is one half" if report["task"] == "multilabel" else "no threshold was requested"
+    if report["task"] != "multilabel":
+        return "no such threshold was requested"
+    return f"the threshold follows the rule {report['threshold']}" if "threshold" in report else "the threshold is 0.5"
 
 
 def _matrices(labels: Sequence[str], matrices: Mapping[str, Any]) -> list[Matrix]:

@@ -20,7 +20,7 @@ def draw_sizes(models: Sequence[dict[str, Any]]) -> Figure:
     Args:
         models: entries of `report.json`.
     """
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axes: Axes = figure.subplots()
     for place, model in enumerate(models):
         colour, marker = series_style(place)

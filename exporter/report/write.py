@@ -11,13 +11,13 @@ from trainer.data.run_folder import BOUNDARY, RunFolder
 from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.metrics import compute_metrics
 from trainer.evaluation.predictions import disagreements
-from trainer.pages.parts import PageFigure, TileSheet
+from trainer.pages.parts import PageFigure, TileSheet, threshold_figures
 from trainer.plots.calibration import draw_reliability
 from trainer.plots.figure import png_bytes
 from trainer.plots.history import draw_curve_panels
 from trainer.plots.image_grid import LARGE_TILES, draw_tiles
-from trainer.plots.metrics import draw_binary_panels, draw_label_curves
 
+from ..decision_boundary import BoundaryPictures
 from ..evaluated_model import EvaluatedModel
 from ..publish import DISAGREEMENTS
 from .contact_sheet import make_tiles, page_tiles
@@ -28,7 +28,6 @@ from .report import sample_noun, write_json
 
 #: In the order of publishing. `report.json` is last: scripts take it as the sign that an export is complete.
 DOCUMENTS = ("MODEL_CARD.md", "report.html", "timings.json", "report.json")
-_BOUNDARY_CAPTION = "Predictions over the plane of both features, with the test vectors; paler where the score is lower"
 
 
 def write_documents(
@@ -37,7 +36,7 @@ def write_documents(
     models: Sequence[EvaluatedModel],
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
-    boundary: bytes | None = None,
+    boundary: BoundaryPictures | None = None,
 ) -> None:
     """Write `DOCUMENTS` into a folder, with a contact sheet for each model that disagrees with float32.
 
@@ -45,11 +44,11 @@ def write_documents(
         models: the float32 reference first.
         report: from `make_report`.
         timings: from `make_timings`.
-        boundary: a PNG of the decision boundaries, if there is one.
+        boundary: drawings of the decision boundaries, if there are any.
     """
     reference, *others = models
     if boundary is not None:
-        (staged / BOUNDARY).write_bytes(boundary)
+        (staged / BOUNDARY).write_bytes(boundary.together)
     (staged / DISAGREEMENTS).mkdir()
     sheets = []
     with_images = run.contract.input.kind == "image"
@@ -62,10 +61,10 @@ def write_documents(
             sheets.append(TileSheet(caption, page_tiles(tiles)))
     pictures = ReportPictures(
         sizes=_sizes(report),
-        boundary=[] if boundary is None else [PageFigure(_BOUNDARY_CAPTION, boundary)],
+        boundary=[] if boundary is None else [PageFigure(*each) for each in boundary.single.items()],
         reliability=[_reliability(run, reference, model) for model in others],
         curves=_curves(run),
-        thresholds=[figure for model in models for figure in _thresholds(run, model)],
+        thresholds={model.name: figures for model in models if (figures := _thresholds(run, model))},
         differences=sheets,
         mistakes=_mistakes(run, models[-1]) if with_images else [],
     )
@@ -126,16 +125,11 @@ def _reliability(run: RunFolder, reference: EvaluatedModel, model: EvaluatedMode
 
 def _thresholds(run: RunFolder, model: EvaluatedModel) -> list[PageFigure]:
     """The curves of the tasks binary and multilabel on the test split, with the file's decision threshold marked."""
-    labels, found = run.contract.labels, model.predictions
-    caption = (
-        f"{model.name}, test split; the mark is the threshold {found.decision:g}, from which on a label is predicted"
-    )
-    if found.task == "multilabel":
-        return [PageFigure(caption, png_bytes(draw_label_curves(found, labels)))]
-    if found.task != "binary":
+    found = model.predictions
+    if found.task == "multiclass":
         return []
-    metrics = compute_metrics(found.scores, found.targets, labels, found.task, found.decision)
-    return [PageFigure(caption, png_bytes(figure)) for figure in draw_binary_panels(metrics)] if metrics.curves else []
+    metrics = compute_metrics(found.scores, found.targets, run.contract.labels, found.task, found.decision)
+    return threshold_figures(metrics, found)
 
 
 def _curves(run: RunFolder) -> list[PageFigure]:

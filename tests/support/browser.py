@@ -32,11 +32,20 @@ for (const frame of document.querySelectorAll("iframe")) {
       cut.push("spills: " + name);
     if (element.tagName == "IMG" && !element.naturalWidth) broken.push(element.alt);
   }
+  const words = inner.createTreeWalker(inner.body, NodeFilter.SHOW_TEXT), torn = [];
+  while (words.nextNode()) {
+    for (const match of words.currentNode.data.matchAll(/(?<!\\S)[\\p{L}\\p{N}.,%]{2,12}(?!\\S)/gu)) {
+      const range = inner.createRange();
+      range.setStart(words.currentNode, match.index);
+      range.setEnd(words.currentNode, match.index + match[0].length);
+      if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) torn.push(match[0]);
+    }
+  }
   const sizes = [...inner.querySelectorAll("figcaption, td, th, p, li, dd")].map(
     element => parseFloat(frame.contentWindow.getComputedStyle(element).fontSize));
   const scrolls = [...inner.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth);
   found.push({
-    asked: Number(frame.width), width, page: inner.documentElement.scrollWidth, cut, broken,
+    asked: Number(frame.width), width, page: inner.documentElement.scrollWidth, cut, broken, torn,
     smallest: Math.min(...sizes),
     scrolls: scrolls.length,
     unmarked: scrolls.filter(
@@ -64,8 +73,8 @@ def lay_out(pages: list[str], folder: Path) -> list[dict[str, Any]]:
 
     Returns:
         For each page and width: the width `asked` for and that of the frame, the width of the `page`, elements that are
-        `cut`, pictures that are `broken`, the `smallest` font size in pixels, how many boxes have `scrolls`, how many
-        of these are `unmarked`, and the tops of the `cards`.
+        `cut`, pictures that are `broken`, short words that are `torn` over two lines, the `smallest` font size in
+        pixels, how many boxes have `scrolls`, how many of these are `unmarked`, and the tops of the `cards`.
     """
     frames = "".join(
         f'<iframe width="{width}" height="800" style="border: 0" srcdoc="{html.escape(page)}"></iframe>'
@@ -92,6 +101,7 @@ def check_layout(pages: list[str], folder: Path) -> list[dict[str, Any]]:
         assert each["page"] <= each["width"], each
         assert each["cut"] == [], (each["width"], each["cut"][:10])
         assert each["broken"] == []
+        assert each["torn"] == [], (each["width"], each["torn"][:10])
         assert each["smallest"] >= 13.5
         assert each["unmarked"] == 0
     return found

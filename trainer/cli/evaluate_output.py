@@ -19,9 +19,8 @@ from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.metrics import Metrics
 from ..evaluation.predictions import Predictions
 from ..plots.confusion import save_confusions
-from ..plots.figure import save_png
 from ..plots.image_grid import SMALL_TILES, input_pixels, prediction_tile, save_probabilities, save_tiles
-from ..plots.metrics import draw_label_curves, save_binary_curves, save_labels
+from ..plots.metrics import save_labels, save_threshold_curves
 from .sample_index import name_in_split
 
 #: All pictures that a call may draw.
@@ -66,14 +65,11 @@ def _draw_figures(
     if metrics.task == "multilabel":
         pictures = [out / "labels.png"]
         save_labels(pictures[0], metrics, title)
-        pictures.append(out / "precision-recall.png")
-        save_png(pictures[-1], draw_label_curves(predictions, contract.labels, title))
     else:
         pictures = [out / "confusion.png"]
         save_confusions(pictures[0], metrics.confusion, contract.labels, title)
-    if metrics.curves:
+    if save_threshold_curves(out / "roc.png", metrics, predictions, title):
         pictures.append(out / "roc.png")
-        save_binary_curves(pictures[-1], metrics, title)
     return pictures + (
         _draw_predictions(out, contract, evaluation_set, predictions, title, seed)
         if contract.input.kind == "image"

@@ -24,7 +24,14 @@ HEADLINES = {
     "multilabel": ("mean_average_precision", "micro_f1"),
 }
 #: Names that are more than the key with spaces.
-_READABLE = {"roc_auc": "ROC AUC", "micro_f1": "micro F1", "macro_f1": "macro F1", "top_3_accuracy": "top-3 accuracy"}
+_READABLE = {
+    "roc_auc": "ROC AUC",
+    "f1": "F1",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "top_3_accuracy": "top-3 accuracy",
+    "true_positive_rate": "true positive rate (recall)",
+}
 
 
 def readable(name: str) -> str:
@@ -101,7 +108,7 @@ def compute_metrics(
     if task == "multilabel":
         figures = _label_figures(predictions, per_class)
     elif task == "binary":
-        figures, curves = _binary_figures(predictions.scores[:, 1], targets)
+        figures, curves = binary_figures(predictions.scores[:, 1], targets)
     else:
         figures = _multiclass_figures(scores, targets)
     confusion = confusion_of(predicted, targets, len(labels))
@@ -191,7 +198,13 @@ def _multiclass_figures(scores: Scores, targets: Targets) -> dict[str, float]:
     return {"top_3_accuracy": float(top_k_accuracy_score(targets, scores, k=_TOP, labels=range(classes)))}
 
 
-def _binary_figures(scores: Scores, targets: Targets) -> tuple[dict[str, float], dict[str, Curve]]:
+def binary_figures(scores: Scores, targets: Targets) -> tuple[dict[str, float], dict[str, Curve]]:
+    """`Metrics.figures` and `Metrics.curves` of one label, as for `binary`; empty where all samples have one class.
+
+    Args:
+        scores: of the label, shape (n,).
+        targets: 1 where a sample has it, else 0, shape (n,).
+    """
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
     if not 0 < targets.sum() < len(targets):  # with one class alone they are undefined

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..evaluation.metrics import readable
 from ..plots.figure import png_bytes
 from ..plots.history import draw_comparison_panels
 from .parts import PageFigure, PageTable, value_text
@@ -28,8 +29,8 @@ def comparison_page(
     """
     names = [str(row["run"]) for row in rows]
     fields = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "run"]
-    figures = [[_title(name), *(_text(name, row.get(name)) for row in rows)] for name in fields]
-    settings = [[_title(name), *map(value_text, values)] for name, values in differences.items()]
+    figures = [[readable(name), *(_text(name, row.get(name)) for row in rows)] for name in fields]
+    settings = [[readable(name), *map(value_text, values)] for name, values in differences.items()]
     return render(
         "comparison.html.j2",
         title=f"{len(rows)} runs compared",
@@ -46,15 +47,11 @@ def comparison_page(
 
 def _card(row: Mapping[str, Any]) -> dict[str, Any]:
     first = "mean_average_precision" if "mean_average_precision" in row else "accuracy"
-    figures = [(f"test {_title(first)}", _text(first, row.get(first)))]
-    figures += [(_title(name), _text(name, row[name])) for name in _ON_CARD if row.get(name) is not None]
+    figures = [(f"test {readable(first)}", _text(first, row.get(first)))]
+    figures += [(readable(name), _text(name, row[name])) for name in _ON_CARD if row.get(name) is not None]
     figures.append(("kept epoch", f"{_text('', row['best_epoch'])} of {row['epochs']}"))
     stopped = row.get("stopped") or ""
     return {"name": str(row["run"]), "verdict": stopped, "style": "muted", "figures": figures, "remarks": []}
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").replace("roc auc", "ROC AUC")
 
 
 def _text(name: str, value: Any) -> str:

@@ -14,7 +14,7 @@ from ..evaluation.intervals import wilson_interval
 from ..evaluation.metrics import Metrics, averages, readable
 from ..evaluation.predictions import Places, Predictions
 from ..plots.image_grid import SMALL_TILES, input_pixels
-from .parts import PageTable, PageTile, TileSheet, confusion_matrix, tile_image, top_confusions
+from .parts import PageTable, PageTile, TileSheet, confusion_matrix, threshold_figures, tile_image, top_confusions
 from .templating import render
 
 
@@ -58,6 +58,7 @@ def evaluation_page(
         total=total,
         matrices=[matrix] if matrix else [],
         confusions=None if of_labels else top_confusions({shown(model): metrics.confusion}, labels, "samples"),
+        thresholds=threshold_figures(metrics, predictions),
         mistakes=_sheet(contract, evaluation_set, predictions, mistakes, f"{len(mistakes):,} of {total:,} are wrong")
         if images and len(mistakes)
         else None,
@@ -104,4 +105,4 @@ def _classes(metrics: Metrics, labels: Sequence[str]) -> PageTable:
         [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
         for label, row in found
     )
-    return PageTable.of_texts(["class", *(name.replace("_", " ").replace("f1", "F1") for name in names)], rows)
+    return PageTable.of_texts(["class", *map(readable, names)], rows)

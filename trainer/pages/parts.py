@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,11 @@ from PIL import Image
 
 from runtime.files import shown
 
+from ..evaluation.metrics import Metrics
+from ..evaluation.predictions import Predictions
+from ..plots.figure import png_bytes
+from ..plots.metrics import draw_threshold_panels
+
 #: A matrix of more classes is not shown: its most frequent confusions are listed instead.
 MAX_MATRIX = 25
 #: How many confusions are listed, and how many classes have a bar: those that changed most.
@@ -20,6 +26,8 @@ _MAX_CONFUSIONS = 15
 _MAX_BARS = 25
 #: Pixels of the longer side of an image in a tile.
 _TILE_SIDE = 160
+#: Characters of a word; a longer one breaks.
+_LONG_WORD = 20
 
 
 class Cell(NamedTuple):
@@ -27,6 +35,12 @@ class Cell(NamedTuple):
 
     text: str
     style: str = ""
+
+    @property
+    def classes(self) -> str:
+        """The style, and "long" where a word is so long that it may break anywhere."""
+        long = any(len(word) > _LONG_WORD for word in re.split(r"[\s.]", self.text))
+        return " ".join(filter(None, (self.style, "long" if long else "")))
 
 
 class PageTable(NamedTuple):
@@ -110,6 +124,19 @@ def tile_image(pixels: npt.NDArray[np.uint8], caption: str = "") -> PageFigure:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return PageFigure(caption, buffer.getvalue())
+
+
+def threshold_figures(metrics: Metrics, predictions: Predictions) -> list[PageFigure]:
+    """The ROC curve, and precision by recall, with the decision threshold marked; none where there are no curves.
+
+    Args:
+        predictions: the scores behind the metrics.
+    """
+    mark = f"the mark is the threshold {metrics.decision:g}, from which on a label is predicted"
+    return [
+        PageFigure(f"{name[0].upper()}{name[1:]}; {mark}", png_bytes(figure))
+        for name, figure in draw_threshold_panels(metrics, predictions).items()
+    ]
 
 
 def confusion_matrix(counts: npt.ArrayLike, labels: Sequence[str], title: str) -> Matrix | None:

@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from ..plots.figure import CORRECT, DARK_SHARE, PALETTE, WRONG
+
 #: The layout, the style and the parts that all pages share, and the trainer's own pages.
 _SHARED = Path(__file__).with_name("templates")
 
@@ -30,6 +32,7 @@ def render(template: str, folder: Path = _SHARED, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals.update(palette=PALETTE, correct=CORRECT, wrong=WRONG, dark_share=DARK_SHARE)
     return environment.get_template(template).render(values)
 
 

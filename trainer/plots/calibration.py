@@ -22,7 +22,7 @@ def draw_reliability(curves: Mapping[str, Reliability], *, of_labels: bool = Fal
         curves: by name, at most three.
         of_labels: for multilabel, draw the share of samples that have the label.
     """
-    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="scores that are probabilities")
     for place, (name, curve) in enumerate(curves.items()):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from runtime.files import shown
 
 from ..evaluation.metrics import percent_of_true_class
-from .figure import save_png, shorten
+from .figure import DARK_SHARE, SHARES, save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def _count_cells(confusion: Counts) -> list[list[str]]:
 
 def _draw(axes: Axes, counts: Counts, cells: list[list[str]], labels: Sequence[str]) -> Any:
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap=SHARES, vmin=0, vmax=1)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
     if len(labels) <= _MAX_NAMED:
@@ -82,6 +82,6 @@ def _draw(axes: Axes, counts: Counts, cells: list[list[str]], labels: Sequence[s
         axes.set_yticks(ticks, names, parse_math=False)
     if len(labels) <= _MAX_NUMBERED:
         for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.5 else "black"
+            colour = "white" if share > DARK_SHARE else "black"
             axes.text(column, row, cells[row][column], ha="center", va="center", color=colour, fontsize=8)
     return image

@@ -17,7 +17,7 @@ from runtime import Contract, make_preprocessor
 from runtime.files import shown
 
 from ..evaluation.predictions import Scores, scores_of_both
-from .figure import MARKERS, PALETTE, shorten, show_as_text
+from .figure import PALETTE, series_style, shorten, show_as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,8 @@ def draw_boundaries(
         panels: scores for all points by the title of the panel, shape (side * side, labels).
         samples: vectors and targets by the title of the panel; those of the test split where there are none.
     """
-    figure = Figure(figsize=(4.6 * len(panels) + 1.6, 5.4), layout="constrained")
+    # A single panel is smaller, so that its text can be read on a phone.
+    figure = Figure(figsize=(4.6 * len(panels) + 1.6, 5.4) if len(panels) > 1 else (5.2, 4.8), layout="constrained")
     axes_of_panels = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (title, scores) in zip(axes_of_panels, panels.items(), strict=True):
         members = (samples or {}).get(title, (plane.vectors, plane.targets))
@@ -143,6 +144,6 @@ def _draw(
         if lead.min() < 0 < lead.max():
             axes.contour(plane.across, plane.up, lead, levels=[0], colors="black", linewidths=0.8)
         members = vectors[targets == place]
-        marker = MARKERS[place % len(MARKERS)]
+        _, marker = series_style(place)
         axes.plot(*members.T, marker, color=colours[place], markersize=4, label=shorten(label), mec="white", mew=0.3)
     axes.set_xlabel(shorten(_names(plane)[0]), parse_math=False)

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
 from runtime.files import shown
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
 
 #: Pixels an inch.
 DPI = 110
-#: Okabe and Ito's colours, which colour-blind people can tell apart, and markers to go with them.
+#: Okabe and Ito's colours, which colour-blind people can tell apart, and markers to go with them. All colours of plots
+#: and pages come from here: blue, vermilion, green, purple, orange, sky blue, black.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: How many series have a colour and marker of their own.
 MAX_STYLES = len(PALETTE) * len(MARKERS)
+#: Right and wrong: green and vermilion, so dark that text in them can be read on white. A mark and a dashed frame say
+#: the same without a colour.
+CORRECT, WRONG = "#00664a", "#a83a00"
+#: Shares from 0 to 1, and values around 0.
+SHARES = LinearSegmentedColormap.from_list("shares", ["white", PALETTE[0]])
+AROUND_ZERO = LinearSegmentedColormap.from_list("around zero", [PALETTE[1], "white", PALETTE[0]])
+#: From this share on, white text is easier to read on `SHARES` than black text.
+DARK_SHARE = 0.86
 _LONGEST_NAME = 24
 
 
@@ -34,8 +44,15 @@ def shorten(text: str, length: int = _LONGEST_NAME) -> str:
 
 
 def series_style(place: int) -> tuple[str, str]:
-    """The colour and the marker of a series by its place."""
-    return PALETTE[place % len(PALETTE)], MARKERS[place // len(PALETTE) % len(MARKERS)]
+    """The colour and the marker of a series by its place; neighbours differ in both."""
+    colours = len(PALETTE)
+    return PALETTE[place % colours], MARKERS[(place + place // colours) % len(MARKERS)]
+
+
+def pale(place: int) -> tuple[float, float, float]:
+    """A colour of the palette, so pale that black text can be read on it."""
+    red, green, blue = (1 - 0.2 * (1 - part) for part in to_rgb(PALETTE[place]))
+    return red, green, blue
 
 
 def show_as_text(legend: Legend) -> None:

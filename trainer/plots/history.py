@@ -36,7 +36,7 @@ def draw_curve_panels(history: list[dict[str, float]], best_epoch: int | None) -
     """The same curves, a figure each by the name of the metric, for pages that are also read on a phone."""
     figures = {}
     for name in ("loss", headline_metric([history])):
-        figure = figures[name.replace("_", " ")] = Figure(figsize=(5.6, 3.9), layout="constrained")
+        figure = figures[name.replace("_", " ")] = Figure(figsize=(4.6, 3.5), layout="constrained")
         _draw_curve(figure.subplots(), history, name, best_epoch)
     return figures
 
@@ -127,7 +127,7 @@ def draw_comparison_panels(names: Sequence[str], histories: Sequence[list[dict[s
     """The same curves, a figure each by the name of the metric, for pages that are also read on a phone."""
     figures = {}
     for metric in ("loss", headline_metric(histories)):
-        size = (5.6, 4 + 0.22 * len(names))
+        size = (4.6, 3.5 + 0.22 * len(names))
         figure = figures[metric.replace("_", " ")] = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         _draw_runs(axes, metric, names, histories)

@@ -15,14 +15,11 @@ from PIL import Image
 
 from runtime import ImageInput, load_pixels
 
-from .figure import DPI, save_png, shorten
+from .figure import CORRECT, DPI, WRONG, save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Colour-blind people can tell these apart by their lightness; a mark and a dashed frame need no colour at all.
-CORRECT, WRONG = "#00734d", "#c44601"
-_NEUTRAL = "#8c96a8"
 _MARGIN = 12
 _LINE = 15
 _FRAME = 4
@@ -208,7 +205,7 @@ def save_probabilities(
         left.imshow(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), interpolation="nearest")
         left.set_axis_off()
     names = [f"{'✓ ' if label in true_labels else ''}{shorten(label)}" for label, _ in ranked]
-    colours = [CORRECT if label in true_labels else _NEUTRAL for label, _ in ranked]
+    colours = [CORRECT if label in true_labels else "darkgrey" for label, _ in ranked]
     if ranked[0][0] not in true_labels:
         colours[0] = WRONG
     bars.barh(range(len(ranked)), [score for _, score in ranked], color=colours)

@@ -1,28 +1,28 @@
-"""The metrics of a split: confusion, the curves of binary, the labels of multilabel."""
+"""The metrics of a split: confusion, the curves of binary and multilabel, the labels of multilabel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from runtime.files import shown
 
-from ..evaluation.metrics import Metrics, readable
+from ..evaluation.metrics import Curve, Metrics, binary_figures, readable
 from ..evaluation.predictions import Predictions
 from .confusion import save_confusion
 from .figure import save_png, series_style, shorten, show_as_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 #: How many labels are drawn at most, the most frequent; `metrics.json` has all.
 _MAX_LABELS = 40
 #: How many labels have a curve, the most frequent: the colours and markers of more are hard to tell apart.
 _MAX_CURVES = 7
+#: Inches that a line of a legend takes.
+_LEGEND_LINE = 0.2
 
 
 def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
@@ -36,96 +36,118 @@ def save_task_pictures(folder: Path, metrics: Metrics, name: str) -> None:
         save_labels(folder / "labels.png", metrics, title)
         return
     save_confusion(folder / "confusion.png", metrics.confusion, list(metrics.per_class), title)
-    if metrics.curves:
-        save_binary_curves(folder / "roc.png", metrics, title)
+    save_threshold_curves(folder / "roc.png", metrics, None, title)
 
 
-def save_binary_curves(path: Path, metrics: Metrics, title: str) -> None:
+def save_threshold_curves(path: Path, metrics: Metrics, predictions: Predictions | None, title: str) -> bool:
     """Draw the ROC curve beside precision by recall, with the decision threshold marked in both.
+
+    Args:
+        predictions: the scores behind the metrics, which multilabel needs.
+
+    Returns:
+        Whether there are such curves: for binary, and for multilabel the most frequent labels, where a label is present
+        in some samples and absent in others.
 
     Raises:
         OSError: the file cannot be written.
     """
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    for axes, draw in zip(figure.subplots(1, 2), (_draw_roc, _draw_precision_recall), strict=True):
-        draw(axes, metrics)
-    figure.suptitle(shown(title), parse_math=False)
-    save_png(path, figure)
+    found = _label_curves(metrics, predictions)
+    if found:
+        figure = Figure(figsize=(10, 5 + _LEGEND_LINE * len(found)), layout="constrained")
+        for axes, kind in zip(figure.subplots(1, 2), _KINDS, strict=True):
+            _draw_curves(axes, found, metrics.decision, kind)
+        figure.suptitle(shown(title), parse_math=False)
+        save_png(path, figure)
+    return bool(found)
 
 
-def draw_binary_panels(metrics: Metrics) -> tuple[Figure, Figure]:
-    """The same curves, a figure each, for pages that are also read on a phone."""
-    figures = (Figure(figsize=(5.6, 4.6), layout="constrained"), Figure(figsize=(5.6, 4.6), layout="constrained"))
-    for figure, draw in zip(figures, (_draw_roc, _draw_precision_recall), strict=True):
-        draw(figure.subplots(), metrics)
+def draw_threshold_panels(metrics: Metrics, predictions: Predictions) -> dict[str, Figure]:
+    """The same curves, a figure each by its name, for pages that are also read on a phone; may be empty."""
+    found = _label_curves(metrics, predictions)
+    figures = {}
+    for kind in _KINDS if found else ():
+        figure = figures[kind.name] = Figure(figsize=(4.6, 4.4 + _LEGEND_LINE * len(found)), layout="constrained")
+        _draw_curves(figure.subplots(), found, metrics.decision, kind)
     return figures
 
 
-def _draw_roc(axes: Any, metrics: Metrics) -> None:
-    """The ROC curve with its area, the decision threshold, and the curve of a random guess."""
-    curve, (negatives, positives) = metrics.curves["roc"], metrics.confusion.sum(axis=1)
-    axes.step(curve["false_positive_rate"], curve["true_positive_rate"], where="post", color=series_style(0)[0])
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="guessing")
-    (_, false_positive), (_, true_positive) = metrics.confusion.tolist()
-    recall = true_positive / positives
-    _mark(axes, false_positive / negatives, recall, f"threshold {metrics.decision:g}: recall {recall:.3f}")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
-    axes.set_title(f"ROC, area {metrics.figures['roc_auc']:.4f}")
-    _finish(axes, "lower right")
+class _CurveKind(NamedTuple):
+    """One way to draw a curve: its name, the keys of its points and of its area in `Metrics`, and how steps go."""
+
+    name: str
+    curve: str
+    across: str
+    up: str
+    area: str
+    step: Literal["pre", "post"]
 
 
-def _draw_precision_recall(axes: Any, metrics: Metrics) -> None:
-    """Precision by recall with the average, the decision threshold, and the curve of a random guess."""
-    curve, (negatives, positives) = metrics.curves["precision_recall"], metrics.confusion.sum(axis=1)
-    axes.step(curve["recall"], curve["precision"], where="pre", color=series_style(0)[0])
-    axes.axhline(positives / (positives + negatives), color="grey", linestyle=":", label="guessing")
-    (_, false_positive), (_, true_positive) = metrics.confusion.tolist()
-    if true_positive + false_positive:  # else nothing is predicted, and there is no precision
-        recall, precision = true_positive / positives, true_positive / (true_positive + false_positive)
-        _mark(axes, recall, precision, f"threshold {metrics.decision:g}: precision {precision:.3f}")
-    axes.set(xlabel="recall", ylabel="precision")
-    axes.set_title(f"average precision {metrics.figures['average_precision']:.4f}")
-    _finish(axes, "lower left")
+_KINDS = (
+    _CurveKind("ROC curve", "roc", "false_positive_rate", "true_positive_rate", "roc_auc", "post"),
+    _CurveKind("precision by recall", "precision_recall", "recall", "precision", "average_precision", "pre"),
+)
 
 
-def _finish(axes: Any, place: str) -> None:
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+class _LabelCurve(NamedTuple):
+    """The curves of one label.
+
+    Attributes:
+        name: of the label; "" for the task binary, which has one curve.
+        figures, curves: from `binary_figures`.
+        counts: shape (2, 2), rows are true, columns predicted, without the label first.
+    """
+
+    name: str
+    figures: Mapping[str, float]
+    curves: Mapping[str, Curve]
+    counts: npt.NDArray[np.int64]
+
+
+def _label_curves(metrics: Metrics, predictions: Predictions | None) -> list[_LabelCurve]:
+    if metrics.task == "binary" and metrics.curves:
+        return [_LabelCurve("", metrics.figures, metrics.curves, metrics.confusion)]
+    found: list[_LabelCurve] = []
+    if metrics.task == "multilabel" and predictions is not None:
+        labels = list(metrics.per_class)
+        for place in np.argsort(-predictions.targets.sum(axis=0), kind="stable").tolist():
+            figures, curves = binary_figures(predictions.scores[:, place], predictions.targets[:, place])
+            if curves and len(found) < _MAX_CURVES:
+                found.append(_LabelCurve(labels[place], figures, curves, metrics.confusion[place]))
+    return found
+
+
+def _draw_curves(axes: Any, found: Sequence[_LabelCurve], decision: float, kind: _CurveKind) -> None:
+    """Draw one kind of curve of each label, with its area, the decision threshold, and what guessing would give."""
+    single = len(found) == 1 and not found[0].name
+    for place, each in enumerate(found):
+        colour, marker = series_style(place)
+        area = f"area {each.figures[kind.area]:.4f}"
+        curve, label = each.curves[kind.curve], area if single else f"{shorten(each.name)}: {area}"
+        axes.step(curve[kind.across], curve[kind.up], where=kind.step, color=colour, label=label)
+        point = _decision_point(each.counts, kind)
+        if point is not None:
+            size = {"markersize": 9, "markeredgewidth": 1.5, "markeredgecolor": "black", "clip_on": False, "zorder": 3}
+            axes.plot(*[[value] for value in point], "o" if single else marker, color=colour, **size)
+    if kind.step == "post":
+        axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="guessing")
+    elif single:
+        axes.axhline(found[0].counts[1].sum() / found[0].counts.sum(), color="grey", linestyle=":", label="guessing")
+    axes.plot([], [], "o", color="white", markeredgecolor="black", label=f"threshold {decision:g}")
+    axes.set(xlabel=readable(kind.across), ylabel=readable(kind.up), xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_title(kind.name, fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(loc=place)
+    show_as_text(axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9))
 
 
-def _mark(axes: Axes, x: float, y: float, label: str) -> None:
-    """Mark the point of the decision threshold on a curve."""
-    axes.plot([x], [y], "o", color="black", markersize=8, fillstyle="none", markeredgewidth=2, label=label)
-
-
-def draw_label_curves(predictions: Predictions, labels: Sequence[str], title: str = "") -> Figure:
-    """Draw precision by recall of the most frequent labels of multilabel, each with the decision threshold marked."""
-    from sklearn.metrics import average_precision_score, precision_recall_curve
-
-    figure = Figure(figsize=(6.5, 6), layout="constrained")
-    axes = figure.subplots()
-    support = predictions.targets.sum(axis=0)
-    order = [place for place in np.argsort(-support, kind="stable").tolist() if support[place]][:_MAX_CURVES]
-    for style, place in enumerate(order):
-        true, scores = predictions.targets[:, place], predictions.scores[:, place]
-        precision, recall, _ = precision_recall_curve(true, scores, drop_intermediate=True)
-        colour, marker = series_style(style)
-        area = average_precision_score(true, scores)
-        name = f"{shorten(labels[place])}: average precision {area:.3f}"
-        axes.step(recall[::-1], precision[::-1], where="pre", color=colour, label=name)
-        predicted = predictions.predicted[:, place]
-        both = int((predicted & (true == 1)).sum())
-        if predicted.any():
-            axes.plot(
-                [both / support[place]], [both / predicted.sum()], marker, color=colour, markersize=8, mec="black"
-            )
-    axes.plot([], [], "o", color="grey", mec="black", label=f"predicted from {predictions.decision:g} on")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision")
-    axes.grid(alpha=0.3)
-    show_as_text(figure.legend(loc="outside lower center", fontsize=8))
-    axes.set_title(shown(title), parse_math=False, fontsize=10)
-    return figure
+def _decision_point(counts: npt.NDArray[np.int64], kind: _CurveKind) -> tuple[float, float] | None:
+    """Where on a curve the decision threshold is; None where nothing is predicted, so that there is no precision."""
+    (true_negative, false_positive), (false_negative, true_positive) = counts.tolist()
+    recall = true_positive / (true_positive + false_negative)
+    if kind.curve == "roc":
+        return false_positive / (false_positive + true_negative), recall
+    predicted = true_positive + false_positive
+    return (recall, true_positive / predicted) if predicted else None
 
 
 def save_labels(path: Path, metrics: Metrics, title: str) -> None:
@@ -137,7 +159,8 @@ def save_labels(path: Path, metrics: Metrics, title: str) -> None:
     for place, (key, marker) in enumerate(markers.items()):
         values = [row[key] for _, row in rows]
         heights = [row + 0.15 * (place - 1.5) for row in range(len(rows))]  # apart from each other: all may be 1
-        axes.plot(values, heights, marker, label="F1" if key == "f1" else readable(key), clip_on=False)
+        colour, _ = series_style(place)
+        axes.plot(values, heights, marker, color=colour, label=readable(key), clip_on=False)
     names = [f"{shorten(label)} ({int(row['support']):,})" for label, row in rows]
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)

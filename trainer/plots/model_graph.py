@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .figure import save_png, shorten
+from .figure import pale, save_png, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,8 @@ _MOST_COLUMNS = 10
 #: Inches.
 _BOX = (2.3, 0.76)
 _GAP = (0.75, 0.34)
-_COLOURS = {"Conv": "#cfe2f3", "Depth": "#cfe2f3", "Dense": "#fde5c8", "Input": "#e8e8e8", "Add": "#e4d7ee"}
+#: Places in the palette by the beginning of a layer's kind; the others are white.
+_COLOURS = {"Conv": 0, "Depth": 0, "Dense": 4, "Input": 6, "Add": 3}
 
 
 @dataclass
@@ -134,9 +135,9 @@ def _column_widths(boxes: dict[str, _Box], rows: int) -> list[int]:
 
 def _draw(axes: Axes, box: _Box, centre: tuple[float, float]) -> None:
     kind = box.layers[0].kind
-    colour = next((colour for start, colour in _COLOURS.items() if kind.startswith(start)), "#f7f7f7")
+    colour = next((pale(place) for start, place in _COLOURS.items() if kind.startswith(start)), "white")
     corner = (centre[0] - _BOX[0] / 2, centre[1] - _BOX[1] / 2)
-    axes.add_patch(FancyBboxPatch(corner, *_BOX, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="#404040"))
+    axes.add_patch(FancyBboxPatch(corner, *_BOX, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="dimgrey"))
     axes.text(*centre, "\n".join(box.lines), ha="center", va="center", fontsize=6.8, linespacing=1.3, parse_math=False)
 
 
@@ -156,5 +157,5 @@ def _connect(
     else:
         ends = (x0 + half_width, y0), (x1 - half_width, y1)
     axes.add_patch(
-        FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=9, connectionstyle=style, color="#404040", lw=1)
+        FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=9, connectionstyle=style, color="dimgrey", lw=1)
     )

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from .figure import MAX_STYLES, save_png, series_style, shorten, show_as_text
 
+_LEGEND_COLUMNS = 3
+
 
 def save_scatter(
     path: Path, vectors: npt.NDArray[Any], targets: npt.NDArray[Any], labels: Sequence[str], names: Sequence[str]
@@ -32,7 +34,8 @@ def draw_scatter(
     vectors: npt.NDArray[Any], targets: npt.NDArray[Any], labels: Sequence[str], names: Sequence[str]
 ) -> Figure:
     """The drawing of `save_scatter`, which explains the arguments."""
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    shown = min(len(labels), MAX_STYLES)
+    figure = Figure(figsize=(5.2, 4.6 + 0.2 * -(-shown // _LEGEND_COLUMNS)), layout="constrained")
     axes = figure.subplots()
     for target, label in enumerate(labels[:MAX_STYLES]):
         chosen = (targets == target).nonzero()[0]
@@ -43,5 +46,5 @@ def draw_scatter(
     axes.set_xlabel(shorten(across_name), parse_math=False)
     axes.set_ylabel(shorten(up_name), parse_math=False)
     axes.grid(alpha=0.3)
-    show_as_text(axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5)))
+    show_as_text(figure.legend(loc="outside lower center", ncols=min(shown, _LEGEND_COLUMNS), fontsize=9))
     return figure

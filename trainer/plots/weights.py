@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .figure import save_png, series_style, shorten
+from .figure import AROUND_ZERO, save_png, series_style, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _BINS = 60
 _COLOUR, _ = series_style(0)
-#: Orange and purple can be told apart by colour-blind people; white is 0.
-_DIVERGING = "PuOr"
 #: Kernels that are drawn at most, the first.
 _MAX_KERNELS = 64
 
@@ -66,10 +64,10 @@ def _channels(axes: Axes, figures: WeightFigures) -> None:
 
 
 def _strip(axes: Any, values: npt.NDArray[np.float32]) -> None:
-    """Values in a row as colours: orange below 0, white at 0, purple above."""
+    """Values in a row as colours: vermilion below 0, white at 0, blue above."""
     row = np.nan_to_num(values.reshape(1, -1))
     reach = float(np.abs(row).max()) or 1.0
-    image = axes.imshow(row, cmap=_DIVERGING, vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
+    image = axes.imshow(row, cmap=AROUND_ZERO, vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
     axes.set_yticks([])
     axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.8)
 
@@ -79,7 +77,7 @@ def save_kernels(
 ) -> None:
     """Draw the kernels of a first layer as images, with the bias as a strip below.
 
-    One input channel is drawn from orange (negative) over white (0) to purple; three are colours, where grey is 0.
+    One input channel is drawn from vermilion (negative) over white (0) to blue; three are colours, where grey is 0.
 
     Args:
         kernels: shape (height, width, 1 or 3, outputs), from `first_layer_kernels`.
@@ -99,7 +97,7 @@ def save_kernels(
         axes = figure.add_subplot(grid[place // columns, place % columns])
         kernel = np.nan_to_num(kernels[..., place])
         if kernel.shape[2] == 1:
-            axes.imshow(kernel[..., 0], cmap=_DIVERGING, vmin=-reach, vmax=reach, interpolation="nearest")
+            axes.imshow(kernel[..., 0], cmap=AROUND_ZERO, vmin=-reach, vmax=reach, interpolation="nearest")
         else:
             axes.imshow(0.5 + kernel / (2 * reach), interpolation="nearest")
         axes.set_title(str(place), fontsize=8)

@@ -94,7 +94,7 @@ class Page(HTMLParser):
         self.tags.add(tag)
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
         assert not [name for name, _ in attrs if name.startswith("on")]
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -255,7 +255,7 @@ def test_every_value_that_comes_from_outside_is_escaped_in_both_documents() -> N
         model |= {"gates": [{"name": hostile, "limit": 0.1, "value": 0.2, "passed": False, "text": hostile}]}
     figure = PageFigure(hostile, b"png")
     sheet = TileSheet(hostile, [PageTile(figure, (hostile,))])
-    pictures = ReportPictures([figure], [figure], [figure], [figure], [figure], [sheet], [sheet])
+    pictures = ReportPictures([figure], [figure], [figure], {hostile: [figure]}, [figure], [sheet], [sheet])
     html = html_page(report, {hostile: hostile, "labels": [hostile]}, pictures, [hostile])
     page = Page()
     page.feed(html)

@@ -71,7 +71,7 @@ def test_the_same_split_of_the_named_data_set_gives_the_same_figures(small_run: 
     result = invoke("evaluate", small_run, "--dataset", "digits", "--split", "all")
     assert "1,797 samples" in result.stdout
     assert "note: 1,438 of these 1,797 samples were trained on, or chosen by" in result.stderr
-    assert "top 3 accuracy" in result.stdout
+    assert "top-3 accuracy" in result.stdout
     assert "percent of the true label" in result.stdout
 
 

@@ -33,20 +33,30 @@ def parts_page(folder: Path, labels: tuple[str, ...]) -> str:
     """A page with every part, of these labels."""
     counts = np.random.default_rng(0).integers(0, 90_000, (len(labels), len(labels)))
     matrices = {"float32": counts, "int8": counts + 1}
+    file = [
+        "float32.tflite",
+        "tflite-runtime 2.14.0",
+        "c4328d9d4ef7ea93b848593dbd65c6bc65e3c86e2a9d7f867fa7eb6baf1f0edd",
+    ]
     tile = PageTile(tile_image(np.zeros((3, 40, 1), np.uint8)), labels[:3], "wrong")
     (folder / "parts-page.html.j2").write_text(
         '{% extends "page.html.j2" %}{% import "parts.html.j2" as parts %}{% block body %}'
         "{{ parts.cards(cards) }}{{ parts.notices('Warnings', labels) }}{{ parts.matrices(matrices) }}"
         "{{ parts.table(confusions, 'confusions') }}{{ parts.bars(bars) }}{{ parts.tiles(sheet) }}"
-        "{{ parts.figures([figure]) }}{{ parts.wide_figure(figure) }}{{ parts.table(classes, 'classes', tall=True) }}"
-        "{{ parts.table(contract, 'contract', 'words') }}<pre>{{ labels | join(' ') }}</pre>{% endblock %}"
+        "{{ parts.figures([figure]) }}{{ parts.table(classes, 'classes', tall=True) }}"
+        "{{ parts.table(contract, 'contract', 'words') }}"
+        "{{ parts.table(files, 'files', 'words') }}<pre>{{ labels | join(' ') }}</pre>{% endblock %}"
     )
     card = {
         "name": labels[-1],
         "verdict": "failed",
         "style": "failed",
         "remarks": labels,
-        "figures": [("a", labels[-1])],
+        "figures": [
+            ("test mean average precision", "0.9749"),
+            ("95 % interval", "0.9530 to 0.9868"),
+            ("a", labels[-1]),
+        ],
     }
     return render(
         "parts-page.html.j2",
@@ -60,6 +70,7 @@ def parts_page(folder: Path, labels: tuple[str, ...]) -> str:
         sheet=TileSheet(labels[-1], [tile] * 7),
         figure=PageFigure(labels[1], tile_image(np.zeros((400, 1600, 3), np.uint8)).png),
         classes=class_table(labels, matrices, "images"),
+        files=PageTable.of_texts(("file", "interpreter", "SHA-256"), [file]),
         contract=PageTable([*("field", "value")], [[*map(Cell, row)] for row in flatten({"labels": list(labels)})]),
     )
 

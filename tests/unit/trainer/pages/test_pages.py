@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.browser import check_layout
 from tests.support.commands import call_pocketlens, succeed
+from tests.support.exports import Trip
 
 
 def test_data_show_writes_a_page_of_images_and_one_of_vectors(marks_csv: Path, tmp_path: Path) -> None:
@@ -37,11 +38,29 @@ def test_evaluate_and_compare_write_pages(digits_run: Path, tmp_path: Path) -> N
     evaluated = page.read_text(encoding="utf-8")
     for words in ("accuracy", "95 % interval", "Most frequent confusions", "macro average", "Learning curves: "):
         assert words in evaluated
+    assert "Thresholds" not in evaluated, "several classes have no threshold"
     compared = tmp_path / "compare.html"
     succeed(call_pocketlens("compare", digits_run, digits_run, "--html", compared))
     text = compared.read_text(encoding="utf-8")
     assert "The settings are the same in all runs." in text
     check_layout([evaluated, text], tmp_path)
+
+
+@pytest.mark.workstation
+def test_the_page_of_a_yes_or_no_has_its_curves(binary_trip: Trip, multilabel_trip: Trip, tmp_path: Path) -> None:
+    pages = []
+    for trip in (binary_trip, multilabel_trip):
+        page = tmp_path / "look.html"
+        succeed(call_pocketlens("evaluate", trip.run, "--html", page, "--out", tmp_path / "look"))
+        pages.append(page.read_text(encoding="utf-8"))
+        assert (tmp_path / "look/roc.png").is_file()
+        for name in ("ROC curve", "Precision by recall"):
+            assert f"<figcaption>{name}; the mark is the threshold 0.5, from which on a label is predicted" in pages[-1]
+        report = (trip.folder / "report.html").read_text(encoding="utf-8")
+        pages.append(report)
+        for words in ("Thresholds", "float32, test split", "int8, test split", "a label is predicted from"):
+            assert words in report
+    check_layout(pages, tmp_path)
 
 
 @pytest.mark.parametrize("command", [("data", "show", "digits"), ("evaluate", "nowhere")])

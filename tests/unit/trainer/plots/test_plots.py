@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cycler import cycler
 from PIL import Image
 
 from runtime import Contract, FeaturesInput
 from runtime.image_formats import PLOT_MARK
+from tests.support.commands import ROOT
 from trainer.evaluation.calibration_error import reliability
+from trainer.evaluation.metrics import compute_metrics
+from trainer.evaluation.predictions import Predictions
 from trainer.plots.calibration import draw_reliability
 from trainer.plots.confusion import save_confusion, save_confusions
 from trainer.plots.decision_boundary import draw_boundaries, make_plane, takes_two_features
-from trainer.plots.figure import png_bytes, shorten
-from trainer.plots.history import save_curves
+from trainer.plots.figure import MAX_STYLES, png_bytes, save_png, series_style, shorten
+from trainer.plots.history import save_comparison, save_curves, save_sweep
+from trainer.plots.image_grid import save_probabilities
+from trainer.plots.metrics import draw_threshold_panels, save_labels, save_threshold_curves
+from trainer.plots.scatter import save_scatter
 
 pytestmark = pytest.mark.fast
 
@@ -83,3 +92,72 @@ def test_reliability_is_drawn_for_images_and_for_labels() -> None:
         draw_reliability({"int8": curve}, of_labels=True),
     )
     assert png_bytes(images) != png_bytes(labels)
+
+
+TARGETS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]])
+MULTILABEL = Predictions(
+    np.array([[0.9, 0.2, 0.1], [0.8, 0.6, 0.7], [0.3, 0.9, 0.2], [0.1, 0.4, 0.3]], np.float32), TARGETS, "multilabel"
+)
+
+
+def draw_everything(folder: Path) -> None:
+    """Draw every plot that has series, into a folder."""
+    names, rows = (
+        ("a", "b", "c"),
+        [{"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "learning_rate": 0.1} for e in (1, 2)],
+    )
+    history = [row | {"accuracy": 0.5, "val_accuracy": 0.4} for row in rows]
+    save_curves(folder / "curves.png", history, 2)
+    save_comparison(folder / "comparison.png", names, [history] * 3)
+    rates, losses = np.random.default_rng(0).uniform(0.1, 1, (2, 40))
+    save_sweep(folder / "sweep.png", rates, losses, losses, {"steepest": 0.1})
+    save_scatter(folder / "scatter.png", np.eye(3), np.arange(3), names, names)
+    metrics = compute_metrics(MULTILABEL.scores, TARGETS, names, "multilabel")
+    save_labels(folder / "labels.png", metrics, "labels")
+    assert save_threshold_curves(folder / "roc.png", metrics, MULTILABEL, "curves")
+    curve = reliability(np.array([[0.2, 0.8], [0.6, 0.4]], np.float32), np.array([1, 1]))
+    save_png(folder / "reliability.png", draw_reliability({"float32": curve, "int8": curve}))
+    save_probabilities(folder / "bars.png", None, {"a": 0.7, "b": 0.3}, {"b"}, "bars")
+
+
+def test_every_series_has_a_colour_of_the_palette(tmp_path: Path) -> None:
+    strange = "#fe01fe"
+    with matplotlib.rc_context({"axes.prop_cycle": cycler(color=[strange])}):
+        draw_everything(tmp_path)
+    for path in tmp_path.iterdir():
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+        assert not (pixels == (0xFE, 0x01, 0xFE)).all(axis=1).any(), f"{path.name} leaves a colour to matplotlib"
+    assert len({series_style(place) for place in range(MAX_STYLES)}) == MAX_STYLES
+    assert len({series_style(place)[1] for place in range(7)}) == 7, "classes differ by their marker too"
+
+
+def test_colours_are_defined_in_one_place() -> None:
+    places = {ROOT / "trainer/plots/figure.py", ROOT / "trainer/pages/templates/page.html.j2"}
+    for path in (path for package in ("trainer", "exporter") for path in (ROOT / package).rglob("*")):
+        if path.suffix in (".py", ".j2") and path not in places:
+            found = re.findall(r"#[0-9a-fA-F]{6}\b|rgb\(\d|[\"'](?:Blues|PuOr|tab10|C\d)[\"']", path.read_text("utf-8"))
+            assert not found, f"{path.relative_to(ROOT)} has a colour of its own"
+
+
+def test_the_threshold_is_marked_on_the_curves_of_each_label_that_has_them() -> None:
+    lonely = Predictions(
+        MULTILABEL.scores, np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]]), "multilabel", decision=0.75
+    )
+    metrics = compute_metrics(lonely.scores, lonely.targets, ("$a$", "none", "c"), "multilabel", 0.75)
+    panels = draw_threshold_panels(metrics, lonely)
+    assert [*panels] == ["ROC curve", "precision by recall"]
+    marked = {}
+    for name, figure in panels.items():
+        axes = figure.axes[0]
+        legend = axes.get_legend()
+        assert legend is not None
+        texts = [text.get_text() for text in legend.get_texts()]
+        assert [text for text in texts if "area" in text] == ["$a$: area 1.0000", "c: area 1.0000"]
+        assert texts[-1] == "threshold 0.75"
+        points = (np.stack(line.get_data()).astype(float).T.tolist() for line in axes.lines)
+        marked[name] = [tuple(point[0]) for point in points if len(point) == 1]
+    # From 0.75 on, a is predicted for its two samples, and c for none.
+    assert marked == {"ROC curve": [(0.0, 1.0), (0.0, 0.0)], "precision by recall": [(1.0, 1.0)]}
+    multiclass = compute_metrics(np.eye(3, dtype=np.float32), np.arange(3), ("a", "b", "c"))
+    assert draw_threshold_panels(multiclass, Predictions(np.eye(3, dtype=np.float32), np.arange(3))) == {}
