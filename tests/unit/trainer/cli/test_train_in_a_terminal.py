@@ -18,12 +18,13 @@ def test_two_epochs_leave_two_lines_and_the_result(tmp_path: Path) -> None:
     found = run_in_terminal(80, *command, "--out", tmp_path / "run", PYTHONPATH=str(ROOT))
     assert found.status == 0
     assert found.cursor
-    objective, head, first, second, *result = found.lines
+    objective, head, first, second, curves, *result = found.lines
     assert objective == "loss: categorical-crossentropy (auto); output: softmax over 10 classes"
     assert head.split() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "rate", "seconds"]
     assert [line.split()[0] for line in (first, second)] == ["1/2", "2/2"]
-    assert result[0].startswith("learning curves: too few epochs (2)")
-    assert "".join(result[1:]).startswith(str(tmp_path / "run"))
+    assert curves.startswith("learning curves: too few epochs (2)")
+    assert result[0].startswith(str(tmp_path / "run"))
+    assert all(line.startswith("  ") for line in result[1:]), "the result goes on between words"
     left = [
         int(bar.split(" s left")[0].split()[-1])
         for bar in found.frames
