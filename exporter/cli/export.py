@@ -271,7 +271,7 @@ def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tupl
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
-    from ..report.report import summary_table
+    from .summary_table import summary_table
 
     if as_json:
         print_json({**report, "timings": timings})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TypeAlias
@@ -40,10 +41,10 @@ def columns(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = No
     table: list[_Column] = list(zip(*rows, strict=True))
     longest = max(map(cell_width, chain.from_iterable(table)), default=0)
     if width is not None:
-        while longest > _LEAST_CELL and _table_width(table, longest) > width:
+        while longest > _LEAST_CELL and table_width(table, longest) > width:
             longest -= 1
     parts = [table]
-    if width is not None and _table_width(table, longest) > width:
+    if width is not None and table_width(table, longest) > width:
         longest = max(_LEAST_CELL, width // 3)
         parts = _parts(table, max(1, left), longest, width)
     lines: list[str] = []
@@ -65,14 +66,14 @@ def _parts(table: list[_Column], repeated: int, longest: int, width: int) -> lis
     """The columns of each part of a table that is too wide for one; each part begins with the repeated ones."""
     parts = [table[:repeated]]
     for column in table[repeated:]:
-        if len(parts[-1]) > repeated and _table_width([*parts[-1], column], longest) > width:
+        if len(parts[-1]) > repeated and table_width([*parts[-1], column], longest) > width:
             parts.append(table[:repeated])
         parts[-1] = [*parts[-1], column]
     return parts
 
 
-def _table_width(table: Sequence[_Column], longest: int) -> int:
-    """The width of a table whose cells are cut to a length."""
+def table_width(table: Sequence[_Column], longest: int = sys.maxsize) -> int:
+    """The width of a table of these columns, whose cells are cut to a length."""
     cut = (max(cell_width(_shorten(cell, longest)) for cell in column) for column in table)
     return sum(cut) + len(_GAP) * (len(table) - 1)
 

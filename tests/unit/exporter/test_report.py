@@ -18,13 +18,14 @@ import pytest
 from PIL import Image
 
 from exporter.candidate import Candidate
+from exporter.cli.summary_table import summary_table
 from exporter.evaluated_model import EvaluatedModel, evaluate_model
 from exporter.gates import Limits
 from exporter.recipe import ExportConfig, Recipe
 from exporter.report.contact_sheet import make_tiles
 from exporter.report.html import TEMPLATES, ReportPictures, html_page
 from exporter.report.model_card import model_card
-from exporter.report.report import Settings, make_report, make_timings, summary_table
+from exporter.report.report import Settings, make_report, make_timings
 from exporter.report.write import DOCUMENTS, write_documents
 from runtime import Contract, ImageInput, Provenance
 from tests.support.browser import check_layout
