@@ -17,6 +17,7 @@ from runtime.images import Pixels
 from runtime.input_spec import FeaturesInput
 from runtime.progress import progress
 from runtime.thread_map import ordered_map
+from trainer.config import STANDARDISE
 from trainer.data.duplicates import BLANK, MAX_COMPARED, Fingerprints
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import Indices, Source
@@ -179,17 +180,25 @@ def _image_warnings(run: RunFolder, figures: Mapping[str, Any], count: int) -> I
 
 
 def _range_warnings(run: RunFolder, pixels: Mapping[str, float]) -> Iterator[str]:
-    if run.is_external:  # its training pixels are unknown; but a pixel can be 0 to 255
+    if not _is_scaling_measured(run):  # its training pixels are unknown; but a pixel can be 0 to 255
         if pixels["max"] - pixels["min"] < 128:
             yield f"calibration: the pixels are {pixels['min']} to {pixels['max']}, less than half of what there can be"
         return
-    # The trainer took mean and std from the training pixels.
     mean, std = run.contract.image_input.mean[0], run.contract.image_input.std[0]
     if are_other_pixels(pixels["mean"], pixels["std"], mean, std):
         yield (
             f"calibration: pixels of mean {pixels['mean']} and deviation {pixels['std']}, "
             f"training's are {mean:g} and {std:g}; these are other pictures"
         )
+
+
+def _is_scaling_measured(run: RunFolder) -> bool:
+    """Whether the contract's mean and std are those of the training pixels."""
+    if run.is_external:
+        return False
+    settings = run.metrics["settings"] if (run.folder / "metrics.json").is_file() else {}
+    has_backbone = settings.get("weights") is not None  # a backbone has a scaling of its own
+    return settings.get("scaling", STANDARDISE) == STANDARDISE and settings.get("normalise", True) and not has_backbone
 
 
 def check_chosen_vectors(

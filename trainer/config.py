@@ -27,9 +27,10 @@ LOSSES = (AUTO_LOSS, SPARSE, CATEGORICAL, BINARY, FOCAL)
 #: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
-#: How pixels are scaled for the network: to about zero mean and unit variance, to 0 to 1, not at all.
-STANDARDISE, UNIT, UNSCALED = "standardise", "unit", "none"
-SCALINGS = (STANDARDISE, UNIT, UNSCALED)
+#: How pixels are scaled: to about zero mean and unit variance, before the network or by its first layer; to 0 to 1; not
+#: at all.
+STANDARDISE, INSIDE, UNIT, UNSCALED = "standardise", "inside", "unit", "none"
+SCALINGS = (STANDARDISE, INSIDE, UNIT, UNSCALED)
 #: When to compute in float16: on GPUs with fast units for it, always, never.
 MIXED_PRECISIONS = ("auto", "on", "off")
 _ALPHAS = (0.1, 2.0)
@@ -67,8 +68,9 @@ class TrainingConfig:
         balance: weight images so that each class counts the same; for `multilabel`, so that the presence and the
             absence of a label count the same.
         normalize: whether the input is scaled; False is `scaling="none"`, and becomes so by it.
-        scaling: one of `SCALINGS`: `"standardise"` gives about zero mean and unit variance, `"unit"` divides pixels by
-            255, and with `"none"` the network gets pixels of 0 to 255, or features in their units.
+        scaling: one of `SCALINGS`: `"standardise"` gives about zero mean and unit variance; `"inside"` gives the same
+            weights, and the resulting model has this scaling as its first layer and takes pixels of 0 to 255; `"unit"`
+            divides pixels by 255; with `"none"` the network gets pixels of 0 to 255, or features in their units.
         train_samples: the training samples to use, chosen at random with each class in proportion: a whole number, or a
             float for a share of the training split; None for all. Validation and test split stay as they are.
         epochs: passes over the training samples.
@@ -191,8 +193,10 @@ class TrainingConfig:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
 
     def _check_combinations(self) -> None:
-        if not self.normalize and self.scaling == UNIT:
-            raise TrainingError("`normalize=False` does not scale, and `scaling=unit` does; give one of them")
+        if not self.normalize and self.scaling != UNSCALED:
+            raise TrainingError(
+                f"`normalize=False` does not scale, and `scaling={self.scaling}` does; give one of them"
+            )
         if self.architecture in BACKBONES and self.scaling == UNIT:
             raise TrainingError(f"`scaling=unit` is for other networks: {self.architecture} has a scaling of its own")
         if self.momentum and self.optimizer != "sgd":

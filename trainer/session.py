@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from runtime import Contract, make_preprocessor
 
-from .config import UNIT, UNSCALED, TrainingConfig
+from .config import INSIDE, UNIT, UNSCALED, TrainingConfig
 from .contract import make_contract
 from .data import Dataset
-from .data.normalization import with_unit_scaling, without_scaling
+from .data.normalization import check_has_pixels, with_unit_scaling, without_scaling
 from .data.splits import Splits, make_splits, sample_training
 from .distributed.strategy import Strategy
 from .fitting import phases
@@ -58,6 +58,12 @@ class TrainingSession:
         limits = input_range(self.contract.input)
         return FineTuningData(self.passes, self.validation, self.pipeline.batches(chosen), limits)
 
+    def without_scaling(self) -> TrainingSession:
+        """The session for a model that scales its input itself: contract and pipeline leave pixels as they are."""
+        contract = without_scaling(self.contract)
+        pipeline = replace(self.pipeline, preprocessor=make_preprocessor(contract.input))
+        return replace(self, contract=contract, pipeline=pipeline)
+
 
 def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy | None = None) -> TrainingSession:
     """Seed every random generator, split the data set, and build the model; raises as `training.train`."""
@@ -82,6 +88,8 @@ def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy
 def _contract(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Contract:
     contract = make_contract(dataset, splits.train, config.seed)
     contract = replace(contract, input=with_backbone_scaling(config, contract.input))
+    if config.scaling in (INSIDE, UNIT):
+        check_has_pixels(contract, config.scaling)
     return {UNIT: with_unit_scaling, UNSCALED: without_scaling}.get(config.scaling, lambda same: same)(contract)
 
 

@@ -14,7 +14,7 @@ import keras
 
 from runtime import Contract
 
-from .config import AUTO_LOSS, TrainingConfig
+from .config import AUTO_LOSS, INSIDE, TrainingConfig
 from .data import Dataset
 from .data.sources import Indices
 from .data.splits import Splits
@@ -25,7 +25,7 @@ from .evaluation.metrics import Metrics, compute_metrics, describe_chance
 from .evaluation.predictions import describe_outputs
 from .fitting.optimizers import make_optimizer
 from .models import mixed_precision
-from .models.factory import strip_compile_state
+from .models.factory import strip_compile_state, with_scaling_layer
 from .models.weight_standardization import to_plain_convolutions
 from .qat.fine_tuning import FineTuningResult, fine_tune
 from .session import TrainingSession, prepare_session
@@ -137,6 +137,10 @@ def _train(
             model, best_epoch = result.network or model, result.best_epoch or best_epoch
             figures = result.figures(loop.best.accuracy)
             stopped = result.stopped if result.stopped == "interrupted" else stopped
+    if config.scaling == INSIDE:  # only now: augmentation and quantization-aware training work on scaled pixels
+        model = with_scaling_layer(model, session.contract.image_input)
+        session = session.without_scaling()
+    with _resumable(checkpoint_file), session.pipeline.dataset_errors():
         metrics, validation = (
             _measure(session, dataset, model, split) for split in (session.splits.test, session.splits.validation)
         )

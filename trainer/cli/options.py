@@ -304,8 +304,8 @@ _FITTING_OPTIONS = (
     ),
     Option(
         ("--scaling",),
-        "Scaling of the input: standardise gives zero mean and unit variance, unit divides pixels by 255, none leaves "
-        "them as 0 to 255.",
+        "Scaling of the input: standardise gives zero mean and unit variance, inside does so by the first layer of "
+        "model.keras, unit divides pixels by 255, none leaves them as 0 to 255.",
         choices=SCALINGS,
         default=STANDARDISE,
         show_default=True,

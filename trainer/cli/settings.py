@@ -17,7 +17,7 @@ from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
-from ..config import CUSTOM_ARCHITECTURE, UNIT, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
 from ..presets import complete_config, default_epochs
@@ -212,8 +212,10 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
             raise TrainingError(f"{typed[option]} is for images, and {has}; leave it out")
     if settings.get("augmentation"):
         raise TrainingError(f"--augment {','.join(settings['augmentation'])} is for images, and {has}; leave it out")
-    if settings["scaling"] == UNIT:
-        raise TrainingError(f"--scaling {UNIT} is for pixels, and {has}; use --scaling standardise or none")
+    if settings["scaling"] in (INSIDE, UNIT):
+        raise TrainingError(
+            f"--scaling {settings['scaling']} is for pixels, and {has}; use --scaling standardise or none"
+        )
     architecture = settings["architecture"]
     if architecture not in (CUSTOM_ARCHITECTURE, _FEATURES_ARCHITECTURE):
         if "arch" in typed:

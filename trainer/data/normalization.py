@@ -92,11 +92,15 @@ def without_scaling(contract: Contract) -> Contract:
 
 
 def with_unit_scaling(contract: Contract) -> Contract:
-    """The contract with pixels of 0 to 1, which are those of 0 to 255 divided by 255.
+    """The contract of images with pixels of 0 to 1, which are those of 0 to 255 divided by 255."""
+    return replace(contract, input=replace(contract.input, mean=(), std=()))
+
+
+def check_has_pixels(contract: Contract, scaling: str) -> None:
+    """Refuse a scaling that is for pixels alone where the input is a vector of features.
 
     Raises:
-        DatasetError: the input is a vector of features.
+        DatasetError: it is one.
     """
     if isinstance(contract.input, FeaturesInput):
-        raise DatasetError(f"`scaling=unit` divides pixels by 255, and this input is {contract.input.describe()}")
-    return replace(contract, input=replace(contract.input, mean=(), std=()))
+        raise DatasetError(f"`scaling={scaling}` is for pixels, and this input is {contract.input.describe()}")

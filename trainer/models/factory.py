@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
+from runtime import ImageInput
+
 from ..backbones import BACKBONES
 from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
 from ..errors import TrainingError
@@ -70,6 +72,33 @@ def strip_compile_state(model: Any) -> Any:
     copy = type(model).from_config(model.get_config())
     for layer in model.layers:
         copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def with_scaling_layer(model: Any, spec: ImageInput) -> Any:
+    """A model behind a layer that scales pixels of 0 to 255 as `spec` does; its other layers are copies.
+
+    Args:
+        model: with one input, which is scaled, and one output.
+        spec: its channels share mean and std.
+    """
+    # A Rescaling becomes a product and a sum in int8, and both round. A Normalization subtracts the mean, which is a
+    # whole pixel, without rounding; the converter folds its division into the convolution that follows.
+    names = {layer.name for layer in model.layers}
+    name = next(name for name in ("scaling", *(f"scaling_{n}" for n in range(len(names)))) if name not in names)
+    # A Sequential cannot be cloned with `call_function`; the model of its input and output can.
+    graph = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    pixels = keras.Input(spec.shape, name=graph.layers[0].name)
+    scaled = layers.Normalization(axis=None, mean=spec.mean[0], variance=spec.std[0] ** 2, name=name)(pixels)
+
+    def call(layer: Any, *args: Any, **options: Any) -> Any:
+        args, options = keras.tree.map_structure(lambda x: scaled if x is pixels else x, (args, options))
+        return layer(*args, **options)
+
+    copy = keras.models.clone_model(graph, input_tensors=pixels, call_function=call)
+    for layer in graph.layers:
+        if layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 

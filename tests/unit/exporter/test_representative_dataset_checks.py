@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,24 @@ def test_pixels_unlike_those_of_training_are_told() -> None:
     assert "training's are 128 and 60" in warnings(make_run(dark, TEST, mean=(128.0,), std=(60.0,)))
     given = replace(make_run(dark, TEST), model=Path("model.keras"))
     assert "less than half of what there can be" in warnings(given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({"scaling": "standardise", "normalise": True, "weights": None}, True),
+        ({"scaling": "inside", "normalise": True, "weights": None}, False),
+        ({"scaling": "unit", "normalise": True, "weights": None}, False),
+        ({"normalise": False}, False),
+        ({"scaling": "standardise", "normalise": True, "weights": "imagenet"}, False),
+    ],
+)
+def test_a_scaling_that_was_not_measured_says_nothing_of_the_training_pixels(
+    settings: dict[str, object], is_told: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"settings": settings}))
+    run = replace(make_run(GOOD, TEST, mean=(0.0,), std=(1.0,)), folder=tmp_path)
+    assert ("these are other pictures" in warnings(run)) == is_told
 
 
 def external(train: list[npt.NDArray[np.uint8]], test: list[npt.NDArray[np.uint8]]) -> RunFolder:

@@ -40,6 +40,7 @@ pytestmark = pytest.mark.fast
         ("digits", ("--train-samples", "0"), "train samples 0, expected a whole number from 1 on"),
         ("digits", ("--momentum", "1", "--optimizer", "sgd"), "momentum 1.0, expected a number from 0 to below 1"),
         ("circles", ("--scaling", "unit"), "--scaling unit is for pixels, and circles has 2 features (x, y)"),
+        ("circles", ("--scaling", "inside"), "--scaling inside is for pixels, and circles has 2 features (x, y)"),
         (
             "digits",
             ("--arch", "mobilenet_v2", "--weights", "none", "--scaling", "unit"),

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.fast
         (("--optimizer", "adam", "--momentum", "0.9"), "--momentum is for --optimizer sgd; adam has its own"),
         (("--arch", "dense", "--units", "none", "--activation", "elu"), "--units none has none"),
         (("--no-normalise", "--scaling", "unit"), "--scaling says how the input is scaled; leave --no-normalise out"),
+        (("--no-normalise", "--scaling", "inside"), "--scaling says how the input is scaled; leave --no-normalise out"),
         (("--arch", "cnn", "--model-file", "mine.py"), "leave one of them out"),
         (("--model-file", "mine.py", "--activation", "elu"), "--model-file has no use for it"),
         (("--quantization-aware", "--distribute", "mirrored"), "leave --distribute out"),

@@ -73,7 +73,8 @@ def test_a_scaling_by_name(options: tuple[str, ...], std: int, tmp_path: Path) -
     assert (settings["scaling"], settings["normalise"]) == (options[1], options[1] == "unit")
 
 
-def test_features_are_not_divided_by_255() -> None:
-    config = trainer.TrainingConfig("dense", scaling="unit", epochs=1)
-    with pytest.raises(DatasetError, match="2 features"):
+@pytest.mark.parametrize("scaling", ["unit", "inside"])
+def test_scalings_of_pixels_are_not_for_features(scaling: str) -> None:
+    config = trainer.TrainingConfig("dense", scaling=scaling, epochs=1)
+    with pytest.raises(DatasetError, match=f"`scaling={scaling}` is for pixels, and this input is 2 features"):
         trainer.train(load_dataset("circles"), config)
