@@ -43,33 +43,39 @@ def columns(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = No
     if width is not None:
         while longest > _LEAST_CELL and table_width(table, longest) > width:
             longest -= 1
-    parts = [table]
+    parts: list[Sequence[int]] = [range(len(table))]
     if width is not None and table_width(table, longest) > width:
         longest = max(_LEAST_CELL, width // 3)
         parts = _parts(table, max(1, left), longest, width)
     lines: list[str] = []
     for part in parts:
         lines += [""] * bool(lines)
-        cut = [[_shorten(cell, longest) for cell in column] for column in part]
+        cut = [[_shorten(cell, longest) for cell in table[place]] for place in part]
         widths = [max(map(cell_width, column)) for column in cut]
         for row in zip(*cut, strict=True):
             padded = (
                 cell + pad if place < left else pad + cell
-                for place, cell in enumerate(row)
-                for pad in [" " * (widths[place] - cell_width(cell))]
+                for place, cell, wide in zip(part, row, widths, strict=True)
+                for pad in [" " * (wide - cell_width(cell))]
             )
             lines.append(_GAP.join(padded).rstrip())
     return lines
 
 
-def _parts(table: list[_Column], repeated: int, longest: int, width: int) -> list[list[_Column]]:
-    """The columns of each part of a table that is too wide for one; each part begins with the repeated ones."""
-    parts = [table[:repeated]]
-    for column in table[repeated:]:
-        if len(parts[-1]) > repeated and table_width([*parts[-1], column], longest) > width:
-            parts.append(table[:repeated])
-        parts[-1] = [*parts[-1], column]
-    return parts
+def _parts(table: Sequence[_Column], left: int, longest: int, width: int) -> list[Sequence[int]]:
+    """The places of the columns of each part of a table that is too wide for one; each begins with the left columns.
+
+    Where these leave no room for another column, only the first is repeated.
+    """
+    widths = [table_width([column], longest) + len(_GAP) for column in table]
+    if sum(widths[:left]) + max(widths[left:], default=0) - len(_GAP) > width:
+        left = 1
+    parts = [[*range(left)]]
+    for place in range(left, len(table)):
+        if len(parts[-1]) > left and sum(widths[each] for each in (*parts[-1], place)) - len(_GAP) > width:
+            parts.append([*range(left)])
+        parts[-1].append(place)
+    return [*parts]
 
 
 def table_width(table: Sequence[_Column], longest: int = sys.maxsize) -> int:

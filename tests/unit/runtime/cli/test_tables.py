@@ -67,6 +67,15 @@ def test_columns_are_repeated_in_each_part() -> None:
     assert numbers == [["4", *"123"], ["4", *"456"], ["4", *"789"]]
 
 
+def test_left_columns_that_fill_the_terminal_are_not_all_repeated() -> None:
+    rows = [["layer", "kind", "multiply-adds"], ["a_layer_of_a_long_name", "GlobalAveragePooling2D", "1,234,567,890"]]
+    lines = columns(rows, left=2, width=40)
+    assert max(map(len, lines)) <= 40
+    assert [line.split()[0] for line in lines if line] == ["layer", lines[1].split()[0]] * 2
+    assert "  kind" in lines[0], "kind stays aligned to the left"
+    assert sum("1,234,567,890" in line for line in lines) == 1
+
+
 def test_names_that_differ_at_their_end_stay_apart() -> None:
     runs = [f"/home/person/projects/pocketlens/runs/photos-{n}" for n in range(3)]
     lines = columns([["what differs", *runs], ["learning rate", "0.1", "0.2", "0.3"]], width=80)
