@@ -142,11 +142,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     if not wanted:
         return ""
     found = [name for name, plain in names.items() if plain == wanted]
+    found += [name for name, plain in names.items() if plain.startswith(wanted) and len(wanted) > 2]
     close = difflib.get_close_matches(wanted, [*names.values()], n=1, cutoff=0.6)
     found += [name for name, plain in names.items() if plain in close]
     found += [name for name in names if wanted == "".join(part[0] for part in _parts(name)) and len(wanted) > 1]
-    found += [name for name, plain in names.items() if plain.startswith(wanted) and len(wanted) > 2]
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def is_same_word(word: str, other: str) -> bool:
+    """Whether two words differ in capitals, blanks, dashes and underscores alone."""
+    return _plain(word) == _plain(other)
 
 
 def _parts(name: str) -> list[str]:

@@ -50,7 +50,7 @@ _SETTINGS = (
 _FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy")
 
 
-class _Rule(click.ParamType[ThresholdRule]):
+class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1
     """How a decision threshold is chosen."""
 
     name = "F1|recall=R|precision=P|SCORE"

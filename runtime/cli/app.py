@@ -27,6 +27,8 @@ from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
 from .progress_bar import begin_bar, is_terminal, terminal_width
 from .tables import RunningTable
+from .usage_hints import missing_options, other_word, unknown_option
+from .value_types import in_words
 
 STATUS_ERROR = 1
 #: Packages whose messages (level INFO and above) a command shows on standard error.
@@ -85,8 +87,7 @@ class Command(click.Command):
         self.requires = requires
         self._option_names = dict(option_names or {})
         for parameter in self.params:
-            if isinstance(parameter.type, click.Choice):
-                parameter.type.case_sensitive = False
+            parameter.type = in_words(parameter.type)
         if quiet:
             self.params.append(
                 click.Option(
@@ -108,12 +109,16 @@ class Command(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = [*args]  # click empties its list
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            flags = [flag for parameter in self.get_params(ctx) for flag in parameter.opts if flag.startswith("--")]
-            hint = suggestion(error.option_name, flags)
-            raise click.UsageError(f"{error.message.rstrip('.')}{hint or '.'}", ctx) from error
+            raise click.UsageError(unknown_option(self, words, error.option_name), ctx) from error
+        except click.MissingParameter as error:
+            problem = missing_options(self, words)
+            if not problem:
+                raise
+            raise click.UsageError(problem, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         format_groups(self, ctx, formatter)
@@ -224,7 +229,7 @@ class SuggestingGroup(click.Group):
         if ctx.resilient_parsing or word.startswith("-") or self.get_command(ctx, word) is not None:
             return super().resolve_command(ctx, args)
         names = self.list_commands(ctx)
-        hint = suggestion(word, [*names, *self.deeper])
+        hint = other_word(word, names) or suggestion(word, [*names, *self.deeper])
         if not hint and self.usual:
             hint = f"; did you mean '{ctx.info_name} {self.usual} {shown(word)}'?"
         return ctx.fail(f"No such command {shown(word)!r}{hint or '.'}")

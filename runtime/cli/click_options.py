@@ -14,13 +14,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from .options import Option
+from .value_types import range_in_words
 
 #: The group of options without one, and the groups that come after all others.
 _OTHER = "Other"
 _LAST_GROUPS = ("Output", _OTHER)
 #: Longer lists of choices stand in the help text and not in the column of the options.
 _MAX_CHOICES = 28
-_UNBOUNDED = 2**31 - 1
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: Options whose value is called so take a file or a folder.
 _FILES = {"FILE", "DIR", "PATH", "RUN", "LIST", "FOLDER", "LIBRARY"}
@@ -69,18 +69,11 @@ class GroupedOption(click.Option):
             return None
         names, text = record
         if isinstance(self.type, click.IntRange | click.FloatRange):
-            text = text.replace(self.type._describe_range(), _range_in_words(self.type))
+            text = text.replace(self.type._describe_range(), range_in_words(self.type))
         return names, re.sub(r"\]\s+\[", "; ", text).replace("; ]", "]").replace("  []", "")
 
 
-def _range_in_words(kind: click.IntRange | click.FloatRange) -> str:
-    low, high = kind.min, kind.max
-    if low is None or (high is not None and high < _UNBOUNDED):
-        return f"up to {high:,}" if low is None else f"{low:,} to {high:,}"
-    return f"{'above' if kind.min_open else 'at least'} {low:,}" if low or kind.min_open else ""
-
-
-class _Typed(click.ParamType[Any]):
+class _Typed(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
     """A value that the option's own function converts."""
 
     name = "text"

@@ -191,7 +191,7 @@ def test_a_second_watch_is_refused(
         (("--exec", "./no-such-program"), "no program that can be run lies there"),
         (("-r", "--move-to", "sorted/{label}"), "with --recursive"),
         (("--deny", "ten"), "no label 'ten'"),
-        (("--interval", "0"), "not in the range"),
+        (("--interval", "0"), "'0', expected a number from 0.01 to 86,400"),
     ],
 )
 def test_bad_usage(options: tuple[str, ...], reason: str, digits_export: Exported, tmp_path: Path) -> None:
