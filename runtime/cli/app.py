@@ -27,7 +27,7 @@ from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
 from .progress_bar import begin_bar, is_terminal, terminal_width
 from .tables import RunningTable
-from .usage_hints import missing_options, other_word, unknown_option
+from .usage_hints import required_but_missing, other_word, unknown_option
 from .value_types import in_words
 
 STATUS_ERROR = 1
@@ -115,7 +115,7 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             raise click.UsageError(unknown_option(self, words, error.option_name), ctx) from error
         except click.MissingParameter as error:
-            problem = missing_options(self, words)
+            problem = required_but_missing(self, words)
             if not problem:
                 raise
             raise click.UsageError(problem, ctx) from error

@@ -54,7 +54,7 @@ def unknown_option(command: click.Command, words: Sequence[str], name: str) -> s
     return f"{problem}{hint or '.'}"
 
 
-def missing_options(command: click.Command, words: Sequence[str]) -> str:
+def required_but_missing(command: click.Command, words: Sequence[str]) -> str:
     """What to say where required options are missing: all of them at once; "" if it is an argument that is missing."""
     given = {word.partition("=")[0] for word in words}
     missing = [
