@@ -27,7 +27,7 @@ from .options import DeclaredCommand, Option, name_options
 from .output import discard_output, ignore_pillow_warnings, print_line
 from .progress_bar import begin_bar, is_terminal, terminal_width
 from .tables import RunningTable
-from .usage_hints import required_but_missing, other_word, unknown_option
+from .usage_hints import other_word, required_but_missing, unknown_option
 from .value_types import in_words
 
 STATUS_ERROR = 1
