@@ -108,7 +108,7 @@ def _check_scaling(file: str, model: Any) -> None:
     if scaling is not None and scaling.takes_pixels:
         raise TrainingError(
             f"{file}: the model scales pixels of 0 to 255 itself ({scaling.layers}), and its input is scaled already; "
-            "take these layers out, or give `normalize=False`"
+            "take these layers out, or give `scaling=none`"
         )
 
 

@@ -100,13 +100,13 @@ def test_a_softmax_over_one_unit_is_refused_on_every_processor(score: float, tmp
 
 def test_a_model_that_scales_pixels_itself_needs_plain_pixels(tmp_path: Path) -> None:
     file = written(tmp_path, GOOD.replace("Flatten()(inputs)", "Flatten()(layers.Rescaling(1 / 255)(inputs))"))
-    with pytest.raises(TrainingError, match=r"scales pixels of 0 to 255 itself \(Rescaling .*`normalize=False`"):
+    with pytest.raises(TrainingError, match=r"scales pixels of 0 to 255 itself \(Rescaling .*`scaling=none`"):
         build_custom(file, SHAPE, CLASSES)
     assert build_custom(file, SHAPE, CLASSES, normalize=False).output_shape == (None, 10)
     options = ("--dataset", "digits", "--epochs", "1", "--model-file", file)
     result = call_pocketlens("train", *options, "--out", tmp_path / "run")
     assert result.returncode == 1
-    assert "or give --no-normalise" in result.stderr
+    assert "or give --scaling none" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["missing.py", "."])
