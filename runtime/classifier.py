@@ -128,7 +128,7 @@ class Classifier:
         file = read_model(model, adopt)
         sealed = is_sealed(file.content)
         if sealed and (contract or given):
-            superfluous = ", ".join(given) or "contract"
+            superfluous = ", ".join(f"`{name}`" for name in given) or "`contract`"
             raise ContractError(f"{file.name}: carries its own contract, made with it; leave out {superfluous}")
         if sealed and not trusted:
             check_sealed(file, interpreter, delegate)

@@ -21,8 +21,10 @@ from .errors import InterpreterError, ModelFileError, PocketlensError
 from .external.adopt import refuse_ours
 from .external.purpose import refuse_other_purposes, unmet_needs
 from .external.sandbox import LIMITS
+from .files import shown
 from .interpreter import LIBRARIES, installed, version_of
 from .model_file import is_sealed, read_model, read_model_bytes
+from .recognition import why_no_model
 from .tflite.model import Structure, check_structure
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -251,6 +253,7 @@ def throttling(text: str) -> Finding:
 
 
 def _model(path: str, delegate: str | None) -> list[Finding]:
+    sealed = False
     try:
         content, name = read_model_bytes(path)
         sealed = is_sealed(content)
@@ -260,6 +263,10 @@ def _model(path: str, delegate: str | None) -> list[Finding]:
             refuse_ours(content, name)
         check_structure(content, name)
     except PocketlensError as error:
+        other = why_no_model(path)
+        if other and not sealed and Path(path).is_file():
+            what, _, cure = other.partition("; ")
+            return [Finding("model", ERROR, f"{shown(path)}: not a TensorFlow Lite model, but {what}", cure)]
         return [Finding("model", ERROR, str(error), "copy it again, or export it again")]
     whole = "intact" if sealed else "not made by Pocketlens; nothing shows whether its weights are whole"
     findings = [Finding("model", OK, f"{name}: {len(content):,} bytes, {whole}")]

@@ -72,7 +72,7 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
         data, name = _read(image, room)
         room.reserve_file(len(data))
         image, (file, size, _, may_be_turned) = open_encoded(data, name, room)
-        if image.format == "PNG" and PLOT_MARK.items() <= image.info.items():
+        if _is_plot(image):
             _log_plot(name)
     try:
         # One name for all steps, so that each intermediate image is freed before the next step.
@@ -101,6 +101,11 @@ def _file_pixels(image: Any, spec: ImageInput, room: DecodingRoom) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {detail}") from error
 
 
+def _is_plot(image: Image.Image) -> bool:
+    """Whether an image file that has been opened is a plot of our own."""
+    return image.format == "PNG" and PLOT_MARK.items() <= image.info.items()
+
+
 def _log_plot(name: str) -> None:
     import logging  # here: hardly an image is a plot
 
@@ -117,6 +122,7 @@ class ImageHeader(NamedTuple):
         is_grey: whether it has no colour.
         orientation: its EXIF orientation, 1 to 8; 1 stands for upright.
         has_16_bits: whether its values have 16 bits.
+        is_plot: whether it is a plot that Pocketlens drew.
     """
 
     height: int
@@ -124,6 +130,7 @@ class ImageHeader(NamedTuple):
     is_grey: bool
     orientation: int
     has_16_bits: bool
+    is_plot: bool
 
 
 def read_header(image: PathLike | bytes, orientation: str = EXIF) -> ImageHeader:
@@ -158,7 +165,7 @@ def _header(image: Any, orientation: str, room: DecodingRoom) -> ImageHeader:
     width, height = stored_size(opened)
     if orientation == EXIF and tag >= FIRST_ON_ITS_SIDE:
         width, height = height, width
-    return ImageHeader(height, width, opened.mode in _GREY_MODES, tag, _has_16_bits(opened))
+    return ImageHeader(height, width, opened.mode in _GREY_MODES, tag, _has_16_bits(opened), _is_plot(opened))
 
 
 def _read(image: Any, room: DecodingRoom) -> tuple[bytes, str]:

@@ -97,9 +97,13 @@ def build(content: bytes, num_threads: int = 1, library: str = AUTO, delegate: s
         ) from error
     options: dict[str, Any] = {"model_content": content, "num_threads": num_threads}
     if delegate is not None:
+        import ctypes  # here: hardly a device has an accelerator
+
         try:
+            # Of a library that is not there, or is no delegate, load_delegate leaves half an object and a traceback.
+            _ = ctypes.CDLL(delegate).tflite_plugin_create_delegate
             options["experimental_delegates"] = [module.load_delegate(delegate)]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:  # AttributeError: a library that is no delegate
             raise InterpreterError(
                 f"delegate {delegate}: cannot be loaded: {error}; is its package installed?"
             ) from error

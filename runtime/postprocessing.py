@@ -75,13 +75,15 @@ def choose_labels(
         return None
     for name in (*(allow or ()), *deny):
         if name not in labels:
+            parts = name.split(",")
+            several = f"; give these {len(parts)} labels one by one" if len(parts) > 1 and {*parts} <= {*labels} else ""
             known = ", ".join(shortened(label, 80, 20) for label in labels[:20])
             raise ValueError(
-                f"no label {shortened(name, 80, 20)!r}; the model has {known}{', ...' * (len(labels) > 20)}"
+                f"no label {shortened(name, 80, 20)!r}; the model has {known}{', ...' * (len(labels) > 20)}{several}"
             )
     chosen = [i for i, label in enumerate(labels) if (allow is None or label in allow) and label not in deny]
     if not chosen:
-        raise ValueError("allow and deny leave no label to predict")
+        raise ValueError("`allow` and `deny` leave no label to predict")
     return np.array(chosen)
 
 

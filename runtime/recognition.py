@@ -124,6 +124,8 @@ def why_no_model(path: PathLike) -> str:
     found = recognize(path)
     if found.kind in ("missing", "tflite") or found.text in (_UNKNOWN, _EMPTY):
         return ""
+    if found.kind == "keras" and (Path(path).parent / "contract.json").is_file():
+        return f"the Keras model of a run folder; export that: pocketlens export {shown(Path(path).parent)}"
     called_model = (
         Path(path).suffix.lower() == ".tflite"
     )  # as a page or a pointer of Git LFS is, in place of a download

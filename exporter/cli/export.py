@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
 _GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms", "min_accuracy")
+_BY_DROP = ("max_drop", "max_class_drop")
 #: Options that `ExportConfig` calls by the same name.
 _SETTINGS = (
     "target",
@@ -185,6 +186,8 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     """
     from trainer.evaluation.scoring import ScoringWorker  # here and below: it imports more than the help needs
 
+    if recognize(out).kind == "run":
+        raise click.UsageError(f"{out} is a run folder; name another folder with --out, such as models/{out.name}")
     with ScoringWorker() as worker:
         material, words = _open(run, options, worker)
         seed = options["calibration_seed"]
@@ -195,6 +198,10 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
             **{name: options[name] for name in _SETTINGS},
         )
         config.check_task(material.contract.task)
+        for name in _BY_DROP:
+            if options[name] == 1:
+                flag = _flag(name)
+                logger.warning("warning: %s 1 lets a file lose all its accuracy; one percentage point is 0.01", flag)
         from ..export import export as export_run
 
         command = reproduce_command(words, modes, io, options)
@@ -251,13 +258,16 @@ def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tupl
     from trainer.data.run_folder import read_run, why_no_run
 
     external = parse_model_options(path, options)
-    if recognize(path).kind in ("tflite", "models"):
+    kind = recognize(path).kind
+    if kind in ("tflite", "models", "image", "text"):
         raise RunError(why_no_run(path))
     if external is None and not path.is_file() and not (path / "saved_model.pb").is_file():
         run = read_run(path)
         worker.start()
         quiet_tensorflow()
         return run, (str(path),)
+    if external is None and (path.parent / "contract.json").is_file():
+        raise click.UsageError(f"{path} is the Keras model of a run folder; export that: {path.parent}")
     if external is None:
         raise click.UsageError(f"{path} is a model: it needs --labels, --calibration, --test, --mean and --std.")
     if not path.exists():

@@ -196,8 +196,9 @@ def with_options(*options: Option, group: str = "") -> Callable[[Callable[..., A
 def usage_error(declared: DeclaredCommand, error: UsageError) -> int:
     """Print a usage error as click does, and return the exit status."""
     parent = click.Context(click.Group("pocketlens"), info_name="pocketlens")
-    context = click.Context(click_command(declared), info_name=declared.name, parent=parent)
-    problem = click.UsageError(str(error), context)
+    command = click_command(declared)
+    context = click.Context(command, info_name=declared.name, parent=parent)
+    problem = click.UsageError(command.in_its_words(str(error)), context)
     _as_plain_text(problem).show()
     return problem.exit_code
 

@@ -94,6 +94,8 @@ def _sample(contract: Contract, image: str | None, features: tuple[float, ...] |
         return json.dumps(load_vector(spec.mean if features is None else features, spec).tolist()).encode()
     if features is not None:
         raise UsageError("--features is for models that take features, and this one takes images.")
+    if image is not None:
+        load_pixels(image, spec)  # an error of this has the file's name
     picture = example_picture() if image is None else read_regular_file(image, MAX_IMAGE_BYTES, ImageError)[0]
     load_pixels(picture, spec)
     return picture

@@ -101,7 +101,15 @@ def read_list(path: str) -> list[str]:
         content = read_stream(sys.stdin.buffer, _MAX_LIST_BYTES, ImageError, "standard input")
     else:
         content, _ = read_regular_file(path, _MAX_LIST_BYTES, ImageError)
+    if b"\0" in content:
+        raise ImageError(f"{shown(path)}: not a list of paths, one a line, but {_kind(path)}")
     return [line for line in os.fsdecode(content).splitlines() if line.strip()]
+
+
+def _kind(path: str) -> str:
+    from ..recognition import recognize
+
+    return "binary data" if path == STANDARD_INPUT else recognize(path).text
 
 
 def _folder(name: str, recursive: bool) -> Iterator[Input]:

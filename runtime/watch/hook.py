@@ -20,6 +20,8 @@ from .service import MANAGER_VARIABLES
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _POLL_S = 0.5
+#: Words that a shell does not hand to a program.
+_SHELL_WORDS = frozenset({">", ">>", "<", "|", "||", "&&", "2>", "2>&1", "&>"})
 
 
 class Hook:
@@ -42,6 +44,11 @@ class Hook:
             raise ValueError(f"{command!r} cannot be split into arguments: {error}") from error
         if not self._arguments:
             raise ValueError("the command is empty")
+        for word in self._arguments:
+            if word in _SHELL_WORDS:
+                raise ValueError(
+                    f"{word!r} is for a shell, and the command runs without one: sh -c 'echo \"$1\" >> log' _ {{path}}"
+                )
         check_placeholders(command, ("path", "label", "score"))
         if _PLACEHOLDER.search(self._arguments[0]):
             raise ValueError(f"{self._arguments[0]!r}: an image cannot choose which program is run")

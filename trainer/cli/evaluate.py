@@ -18,6 +18,7 @@ from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
 from runtime.recognition import recognize
 
+from ..errors import RunError
 from .options import MAX_SEED, SOURCE_OPTIONS, html_option, output_folder, typed_options, write_page
 from .sample_index import SampleIndex, index_option
 from .settings import load_named
@@ -217,6 +218,10 @@ def _model(model: Path) -> tuple[RunFolder | None, Contract]:
         return run, run.contract
     from runtime.model_file import read_model
 
+    if recognize(model).kind == "missing":
+        from ..data.run_folder import why_no_run
+
+        raise RunError(why_no_run(model))
     return None, read_model(model).contract
 
 

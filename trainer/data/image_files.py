@@ -176,6 +176,8 @@ def _read_facts(path: Path, orientation: str) -> _FileFacts | str:
     digest = hashlib.sha256(content).digest()
     try:
         header = read_header(content, orientation)
+        if header.is_plot:
+            return f"{shown(path)}: a plot that Pocketlens drew, not an image"
         return _FileFacts(digest, header.height, header.width, header.is_grey, header.has_16_bits)
     except ImageError:  # decoding gives the reason
         return _FileFacts(digest, 0, 0, True)

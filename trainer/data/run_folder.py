@@ -123,9 +123,9 @@ def read_run(folder: Path) -> RunFolder:
     for name in (RUN_MARKER, "model.keras"):
         if not (folder / name).is_file():
             reason = why_no_run(folder)
-            raise RunError(
-                reason or f"{shown(folder)}: no run folder: it has no {name}; make one with `pocketlens train`"
-            )
+            inside = min(folder.glob(f"*/{RUN_MARKER}"), default=None)
+            cure = f"did you mean {str(inside.parent)!r}?" if inside else "make one with `pocketlens train`"
+            raise RunError(reason or f"{shown(folder)}: no run folder: it has no {name}; {cure}")
     with _explained(folder, "splits or images"):
         contract = Contract.from_json(read_run_file(folder / RUN_MARKER))
         document = json.loads(read_run_file(folder / "splits.json"))

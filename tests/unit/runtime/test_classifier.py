@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from runtime import (
     seal,
 )
 from runtime.interpreter import LIBRARIES, build, choose, installed
+from tests.support.commands import call_pocketlens
 from tests.support.exports import Exported, Samples
 
 
@@ -251,6 +253,13 @@ def test_the_interpreter_can_be_named(digits_export: Exported, digits_samples: S
         Classifier(digits_export.int8, interpreter="onnx")
     with pytest.raises(InterpreterError, match=r"libnone\.so"):
         Classifier(digits_export.int8, delegate="libnone.so")
+
+
+@pytest.mark.parametrize("library", ["libnone.so", "libc.so.6"])
+def test_a_delegate_that_cannot_be_loaded_leaves_no_traceback(digits_export: Exported, library: str) -> None:
+    done = call_pocketlens("classify", "--model", digits_export.int8, "--delegate", library, "x.png")
+    assert done.returncode == 1
+    assert re.fullmatch(rf"error: delegate {library}: cannot be loaded: .*\n", done.stderr)
 
 
 @pytest.mark.workstation

@@ -106,7 +106,9 @@ def _labels(root: Path, entries: list[_Entry]) -> tuple[str, ...]:
     labels = tuple(sorted({entry.label for entry in entries}))
     if len(labels) < 2:
         found = f"one class ({shown(labels[0])})" if labels else "no class folders"
-        raise DatasetError(f"{shown(root)}: {found}; expected at least two subfolders, one a class")
+        beside = any(is_image(path) for path in root.iterdir() if path.is_file())
+        hint = "; it holds images, so is it a class? Name the folder around it" if beside else ""
+        raise DatasetError(f"{shown(root)}: {found}; expected at least two subfolders, one a class{hint}")
     check_class_folders(root, labels)
     for split in sorted({entry.split for entry in entries}):
         here = {entry.label for entry in entries if entry.split == split}

@@ -216,6 +216,20 @@ def test_min_score_allow_and_deny(digits_export: Exported, digits_samples: Sampl
     assert "no label 'ten'" in result.stderr
 
 
+def test_labels_that_no_answer_can_have(digits_export: Exported, digits_samples: Samples) -> None:
+    image = digits_samples.files[0]
+    for arguments, answer in (
+        (
+            ("--allow", "3,8"),
+            "no label '3,8'; the model has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; give these 2 labels one by one",
+        ),
+        (("--allow", "3", "--deny", "3"), "--allow and --deny leave no label to predict"),
+    ):
+        done = run_pocketlens("classify", "--model", digits_export.int8, *arguments, image)
+        assert done.returncode == 2
+        assert answer in done.stderr
+
+
 def test_many_images_come_out_in_order(digits_export: Exported, digits_samples: Samples) -> None:
     files = [str(path) for path in digits_samples.files] * 5
     result = succeed(run_pocketlens("classify", "--json", "--top", 1, "--model", digits_export.int8, *files))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import zipfile
 from pathlib import Path
 
 import click
 import pytest
+from PIL import Image
 
 import runtime
 from runtime.cli.app import LazyGroup
@@ -26,6 +29,13 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(folder).mkdir(exist_ok=True)
         for name in names:
             Path(folder, name).write_text("{}")
+    Image.new("L", (4, 4)).save("p.png")
+    Path("k").mkdir()
+    Path("runs/digits").mkdir(parents=True)
+    Path("runs/digits/contract.json").write_text("{}")
+    Path("k/contract.json").write_text("{}")
+    with zipfile.ZipFile("k/model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"")
     Path("int8.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
 
 
@@ -58,6 +68,15 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --dataset digits --out o --minutes 0", 2, "'0', expected a number above 0"),
         ("train --dataset digits --out o --colour gray", 2, "not one of 'grey', 'rgb'; did you mean 'grey'?"),
         ("evaluate run --split val", 2, "; did you mean 'validation'?"),
+        ("export p.png --out o", 1, "p.png: an image (PNG), no run folder"),
+        ("export l.txt --out o", 1, "l.txt: a text file, no run folder"),
+        ("export k/model.keras --out o", 2, "is the Keras model of a run folder; export that: k"),
+        ("info k/model.keras", 1, "the Keras model of a run folder; export that: pocketlens export k"),
+        ("export runs --out o", 1, "it has no contract.json; did you mean 'runs/digits'?"),
+        ("export run --out run", 2, "run is a run folder; name another folder with --out, such as models/run"),
+        ("evaluate digits", 1, "digits: no such file or folder, no run folder; make one with"),
+        ("classify --from-file p.png", 1, "p.png: not a list of paths, one a line, but an image (PNG)"),
+        ("watch --model int8.tflite --exec 'echo > log' .", 2, "'>' is for a shell, and the command runs without one"),
         ("export int8.tflite --out o", 1, "int8.tflite: a TensorFlow Lite model, no run folder; `pocketlens info`"),
         ("export models --out o", 1, "models: a folder of exported models, no run folder; name the run folder"),
         ("export run --labels l.txt --out o", 2, "run is a run folder, which holds its labels, images and preproc"),
@@ -73,10 +92,17 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures("places")
 def test_what_a_mistake_is_answered(line: str, status: int, answer: str) -> None:
-    done = call_pocketlens(*line.split())
+    done = call_pocketlens(*shlex.split(line))
     assert done.returncode == status, done.stderr
     assert answer in " ".join(done.stderr.split())
     assert not Path("o").exists()
+
+
+@pytest.mark.usefixtures("places")
+def test_doctor_says_what_stands_in_the_place_of_a_model() -> None:
+    done = call_pocketlens("doctor", "p.png")
+    assert done.returncode == 1
+    assert "p.png: not a TensorFlow Lite model, but an image (PNG)\n         cure: name a .tflite file" in done.stdout
 
 
 def test_choices_are_taken_in_any_case() -> None:

@@ -138,7 +138,7 @@ def test_a_contract_says_it_all(model: Path) -> None:
 
 def test_a_model_of_ours_takes_no_options() -> None:
     ours = seal(converted(), Contract(LABELS, ImageInput(8, 8)))
-    with pytest.raises(ContractError, match="leave out labels, mean"):
+    with pytest.raises(ContractError, match="leave out `labels`, `mean`"):
         Classifier(ours, labels=LABELS, mean=0)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from runtime import ImageInput, load_pixels
+from runtime.image_formats import PLOT_MARK
 from tests.support.datasets import SHADES, draw_colour_image, fill_class
 from trainer.data import Geometry, load_dataset
 from trainer.data.dataset import Dataset
@@ -55,6 +57,28 @@ def test_splits_above_the_classes(tmp_path: Path) -> None:
     assert isinstance(data.source, FileSource)
     for name, folder in (("train", "train/"), ("validation", "val/"), ("test", "test/")):
         assert all(data.source.paths[i].startswith(folder) for i in data.given[name])
+
+
+def test_our_own_plots_are_no_images_of_a_class(colour_folder: Path) -> None:
+    root = colour_folder
+    mark = PngInfo()
+    for key, value in PLOT_MARK.items():
+        mark.add_text(key, value)
+    Image.new("RGB", (300, 200), "white").save(root / "red" / "grid.png", pnginfo=mark)
+    data = load(root)
+    assert np.bincount(data.targets).tolist() == [30, 30, 30]
+    assert data.left_out == (f"{root}/red/grid.png: a plot that Pocketlens drew, not an image",)
+    (root / "run").mkdir()  # as a training with `--out` in its own data set leaves it
+    shutil.move(root / "red" / "grid.png", root / "run" / "curves.png")
+    with pytest.raises(
+        DatasetError, match=r"class 'run' has no usable image; the first: .*a plot that Pocketlens drew"
+    ):
+        load(root)
+
+
+def test_a_class_folder_is_not_taken_for_the_data_set(colour_folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no class folders; .* it holds images, so is it a class"):
+        load(colour_folder / "red")
 
 
 def test_grey_images_make_a_grey_input(tmp_path: Path) -> None:
