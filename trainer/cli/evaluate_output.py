@@ -24,7 +24,7 @@ from ..plots.metrics import save_labels, save_threshold_curves
 from .sample_index import name_in_split
 
 #: All pictures that a call may draw.
-_PICTURES = ("confusion.png", "labels.png", "roc.png", "precision-recall.png", "predictions.png", "mistakes.png")
+_PICTURES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
 
 
 def draw_evaluation(

@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
-from runtime.cli.output import print_json, print_line
+from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
@@ -104,7 +104,7 @@ def inspect(run: Path, layer: str | None, values: bool, npy: Path | None, out: P
     for line in (
         _layer_lines(chosen, weights) if chosen else [*_lines(layers, model.count_params()), f"output: {outputs}"]
     ):
-        print_line(line)
+        print_wrapped(line)
     for line in _value_lines(weights) if values else ():
         print_line(line)
     for file in files:
