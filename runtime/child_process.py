@@ -10,6 +10,7 @@ ever, so that only a process with one thread is forked, and only on Linux.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -111,7 +112,9 @@ def call_in_child(
 
 def has_python() -> bool:
     """Whether `sys.executable` is a Python; a frozen application, or one that embeds Python, would start itself."""
-    names = {Path(sys.executable).name, Path(sys.executable).resolve().name} if sys.executable else set()
+    names = {Path(sys.executable).name} if sys.executable else set()
+    with contextlib.suppress(OSError):  # a link that cannot be followed, as under emulation
+        names |= {Path(sys.executable).resolve().name} if sys.executable else set()
     return not getattr(sys, "frozen", False) and any(name.lower().startswith(_PYTHONS) for name in names)
 
 

@@ -60,12 +60,12 @@ def decode(image: Image.Image, spec: ImageInput, *, is_own: bool, may_be_turned:
         orientation = _tiff_orientation(image)
         _load_as_stored(image)
         return UPRIGHT.get(orientation) if obeyed else None
-    if obeyed:
-        image.load()
-        return UPRIGHT.get(orientation_of(image))
     orientation = orientation_of(image)
     image.load()
-    was_turned = orientation_of(image) == 1
+    remaining = _remaining_orientation(image)
+    if obeyed:
+        return UPRIGHT.get(remaining)
+    was_turned = remaining == 1
     return UPRIGHT.get(_BACK.get(orientation, orientation)) if was_turned else None
 
 
@@ -75,6 +75,11 @@ def _load_as_stored(image: Any) -> None:
     image._tile_orientation = None  # where Pillow before 10.2 looks
     image.load()
     image._size = image.im.size  # newer versions give the size after turning from the start
+
+
+def _remaining_orientation(image: Any) -> int:
+    """The orientation of a decoded TIFF. Pillow before 10.2 turns its pixels too, and leaves its EXIF as it was."""
+    return 1 if getattr(image, "_tile_orientation", None) in UPRIGHT else orientation_of(image)
 
 
 def _tiff_orientation(image: Any) -> int:

@@ -32,8 +32,8 @@ class _Axis(NamedTuple):
         weight: float32, the share of the upper one.
     """
 
-    lower: npt.NDArray[np.int64]
-    upper: npt.NDArray[np.int64]
+    lower: npt.NDArray[np.intp]
+    upper: npt.NDArray[np.intp]
     weight: npt.NDArray[np.float32]
 
 
@@ -84,12 +84,12 @@ def _axis(length: int, start: int, target: int, nearest: bool) -> _Axis:
     """The places along one axis, for `length` pixels from `start` on."""
     centres = (np.arange(target, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(target))
     if nearest:
-        lower = np.minimum(np.floor(centres).astype(np.int64), length - 1) + start
+        lower = np.minimum(np.floor(centres).astype(np.intp), length - 1) + start
         return _Axis(lower, lower, np.zeros(target, np.float32))
     places = centres - np.float32(0.5)
     below = np.floor(places)
-    lower = np.maximum(below.astype(np.int64), 0) + start
-    upper = np.minimum(np.ceil(places).astype(np.int64), length - 1) + start
+    lower = np.maximum(below.astype(np.intp), 0) + start
+    upper = np.minimum(np.ceil(places).astype(np.intp), length - 1) + start
     return _Axis(lower, upper, places - below)
 
 
@@ -99,7 +99,7 @@ def _resize_strip(image: Image.Image, rows: _Axis, columns: _Axis, fill: _Pixels
     first, last = (min(max(int(place), 0), height - 1) for place in (rows.lower[0], rows.upper[-1]))
     strip = np.asarray(image.crop((0, first, width, last + 1))).reshape(last + 1 - first, width, -1)
 
-    def pixels_at(row_places: npt.NDArray[np.int64], column_places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def pixels_at(row_places: npt.NDArray[np.intp], column_places: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         taken = strip.take(np.clip(row_places - first, 0, last - first), axis=0)
         taken = taken.take(np.clip(column_places, 0, width - 1), axis=1)
         taken[(row_places < 0) | (row_places >= height)] = fill
@@ -107,7 +107,7 @@ def _resize_strip(image: Image.Image, rows: _Axis, columns: _Axis, fill: _Pixels
         pixels: npt.NDArray[Any] = taken if nearest else taken.astype(np.float32)
         return pixels
 
-    def mixed(row_places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def mixed(row_places: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         left, right = pixels_at(row_places, columns.lower), pixels_at(row_places, columns.upper)
         across: npt.NDArray[Any] = left + (right - left) * columns.weight[:, np.newaxis]
         return across

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from fuzz.mutations import mutate
 from runtime import ImageError, ImageInput, load_pixels
-from runtime.image_formats import SUFFIXES
+from runtime.image_formats import FIRST_WITH_STABLE_TIFFS, SUFFIXES, pillow_version
 from runtime.images import read_header
 from runtime.memory import DecodingRoom
 
@@ -35,6 +35,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.skipif(pillow_version() < FIRST_WITH_STABLE_TIFFS, reason="this Pillow's fax images are refused")
 def test_libtiff_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     """Its own words about damage, such as `Fax4Decode: Bad code word`, name no file and stand between the answers."""
     stripes = Image.fromarray(np.indices((64, 64)).sum(0).astype(np.uint8) % 7 < 3)
@@ -212,6 +213,21 @@ def test_an_orientation_can_be_ignored(kind: str, orientation: int) -> None:
         np.testing.assert_array_equal(load_pixels(image, spec), load_pixels(data, spec))
     header = read_header(data, "ignore")
     assert (header.height, header.width, header.orientation) == (12, 20, orientation)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_an_opened_image_is_turned_once(kind: str, orientation: int, is_loaded: bool) -> None:
+    """Pillow turns a TIFF while it decodes it; whether its EXIF says so afterwards depends on the version."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(gradient(), kind, exif=exif)
+    spec = ImageInput(20, 20, resize="pad")
+    with Image.open(io.BytesIO(data)) as image:
+        if is_loaded:
+            image.load()
+        np.testing.assert_array_equal(load_pixels(image, spec), load_pixels(data, spec))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
