@@ -94,6 +94,16 @@ def bundled_file() -> Path:
     return Path(spec.submodule_search_locations[0]) / _BUNDLED_FILE
 
 
+def check_model_file(file: str) -> None:
+    """Refuse a Python file for a person's own network that is not there.
+
+    Raises:
+        TrainingError: with what is expected.
+    """
+    if not Path(file).is_file() or Path(file).suffix != ".py":
+        raise TrainingError(f"{file}: no such Python file (.py); expected one with build_model(input_shape, classes)")
+
+
 def check_weight_files(weights: str | None) -> None:
     """Refuse weights that are not there, or have another format.
 

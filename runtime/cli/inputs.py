@@ -78,6 +78,10 @@ def expand(names: Sequence[str], *, recursive: bool = False) -> Iterator[Input]:
     for name in names:
         if name == STANDARD_INPUT:
             yield Input(name)
+        elif name.startswith(("http://", "https://")):
+            yield Input(
+                name, f"{shown(name)}: an address, not a file; pipe it: curl -sL ADDRESS | pocketlens classify -"
+            )
         elif Path(name).is_dir():
             yield from _folder(name, recursive)
         elif glob.has_magic(name) and not os.path.lexists(name):

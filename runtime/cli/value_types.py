@@ -75,7 +75,8 @@ def range_in_words(kind: click.IntRange | click.FloatRange) -> str:
     """The limits of a number, such as `1 to 64` or `above 0`; "" where the only limit is that it is not negative."""
     low, high = kind.min, kind.max
     if low is None or (high is not None and high < _UNBOUNDED):
-        return f"up to {high:,}" if low is None else f"{low:,} to {high:,}"
+        limits = f"above {low:,}, at most {high:,}" if kind.min_open else f"{low:,} to {high:,}"
+        return f"up to {high:,}" if low is None else limits
     return f"{'above' if kind.min_open else 'at least'} {low:,}" if low or kind.min_open else ""
 
 

@@ -16,6 +16,7 @@ from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
+from runtime.recognition import suggestion
 
 from .options import output_folder
 
@@ -117,8 +118,8 @@ def _chosen(layers: list[Layer], name: str) -> Layer:
     for layer in layers:
         if layer.name == name:
             return layer
-    names = ", ".join(layer.name for layer in layers)
-    raise UsageError(f"--layer {name!r}: there is no such layer; there are {names}")
+    names = [layer.name for layer in layers]
+    raise UsageError(f"--layer {name!r}: there is no such layer; there are {', '.join(names)}{suggestion(name, names)}")
 
 
 def _total(layers: list[Layer]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from runtime.cli.app import with_options
 from runtime.cli.click_options import complete_files, option_in
 from runtime.cli.options import Option, in_group
 from runtime.contract import TASKS
-from runtime.input_spec import FILTERS, ORIENTATIONS, RESIZES, ImageInput
+from runtime.input_spec import FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
 
 from ..config import (
     ACTIVATIONS,
@@ -58,7 +58,10 @@ def _image_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if not match:
         raise ValueError(f"{text!r}, expected one number or HEIGHTxWIDTH, as in 96 or 96x128")
-    return int(match[1]), int(match[2] or match[1])
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not (min(height, width) >= 1 and max(height, width) <= MAX_INPUT_SIDE):
+        raise ValueError(f"{text!r}, expected a height and width from 1 to {MAX_INPUT_SIDE} pixels")
+    return height, width
 
 
 def _cache(text: str) -> CachePlace | None:
@@ -67,6 +70,8 @@ def _cache(text: str) -> CachePlace | None:
 
 def _augmentation(text: str) -> tuple[str, ...]:
     kinds = () if text == "none" else tuple(text.split(","))
+    if "none" in kinds:
+        raise ValueError(f"{text!r}: none stands alone")
     for kind in kinds:
         if kind not in AUGMENTATIONS:
             raise ValueError(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
@@ -93,16 +98,34 @@ def output_folder(help_text: str) -> Option:
     return Option(("--out",), f"{help_text} [default: none]", type=kind, metavar="DIR")
 
 
-def output_file(flag: str, help_text: str, default: str | None = None) -> Option:
+class _OutputFile(click.Path):
+    """A file to write, whose name says its kind: a viewer goes by it.
+
+    Args:
+        suffix: the end of its name, such as `".png"`.
+    """
+
+    def __init__(self, suffix: str) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+        self._suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if Path(path).suffix.lower() != self._suffix:
+            self.fail(f"{str(value)!r}, expected a name that ends in {self._suffix}", param, ctx)
+        return path
+
+
+def output_file(flag: str, help_text: str, default: str | None = None, suffix: str = ".png") -> Option:
     """An option that names a file to write."""
-    kind = click.Path(path_type=Path, dir_okay=False)
+    kind = _OutputFile(suffix)
     text = help_text if default else f"{help_text} [default: none]"
     return Option((flag,), text, type=kind, metavar="FILE", default=default, show_default=default is not None)
 
 
 def html_option(subject: str) -> Option:
     """`--html` of a command that can also write its results as a page."""
-    return output_file("--html", f"Also write {subject} as a page of one file, which needs no network.")
+    return output_file("--html", f"Also write {subject} as a page of one file, which needs no network.", suffix=".html")
 
 
 def write_page(path: Path | None, page: Callable[[], str]) -> Path | None:

@@ -16,7 +16,7 @@ from runtime.files import shown
 from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
-from ..backbones import BACKBONES, NO_WEIGHTS, check_weight_files
+from ..backbones import BACKBONES, NO_WEIGHTS, check_model_file, check_weight_files
 from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
@@ -125,7 +125,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         options: the values of `TRAINING_OPTIONS` and of `--dataset`, and further fields of `TrainingConfig`.
 
     Raises:
-        UsageError: an option of another architecture or optimizer was typed.
+        UsageError: an option of another architecture or optimizer was typed, or a value is out of range.
         DatasetError, TrainingError: what is refused before anything heavy is imported.
     """
     reuse_memory()  # before the threads that read images have heaps of their own
@@ -148,7 +148,13 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
         _check_typed(settings)
     # A setting out of range is refused before images are read.
-    check_weight_files(complete_config(settings, preset, 1, ()).weights)
+    try:
+        early = complete_config(settings, preset, 1, ())
+    except TrainingError as error:
+        raise UsageError(str(error)) from error
+    check_weight_files(early.weights)
+    if early.model_file is not None:
+        check_model_file(early.model_file)
     data = load_named(name, **data_options)
     for line in data.left_out:
         print_line(f"left out: {shown(line)}", error=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..training import TrainedRun
 
 _AUTO = "auto"
+#: Ten weeks; who gives more meant seconds, or milliseconds.
+_MAX_MINUTES = 100_000
 
 
 def _learning_rate(text: str) -> float | str:
@@ -79,7 +81,7 @@ def _learning_rate(text: str) -> float | str:
 )
 @option_in("Training")(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(0, _MAX_MINUTES, min_open=True),
     help="Train for about so many minutes, instead of --epochs. [default: no limit]",
 )
 @with_options(

@@ -51,9 +51,12 @@ def load_dataset(
         return load_digits(geometry)
     is_csv = name.lower().endswith(".csv") and not Path(name).is_dir()
     if name == "circles" or (is_csv and holds_features(Path(name))):
-        if (geometry.from_user and geometry != Geometry()) or cache is not None:
-            names = "`image_size`, `colour`, `resize`, `filter`, `orientation` and `cache`"
-            raise DatasetError(f"{name} holds features: {names} are for images")
+        fields = ("image_size", "colour", "resize", "filter", "orientation") if geometry.from_user else ()
+        given = [field for field in fields if getattr(geometry, field) != getattr(Geometry, field)]
+        given += ["cache"] if cache is not None else []
+        if given:
+            names = ", ".join(f"`{field}`" for field in given)
+            raise DatasetError(f"{name} holds features: {names} {'are' if len(given) > 1 else 'is'} for images")
         return load_circles() if name == "circles" else load_features(Path(name))
     if is_csv:
         return load_multilabel(Path(name), geometry, cache or "temporary", check_labels)

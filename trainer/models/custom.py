@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from ..backbones import check_model_file
 from ..errors import TrainingError
 from ..keras_inspection.input_scaling import find_input_scaling
 from ..keras_inspection.outputs import OutputKind, classify_outputs, random_inputs
@@ -51,9 +52,8 @@ def build_custom(
 
 
 def _module(file: str) -> Any:
+    check_model_file(file)
     path = Path(file)
-    if not path.is_file() or path.suffix != ".py":
-        raise TrainingError(f"{file}: no such Python file (.py); expected one with {_FUNCTION}(input_shape, classes)")
     specification = importlib.util.spec_from_file_location("own_model_file", path)
     if specification is None or specification.loader is None:
         raise TrainingError(f"{file}: cannot be imported")

@@ -216,6 +216,12 @@ def test_min_score_allow_and_deny(digits_export: Exported, digits_samples: Sampl
     assert "no label 'ten'" in result.stderr
 
 
+def test_an_address_is_no_missing_file(digits_export: Exported) -> None:
+    done = run_pocketlens("classify", "--model", digits_export.int8, "https://example.org/a.jpg")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: https://example.org/a.jpg: an address, not a file; pipe it: curl -sL")
+
+
 def test_labels_that_no_answer_can_have(digits_export: Exported, digits_samples: Samples) -> None:
     image = digits_samples.files[0]
     for arguments, answer in (

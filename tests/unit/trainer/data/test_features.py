@@ -117,7 +117,7 @@ def test_a_list_of_images_is_told_apart(tmp_path: Path) -> None:
 def test_what_is_for_images_is_refused(tmp_path: Path) -> None:
     for name in ("circles", written(tmp_path, HEADER + GOOD)):
         for geometry in (Geometry((8, 8)), Geometry(colour="grey"), Geometry(resize="pad")):
-            with pytest.raises(DatasetError, match="are for images"):
+            with pytest.raises(DatasetError, match=r"holds features: .* for images"):
                 load_dataset(name, geometry)
 
 
