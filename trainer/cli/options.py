@@ -111,7 +111,7 @@ class _OutputFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = super().convert(value, param, ctx)
-        if Path(path).suffix.lower() != self._suffix:
+        if Path(str(value)).suffix.lower() != self._suffix:
             self.fail(f"{str(value)!r}, expected a name that ends in {self._suffix}", param, ctx)
         return path
 
