@@ -65,7 +65,7 @@ class ExportResult:
 
 def export(
     run: RunFolder,
-    out: Path,
+    out: Path | str,
     recipes: Sequence[Recipe] = DEFAULT_RECIPES,
     config: ExportConfig = DEFAULT_CONFIG,
     *,
@@ -87,10 +87,17 @@ def export(
         worker: one that runs already, so that its start takes no time here; without it one is started.
 
     Raises:
+        TypeError: an argument of another type.
         RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not suit the
             quantizer, the target lacks an operator, or another export is writing into `out`.
         OSError: `out` cannot be written.
     """
+    if not isinstance(run, RunFolder):
+        raise TypeError(f"run is {run!r}, expected what `read_run` gives")
+    for recipe in recipes:
+        if not isinstance(recipe, Recipe):
+            raise TypeError(f"recipes has {recipe!r}, expected recipes, such as Recipe.of('int8')")
+    out = Path(out)
     library, unproved = runnable_library(config.target)
     config.check_task(run.contract.task)
     uncalibrated = _check_validation(run, config)

@@ -301,7 +301,7 @@ class Classifier:
     def _choice(
         self, top: int | None, min_score: float | None, allow: Collection[str] | None, deny: Collection[str]
     ) -> _Choice:
-        if top is not None and top < 1:
+        if top is not None and (not isinstance(top, int) or top < 1):
             raise ValueError(f"top is {top!r}, expected a whole number from 1")
         if min_score is not None and not _is_share(min_score):
             raise ValueError(f"min_score is {min_score!r}, expected a number from 0 to 1")

@@ -75,6 +75,7 @@ def choose_labels(
         return None
     for name in (*(allow or ()), *deny):
         if name not in labels:
+            name = str(name)
             parts = name.split(",")
             several = f"; give these {len(parts)} labels one by one" if len(parts) > 1 and {*parts} <= {*labels} else ""
             known = ", ".join(shortened(label, 80, 20) for label in labels[:20])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from .backbones import BACKBONES, BUNDLED, IMAGENET, NO_WEIGHTS, Backbone
@@ -124,6 +126,7 @@ class TrainingConfig:
         if self.scaling == UNSCALED or (not self.normalize and self.scaling == STANDARDISE):
             object.__setattr__(self, "scaling", UNSCALED)
             object.__setattr__(self, "normalize", False)
+        self._check_types()
         self._check_names()
         self._check_numbers()
         self._check_combinations()
@@ -152,6 +155,19 @@ class TrainingConfig:
         if self.loss == FOCAL and self.balance and task == "multilabel":
             raise TrainingError("`balance` weights the binary cross-entropy of each label; leave `loss=focal` out")
         return self.loss
+
+    def _check_types(self) -> None:
+        for name in ("units", "augmentation"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise TrainingError(f"{name} {value!r}, expected a tuple, such as ({value!r},)")
+        for each in fields(self):
+            value, kinds = getattr(self, each.name), str(each.type).split(" | ")
+            if not {"int", "float"} & {*kinds} or (value is None and "None" in kinds):
+                continue
+            kind, words = (Real, "a number") if "float" in kinds else (Integral, "a whole number")
+            if isinstance(value, bool) or not isinstance(value, kind):
+                raise TrainingError(f"{each.name.replace('_', ' ')} {value!r}, expected {words}")
 
     def _check_names(self) -> None:
         choices = {

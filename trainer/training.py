@@ -94,6 +94,7 @@ def train(
             and no warm-up. Checkpoints do not hold their state.
 
     Raises:
+        TypeError: `dataset` or `config` is something else.
         DatasetError: the data set is too small to split, or an image cannot be read any more.
         RunError: the checkpoint is damaged, belongs to another training, or cannot be written.
         TrainingError: a setting is out of range; the training was interrupted or diverged before the first epoch
@@ -104,6 +105,10 @@ def train(
         run = train(load_dataset("digits"), TrainingConfig(epochs=5))
         print(run.metrics.accuracy)
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset is {dataset!r}, expected a Dataset, as `load_dataset` gives it")
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config is {config!r}, expected a TrainingConfig")
     strategy = strategy or Strategy()
     with strategy.scope():
         run = _train(dataset, config, checkpoint_file, resume, strategy, callbacks)

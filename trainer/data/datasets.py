@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from runtime.files import shown
@@ -21,7 +22,7 @@ DATASET_NAMES = ("digits", "fashion-mnist", "circles")
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     geometry: Geometry | None = None,
     data_dir: Path | None = None,
     cache: CachePlace | None = None,
@@ -38,7 +39,7 @@ def load_dataset(
     Raises:
         DatasetError: the data set is missing, damaged or too small, or has no use for `data_dir` or `cache`.
     """
-    geometry = geometry or Geometry()
+    name, geometry = os.fspath(name), geometry or Geometry()
     if name not in DATASET_NAMES:
         _refuse_other(name)
     if name in DATASET_NAMES and cache is not None:

@@ -113,13 +113,14 @@ class RunFolder:
         return sum(row.get("seconds", 0.0) for row in self.history)
 
 
-def read_run(folder: Path) -> RunFolder:
+def read_run(folder: Path | str) -> RunFolder:
     """Read a run folder; its images are opened, not loaded.
 
     Raises:
         RunError: a part of the folder is missing, or not as the trainer writes it.
         ContractError: this version cannot obey the contract.
     """
+    folder = Path(folder)
     for name in (RUN_MARKER, "model.keras"):
         if not (folder / name).is_file():
             reason = why_no_run(folder)
