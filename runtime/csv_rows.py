@@ -124,6 +124,9 @@ def _is_header(cells: list[str], spec: FeaturesInput) -> bool:
 
 def _columns(header: list[str], name: str, spec: FeaturesInput) -> list[int]:
     """The column of each feature."""
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise FeaturesError(f"{name}: {word} between its cells; save it with commas between them")
     missing = [feature for feature in spec.names if feature not in header]
     unknown = [cell for cell in header if cell not in spec.names and cell.lower() != LABEL_COLUMN]
     twice = [cell for cell in header if header.count(cell) > 1]

@@ -57,6 +57,8 @@ def test_names_that_look_like_numbers_are_a_header(tmp_path: Path) -> None:
         (b"x,y,z\n1,2,3\n", "unknown column 'z'"),
         (b"x,y,y\n1,2,3\n", "two columns 'y'"),
         (b"1,a\n1,2\n", "no column 'x'"),
+        (b"x;y\n1,5;2\n", "r.csv: semicolons between its cells; save it with commas between them"),
+        (b"x\ty\n1\t2\n", "r.csv: tabs between its cells; save it with commas between them"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not text; a model that takes features wants a CSV file"),
         (b"1,2\n3,\xe4\n", ":2: not in UTF-8; save it as UTF-8"),
         (b"1,2\n3,4\0\n", "not text"),
