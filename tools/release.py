@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("runtime", "trainer", "exporter")
-#: A device downloads and stores the wheel, so it stays small: 617,000 bytes are the code alone, under a hundredth of what
-#: a device installs. A picture or a model that gets in by mistake is noticed.
+#: A device downloads and stores the wheel, so it stays small: 617,000 bytes are the code alone, under a hundredth of
+#: what a device installs. A picture or a model that gets in by mistake is noticed.
 MAX_WHEEL_BYTES = 700_000
 _FACE = "import runtime, pocketlens; assert runtime.Classifier is pocketlens.Classifier; print(runtime.__version__)"
 
