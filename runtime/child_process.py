@@ -112,10 +112,13 @@ def call_in_child(
 
 def has_python() -> bool:
     """Whether `sys.executable` is a Python; a frozen application, or one that embeds Python, would start itself."""
-    names = {Path(sys.executable).name} if sys.executable else set()
+    if not sys.executable or getattr(sys, "frozen", False):
+        return False
+    path = Path(sys.executable)
+    names = {path.name}
     with contextlib.suppress(OSError):  # a link that cannot be followed, as under emulation
-        names |= {Path(sys.executable).resolve().name} if sys.executable else set()
-    return not getattr(sys, "frozen", False) and any(name.lower().startswith(_PYTHONS) for name in names)
+        names.add(path.resolve().name)
+    return any(name.lower().startswith(_PYTHONS) for name in names)
 
 
 def python_command(program: str, *arguments: str) -> list[str]:
