@@ -33,7 +33,7 @@ MAX_UNITS = 8192
 #: at all.
 STANDARDISE, INSIDE, UNIT, UNSCALED = "standardise", "inside", "unit", "none"
 SCALINGS = (STANDARDISE, INSIDE, UNIT, UNSCALED)
-#: When to compute in float16: on GPUs with fast units for it, always, never.
+#: When to compute in 16 bits: where the machine has fast units for it, always, never.
 MIXED_PRECISIONS = ("auto", "on", "off")
 _ALPHAS = (0.1, 2.0)
 #: Fields with another name in files: `metrics.json` and the identity of checkpoints keep it.
@@ -55,7 +55,8 @@ class TrainingConfig:
         head_epochs: epochs at the beginning in which pretrained weights are frozen; None for a quarter of `epochs`.
         fine_tune_layers: the backbone's topmost convolutions that are trained after that: a whole number, or a float
             for a share of them, 0 to 1. Its batch normalizations stay frozen.
-        mixed_precision: whether to compute in float16, one of `MIXED_PRECISIONS`. The resulting model is float32.
+        mixed_precision: whether to compute in 16 bits, one of `MIXED_PRECISIONS`; see `models.mixed_precision`. The
+            resulting model is float32.
         optimizer: one of `OPTIMIZERS`.
         learning_rate: the highest rate.
         schedule: how the rate changes after the warm-up, one of `SCHEDULES`: it falls to 0 along a cosine, stays, or

@@ -97,7 +97,8 @@ def _model(dataset: Dataset, contract: Contract, config: TrainingConfig) -> Any:
     model = build_model(config, contract.input.shape, len(dataset.labels), dataset.task)
     if config.quantization_aware:  # refused before any time is spent on it
         check_simulable(to_plain_convolutions(model))
-    if mixed_precision.is_mixed(config.mixed_precision):
-        model = mixed_precision.with_policy(model, mixed_precision.MIXED_FLOAT16)
+    policy = mixed_precision.precision_policy(config)
+    if policy != mixed_precision.FLOAT32:
+        model = mixed_precision.with_policy(model, policy)
     phases.set_trainable(model, phases.plan_phases(config)[0])
     return model

@@ -168,11 +168,14 @@ def _train(
 
 
 def _log_objective(session: TrainingSession, dataset: Dataset) -> None:
-    """Say the loss and the outputs of the network, and how many training samples there are if not all are used."""
+    """Say the loss, the outputs, a precision other than float32, and the number of training samples if not all."""
     config = session.config
     chosen = " (auto)" if config.loss == AUTO_LOSS else ""
     outputs = describe_outputs(dataset.task, len(dataset.labels))
     _log.info(f"loss: {config.loss_for(dataset.task)}{chosen}; output: {outputs}")
+    policy = mixed_precision.precision_policy(config)
+    if policy != mixed_precision.FLOAT32:
+        _log.info(f"computing in {policy.removeprefix('mixed_')} with float32 weights")
     if config.train_samples is not None:
         _log.info(f"training samples: {len(session.splits.train):,}")
 
@@ -185,7 +188,7 @@ def _measure(session: TrainingSession, dataset: Dataset, model: Any, split: Indi
 def _plain_model(session: TrainingSession) -> Any:
     """The trained model in float32, with layers of Keras alone."""
     model = session.model
-    if mixed_precision.is_mixed(session.config.mixed_precision):
+    if mixed_precision.precision_policy(session.config) != mixed_precision.FLOAT32:
         model = mixed_precision.with_policy(model, mixed_precision.FLOAT32)
     return to_plain_convolutions(model)
 

@@ -272,7 +272,8 @@ _NETWORK_OPTIONS = (
 _FITTING_OPTIONS = (
     Option(
         ("--mixed-precision",),
-        "Train in float16 with float32 weights; auto does so on a GPU that is faster with it.",
+        "Compute in 16 bits with float32 weights: in float16 on a GPU, in bfloat16 on a processor; auto does so where "
+        "the machine has units for it.",
         choices=MIXED_PRECISIONS,
         default="auto",
         show_default=True,

@@ -128,6 +128,6 @@ def make_optimizer(config: TrainingConfig, learning_rate: Any) -> Any:
     )
     if config.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    if mixed_precision.is_mixed(config.mixed_precision):
+    if mixed_precision.precision_policy(config) == mixed_precision.MIXED_FLOAT16:
         return mixed_precision.with_loss_scaling(optimizer)
     return optimizer

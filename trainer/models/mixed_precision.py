@@ -1,31 +1,51 @@
-"""Mixed precision: computing in float16 with float32 weights, on GPUs that have fast units for it.
+"""Mixed precision: computing in 16 bits with float32 weights, where the machine has fast units for it.
 
-Source: P. Micikevicius et al., Mixed Precision Training, arXiv:1710.03740.
+Sources: P. Micikevicius et al., Mixed Precision Training, arXiv:1710.03740 (float16); D. Kalamkar et al., A Study of
+BFLOAT16 for Deep Learning Training, arXiv:1905.12322.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-MIXED_FLOAT16, FLOAT32 = "mixed_float16", "float32"
-#: The first compute capability with such units.
+from ..config import TrainingConfig
+
+MIXED_FLOAT16, MIXED_BFLOAT16, FLOAT32 = "mixed_float16", "mixed_bfloat16", "float32"
+#: The first compute capability of GPUs with units for float16.
 _CAPABILITY = (7, 0)
+_CPU_INFO = Path("/proc/cpuinfo")
+#: Processors' names for units that multiply bfloat16; TensorFlow uses them through oneDNN.
+_BFLOAT16_UNITS = re.compile(r"\b(avx512_bf16|amx_bf16)\b")
 
 
-def is_mixed(setting: str) -> bool:
-    """Whether to compute in float16.
+def precision_policy(config: TrainingConfig) -> str:
+    """The dtype policy of Keras to train with: `"float32"`, `"mixed_float16"` on GPUs, `"mixed_bfloat16"` without them.
 
-    Args:
-        setting: `"on"`, `"off"`, or `"auto"`: on if there are GPUs and each of them has units for float16.
+    `"auto"` takes float16 if there are GPUs and each has units for it, and bfloat16 for `cnn` on a processor that has
+    units for it. Measured on an AMD EPYC with two cores, a step of `cnn` takes 305 microseconds an image of 28x28 in
+    float32 and 218 in bfloat16, `large` 2,492 and 999; one of a backbone takes twice as long in bfloat16, since its
+    depthwise convolutions have no kernel for it, and stays in float32.
     """
-    if setting != "auto":
-        return setting == "on"
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return bool(gpus) and all(found.get("compute_capability", (0, 0)) >= _CAPABILITY for found in details)
+    if config.mixed_precision == "off":
+        return FLOAT32
+    wanted, gpus = config.mixed_precision == "on", tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        fast = all(found.get("compute_capability", (0, 0)) >= _CAPABILITY for found in details)
+        return MIXED_FLOAT16 if wanted or fast else FLOAT32
+    return MIXED_BFLOAT16 if wanted or (config.architecture == "cnn" and _has_bfloat16_units()) else FLOAT32
+
+
+def _has_bfloat16_units() -> bool:
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or not _CPU_INFO.is_file():
+        return False
+    return _BFLOAT16_UNITS.search(_CPU_INFO.read_text(errors="replace")) is not None
 
 
 def with_policy(model: Any, policy: str) -> Any:
@@ -34,7 +54,7 @@ def with_policy(model: Any, policy: str) -> Any:
     The last layer stays in float32, because the loss takes the logarithm of its scores.
 
     Args:
-        policy: `"mixed_float16"` or `"float32"`.
+        policy: `"mixed_float16"`, `"mixed_bfloat16"` or `"float32"`.
     """
     last = model.layers[-1].name
 

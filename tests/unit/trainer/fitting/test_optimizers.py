@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainer.config import TrainingConfig
 from trainer.errors import TrainingError
 from trainer.fitting.optimizers import make_optimizer, scheduled_optimizer
+from trainer.models import mixed_precision
 
 SCHEDULE = keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.01, warmup_steps=3)
 RATES = {"constant": 0.01, "schedule": SCHEDULE}
@@ -34,7 +35,11 @@ def weights_after_steps(optimizer: Any) -> list[Any]:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("name", "kind"), [("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW)])
 @pytest.mark.parametrize("mixed", ["off", "on"])
-def test_the_weights_are_those_of_keras(name: str, kind: Any, rate: str, mixed: str) -> None:
+def test_the_weights_are_those_of_keras(
+    name: str, kind: Any, rate: str, mixed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A GPU, for which the loss is scaled.
+    monkeypatch.setattr(mixed_precision, "precision_policy", lambda _: {"on": "mixed_float16"}.get(mixed, "float32"))
     settings: dict[str, Any] = {"weight_decay": 0.05} if name == "adamw" else {}
     config = TrainingConfig(optimizer=name, mixed_precision=mixed, **settings)
     plain = kind(learning_rate=RATES[rate], **settings)
