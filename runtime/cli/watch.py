@@ -10,12 +10,12 @@ import click
 
 from ..errors import ContractError, UsageError, WatchError
 from ..files import shown
+from ..service import Service
 from ..watch.commands import DEFAULT_RETRIES
 from ..watch.hook import Hook
 from ..watch.journal import DEFAULT_NAME, Journal
 from ..watch.journal_file import History
 from ..watch.scanner import WatchedFolder
-from ..watch.service import Service
 from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, with_options

@@ -15,8 +15,8 @@ from contextlib import suppress
 from ..errors import ActionError
 from ..files import shown
 from ..postprocessing import Prediction
+from ..service import MANAGER_VARIABLES
 from .code_arguments import code_arguments
-from .service import MANAGER_VARIABLES
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _POLL_S = 0.5

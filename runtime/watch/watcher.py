@@ -59,7 +59,7 @@ class Delivery:
 
 
 class ProcessControl(Protocol):
-    """What the loop needs of its process; `runtime.watch.service.Service` provides it."""
+    """What the loop needs of its process; `runtime.service.Service` provides it."""
 
     def ready(self) -> None: ...
     def status(self, text: str) -> None: ...

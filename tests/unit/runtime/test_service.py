@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.watch.service import Service, notify, watchdog_period
+from runtime.service import Service, notify, watchdog_period
 
 pytestmark = pytest.mark.fast
 
