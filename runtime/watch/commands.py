@@ -20,14 +20,14 @@ _FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 600.0
 
 
-def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures: 2, 4, 8 and so on, at most 600.
+def pause_after(failures: int, first: float = _FIRST_PAUSE_S, longest: float = _LONGEST_PAUSE_S) -> float:
+    """Seconds to wait after so many failures: 2, 4, 8 and so on, at most 600, unless other bounds are given.
 
     Example:
         >>> [pause_after(failures) for failures in (1, 2, 9, 10, 1000)]
         [2.0, 4.0, 512.0, 600.0, 600.0]
     """
-    return min(_FIRST_PAUSE_S * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE_S)
+    return min(first * 2.0 ** min(failures - 1, 30), longest)
 
 
 class Commands:
