@@ -14,14 +14,13 @@ import io
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-#: uint8, shape (height, width, 1 or 3), red first.
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+from runtime.images import Pixels
 
 SEVERITIES = (1, 2, 3, 4, 5)
 #: The sides, in pixels, of the pictures between which Hendrycks and Dietterich's strengths were compared.

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.images import Pixels
 from tests.support.commands import ROOT
-from trainer.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Pixels, corrupt, corrupted_versions
+from trainer.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corrupted_versions
 
 pytestmark = pytest.mark.fast
 
