@@ -120,6 +120,12 @@ def _on_background(array: _Pixels, spec: ImageInput) -> _Pixels:
     return np.asarray(canvas.convert("RGB"))
 
 
+def pixels_of_yuv420(array: _Pixels) -> _Pixels:
+    """The pixels HxWx3 of an array of YUV420, as `rows_of_array` reads it; raises ImageError."""
+    found = _from_yuv420(array, ImageInput(1, 1))
+    return found.rows(0, found.height)
+
+
 def _from_yuv420(array: _Pixels, spec: ImageInput) -> ArrayRows:
     shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
     if len(shape) != 2 or shape[0] % 3 or shape[1] % 2 or 0 in shape:

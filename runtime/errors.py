@@ -96,6 +96,17 @@ class WatchError(PocketlensError, OSError):
     """A folder cannot be watched: it is gone or watched already, or its journal is damaged or cannot be written."""
 
 
+class CameraError(PocketlensError, OSError):
+    """A source of frames cannot be used: there is no such device or program, it is in use, or it gives no frames.
+
+    Example:
+        >>> from runtime.camera import frames
+        >>> next(iter(frames("holiday/")))
+        Traceback (most recent call last):
+        runtime.errors.CameraError: holiday/: no such folder or picture; name a camera, an address, or - for a stream
+    """
+
+
 class ActionError(PocketlensError, RuntimeError):
     """A classified image could not be moved, or the command that was run for it failed."""
 
