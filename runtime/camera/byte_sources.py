@@ -33,7 +33,7 @@ _END_WAIT_S = 2.0
 _RPI_PROGRAMS = ("rpicam-vid", "libcamera-vid")
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """What gives frames.
 
     Attributes:
@@ -135,7 +135,7 @@ class StandardInput(_ByteSource):
             raise CameraError(f"standard input: {describe(error)}") from error
 
 
-class Command(_ByteSource):
+class CommandSource(_ByteSource):
     """A program that writes frames to its standard output; what it writes to standard error stays there.
 
     Args:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from ..errors import CameraError, describe
-from .byte_sources import DEFAULT_SILENCE_S, Address, Command, Source, StandardInput, raspberry_pi_command
+from .byte_sources import DEFAULT_SILENCE_S, Address, CommandSource, FrameSource, StandardInput, raspberry_pi_command
 from .device_sources import RaspberryPiCamera, VideoDevice
 from .frame import Frame
 from .picture_files import PictureFiles
@@ -36,7 +36,7 @@ def open_source(
     raw: str | None = None,
     size: tuple[int, int] = DEFAULT_SIZE,
     silence: float = DEFAULT_SILENCE_S,
-) -> Source:
+) -> FrameSource:
     """The source of a name; nothing is started yet.
 
     Args:
@@ -55,7 +55,7 @@ def open_source(
         raise ValueError("name either a source or a `command` that writes frames")
     raw_format = RawFormat.parse(raw) if raw is not None else None
     source = _source(name, command, raw_format, size, silence)
-    if raw_format is not None and not isinstance(source, StandardInput | Command | Address):
+    if raw_format is not None and not isinstance(source, StandardInput | CommandSource | Address):
         raise ValueError("`raw` is for frames on standard input, of a command or of an address; leave it out")
     source.check()
     return source
@@ -63,16 +63,16 @@ def open_source(
 
 def _source(
     name: str | None, command: str | None, raw: RawFormat | None, size: tuple[int, int], silence: float
-) -> Source:
+) -> FrameSource:
     if command is not None:
-        return Command(command, raw, silence=silence)
+        return CommandSource(command, raw, silence=silence)
     assert name is not None
     if name == "-":
         return StandardInput(raw)
     if name.startswith(("http://", "https://")):
         return Address(name, raw, silence)
     if name == "rpi":
-        return Command(raspberry_pi_command(size), raw, "rpi", silence)
+        return CommandSource(raspberry_pi_command(size), raw, "rpi", silence)
     if name == "picamera":
         return RaspberryPiCamera(size)
     return VideoDevice(name, size, silence) if name.startswith("/dev/video") else PictureFiles(name)
@@ -93,7 +93,7 @@ class FrameReader:
         dropped: how many of them were replaced before they were taken.
     """
 
-    def __init__(self, source: Source, keep_all: bool | None = None) -> None:
+    def __init__(self, source: FrameSource, keep_all: bool | None = None) -> None:
         self.source = source
         self.read = self.dropped = 0
         self._places = _WAITING if (source.is_recorded if keep_all is None else keep_all) else 0
@@ -212,7 +212,7 @@ class _Pauses:
 
 
 def frames(
-    source: str | Source | None = None,
+    source: str | FrameSource | None = None,
     *,
     command: str | None = None,
     raw: str | None = None,

@@ -21,6 +21,8 @@ _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FILL, _SCAN = 0xFF, 0xDA
 #: Markers without a length: TEM and the restart markers.
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+#: APP1 and APP2, which may hold thumbnails; a start in any other header is that of the next frame.
+_WITH_PICTURES = frozenset({0xE1, 0xE2})
 #: Markers that no header holds: an escaped byte, a second start, an end.
 _MISPLACED = frozenset({0x00, 0xD8, 0xD9})
 
@@ -111,7 +113,14 @@ class JpegSplitter:
             elif marker in _BARE:
                 self._at += 2
             else:
-                self._at += 2 + int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
+                end = self._at + 2 + int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
+                restart = -1 if marker in _WITH_PICTURES else self._buffer.find(_START, self._at + 2, end)
+                if restart >= 0:
+                    self._pass_over(restart)
+                    return False
+                if len(self._buffer) < end:
+                    return False
+                self._at = end
                 if marker == _SCAN:
                     self._in_scan = True
                     return True

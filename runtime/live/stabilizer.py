@@ -47,7 +47,8 @@ class Stabilizer:
         labels: the model's labels, in the order of the scores.
         stable: (needed, last): how many of the last frames must speak for a label; more than half of them.
         min_score: a label needs it to be spoken for.
-        release_score: a label that is the state keeps being spoken for down to this score; by default `min_score`.
+        release_score: the state's label keeps being spoken for down to this score, at most `min_score`; by default a
+            frame whose best label has less than `min_score` speaks for "unknown".
         mean: the weight of the newest frame in the exponential mean of the scores, above 0; with 1, the default,
             nothing is averaged.
         allow: the only labels that may become the state; by default all of them.
@@ -80,10 +81,9 @@ class Stabilizer:
         decision: float = DEFAULT_DECISION,
     ) -> None:
         needed, last = stable
-        release_score = min_score if release_score is None else release_score
         if not last / 2 < needed <= last:
             raise ValueError(f"`stable` is {needed}/{last}, expected more than half of the last frames, such as 3/5")
-        if not release_score <= min_score:
+        if release_score is not None and not release_score <= min_score:
             raise ValueError(f"`release_score` is {release_score:g}, expected at most `min_score`, {min_score:g}")
         if not 0 < mean <= 1:
             raise ValueError(f"`mean` is {mean:g}, expected a number above 0, at most 1")
@@ -95,7 +95,8 @@ class Stabilizer:
         self.frames = 0
         self._places = range(len(self.labels)) if chosen is None else chosen.tolist()
         self._needed = needed
-        self._min_score, self._release_score = min_score, release_score
+        self._min_score = min_score
+        self._release_score = math.inf if release_score is None else release_score
         self._weight = mean
         self._decision = decision
         self._votes: deque[tuple[str, float]] = deque(maxlen=last)
@@ -127,7 +128,7 @@ class Stabilizer:
         if not contract.gives_probabilities:
             if min_score or release_score:
                 raise ValueError("`min_score` is a probability, and the scores of this model are none; leave it out")
-            min_score, release_score, decision = -math.inf, -math.inf, DEFAULT_DECISION
+            min_score, release_score, decision = -math.inf, None, DEFAULT_DECISION
         if min_score is None:
             min_score = contract.confidence.threshold
         return cls(

@@ -87,7 +87,10 @@ def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
 
 
 #: Modules whose options are those of other programs.
-OTHER_PROGRAMS = {"runtime/watch/code_arguments.py", "runtime/watch/hook.py"}
+OTHER_PROGRAMS = {
+    *("runtime/watch/code_arguments.py", "runtime/watch/hook.py"),
+    *("runtime/camera/byte_sources.py", "runtime/camera/device_sources.py"),
+}
 #: `describe` words the last line of a command.
 OPTIONS_ALLOWED = {("runtime/errors.py", "--debug")}
 

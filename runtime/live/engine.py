@@ -1,0 +1,194 @@
+"""The loop of a live camera: the newest frame is answered, and changes of the state are told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..camera.frame import Frame, Region
+from ..camera.reader import FrameReader
+from ..classifier import Classifier
+from ..errors import ContractError, ImageError
+from ..files import BYTES_NAME
+from ..input_spec import PICKING_FILTERS, ImageInput
+from ..outputs.event import Event
+from ..outputs.outputs import RepeatedWarning
+from ..postprocessing import UNKNOWN
+from .motion import MotionGate
+from .stabilizer import Stabilizer
+from .statistics import Counter, LiveStatistics
+
+_log = logging.getLogger(__name__)
+
+#: The longest wait for a frame, after which the caller's function is asked whether to go on.
+_WAIT_S = 0.2
+#: Labels in an event: those with the best scores.
+_MOST_SCORES = 20
+
+Tell: TypeAlias = Callable[[Event], object]
+
+
+class LiveEngine:
+    """Answers the newest frame of a source, again and again, and tells changes of the state.
+
+    `run` works in the thread that calls it; `stop`, `statistics` and `latest` may be used from any other.
+
+    Args:
+        reader: gives the frames; it is started and stopped by `run`.
+        classifier: a model that takes images.
+        stabilizer: makes the states.
+        tell: called with each change, or with each answer if `tell_every`; it must not block for long.
+        takes_pictures: whether `tell` wants the frames as JPEGs.
+        tell_every: tell each answer, with the state's label as it is then.
+        see: called with each answer, and with a function that gives its frame as a JPEG.
+        on_frame: called with each frame that is looked at, before it is answered.
+        motion: lets only frames through while something moves; by default all.
+        every: the least number of seconds between two answers.
+        region: the part of the picture to answer about; by default all of it.
+        clock: the clock of the frames' `clock`.
+
+    Attributes:
+        latest: the last answer; None before the first.
+
+    Raises:
+        ContractError: the model takes features.
+    """
+
+    def __init__(
+        self,
+        reader: FrameReader,
+        classifier: Classifier,
+        stabilizer: Stabilizer,
+        tell: Tell,
+        *,
+        takes_pictures: bool = False,
+        tell_every: bool = False,
+        see: Callable[[Event, Callable[[], bytes | None]], object] | None = None,
+        on_frame: Callable[[Frame], object] | None = None,
+        motion: MotionGate | None = None,
+        every: float = 0.0,
+        region: Region | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        spec = classifier.contract.input
+        if not isinstance(spec, ImageInput):
+            raise ContractError(f"the model takes {spec.describe()}, and a camera gives images")
+        # A JPEG is decoded no larger than the model needs it; filters that pick single pixels need all of it.
+        side = 0 if spec.filter in PICKING_FILTERS else max(spec.height, spec.width)
+        self._size = (side, side)
+        self._reader = reader
+        self._classifier = classifier
+        self._stabilizer = stabilizer
+        self._tell = tell
+        self._takes_pictures = takes_pictures
+        self._tell_every = tell_every
+        self._see = see
+        self._on_frame = on_frame
+        self._motion = motion
+        self._every = every
+        self._region = region
+        self._clock = clock
+        self._due = float("-inf")
+        self._previous: str | None = None
+        self._stop = threading.Event()
+        self._counter = Counter(clock())
+        self._trouble = RepeatedWarning()
+        self.latest: Event | None = None
+
+    def stop(self) -> None:
+        """Let `run` return soon."""
+        self._stop.set()
+
+    @property
+    def statistics(self) -> LiveStatistics:
+        """The counts since the start."""
+        reader = self._reader
+        return self._counter.total(self._clock(), reader.read, reader.dropped, reader.damaged)
+
+    def next_span(self) -> LiveStatistics:
+        """The counts since the last call, or since the start; for one caller."""
+        reader = self._reader
+        return self._counter.span(self._clock(), reader.read, reader.dropped, reader.damaged)
+
+    def run(self, keep_going: Callable[[], bool] = lambda: True) -> None:
+        """Answer frames until the source ends, `stop` is called, or `keep_going` is False.
+
+        Args:
+            keep_going: called before each frame, and several times a second while none arrives.
+
+        Raises:
+            CameraError: a source that is not started again could not be read.
+            InterpreterError: the model fails.
+        """
+        with self._reader as reader:
+            while not self._stop.is_set() and keep_going():
+                frame = reader.take(_WAIT_S)
+                if frame is not None:
+                    self._look_at(frame)
+                elif reader.ended:
+                    reader.take(0)  # raises what has ended it
+                    return
+
+    def _look_at(self, frame: Frame) -> None:
+        if frame.clock < self._due:
+            self._counter.add("skipped")
+            return
+        try:
+            if self._motion is not None and not (self._motion.is_due(frame.clock) and self._motion.is_open(frame)):
+                self._counter.add("still")
+                return
+            if self._on_frame is not None:
+                self._on_frame(frame)
+            scores = self._scores(frame)
+        except ImageError as error:
+            self._counter.add("unreadable")
+            reason = str(error).removeprefix(f"{BYTES_NAME}: ").removeprefix(f"{frame.source}: ")
+            self._trouble.warn(f"{frame.source}: frame {frame.number:,}: {reason}")
+            return
+        self._due = frame.clock + self._every
+        self._answer(frame, scores)
+
+    def _scores(self, frame: Frame) -> npt.NDArray[np.float32]:
+        if self._region is None:
+            return self._classifier.scores(frame.image, frame.layout)
+        image, layout = frame.part(self._region, self._size)
+        return self._classifier.scores(image, layout)
+
+    def _answer(self, frame: Frame, scores: npt.NDArray[np.float32]) -> None:
+        change = self._stabilizer.update(scores, frame.time)
+        self._counter.add("answered")
+        if change is not None:
+            self._counter.add("changes")
+            self._previous = change.previous
+        told = change is not None or self._tell_every
+        event = self._event(frame, scores, told and self._takes_pictures)
+        age = self._clock() - frame.clock
+        self._counter.age(age)
+        self.latest = event = event._replace(age_ms=round(1000 * age, 3))
+        if told:
+            self._tell(event)
+        if self._see is not None:
+            self._see(event, frame.jpeg)
+
+    def _event(self, frame: Frame, scores: npt.NDArray[np.float32], with_picture: bool) -> Event:
+        stabilizer = self._stabilizer
+        label = UNKNOWN if stabilizer.state is None else stabilizer.state
+        values = scores.tolist()
+        best = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:_MOST_SCORES]
+        return Event(
+            frame.time,
+            frame.source,
+            label,
+            stabilizer.score,
+            stabilizer.since,
+            stabilizer.frames,
+            self._previous,
+            {stabilizer.labels[place]: values[place] for place in best},
+            frame.jpeg() if with_picture else None,
+        )
