@@ -52,7 +52,7 @@ def open_source(
         CameraError: the source can never give a frame: a library or a program that it needs is not installed.
     """
     if (name is None) == (command is None):
-        raise ValueError("name either a source or a `command` that writes frames")
+        raise ValueError("name either a source or a command that writes frames")
     raw_format = RawFormat.parse(raw) if raw is not None else None
     source = _source(name, command, raw_format, size, silence)
     if raw_format is not None and not isinstance(source, StandardInput | CommandSource | Address):

@@ -16,6 +16,7 @@ from .options import Option, in_group, name_options
 from .output import print_line
 
 if TYPE_CHECKING:
+    from ..classifier import Classifier
     from ..input_spec import FeaturesInput
     from ..postprocessing import Prediction
 
@@ -171,11 +172,13 @@ class LoadedModel(NamedTuple):
         labels: the labels of its contract.
         classify: gives the predictions for an image or a vector, as `Classifier.classify` does.
         features: the input, if it is a vector of features; None for images.
+        classifier: the classifier itself.
     """
 
     labels: tuple[str, ...]
     classify: Callable[[Any], list[Prediction]]
     features: FeaturesInput | None
+    classifier: Classifier
 
 
 def build_classifier(
@@ -220,7 +223,7 @@ def build_classifier(
         raise UsageError(str(error)) from error
     spec = classifier.contract.input
     classify = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
-    return LoadedModel(labels, classify, spec if spec.kind == "features" else None)
+    return LoadedModel(labels, classify, spec if spec.kind == "features" else None, classifier)
 
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:

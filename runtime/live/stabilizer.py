@@ -49,8 +49,8 @@ class Stabilizer:
         min_score: a label needs it to be spoken for.
         release_score: the state's label keeps being spoken for down to this score, at most `min_score`; by default a
             frame whose best label has less than `min_score` speaks for "unknown".
-        mean: the weight of the newest frame in the exponential mean of the scores, above 0; with 1, the default,
-            nothing is averaged.
+        newest_weight: the weight of the newest frame in the exponential mean of the scores, above 0; 1, the default,
+            averages nothing.
         allow: the only labels that may become the state; by default all of them.
         deny: labels that may not.
         decision: of two labels, the second is the best if its averaged score is at least this.
@@ -75,7 +75,7 @@ class Stabilizer:
         stable: tuple[int, int] = DEFAULT_STABLE,
         min_score: float = 0.0,
         release_score: float | None = None,
-        mean: float = 1.0,
+        newest_weight: float = 1.0,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
         decision: float = DEFAULT_DECISION,
@@ -85,8 +85,8 @@ class Stabilizer:
             raise ValueError(f"`stable` is {needed}/{last}, expected more than half of the last frames, such as 3/5")
         if release_score is not None and not release_score <= min_score:
             raise ValueError(f"`release_score` is {release_score:g}, expected at most `min_score`, {min_score:g}")
-        if not 0 < mean <= 1:
-            raise ValueError(f"`mean` is {mean:g}, expected a number above 0, at most 1")
+        if not 0 < newest_weight <= 1:
+            raise ValueError(f"`newest_weight` is {newest_weight:g}, expected a number above 0, at most 1")
         chosen = choose_labels(tuple(labels), allow, deny)
         self.labels = tuple(labels)
         self.state: str | None = None
@@ -97,7 +97,7 @@ class Stabilizer:
         self._needed = needed
         self._min_score = min_score
         self._release_score = math.inf if release_score is None else release_score
-        self._weight = mean
+        self._weight = newest_weight
         self._decision = decision
         self._votes: deque[tuple[str, float]] = deque(maxlen=last)
         self._mean: npt.NDArray[np.float32] | None = None
@@ -110,7 +110,7 @@ class Stabilizer:
         stable: tuple[int, int] = DEFAULT_STABLE,
         min_score: float | None = None,
         release_score: float | None = None,
-        mean: float = 1.0,
+        newest_weight: float = 1.0,
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> Stabilizer:
@@ -119,7 +119,7 @@ class Stabilizer:
         Args:
             contract: the model's, `classifier.contract`.
             min_score: by default the model's threshold.
-            stable, release_score, mean, allow, deny: as for the class.
+            stable, release_score, newest_weight, allow, deny: as for the class.
 
         Raises:
             ValueError: as for the class, or scores are given for a model whose scores are no probabilities.
@@ -136,7 +136,7 @@ class Stabilizer:
             stable=stable,
             min_score=min_score,
             release_score=release_score,
-            mean=mean,
+            newest_weight=newest_weight,
             allow=allow,
             deny=deny,
             decision=decision,

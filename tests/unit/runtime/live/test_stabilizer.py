@@ -61,7 +61,7 @@ def test_it_equals_the_plain_reference(
 ) -> None:
     frames = frames[:12] if weight != 1 else frames  # halved more often, single precision rounds
     leave = None if leave is None else min(leave, enter)
-    stabilizer = Stabilizer(LABELS, stable=stable, min_score=enter, release_score=leave, mean=weight)
+    stabilizer = Stabilizer(LABELS, stable=stable, min_score=enter, release_score=leave, newest_weight=weight)
     found = []
     for number, row in enumerate(frames):
         change = stabilizer.update(row, float(number))
@@ -121,7 +121,7 @@ def test_the_second_of_two_labels_by_the_model_s_decision() -> None:
         ({"stable": (2, 5)}, "more than half"),
         ({"stable": (6, 5)}, "more than half"),
         ({"min_score": 0.5, "release_score": 0.6}, "at most `min_score`"),
-        ({"mean": 0.0}, "above 0"),
+        ({"newest_weight": 0.0}, "above 0"),
         ({"allow": ["fish"]}, "no label 'fish'"),
     ],
 )
