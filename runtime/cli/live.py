@@ -86,9 +86,9 @@ _SECONDS = _Text("time", seconds)
     cls=Command,
     example="pocketlens live --model door.tflite rpi\n"
     "pocketlens live --model door.tflite --json /dev/video0 | jq .label\n"
-    "pocketlens live --model bin.tflite --motion --every 2s http://cam.local:81/stream\n"
-    "rpicam-vid -t 0 -n --codec mjpeg -o - | pocketlens live --model door.tflite -\n"
-    "pocketlens live --command 'ffmpeg -i rtsp://cam/1 -f mjpeg -q 3 -' --stable 4/5",
+    "pocketlens live --model bin.tflite --motion --every 2s http://cam/stream\n"
+    "rpicam-vid -t 0 -n --codec mjpeg -o - | pocketlens live --stable 4/5 -\n"
+    "pocketlens live --command 'ffmpeg -i rtsp://cam/1 -f mjpeg -q 3 -'",
 )
 @with_options(
     MODEL,
