@@ -29,6 +29,7 @@ from ..config import (
     SIZES,
     STANDARDISE,
 )
+from ..network_choice import AUTO
 from ..presets import PRESETS
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ TASK_OPTIONS = (
 GEOMETRY_OPTIONS = (
     Option(
         ("--image-size",),
-        "Height and width of the model's input, in pixels. [default: by data set]",
+        "Height and width of the model's input, in pixels. [default: by data set and --arch]",
         type=_image_size,
         metavar="N|HxW",
     ),
@@ -209,9 +210,10 @@ _NETWORK_OPTIONS = (
     Option(
         ("--arch",),
         "Architecture: cnn is our convolutional network, dense has dense layers only, and the others are pretrained "
-        "backbones for transfer learning.",
-        choices=ARCHITECTURES,
-        default="cnn",
+        "backbones for transfer learning. auto takes efficientnet_lite0 for few photographs and otherwise cnn, by the "
+        "number, size and colour of the images, and says why.",
+        choices=(AUTO, *ARCHITECTURES),
+        default=AUTO,
         show_default=True,
     ),
     Option(

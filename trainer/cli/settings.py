@@ -17,9 +17,10 @@ from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
 from ..backbones import BACKBONES, NO_WEIGHTS, check_model_file, check_weight_files
-from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, UNSCALED, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
+from ..network_choice import AUTO, FROM_NOTHING, LEAST_SIDE, MOST_SIDE, PRETRAINED, choose_network, pretrained_size
 from ..presets import complete_config, default_epochs
 from .options import typed_options
 
@@ -45,6 +46,8 @@ _ARCHITECTURES_OF = {
     "head_epochs": tuple(BACKBONES),
     "fine_tune_layers": tuple(BACKBONES),
 }
+#: The options that are for a backbone alone, which `auto` takes where one of them is typed.
+_FOR_BACKBONES = ("weights", "alpha", "head_epochs", "fine_tune_layers")
 _FOR_INITIAL_WEIGHTS = ("head_epochs", "fine_tune_layers")
 _FOR_IMAGES = (
     "image_size",
@@ -144,22 +147,26 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
     name, data_options = options["dataset"], {key: options[key] for key in of_data}
     settings = {key: value for key, value in options.items() if key not in (*of_data, "dataset")}
     preset, arch = settings.pop("preset"), settings.pop("arch")
-    settings["architecture"] = CUSTOM_ARCHITECTURE if settings["model_file"] else arch
+    settings["architecture"] = CUSTOM_ARCHITECTURE if settings["model_file"] else _implied_architecture(arch, settings)
     if name != "circles" and not name.lower().endswith(".csv"):  # features choose another architecture
         _check_typed(settings)
     # A setting out of range is refused before images are read.
     try:
-        early = complete_config(settings, preset, 1, ())
+        stand_in = {"architecture": FROM_NOTHING} if settings["architecture"] == AUTO else {}
+        early = complete_config(settings | stand_in, preset, 1, ())
     except TrainingError as error:
         raise UsageError(str(error)) from error
     check_weight_files(early.weights)
     if early.model_file is not None:
         check_model_file(early.model_file)
+    _choose_network(name, settings, data_options)
     data = load_named(name, **data_options)
     for line in data.left_out:
         print_line(f"left out: {shown(line)}", error=True)
     if data.input.kind == "features":
         settings = _for_features(settings, preset, data, data.input)
+    elif settings["architecture"] == AUTO:
+        settings["architecture"] = FROM_NOTHING
     _check_typed(settings)
     if data.task == "multilabel" and settings["label_smoothing"] is None:
         settings["label_smoothing"] = 0.0  # most labels are absent from most images: it would teach doubt of every one
@@ -168,11 +175,55 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         return complete_config(settings | fitted, preset, _sample_count(settings, data), data.augmentation)
 
     config = completed()
+    _note_unusual_size(config, data)
     config.loss_for(data.task)
     # TensorFlow takes seconds to import: only once all that can be refused without it is settled.
     quiet_tensorflow()
 
     return TrainingInputs(config, data, lambda epochs, steps: completed(epochs=epochs, steps_per_epoch=steps))
+
+
+def _implied_architecture(arch: str, settings: dict[str, Any]) -> str:
+    """The architecture of `--arch`; for `auto`, the one that another option is for, if such an option was typed."""
+    typed = typed_options()
+    if arch != AUTO:
+        return arch
+    if "size" in typed or settings["scaling"] in (UNIT, UNSCALED) or not settings["normalize"]:
+        return FROM_NOTHING
+    return PRETRAINED if any(name in typed for name in _FOR_BACKBONES) else AUTO
+
+
+def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str, Any]) -> None:
+    """Put the network that `auto` stands for into the settings, and the image size of `efficientnet_lite0`; say both.
+
+    Where there are no image files to look at, `auto` stays: `cnn` for a data set with a name, `dense` for features.
+    """
+    if settings["architecture"] not in (AUTO, PRETRAINED):
+        return
+    from ..data.survey import survey_images
+
+    survey, size, reason, at = survey_images(name), data_options["image_size"], "", ""
+    if survey is None:
+        return
+    if settings["architecture"] == AUTO:
+        choice = choose_network(survey, size)
+        settings["architecture"], reason = choice.architecture, f" (auto: {choice.reason})"
+    if settings["architecture"] == PRETRAINED and size is None:
+        height, width = data_options["image_size"] = pretrained_size(survey)
+        at = f" at {height}x{width} pixels"
+    if reason or at:
+        _log.info(f"architecture: {settings['architecture']}{at}{reason}")
+
+
+def _note_unusual_size(config: TrainingConfig, data: Dataset) -> None:
+    if config.architecture != PRETRAINED or data.input.kind == "features":
+        return
+    height, width = data.input.shape[:2]
+    if min(height, width) < LEAST_SIDE or max(height, width) > MOST_SIDE:
+        _log.info(
+            f"note: {PRETRAINED} is made for sides of {LEAST_SIDE} to {MOST_SIDE} pixels, and the input is "
+            f"{height}x{width}: {'it sees little' if min(height, width) < LEAST_SIDE else 'it takes long'}"
+        )
 
 
 def _check_typed(settings: dict[str, Any]) -> None:
@@ -224,7 +275,7 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
         )
     architecture = settings["architecture"]
     if architecture not in (CUSTOM_ARCHITECTURE, _FEATURES_ARCHITECTURE):
-        if "arch" in typed:
+        if "arch" in typed and architecture != AUTO:
             raise TrainingError(f"--arch {architecture} is for images, and {has}; use --arch {_FEATURES_ARCHITECTURE}")
         architecture = _FEATURES_ARCHITECTURE
     chosen = {"architecture": architecture, "augmentation": ()}

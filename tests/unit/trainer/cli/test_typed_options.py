@@ -14,9 +14,10 @@ pytestmark = pytest.mark.fast
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--units", "256"), "--units is for --arch dense; --arch cnn has no use for it"),
+        (("--units", "256"), "--units is for --arch dense; --arch auto has no use for it"),
         (("--arch", "dense", "--size", "large"), "--size is for --arch cnn; --arch dense"),
-        (("--head-epochs", "3"), "--head-epochs is for --arch efficientnet_lite0, mobilenet_v2"),
+        (("--arch", "cnn", "--head-epochs", "3"), "--head-epochs is for --arch efficientnet_lite0, mobilenet_v2"),
+        (("--size", "tiny", "--weights", "bundled"), "--weights is for --arch efficientnet_lite0, mobilenet_v2"),
         (("--arch", "mobilenet_v2", "--weights", "none", "--fine-tune-layers", "3"), "--weights none trains it whole"),
         (("--optimizer", "sgd", "--weight-decay", "0.9"), "--weight-decay is for --optimizer adamw; sgd has none"),
         (("--optimizer", "adam", "--momentum", "0.9"), "--momentum is for --optimizer sgd; adam has its own"),
