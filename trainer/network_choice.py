@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .data.survey import Survey
 
 #: Stands for the choice, where an architecture is expected.
-AUTO = "auto"
+AUTO_ARCHITECTURE = "auto"
 FROM_NOTHING, PRETRAINED = "cnn", "efficientnet_lite0"
 #: From so many images a class on, `cnn` learns enough from them alone, and is a 30th as large.
 _MANY_IMAGES = 1000

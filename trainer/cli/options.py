@@ -29,7 +29,7 @@ from ..config import (
     SIZES,
     STANDARDISE,
 )
-from ..network_choice import AUTO
+from ..network_choice import AUTO_ARCHITECTURE
 from ..presets import PRESETS
 
 if TYPE_CHECKING:
@@ -212,8 +212,8 @@ _NETWORK_OPTIONS = (
         "Architecture: cnn is our convolutional network, dense has dense layers only, and the others are pretrained "
         "backbones for transfer learning. auto takes efficientnet_lite0 for few photographs and otherwise cnn, by the "
         "number, size and colour of the images, and says why.",
-        choices=(AUTO, *ARCHITECTURES),
-        default=AUTO,
+        choices=(AUTO_ARCHITECTURE, *ARCHITECTURES),
+        default=AUTO_ARCHITECTURE,
         show_default=True,
     ),
     Option(

@@ -20,7 +20,15 @@ from ..backbones import BACKBONES, NO_WEIGHTS, check_model_file, check_weight_fi
 from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, UNSCALED, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
-from ..network_choice import AUTO, FROM_NOTHING, LEAST_SIDE, MOST_SIDE, PRETRAINED, choose_network, pretrained_size
+from ..network_choice import (
+    AUTO_ARCHITECTURE,
+    FROM_NOTHING,
+    LEAST_SIDE,
+    MOST_SIDE,
+    PRETRAINED,
+    choose_network,
+    pretrained_size,
+)
 from ..presets import complete_config, default_epochs
 from .options import typed_options
 
@@ -152,7 +160,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         _check_typed(settings)
     # A setting out of range is refused before images are read.
     try:
-        stand_in = {"architecture": FROM_NOTHING} if settings["architecture"] == AUTO else {}
+        stand_in = {"architecture": FROM_NOTHING} if settings["architecture"] == AUTO_ARCHITECTURE else {}
         early = complete_config(settings | stand_in, preset, 1, ())
     except TrainingError as error:
         raise UsageError(str(error)) from error
@@ -165,7 +173,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
         print_line(f"left out: {shown(line)}", error=True)
     if data.input.kind == "features":
         settings = _for_features(settings, preset, data, data.input)
-    elif settings["architecture"] == AUTO:
+    elif settings["architecture"] == AUTO_ARCHITECTURE:
         settings["architecture"] = FROM_NOTHING
     _check_typed(settings)
     if data.task == "multilabel" and settings["label_smoothing"] is None:
@@ -186,11 +194,11 @@ def read_training_options(options: dict[str, Any]) -> TrainingInputs:
 def _implied_architecture(arch: str, settings: dict[str, Any]) -> str:
     """The architecture of `--arch`; for `auto`, the one that another option is for, if such an option was typed."""
     typed = typed_options()
-    if arch != AUTO:
+    if arch != AUTO_ARCHITECTURE:
         return arch
     if "size" in typed or settings["scaling"] in (UNIT, UNSCALED) or not settings["normalize"]:
         return FROM_NOTHING
-    return PRETRAINED if any(name in typed for name in _FOR_BACKBONES) else AUTO
+    return PRETRAINED if any(name in typed for name in _FOR_BACKBONES) else AUTO_ARCHITECTURE
 
 
 def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str, Any]) -> None:
@@ -198,14 +206,14 @@ def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str,
 
     Where there are no image files to look at, `auto` stays: `cnn` for a data set with a name, `dense` for features.
     """
-    if settings["architecture"] not in (AUTO, PRETRAINED):
+    if settings["architecture"] not in (AUTO_ARCHITECTURE, PRETRAINED):
         return
     from ..data.survey import survey_images
 
     survey, size, reason, at = survey_images(name), data_options["image_size"], "", ""
     if survey is None:
         return
-    if settings["architecture"] == AUTO:
+    if settings["architecture"] == AUTO_ARCHITECTURE:
         choice = choose_network(survey, size)
         settings["architecture"], reason = choice.architecture, f" (auto: {choice.reason})"
     if settings["architecture"] == PRETRAINED and size is None:
@@ -275,7 +283,7 @@ def _for_features(settings: dict[str, Any], preset: str, data: Dataset, spec: Fe
         )
     architecture = settings["architecture"]
     if architecture not in (CUSTOM_ARCHITECTURE, _FEATURES_ARCHITECTURE):
-        if "arch" in typed and architecture != AUTO:
+        if "arch" in typed and architecture != AUTO_ARCHITECTURE:
             raise TrainingError(f"--arch {architecture} is for images, and {has}; use --arch {_FEATURES_ARCHITECTURE}")
         architecture = _FEATURES_ARCHITECTURE
     chosen = {"architecture": architecture, "augmentation": ()}
