@@ -11,6 +11,7 @@ COMMANDS = {
     "classify": ("runtime.cli.classify:COMMAND", "Classify images with an exported model."),
     "watch": ("runtime.cli.watch:watch", "Classify each image that arrives in a folder, once."),
     "live": ("runtime.cli.live:live", "Answer what a camera sees, and tell when the answer changes."),
+    "service": ("runtime.cli.service:service", "Run live, watch or serve as a service of systemd."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
     "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.cli.doctor:doctor", "Check this machine, and say how to cure what is wrong."),

@@ -204,7 +204,7 @@ def build_classifier(
     from ..native_output import held_stderr
     from ..postprocessing import choose_labels
 
-    path = model_path or _default_model()
+    path = model_path or default_model()
     if not model_path:
         print_line(f"model: {shown(path)}", error=True)
     with held_stderr():  # the interpreter announces its delegates
@@ -231,7 +231,7 @@ def without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _default_model() -> str:
+def default_model() -> str:
     """The model to use if none is named.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import importlib.util
 import re
 import shlex
@@ -21,7 +20,7 @@ from tests.support.documentation import PAGES, SKIP, blocks
 
 pytestmark = pytest.mark.fast
 
-_LANGUAGES = {"bash", "python", "text", "ini"}
+_LANGUAGES = {"bash", "python", "text"}
 
 
 def _slug(heading: str) -> str:
@@ -134,18 +133,6 @@ def test_the_reference_has_every_command_and_option() -> None:
     for option in _options(LazyGroup("pocketlens", lazy=COMMANDS)) - {"--json", "--debug"}:
         assert option in page
     assert len((ROOT / "docs/hooks.py").read_text(encoding="utf-8").splitlines()) <= 55
-
-
-def test_the_unit_starts_again_after_any_number_of_failures() -> None:
-    (unit,) = [block.text for page in PAGES for block in blocks(page) if block.language == "ini"]
-    settings = configparser.ConfigParser()
-    settings.optionxform = str  # type: ignore[assignment,method-assign]
-    settings.read_string(unit)
-    assert settings["Unit"]["StartLimitIntervalSec"] == "0"
-    assert {key: settings["Service"][key] for key in ("Type", "Restart")} == {"Type": "notify", "Restart": "on-failure"}
-    assert int(settings["Service"]["RestartSec"]) >= 1
-    assert int(settings["Service"]["WatchdogSec"]) > 0
-    assert settings["Service"]["ExecStart"].split()[1] == "watch"
 
 
 def test_the_messages_that_troubleshooting_quotes_are_in_the_sources() -> None:
