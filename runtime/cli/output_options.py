@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from ..outputs.event_queue import QUEUE_LIMIT
 from ..outputs.outputs import Outputs
 from ..outputs.sink import CallbackSink, Sink
 from ..watch.commands import DEFAULT_RETRIES
+from .app import MissingExtraError
 from .click_options import option_in
 
 STATE_VARIABLE = "POCKETLENS_STATE"
@@ -210,11 +212,33 @@ def open_outputs(
         MissingExtraError: an output needs an extra that is not installed.
     """
     every: list[Sink] = []
+    takes_pictures = settings.snapshots is not None
+    if settings.mqtt is not None:
+        every.append(_mqtt_sink(settings, labels, takes_pictures))
+    if settings.webhook is not None:
+        from ..outputs.webhook import WebhookSink, read_webhook_secret  # here: what it imports takes time
+
+        every.append(WebhookSink(settings.webhook, read_webhook_secret(settings.webhook_secret)))
     if show is not None:
         every.append(CallbackSink("standard output", show))
     if listen is not None:
         every.append(CallbackSink("listener", listen, takes_pictures=True))
     return Outputs(every, queue=settings.queue, log_file=_log_file(settings.state, source))
+
+
+def _mqtt_sink(settings: OutputSettings, labels: Sequence[str], takes_pictures: bool) -> Sink:
+    if importlib.util.find_spec("paho") is None:
+        raise MissingExtraError("`mqtt` needs paho-mqtt, which is not installed; pip install 'pocketlens[mqtt]'")
+    from ..outputs.mqtt import MqttSink, read_mqtt_credentials  # here: what it imports takes time
+
+    return MqttSink(
+        settings.mqtt or "",
+        labels,
+        credentials=read_mqtt_credentials(settings.mqtt_credentials),
+        certificates=settings.mqtt_ca,
+        discovery="" if settings.mqtt_discovery == "none" else settings.mqtt_discovery.strip("/"),
+        takes_pictures=takes_pictures,
+    )
 
 
 def _log_file(state: str | None, source: str) -> Path:
