@@ -20,7 +20,7 @@ class OutputSettingError(PocketlensError, ValueError):
     """An output's address, or its file of secrets, is not what it must be."""
 
 
-class Address(NamedTuple):
+class OutputAddress(NamedTuple):
     """The parts of a URL, as they are written; `path` begins with `/` or is empty."""
 
     scheme: str
@@ -30,7 +30,7 @@ class Address(NamedTuple):
     query: str
 
 
-def read_address(url: str, parameter: str, ports: Mapping[str, int], example: str, cure: str) -> Address:
+def read_address(url: str, parameter: str, ports: Mapping[str, int], example: str, cure: str) -> OutputAddress:
     """The parts of a URL.
 
     Args:
@@ -54,7 +54,7 @@ def read_address(url: str, parameter: str, ports: Mapping[str, int], example: st
         )
     if parts.scheme not in ports or not parts.hostname or re.search(r"[\s\x00-\x1f]", url):
         raise OutputSettingError(f"`{parameter}` is {url[:200]!r}, expected an address like {example}")
-    return Address(parts.scheme, parts.hostname, port or ports[parts.scheme], parts.path, parts.query)
+    return OutputAddress(parts.scheme, parts.hostname, port or ports[parts.scheme], parts.path, parts.query)
 
 
 def read_secret_file(path: str | os.PathLike[str]) -> str:
