@@ -24,7 +24,7 @@ SECONDS ?= 1800
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help export test test-fast coverage check format proof bench bench-train fuzz soak wheel release device slim peers docs \
+.PHONY: help export test test-fast coverage check format proof bench bench-live bench-train fuzz soak wheel release device slim peers docs \
 	clean distclean
 
 help: ## Print this help
@@ -79,6 +79,9 @@ proof: $(VENV)/dev.stamp ## Train on Fashion-MNIST, and check the figures (90 mi
 
 bench: $(VENV)/dev.stamp ## Measure the runtime beside the program of TensorFlow's guide
 	$(BIN)/python -m benchmarks
+
+bench-live: $(VENV)/dev.stamp ## Measure `live`: frames a second, ages, idle scenes, a day's memory
+	$(BIN)/python -m benchmarks.live
 
 bench-train: $(VENV)/dev.stamp ## Measure the trainer beside its bare step: time and memory
 	$(BIN)/python -m benchmarks.training

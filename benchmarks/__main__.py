@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks import documentation, materials
+from benchmarks.table import Row, line, ratio
 from benchmarks.timing import interleaved, peak_memory, process
 from benchmarks.workloads import classify_all, script_all
 from runtime import Classifier
@@ -26,34 +27,6 @@ from runtime.native_output import held_stderr
 
 #: The target: 560 images a second where the documentation's script reaches 218.
 _RATE_BOUND = 560 / 218
-
-
-class Row(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        what: the measured work.
-        script: the script's figure.
-        ours: Pocketlens's figure, in the same unit.
-        unit: the unit of both.
-        value: the figure that the bound applies to, such as the ratio of both.
-        bound: the bound, as text.
-        kept: whether the bound is kept.
-    """
-
-    what: str
-    script: float | None
-    ours: float
-    unit: str
-    value: float
-    bound: str
-    kept: bool
-
-
-def ratio(what: str, script: float, ours: float, most: float, unit: str = "ms") -> Row:
-    """A row that compares two times, given in seconds."""
-    value = ours / script
-    return Row(what, script * 1e3, ours * 1e3, unit, value, f"<= {most}", value <= most)
 
 
 def cold_start(device: Path, models: Path, rounds: int) -> Iterator[Row]:
@@ -175,13 +148,6 @@ def main() -> None:
             kept = kept and row.kept
             print(json.dumps(row._asdict()) if arguments.json else line(row), flush=True)
     sys.exit(0 if kept else 1)
-
-
-def line(row: Row) -> str:
-    """A row as text."""
-    script = f"{row.script:9.2f}" if row.script is not None else " " * 9
-    verdict = "" if row.kept else "  MISSED"
-    return f"{row.what:62} {script} {row.ours:9.2f} {row.unit:8} {row.value:7.3f}  {row.bound}{verdict}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ process.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import platform
 import shutil
@@ -35,6 +36,8 @@ _TIMEOUT_S = 60
 _PACKAGE = __name__.partition(".")[0]
 _BOARD = Path("/proc/device-tree/model")
 _CAMERA_PROGRAMS = ("rpicam-still", "libcamera-still")
+#: Where Debian's packages of Python lie, such as picamera2.
+_SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
 #: Bits of `vcgencmd get_throttled`; source: Raspberry Pi documentation, "vcgencmd".
 _THROTTLED = {
     0: "under-voltage now",
@@ -233,11 +236,29 @@ def _board() -> list[Finding]:
     if not any(map(shutil.which, _CAMERA_PROGRAMS)):
         cure = "sudo apt install rpicam-apps, if a camera is to be used"
         findings.append(Finding("camera", WARNING, f"none of {', '.join(_CAMERA_PROGRAMS)} is installed", cure))
+    findings.append(picamera_finding())
     program = shutil.which("vcgencmd")
     if program:
         done = subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=10, check=False)
         findings.append(throttling(done.stdout))
     return findings
+
+
+def picamera_finding(system: Path = _SYSTEM_PACKAGES) -> Finding:
+    """Whether this Python finds picamera2, which comes with Raspberry Pi OS and not from PyPI.
+
+    Args:
+        system: the folder of the system's packages.
+    """
+    if importlib.util.find_spec("picamera2") is not None:
+        return Finding("picamera", OK, "picamera2 can be imported")
+    if (system / "picamera2").is_dir():
+        text = "picamera2 is installed, but this virtual environment does not see the system's packages"
+        cure = "make it again by `python3 -m venv --system-site-packages FOLDER`, if `picamera` is to be used"
+        return Finding("picamera", WARNING, text, cure)
+    return Finding(
+        "picamera", OK, "picamera2 is not installed; sudo apt install python3-picamera2, if it is to be used"
+    )
 
 
 def throttling(text: str) -> Finding:

@@ -82,16 +82,16 @@ def _growth(call: Any, calls: int) -> float:
     """MB by which resident memory is larger at the end than after the warm-up."""
     for number in range(max(100, int(calls * _WARM_UP))):
         call(number)
-    before = _settled_mb()
+    before = settled_mb()
     with progress(calls, f"{calls:,} calls") as bar:
         for number in range(calls):
             call(number)
             if number % 1000 == 999:
                 bar.update(1000)
-    return round(_settled_mb() - before, 2)
+    return round(settled_mb() - before, 2)
 
 
-def _settled_mb() -> float:
+def settled_mb() -> float:
     """Resident memory, after free memory was given back to the system."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it

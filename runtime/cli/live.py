@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -220,7 +221,7 @@ def live(
     with Service() as service:
         loaded = build_classifier(top=None, **model)
         stabilizer = _stabilizer(loaded, stable, release_score, newest_weight, **answer)
-        show = print_json_event if as_json else print_event
+        show = print_json_event if as_json else partial(print_event, is_change=tell == CHANGES)
         # A queue would drop what is printed slower than files are read.
         prints_itself = opened.is_recorded or all_frames
         with open_outputs(
@@ -272,10 +273,10 @@ def _teller(outputs: Outputs, service: Service, show: Callable[[Event], object] 
     return tell
 
 
-def print_event(event: Event) -> None:
+def print_event(event: Event, *, is_change: bool = True) -> None:
     """Print an event as one line."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-    before = f", was {event.previous}" if event.previous is not None else ""
+    before = f", was {event.previous}" if is_change and event.previous is not None else ""
     print_line(f"{when}  {shown(event.source)}: {event.label} {event.score:.3f}{before}")
 
 

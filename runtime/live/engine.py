@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ..camera.byte_sources import FrameSource
 from ..camera.frame import Frame, Region
-from ..camera.reader import FrameReader
+from ..camera.reader import FrameReader, open_source
 from ..classifier import Classifier
 from ..errors import ContractError, ImageError
 from ..files import BYTES_NAME
@@ -126,14 +128,19 @@ class LiveEngine:
             CameraError: a source that is not started again could not be read.
             InterpreterError: the model fails.
         """
-        with self._reader as reader:
-            while not self._stop.is_set() and keep_going():
-                frame = reader.take(_WAIT_S)
-                if frame is not None:
-                    self._look_at(frame)
-                elif reader.ended:
-                    reader.take(0)  # raises what has ended it
-                    return
+        with self._reader:
+            while not self._stop.is_set() and keep_going() and self._step():
+                pass
+
+    def _step(self) -> bool:
+        """Look at the next frame, or wait a moment for it; False if there will be none."""
+        frame = self._reader.take(_WAIT_S)
+        if frame is not None:
+            self._look_at(frame)
+        elif self._reader.ended:
+            self._reader.take(0)  # raises what has ended it
+            return False
+        return True
 
     def _look_at(self, frame: Frame) -> None:
         if frame.clock < self._due:
@@ -192,3 +199,35 @@ class LiveEngine:
             {stabilizer.labels[place]: values[place] for place in best},
             frame.jpeg() if with_picture else None,
         )
+
+
+def changes(
+    classifier: Classifier, source: str | FrameSource, stabilizer: Stabilizer | None = None, **options: Any
+) -> Iterator[Event]:
+    """The changes of what a model answers about a camera, for scripts: an iterator without an end.
+
+    Args:
+        classifier: a model that takes images.
+        source: as for `runtime.camera.frames`.
+        stabilizer: makes the states; by default three of the last five frames, and the model's threshold.
+        options: further parameters of `LiveEngine`, such as `every`, `motion`, `region` or `tell_every`.
+
+    Raises:
+        CameraError: the source can never give a frame.
+        InterpreterError: the model fails.
+
+    Example:
+        >>> from runtime.testing import FakeCamera, FakeInterpreter
+        >>> door = FakeInterpreter(["open", "shut"], [[0.9, 0.1]] * 5 + [[0.1, 0.9]] * 5).classifier()
+        >>> picture = np.zeros((48, 64, 3), np.uint8)
+        >>> [event.label for event in changes(door, FakeCamera([picture], rounds=10))]
+        ['open', 'shut']
+    """
+    told: deque[Event] = deque()
+    reader = FrameReader(open_source(source) if isinstance(source, str) else source)
+    stabilizer = stabilizer or Stabilizer.for_model(classifier.contract)
+    engine = LiveEngine(reader, classifier, stabilizer, told.append, **options)
+    with reader:
+        while engine._step() or told:
+            while told:
+                yield told.popleft()

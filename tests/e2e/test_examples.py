@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from runtime import Classifier
 from tests.support.commands import ROOT
 from tests.support.exports import Exported, Samples
 
@@ -54,6 +55,18 @@ def test_a_folder_is_classified(digits_export: Exported, digits_samples: Samples
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 6
     assert "broken.png" in done.stderr
+
+
+def test_a_lamp_follows_a_camera(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
+    pytest.importorskip("gpiozero")
+    with Classifier(digits_export.int8) as classifier:
+        labels = [classifier.classify(file)[0].label for file in digits_samples.files]
+    other = next(number for number, label in enumerate(labels) if label != labels[0])
+    for number in range(12):
+        shutil.copy(digits_samples.files[0 if number < 6 else other], tmp_path / f"{number:02}.png")
+    done = run("led.py", digits_export.int8, labels[0], "*.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{labels[0]} lamp on", f"{labels[other]} lamp off"]
 
 
 def test_mock_pins_are_switched(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:

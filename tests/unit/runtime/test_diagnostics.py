@@ -9,7 +9,7 @@ import pytest
 
 from runtime import Contract, ImageInput, seal
 from runtime import diagnostics as doctor
-from runtime.diagnostics import Finding, examine, throttling, wheel_advice
+from runtime.diagnostics import Finding, examine, picamera_finding, throttling, wheel_advice
 from runtime.interpreter import installed
 from tests.support.commands import run_pocketlens, succeed
 from tests.support.exports import Exported
@@ -131,6 +131,16 @@ def test_no_interpreter_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_throttling_is_read_from_the_bits(text: str, status: str, words: str) -> None:
     assert throttling(text).status == status
     assert words in throttling(text).text
+
+
+def test_picamera2_of_the_system_beside_a_virtual_environment(tmp_path: Path) -> None:
+    found = picamera_finding(tmp_path)
+    assert (found.subject, found.status) == ("picamera", "ok")
+    assert "sudo apt install python3-picamera2" in found.text
+    (tmp_path / "picamera2").mkdir()
+    found = picamera_finding(tmp_path)
+    assert found.status == "warning"
+    assert "--system-site-packages" in found.cure
 
 
 def test_a_board_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

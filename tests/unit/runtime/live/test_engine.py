@@ -17,7 +17,7 @@ from runtime.camera.frame import Frame, Picture, Region
 from runtime.camera.reader import FrameReader
 from runtime.camera.stopping import Stop
 from runtime.images import Pixels
-from runtime.live.engine import LiveEngine
+from runtime.live.engine import LiveEngine, changes
 from runtime.live.motion import MotionGate
 from runtime.live.stabilizer import Stabilizer
 from runtime.outputs.event import Event
@@ -253,3 +253,11 @@ def test_spans_of_statistics() -> None:
     figures = first._replace(seconds=1.5, dropped=1).as_dict()
     assert (figures["frames_per_second"], figures["dropped_share"]) == (2.0, 0.3333)
     assert "2.0 frames/s, 2.0 answered/s, 33 % dropped" in first._replace(seconds=1.5, dropped=1).text()
+
+
+def test_changes_for_a_script() -> None:
+    door = FakeInterpreter(LABELS, [(0.9, 0.1)] * 5 + [(0.2, 0.8)] * 4 + [(0.8, 0.2)]).classifier()
+    stabilizer = Stabilizer(LABELS, stable=(1, 1))
+    found = list(changes(door, FakeCamera([picture()], rounds=10), stabilizer, takes_pictures=True))
+    assert [event.label for event in found] == ["open", "shut", "open"]
+    assert all(event.picture for event in found)
