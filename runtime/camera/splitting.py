@@ -18,6 +18,8 @@ from .frame import Picture
 MAX_FRAME_BYTES = 32 * 2**20
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+#: The end of a frame, or the start of the next: one search, which takes a fifth of the time of two.
+_EDGE = re.compile(rb"\xff[\xd8\xd9]")
 _FILL, _SCAN = 0xFF, 0xDA
 #: Markers without a length: TEM and the restart markers.
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -91,15 +93,16 @@ class JpegSplitter:
         """The end of the frame; None if it has not arrived, 0 if the frame was damaged and is dropped."""
         if not self._in_scan and not self._read_headers():
             return None if self._at else 0
-        end = self._buffer.find(_END, self._at)
-        restart = self._buffer.find(_START, self._at, end if end >= 0 else len(self._buffer))
-        if restart >= 0:
-            self._pass_over(restart)
-            return 0
-        if end < 0:
-            self._at = max(self._at, len(self._buffer) - len(_START) + 1)
+        found = _EDGE.search(self._buffer, self._at)
+        if found is None:
+            self._at = max(self._at, len(self._buffer) - 1)
             return None
-        return end + len(_END)
+        place = found.start()
+        del found  # it would keep the buffer from growing
+        if self._buffer[place + 1] == _START[1]:
+            self._pass_over(place)
+            return 0
+        return place + len(_END)
 
     def _read_headers(self) -> bool:
         """Go to the compressed pixels; False if more bytes are needed, or if the frame was damaged and is dropped."""
