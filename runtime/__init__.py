@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .images import load_pixels
     from .input_spec import FeaturesInput, ImageInput
     from .model_file import ModelFile, read_model, seal
+    from .occlusion import Explanation, explain
     from .postprocessing import Prediction, rank
     from .preprocessing import FeaturePreprocessor, Preprocessor, TensorSpec, make_preprocessor
 
@@ -37,6 +38,7 @@ __all__ = [
     "Confidence",
     "Contract",
     "ContractError",
+    "Explanation",
     "FeaturePreprocessor",
     "FeaturesError",
     "FeaturesInput",
@@ -52,6 +54,7 @@ __all__ = [
     "Provenance",
     "TensorSpec",
     "__version__",
+    "explain",
     "load_pixels",
     "make_preprocessor",
     "rank",
@@ -74,6 +77,7 @@ _MODULES = {
     "images": ("load_pixels",),
     "input_spec": ("FeaturesInput", "ImageInput"),
     "model_file": ("ModelFile", "read_model", "seal"),
+    "occlusion": ("Explanation", "explain"),
     "postprocessing": ("Prediction", "rank"),
     "preprocessing": ("FeaturePreprocessor", "Preprocessor", "TensorSpec", "make_preprocessor"),
 }

@@ -212,6 +212,11 @@ class Classifier:
         return self._output
 
     @property
+    def layout(self) -> str | None:
+        """The default of the calls' `layout`."""
+        return self._layout
+
+    @property
     def preprocessor(self) -> InputPreprocessor:
         """The preprocessor, which turns an image or a vector into the model's input tensor."""
         return self._preprocess

@@ -1,4 +1,4 @@
-"""Reads bytes from outside: regular files only, never more than a limit, one kind of error."""
+"""Reads bytes from outside: regular files only, never more than a limit, one kind of error. Writes files whole."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import io
 import os
 import stat
 from collections.abc import Callable
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from .errors import PocketlensError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: The file name that stands for standard input.
 STANDARD_INPUT = "-"
@@ -145,3 +148,23 @@ def read_stream(
     if left <= 0:
         raise error(f"{name}: larger than {limit // 2**20} MiB, the limit")
     return b"".join(chunks)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a temporary file beside the target, then rename it; missing folders are created.
+
+    Raises:
+        OSError: the file cannot be written; an existing file is untouched.
+    """
+    import tempfile  # here: most commands write nothing
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.partial-", delete=False) as file:
+        partial = path.with_name(os.path.basename(file.name))  # noqa: PTH119 - no pathlib at the start of `classify`
+        try:
+            file.write(content)
+            file.close()
+            partial.chmod(0o644)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

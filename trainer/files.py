@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all, exchanges two folders in one step, and keeps a second process out of a folder."""
+"""Exchanges two folders in one step, and keeps a second process out of a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,24 +13,6 @@ from pathlib import Path
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 #: What a kernel or a file system answers that cannot exchange, or has no locks.
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV, errno.ENOLCK)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a temporary file beside the target, then rename it; missing folders are created.
-
-    Raises:
-        OSError: the file cannot be written; an existing file is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.partial-", delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(content)
-            file.close()
-            partial.chmod(0o644)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def exchange(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -112,6 +113,31 @@ def click_settings(option: Option) -> dict[str, Any]:
         "group": option.group,
         "shell_complete": complete_files if _FILES & {*re.split(r"[|.]", option.metavar or "")} else None,
     }
+
+
+class _OutputFile(click.Path):
+    """A file to write, whose name says its kind: a viewer goes by it.
+
+    Args:
+        suffix: the end of its name, such as `".png"`.
+    """
+
+    def __init__(self, suffix: str) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+        self._suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if Path(str(value)).suffix.lower() != self._suffix:
+            self.fail(f"{str(value)!r}, expected a name that ends in {self._suffix}", param, ctx)
+        return path
+
+
+def output_file(flag: str, help_text: str, default: str | None = None, suffix: str = ".png") -> Option:
+    """An option that names a file to write."""
+    kind = _OutputFile(suffix)
+    text = help_text if default else f"{help_text} [default: none]"
+    return Option((flag,), text, type=kind, metavar="FILE", default=default, show_default=default is not None)
 
 
 def option_in(group: str) -> Callable[..., Callable[[_Function], _Function]]:

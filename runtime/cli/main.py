@@ -13,6 +13,7 @@ COMMANDS = {
     "live": ("runtime.cli.live:live", "Answer what a camera sees, and tell when the answer changes."),
     "service": ("runtime.cli.service:service", "Run live, watch or serve as a service of systemd."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
+    "explain": ("runtime.cli.explain:explain_command", "Show which parts of a picture an answer comes from."),
     "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.cli.doctor:doctor", "Check this machine, and say how to cure what is wrong."),
     "selftest": ("runtime.cli.selftest:selftest", "Check that a model answers here as on the workstation."),

@@ -200,20 +200,12 @@ def build_classifier(
         ModelFileError, ContractError, InterpreterError: as `Classifier` does.
     """
     # Imported here because help and usage errors need neither numpy nor Pillow.
-    from ..classifier import Classifier
-    from ..native_output import held_stderr
     from ..postprocessing import choose_labels
 
     path = model_path or default_model()
     if not model_path:
         print_line(f"model: {shown(path)}", error=True)
-    with held_stderr():  # the interpreter announces its delegates
-        classifier = Classifier(
-            path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
-        )
-    flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
-    for note in classifier.notes:
-        print_line(f"{shown(path)}: {name_options(note, flags)}", error=True)
+    classifier = open_classifier(path, threads, interpreter, delegate, **external)
     if min_score and not classifier.contract.gives_probabilities:
         raise UsageError("--min-score is a probability, and the scores of this model are none; leave it out.")
     labels = classifier.contract.labels
@@ -224,6 +216,25 @@ def build_classifier(
     spec = classifier.contract.input
     classify = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
     return LoadedModel(labels, classify, spec if spec.kind == "features" else None, classifier)
+
+
+def open_classifier(path: str, threads: int, interpreter: str, delegate: str | None, **external: Any) -> Classifier:
+    """The classifier that the options describe; notes about a model of others go to standard error.
+
+    Raises:
+        ModelFileError, ContractError, InterpreterError: as `Classifier` does.
+    """
+    from ..classifier import Classifier
+    from ..native_output import held_stderr
+
+    with held_stderr():  # the interpreter announces its delegates
+        classifier = Classifier(
+            path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
+        )
+    flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
+    for note in classifier.notes:
+        print_line(f"{shown(path)}: {name_options(note, flags)}", error=True)
+    return classifier
 
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from runtime.cli.app import Command, with_options
+from runtime.cli.click_options import output_file
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
-from .options import html_option, output_file, write_page
+from .options import html_option, write_page
 
 _MAX_VALUE_LENGTH = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}

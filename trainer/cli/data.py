@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.app import Command, SuggestingGroup, with_options
+from runtime.cli.click_options import output_file
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
@@ -22,7 +23,6 @@ from .options import (
     TASK_OPTIONS,
     complete_dataset,
     html_option,
-    output_file,
     write_page,
 )
 from .sample_index import SampleIndex, index_option

@@ -13,13 +13,12 @@ from PIL import Image
 
 from runtime.cli.output import print_json, print_line
 from runtime.errors import UsageError
-from runtime.files import shown
+from runtime.files import shown, write_whole
 from runtime.image_formats import open_encoded
 from runtime.memory import DecodingRoom
 
 from ..data.samples import describe_sample, label_of, splits_or_reason
 from ..data.sources import FileSource
-from ..files import write_whole
 from ..plots.image_grid import save_image
 from .options import typed_options
 from .sample_index import SampleIndex, name_in_split

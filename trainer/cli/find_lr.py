@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from runtime.cli.app import Command, with_options
+from runtime.cli.click_options import output_file
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 
-from .options import OPTION_NAMES, output_file, training_options
+from .options import OPTION_NAMES, training_options
 from .settings import TRAINING_REQUIRES, read_training_options
 
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from runtime.cli.app import with_options
-from runtime.cli.click_options import complete_files, option_in
+from runtime.cli.click_options import complete_files, option_in, output_file
 from runtime.cli.options import Option, in_group
 from runtime.contract import TASKS
 from runtime.input_spec import FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
@@ -99,31 +99,6 @@ def output_folder(help_text: str) -> Option:
     return Option(("--out",), f"{help_text} [default: none]", type=kind, metavar="DIR")
 
 
-class _OutputFile(click.Path):
-    """A file to write, whose name says its kind: a viewer goes by it.
-
-    Args:
-        suffix: the end of its name, such as `".png"`.
-    """
-
-    def __init__(self, suffix: str) -> None:
-        super().__init__(path_type=Path, dir_okay=False)
-        self._suffix = suffix
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
-        if Path(str(value)).suffix.lower() != self._suffix:
-            self.fail(f"{str(value)!r}, expected a name that ends in {self._suffix}", param, ctx)
-        return path
-
-
-def output_file(flag: str, help_text: str, default: str | None = None, suffix: str = ".png") -> Option:
-    """An option that names a file to write."""
-    kind = _OutputFile(suffix)
-    text = help_text if default else f"{help_text} [default: none]"
-    return Option((flag,), text, type=kind, metavar="FILE", default=default, show_default=default is not None)
-
-
 def html_option(subject: str) -> Option:
     """`--html` of a command that can also write its results as a page."""
     return output_file("--html", f"Also write {subject} as a page of one file, which needs no network.", suffix=".html")
@@ -136,7 +111,7 @@ def write_page(path: Path | None, page: Callable[[], str]) -> Path | None:
         OSError: it cannot be written.
     """
     if path is not None:
-        from ..files import write_whole
+        from runtime.files import write_whole
 
         write_whole(path, page().encode())
     return path

@@ -9,7 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..plots.figure import CORRECT, DARK_SHARE, PALETTE, WRONG
+from runtime.heat_map import PALETTE
+
+from ..plots.figure import CORRECT, DARK_SHARE, WRONG
 
 #: The layout, the style and the parts that all pages share, and the trainer's own pages.
 _SHARED = Path(__file__).with_name("templates")

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from runtime import Contract, make_preprocessor
 from runtime.files import shown
+from runtime.heat_map import PALETTE
 
 from ..evaluation.predictions import Scores, scores_of_both
-from .figure import PALETTE, series_style, shorten, show_as_text
+from .figure import series_style, shorten, show_as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

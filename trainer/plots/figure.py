@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
-from runtime.files import shown
+from runtime.files import shown, write_whole
+from runtime.heat_map import PALETTE
 from runtime.image_formats import PLOT_MARK
-
-from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 #: Pixels an inch.
 DPI = 110
-#: Okabe and Ito's colours, which colour-blind people can tell apart, and markers to go with them. All colours of plots
-#: and pages come from here: blue, vermilion, green, purple, orange, sky blue, black.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+#: Markers to go with the palette's colours.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: How many series have a colour and marker of their own.
 MAX_STYLES = len(PALETTE) * len(MARKERS)

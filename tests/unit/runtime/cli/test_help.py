@@ -89,7 +89,7 @@ def completions(arguments: list[str], incomplete: str) -> list[str]:
     ("arguments", "incomplete", "wanted"),
     [
         ([], "tr", {"plain:train"}),
-        ([], "e", {"plain:evaluate", "plain:export"}),
+        ([], "e", {"plain:evaluate", "plain:explain", "plain:export"}),
         (["data"], "s", {"plain:show", "plain:save"}),
         (["train"], "--learn", {"plain:--learning-rate"}),
         (["train", "--arch"], "mob", {"plain:mobilenet_v2", "plain:mobilenet_v3_small"}),
@@ -121,7 +121,10 @@ def test_completing_a_command_imports_none_of_them() -> None:
     assert not re.search(r"^import '?(numpy|PIL|trainer|exporter|runtime\.cli\.classify)'? ", done.stderr, re.MULTILINE)
 
 
-QUIET = {("train",), ("find-lr",), ("evaluate",), ("export",), ("data", "show"), ("data", "save"), ("bench",)}
+QUIET = {
+    *(("train",), ("find-lr",), ("evaluate",), ("export",), ("data", "show"), ("data", "save"), ("bench",)),
+    ("explain",),
+}
 
 
 def test_what_shows_progress_has_a_quiet_way() -> None:
