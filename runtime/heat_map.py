@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from .files import shown
 from .image_formats import PLOT_MARK
 from .images import Pixels
-from .occlusion import Box, Explanation, Region
+from .occlusion import Box, Explanation, MainRegion
 
 #: Okabe and Ito's colours, which colour-blind people can tell apart: blue, vermilion, green, purple, orange, sky blue,
 #: black. All colours of drawings, plots and pages come from here.
@@ -32,7 +32,7 @@ _NEAREST, _SMOOTH = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 
 def overlay(
-    pixels: Pixels, drops: npt.NDArray[np.float64], region: Region | None, side: int, limit: float = 0.0
+    pixels: Pixels, drops: npt.NDArray[np.float64], region: MainRegion | None, side: int, limit: float = 0.0
 ) -> Image.Image:
     """The picture in grey, with the map over it in colour, and a frame around the region.
 

@@ -51,7 +51,7 @@ class Box(NamedTuple):
     bottom: int
 
 
-class Region(NamedTuple):
+class MainRegion(NamedTuple):
     """The part of a picture that matters most.
 
     Attributes:
@@ -95,7 +95,7 @@ class Explanation(NamedTuple):
     drops: npt.NDArray[np.float64]
     largest_drop: float
     largest_rise: float
-    region: Region | None
+    region: MainRegion | None
     calls: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def explain(
     if largest > limit and drops.max() > 0:
         cells = _around_the_peak(drops)
         lost = drop_without(cells)
-        region = Region(grid.in_pixels(cells), score - lost, lost / score if is_probability and score else None)
+        region = MainRegion(grid.in_pixels(cells), score - lost, lost / score if is_probability and score else None)
         calls += 1
     elif advance is not None:
         advance(1)  # the call that was not needed
