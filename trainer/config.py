@@ -36,6 +36,7 @@ SCALINGS = (STANDARDISE, INSIDE, UNIT, UNSCALED)
 #: When to compute in 16 bits: where the machine has fast units for it, always, never.
 MIXED_PRECISIONS = ("auto", "on", "off")
 _ALPHAS = (0.1, 2.0)
+_MAX_TEMPERATURE = 100
 #: Fields with another name in files: `metrics.json` and the identity of checkpoints keep it.
 _NAMES_IN_FILES = {"normalize": "normalise"}
 
@@ -67,6 +68,11 @@ class TrainingConfig:
         momentum: share, 0 to below 1, of the last step that SGD adds to the next one.
         loss: one of `LOSSES`; `loss_for` gives the choice of `"auto"`.
         label_smoothing: probability, 0 to below 1, that is spread over all classes.
+        teacher: a run folder or a `.keras` file whose scores are learned beside the labels; None for the labels alone.
+            See `fitting.distillation`.
+        distillation_temperature: above 0: divides the logits of teacher and student; higher values show more of what
+            the teacher thinks of the wrong classes.
+        distillation_weight: share, above 0 and up to 1, of the teacher's scores in the loss.
         augmentation: names from `AUGMENTATIONS`, applied to training images only.
         balance: weight images so that each class counts the same; for `multilabel`, so that the presence and the
             absence of a label count the same.
@@ -106,6 +112,9 @@ class TrainingConfig:
     momentum: float = 0.0
     loss: str = AUTO_LOSS
     label_smoothing: float = 0.0
+    teacher: str | None = None
+    distillation_temperature: float = 4.0
+    distillation_weight: float = 0.9
     augmentation: tuple[str, ...] = ()
     balance: bool = False
     normalize: bool = True
@@ -144,7 +153,7 @@ class TrainingConfig:
             TrainingError: the configured loss is not for this task, or not with `balance`.
         """
         if self.loss == AUTO_LOSS:
-            several = CATEGORICAL if self.label_smoothing else SPARSE
+            several = CATEGORICAL if self.label_smoothing or self.teacher is not None else SPARSE
             return several if task == "multiclass" else BINARY
         fitting = (SPARSE, CATEGORICAL, FOCAL) if task == "multiclass" else (BINARY, FOCAL)
         if self.loss not in fitting:
@@ -201,6 +210,7 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise TrainingError(f"{name.replace('_', ' ')} {value}, expected a number from 0 to below 1")
+        self._check_distillation()
         samples = self.train_samples
         if samples is not None and not (0 < samples <= 1 if isinstance(samples, float) else samples >= 1):
             raise TrainingError(f"train samples {samples}, expected a whole number from 1 on, or a share up to 1.0")
@@ -208,6 +218,24 @@ class TrainingConfig:
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
+
+    def _check_distillation(self) -> None:
+        if not 0 < self.distillation_temperature <= _MAX_TEMPERATURE:
+            raise TrainingError(
+                f"distillation temperature {self.distillation_temperature}, expected a number above 0, at most "
+                f"{_MAX_TEMPERATURE}"
+            )
+        if not 0 < self.distillation_weight <= 1:
+            raise TrainingError(f"distillation weight {self.distillation_weight}, expected a number above 0, at most 1")
+        if self.teacher is None:
+            return
+        if self.label_smoothing:
+            raise TrainingError(
+                f"label smoothing {self.label_smoothing} and `teacher`: the teacher's scores are smooth already; leave "
+                "`label_smoothing` out"
+            )
+        if self.loss == SPARSE:
+            raise TrainingError(f"`teacher` needs one-hot targets: use `loss={CATEGORICAL}`, not {SPARSE}")
 
     def _check_combinations(self) -> None:
         if not self.normalize and self.scaling != UNSCALED:

@@ -69,7 +69,8 @@ def complete_config(given: dict[str, Any], preset: str, images: int, augmentatio
     """A configuration from explicit settings, and from the preset where a setting is None or missing.
 
     `dense` gets neither augmentation nor label smoothing: it has too few weights to learn shifted images as well. Label
-    smoothing needs one-hot targets, which sparse categorical cross-entropy does not take.
+    smoothing needs one-hot targets, which sparse categorical cross-entropy does not take. With a teacher no label is
+    smoothed: its scores are smooth.
 
     Args:
         given: fields of `TrainingConfig`, `architecture` among them.
@@ -81,7 +82,7 @@ def complete_config(given: dict[str, Any], preset: str, images: int, augmentatio
         TrainingError: a value out of range.
     """
     explicit = {name: value for name, value in given.items() if value is not None}
-    chosen, plain = PRESETS[preset], explicit["architecture"] == "dense"
+    chosen, plain, taught = PRESETS[preset], explicit["architecture"] == "dense", "teacher" in explicit
     batch_size = explicit.get("batch_size") or TrainingConfig.batch_size // (2 if images < _FEW_IMAGES else 1)
     epochs = explicit.get("epochs") or default_epochs(images, explicit["architecture"], preset)
     if "epochs" not in explicit and not plain:
@@ -92,7 +93,7 @@ def complete_config(given: dict[str, Any], preset: str, images: int, augmentatio
         "epochs": epochs,
         "batch_size": batch_size,
         "patience": default_patience(epochs),
-        "label_smoothing": 0.0 if plain or explicit.get("loss") == SPARSE else chosen.label_smoothing,
+        "label_smoothing": 0.0 if plain or taught or explicit.get("loss") == SPARSE else chosen.label_smoothing,
         "augmentation": kinds + (("erase",) if chosen.erase and kinds else ()),
         **({"learning_rate": chosen.cnn_learning_rate} if explicit["architecture"] == "cnn" else {}),
     }

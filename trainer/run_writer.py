@@ -36,6 +36,7 @@ from .data.shared_arrays import share_array
 from .errors import RunError
 from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
+from .teachers import describe_teacher
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -162,6 +163,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
             "loss": run.config.loss_for(run.dataset.task),
             "outputs": describe_outputs(run.dataset.task, len(run.dataset.labels)),
             "initial_weights": describe_origin(run.config.architecture, run.config.weights),
+            **({"teacher": describe_teacher(run.config)} if run.config.teacher else {}),
             "settings": run.config.as_dict(),
             **({"quantization_aware": run.quantization_aware} if run.quantization_aware else {}),
             "merged": list(run.dataset.merged),

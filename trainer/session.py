@@ -18,6 +18,7 @@ from .data.normalization import check_has_pixels, with_unit_scaling, without_sca
 from .data.splits import Splits, make_splits, sample_training
 from .distributed.strategy import Strategy
 from .fitting import phases
+from .fitting.distillation import make_soft_targets
 from .fitting.input_pipeline import Passes, Pipeline
 from .fitting.objective import Objective, make_objective
 from .models import mixed_precision
@@ -76,7 +77,8 @@ def prepare_session(dataset: Dataset, config: TrainingConfig, strategy: Strategy
     model = _model(dataset, contract, config)
     objective = make_objective(dataset, splits, config)
     pipeline = Pipeline(dataset.pixels, objective.targets, make_preprocessor(contract.input), config.batch_size)
-    passes = pipeline.passes(splits.train, config.seed, config.augmentation, objective.train_weights)
+    soft_targets = make_soft_targets(config, dataset, contract.input, splits, pipeline)
+    passes = pipeline.passes(splits.train, config.seed, config.augmentation, objective.train_weights, soft_targets)
     if config.steps_per_epoch:
         passes.batches = passes.batches.take(config.steps_per_epoch)
     validation = pipeline.batches(splits.validation, objective.validation_weights)

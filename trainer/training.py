@@ -187,7 +187,8 @@ def _measure(session: TrainingSession, dataset: Dataset, model: Any, split: Indi
 
 def _plain_model(session: TrainingSession) -> Any:
     """The trained model in float32, with layers of Keras alone."""
-    model = session.model
+    # Keras copies the loss of a compiled model by its name, and does not know ours.
+    model = strip_compile_state(session.model)
     if mixed_precision.precision_policy(session.config) != mixed_precision.FLOAT32:
         model = mixed_precision.with_policy(model, mixed_precision.FLOAT32)
     return to_plain_convolutions(model)

@@ -33,6 +33,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
         date=provenance.date,
         seed=provenance.seed,
         initial_weights=report["initial_weights"],
+        teacher=report["teacher"],
         passed=report["passed"],
         task=contract.task,
         labels=contract.labels,

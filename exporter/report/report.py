@@ -65,18 +65,19 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "warnings": list(settings.warnings),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "trained_with": dict(provenance.packages),
-        "initial_weights": _initial_weights(run),
+        "initial_weights": _of_training(run, "initial_weights"),
+        "teacher": _of_training(run, "teacher"),
         "command": settings.command,
         "passed": not any(model.failed for model in models.values()),
         "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
     }
 
 
-def _initial_weights(run: RunFolder) -> str:
-    """Where the network's first weights come from, if that is known: an export does not need a run's figures."""
+def _of_training(run: RunFolder, name: str) -> str:
+    """A text in a run's figures, "" where it is not known: an export does not need them."""
     if run.is_external or not (run.folder / "metrics.json").is_file():
         return ""
-    return str(run.metrics.get("initial_weights", ""))
+    return str(run.metrics.get(name, ""))
 
 
 def make_timings(models: Mapping[str, EvaluatedModel]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ _ARCHITECTURES_OF = {
 }
 #: The options that are for a backbone alone, which `auto` takes where one of them is typed.
 _FOR_BACKBONES = ("weights", "alpha", "head_epochs", "fine_tune_layers")
+_FOR_TEACHER = ("distillation_temperature", "distillation_weight")
 _FOR_INITIAL_WEIGHTS = ("head_epochs", "fine_tune_layers")
 _FOR_IMAGES = (
     "image_size",
@@ -252,6 +253,13 @@ def _check_typed(settings: dict[str, Any]) -> None:
             raise UsageError(
                 f"{typed[name]} is for a backbone that brings weights; --weights {NO_WEIGHTS} trains it whole"
             )
+    _check_typed_of_training(typed, settings)
+
+
+def _check_typed_of_training(typed: dict[str, str], settings: dict[str, Any]) -> None:
+    for name in _FOR_TEACHER:
+        if name in typed and settings["teacher"] is None:
+            raise UsageError(f"{typed[name]} is for --teacher; name one, or leave it out")
     if "weight_decay" in typed and settings["optimizer"] != "adamw":
         raise UsageError(f"{typed['weight_decay']} is for --optimizer adamw; {settings['optimizer']} has none")
     if "normalize" in typed and "scaling" in typed:

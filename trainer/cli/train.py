@@ -15,14 +15,14 @@ from runtime.cli.click_options import complete_files, option_in
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
 
-from ..config import SCHEDULES
+from ..config import SCHEDULES, TrainingConfig
 from ..distributed.cluster import DISTRIBUTIONS, is_chief
 from ..errors import DatasetError, TrainingError
 from .options import OPTION_NAMES, training_options
 from .settings import TRAINING_REQUIRES, read_training_options
+from .teacher import TeacherOption, check_auto_teacher
 
 if TYPE_CHECKING:
-    from ..config import TrainingConfig
     from ..data import Dataset
     from ..training import TrainedRun
 
@@ -44,6 +44,7 @@ def _learning_rate(text: str) -> float | str:
     requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens train --dataset digits --out runs/digits\n"
+    "pocketlens train --dataset digits --preset best --teacher auto --out runs/taught\n"
     "pocketlens train --dataset photos/ --image-size 96 --out runs/photos\n"
     "pocketlens train --dataset photos/ --image-size 96 --out runs/photos --resume",
 )
@@ -76,6 +77,29 @@ def _learning_rate(text: str) -> float | str:
         "Share of the steps in which the learning rate rises from 0. [default: 0.05 with cosine, otherwise 0]",
         type=float,
         metavar="SHARE",
+    ),
+    group="Training",
+)
+@with_options(
+    Option(
+        ("--teacher",),
+        "Distillation: learn the scores of a trained model beside the labels; auto trains the next size of cnn first, "
+        "into RUN-teacher. [default: none]",
+        metavar="RUN|MODEL.keras|auto",
+    ),
+    Option(
+        ("--distillation-temperature",),
+        "Divisor of the logits of teacher and student: higher shows more of what the teacher thinks of wrong classes.",
+        type=float,
+        default=TrainingConfig.distillation_temperature,
+        show_default=True,
+    ),
+    Option(
+        ("--distillation-weight",),
+        "Share of the teacher's scores in the loss, above 0 and up to 1.",
+        type=float,
+        default=TrainingConfig.distillation_weight,
+        show_default=True,
     ),
     group="Training",
 )
@@ -144,6 +168,9 @@ def train(
     Ctrl-C keeps the best epoch so far. After each epoch a checkpoint is written beside RUN; --resume continues from it
     and gives the same result as an uninterrupted training.
 
+    With --teacher, the network learns the scores of a trained model beside the labels, which makes a small network
+    better; both need the same data set, size of images and seed.
+
     --distribute workers needs the same command on each machine, with its own TF_CONFIG; worker 0 writes RUN.
     """
     from ..fitting.checkpoint import checkpoint_path
@@ -151,12 +178,16 @@ def train(
 
     started = time.perf_counter()
     _check_usage(options, minutes, distribute, resume)
+    check_auto_teacher(options["teacher"], minutes, distribute)
+    teacher = TeacherOption(options["teacher"], out, resume)
+    options["teacher"], resume = teacher.name, teacher.student_resumes
     board, chief = options.pop("tensorboard"), is_chief(distribute)
     if chief:
         click.get_current_context().with_resource(reserve_target(out, force, resume))
     if learning_rate != _AUTO:
         options["learning_rate"] = learning_rate
     config, data, with_epochs = read_training_options(options)
+    teacher.prepare(data, config, force)
     from ..distributed.strategy import make_strategy
     from ..training import train as train_model
 

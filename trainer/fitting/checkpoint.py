@@ -24,6 +24,7 @@ from ..config import TrainingConfig
 from ..contract import package_versions
 from ..data import Dataset
 from ..errors import RunError
+from ..teachers import teacher_paths
 
 Arrays = list[npt.NDArray[Any]]
 _GROUPS = ("model", "optimizer", "best")
@@ -68,7 +69,7 @@ def training_identity(config: TrainingConfig, dataset: Dataset, mode: str = "") 
     if config.model_file:
         digest.update(Path(config.model_file).read_bytes())
     digest.update(dataset.source.digest().encode())
-    for path in weight_files(config.weights):
+    for path in (*weight_files(config.weights), *teacher_paths(config.teacher)):
         digest.update(path.read_bytes())
     for array in (dataset.targets, *(dataset.given[name] for name in sorted(dataset.given))):
         digest.update(np.ascontiguousarray(array).data)

@@ -26,6 +26,8 @@ _MOST_AHEAD = 2**30
 _Begin = Callable[[], tuple[Any, Indices]]
 #: Makes a batch from the number of its pass, its own number, and the indices of its images.
 _Make = Callable[[int, int, Indices], tuple[npt.NDArray[Any], ...]]
+#: Gives a teacher's scores, float32 of shape (n, outputs), for the indices and the scaled samples of a batch.
+SoftTargets = Callable[[Indices, npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,25 @@ class Pipeline:
             parts = self.preprocessor.scale(self.pixels[chosen]), self.targets[chosen]
             return parts if weights is None else (*parts, weights[chosen])
 
-        return self._dataset(lambda: (np.int64(0), indices), make, len(indices), weighted=weights is not None)
+        begin, target = (lambda: (np.int64(0), indices)), self.targets.shape[1:]
+        return self._dataset(begin, make, len(indices), target, weighted=weights is not None)
 
     def passes(
-        self, indices: Indices, seed: int, augmentation: tuple[str, ...], weights: npt.NDArray[np.float32]
+        self,
+        indices: Indices,
+        seed: int,
+        augmentation: tuple[str, ...],
+        weights: npt.NDArray[np.float32],
+        soft_targets: SoftTargets | None = None,
     ) -> Passes:
         """Passes over a split for training: shuffled, augmented, weighted.
 
         Args:
             weights: float32, shape (n,): the weight of each image of the data set in the loss.
+            soft_targets: gives a teacher's scores of a batch, which follow the targets: these are of shape (n, outputs)
+                then, and what the batches hold of shape (n, 2 x outputs).
         """
-        return Passes(self, indices, seed, augmentation, weights)
+        return Passes(self, indices, seed, augmentation, weights, soft_targets)
 
     @contextmanager
     def dataset_errors(self) -> Iterator[None]:
@@ -85,9 +95,9 @@ class Pipeline:
         finally:
             self._failures.clear()
 
-    def _dataset(self, begin: _Begin, make: _Make, count: int, *, weighted: bool) -> Any:
+    def _dataset(self, begin: _Begin, make: _Make, count: int, target: tuple[int, ...], *, weighted: bool) -> Any:
         types = (tf.float32, tf.as_dtype(self.targets.dtype), tf.float32)[: 3 if weighted else 2]
-        image, target = self.pixels.shape[1:], self.targets.shape[1:]
+        image = self.pixels.shape[1:]
         shapes = ((None, *image), (None, *target), (None,))
 
         # Neither function is declared stateful, though the first one reads the number of the epoch: where operations
@@ -146,11 +156,15 @@ class Passes:
         seed: int,
         augmentation: tuple[str, ...],
         weights: npt.NDArray[np.float32],
+        soft_targets: SoftTargets | None = None,
     ) -> None:
         self.epoch = 0
         self._pipeline, self._indices, self._seed = pipeline, indices, seed
-        self._augmentation, self._weights = augmentation, weights
-        self.batches = pipeline._dataset(self._begin, self._make, len(indices), weighted=True)
+        self._augmentation, self._weights, self._soft_targets = augmentation, weights, soft_targets
+        target = pipeline.targets.shape[1:]
+        if soft_targets is not None:
+            target = (2 * target[0],)
+        self.batches = pipeline._dataset(self._begin, self._make, len(indices), target, weighted=True)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -166,4 +180,7 @@ class Passes:
             pixels = augment(
                 pixels, self._augmentation, np.random.default_rng((self._seed, int(epoch), int(number) + 1))
             )
-        return pipeline.preprocessor.scale(pixels), pipeline.targets[chosen], self._weights[chosen]
+        samples, targets = pipeline.preprocessor.scale(pixels), pipeline.targets[chosen]
+        if self._soft_targets is not None:
+            targets = np.concatenate([targets, self._soft_targets(chosen, samples)], axis=1)
+        return samples, targets, self._weights[chosen]

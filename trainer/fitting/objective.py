@@ -13,6 +13,7 @@ from ..config import FOCAL, SPARSE, TrainingConfig
 from ..data import Dataset
 from ..data.splits import Splits
 from .class_weights import BalancedBinaryCrossentropy, effective_sample_size, image_weights, label_weights
+from .distillation import with_soft_targets
 
 #: The mean of the classes' recalls: accuracy weighted so that each class counts the same.
 _BALANCED_ACCURACY = "balanced_accuracy"
@@ -53,6 +54,13 @@ class Objective:
 
 def make_objective(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Objective:
     """The objective of a training, its classes or labels balanced if `config.balance` says so."""
+    objective = _of_labels(dataset, splits, config)
+    if config.teacher is None:
+        return objective
+    return replace(objective, compile_options=with_soft_targets(objective.compile_options, config, dataset.task))
+
+
+def _of_labels(dataset: Dataset, splits: Splits, config: TrainingConfig) -> Objective:
     labels, task = len(dataset.labels), dataset.task
     name = config.loss_for(task)
     targets, loss = targets_and_loss(dataset.targets, labels, task, name, config.label_smoothing)
