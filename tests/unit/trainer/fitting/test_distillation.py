@@ -42,7 +42,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def divergence(teacher: npt.NDArray[Any], student: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Of two distributions in the last axis."""
-    return np.sum(teacher * (np.log(teacher) - np.log(student)), axis=-1)
+    total: npt.NDArray[Any] = np.sum(teacher * (np.log(teacher) - np.log(student)), axis=-1)
+    return total
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
