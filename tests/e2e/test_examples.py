@@ -138,3 +138,10 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "every gate was passed: True" in done.stdout
     assert "Ankle boot" in done.stdout.partition("true label:")[2]
+
+
+def test_resnet8_is_the_network_of_the_benchmark() -> None:
+    from trainer.models.custom import build_custom
+
+    network = build_custom(str(EXAMPLES / "resnet8.py"), (32, 32, 3), 10, "multiclass")
+    assert network.count_params() == 78_666  # as its authors publish it
