@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,41 +105,46 @@ def rates(models: Path, passes: int) -> Iterator[Row]:
     yield Row("wrong answers in them, against classify", None, wrong, "", wrong, "0", wrong == 0)
 
 
-def ages(seconds: float, slower: float = 10.0, fps: float = _FPS) -> tuple[float, float, float]:
-    """The greatest age of an answer and its bound, in seconds, and the growth of memory in MB.
+def ages(seconds: float, slower: float = 10.0, fps: float = _FPS) -> tuple[float, float]:
+    """The greatest age of an answer without the call that gave it, in frame times; and the growth of memory in MB.
 
     Frames come through a pipe, and each call of the model takes `slower` frame times. The age counts from the moment
-    when the frame was written.
+    when the frame was written. The camera goes on until the last answer, as a real one would.
     """
     period, written, read = 1 / fps, dict[int, float](), os.pipe()
-    call, oldest, told = slower * period, 0.0, 0
+    oldest, called, ended = 0.0, 0.0, threading.Event()
 
     class Slow(FakeInterpreter):
         def invoke(self) -> None:
-            self.inputs = self.inputs[-1:]
-            time.sleep(call)
+            nonlocal called
+            self.inputs.clear()
+            called = -time.perf_counter()
+            time.sleep(slower * period)
+            called += time.perf_counter()
+
+        def get_tensor(self, index: int) -> Any:
+            return self._scores[0].copy()
 
     def write() -> None:
-        end = time.perf_counter() + seconds
+        began = time.perf_counter()
         for number in itertools.count():
-            due = end - seconds + number * period
-            if due > end:
+            time.sleep(max(0.0, began + number * period - time.perf_counter()))
+            if ended.is_set():
                 break
-            time.sleep(max(0.0, due - time.perf_counter()))
-            written[number] = time.perf_counter()
+            written[number % len(numbered)] = time.perf_counter()
             os.write(read[1], numbered[number % len(numbered)])
         os.close(read[1])
 
     photo = Path(materials.photos()[0]).read_bytes()
     numbered = [photo[:2] + b"\xff\xfe\x00\x06%04d" % number + photo[2:] for number in range(1000)]
     fake = Slow(["a", "b"], [(0.9, 0.1)], size=(28, 28), colour="grey")
-    before = settled_mb()
+    fake.classifier().classify(photo)  # what is imported by the first call
+    before, began = settled_mb(), time.perf_counter()
 
     def tell(event: Event) -> None:
-        nonlocal oldest, told
+        nonlocal oldest
         assert event.picture is not None
-        number = int(event.picture[6:10])
-        oldest, told = max(oldest, time.perf_counter() - written[number]), told + 1
+        oldest = max(oldest, time.perf_counter() - written[int(event.picture[6:10])] - called)
 
     reader = FrameReader(StandardInput(handle=read[0]))
     engine = LiveEngine(
@@ -146,19 +152,23 @@ def ages(seconds: float, slower: float = 10.0, fps: float = _FPS) -> tuple[float
     )
     thread = threading.Thread(target=write)
     thread.start()
-    engine.run()
-    thread.join()
+    engine.run(lambda: time.perf_counter() - began < seconds)
+    growth = settled_mb() - before
+    ended.set()
+    os.set_blocking(read[0], False)
+    while thread.is_alive():  # the writer may wait for room in the pipe
+        with suppress(BlockingIOError):
+            os.read(read[0], 2**20)
+        thread.join(0.01)
     os.close(read[0])
-    return oldest, 2 * period + call, settled_mb() - before
+    return oldest / period, growth
 
 
 def slow_model(seconds: float) -> Iterator[Row]:
     """The age of what is told, and memory, with a model ten times slower than the camera."""
-    oldest, bound, growth = ages(seconds)
-    text = f"<= {1000 * bound:.0f}"
-    yield Row(
-        "greatest age with a model of 10 frame times", None, 1e3 * oldest, "ms", 1e3 * oldest, text, oldest <= bound
-    )
+    oldest, growth = ages(seconds)
+    what = "age with a model of 10 frame times, without its call"
+    yield Row(what, None, oldest, "frames", oldest, "<= 2", oldest <= 2)
     yield Row("growth of memory meanwhile", None, growth, "MB", growth, "<= 2", growth <= 2)
 
 
@@ -175,8 +185,7 @@ def idle(models: Path, seconds: float) -> Iterator[Row]:
                 used.append(_processor_time(engine, after=3))
         share = used[1] / used[0]
         what = f"idle scene with --motion against without, {name}"
-        bound, kept = ("<= 0.25", share <= 0.25) if name == "mobilenet-int8" else ("", True)
-        yield Row(what, 1e3 * used[0] / seconds, 1e3 * used[1] / seconds, "ms/s", share, bound, kept)
+        yield Row(what, 1e3 * used[0] / seconds, 1e3 * used[1] / seconds, "ms/s", share, "<= 0.25", share <= 0.25)
 
 
 def _processor_time(engine: LiveEngine, after: float) -> float:

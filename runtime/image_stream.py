@@ -52,8 +52,8 @@ def split_images(stream: Any, name: str, report_rest: Callable[[int], None]) -> 
     while True:
         if count == MAX_STREAM_IMAGES:
             raise ImageError(
-                f"{name}: more than {MAX_STREAM_IMAGES} images; streams without an end, such as MJPEG, are not read "
-                "yet: give single images, or name files"
+                f"{name}: more than {MAX_STREAM_IMAGES} images; `pocketlens live -` answers streams without end, such "
+                "as MJPEG"
             )
         yield buffer.take(_end_of_image(buffer))
         count += 1

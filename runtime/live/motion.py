@@ -17,8 +17,8 @@ _DIFFERENCE = 12.0
 _FOLLOWS_IN_S = 10.0
 #: The gate stays open for so long after the last motion, so that a state can settle.
 _OPEN_S = 2.0
-#: While nothing moves, a frame is looked at once in so many seconds.
-_LOOK_S = 0.1
+#: While nothing moves, a frame is looked at once in so many seconds: most of the cost is the decoding.
+_LOOK_S = 0.2
 DEFAULT_SHARE = 0.005
 
 

@@ -7,14 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime import Classifier
+from tests.support.broker import running_broker
 from tests.support.commands import ROOT
 from tests.support.exports import Exported, Samples
 
@@ -57,16 +60,51 @@ def test_a_folder_is_classified(digits_export: Exported, digits_samples: Samples
     assert "broken.png" in done.stderr
 
 
-def test_a_lamp_follows_a_camera(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
-    pytest.importorskip("gpiozero")
+@pytest.fixture
+def scene(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> list[str]:
+    """Two labels; in the working folder are six pictures of the one, and then six of the other."""
     with Classifier(digits_export.int8) as classifier:
         labels = [classifier.classify(file)[0].label for file in digits_samples.files]
     other = next(number for number, label in enumerate(labels) if label != labels[0])
     for number in range(12):
         shutil.copy(digits_samples.files[0 if number < 6 else other], tmp_path / f"{number:02}.png")
-    done = run("led.py", digits_export.int8, labels[0], "*.png", cwd=tmp_path)
+    return [labels[0], labels[other]]
+
+
+def test_a_lamp_follows_a_camera(scene: list[str], digits_export: Exported, tmp_path: Path) -> None:
+    pytest.importorskip("gpiozero")
+    done = run("led.py", digits_export.int8, scene[0], "*.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{labels[0]} lamp on", f"{labels[other]} lamp off"]
+    assert done.stdout.splitlines() == [f"{scene[0]} lamp on", f"{scene[1]} lamp off"]
+
+
+def test_a_web_server_hears_of_changes(scene: list[str], digits_export: Exported, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["label"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run("webhook.py", digits_export.int8, "*.png", f"http://127.0.0.1:{server.server_port}/", cwd=tmp_path)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert heard == scene
+
+
+def test_a_broker_hears_of_changes(scene: list[str], digits_export: Exported, tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt")
+    with running_broker(tmp_path / "broker") as broker:
+        done = run("door_to_mqtt.py", digits_export.int8, "*.png", f"{broker.url}/door", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        told = broker.retained("door")
+    assert told is not None
+    assert json.loads(told)["label"] == scene[1]
 
 
 def test_mock_pins_are_switched(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
