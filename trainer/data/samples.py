@@ -76,6 +76,21 @@ def choose_samples(targets: npt.NDArray[Any], count: int, seed: int) -> Indices:
     return sorted_by_class
 
 
+def sample_in_proportion(targets: npt.NDArray[Any], count: int, seed: int) -> Indices:
+    """Some samples, seeded, with as large a share of each class as all have; in ascending order.
+
+    Args:
+        targets: (n,), or (n, labels) of the task multilabel, where it is the share of each set of labels.
+        count: the number of samples at most.
+    """
+    order = np.random.default_rng(seed).permutation(len(targets))
+    keys = targets[order].reshape(len(targets), -1).T
+    by_class = order[np.lexsort(keys)]
+    places = np.arange(min(count, len(targets))) * len(targets) // max(1, min(count, len(targets)))
+    chosen: Indices = np.sort(by_class[places])
+    return chosen
+
+
 def describe_sample(dataset: Dataset, index: int, seed: int) -> tuple[dict[str, Any], npt.NDArray[Any]]:
     """A description of a sample, and its pixels in the input's size, before scaling.
 

@@ -161,10 +161,10 @@ def _compare_ranking(name: str, predictions: Predictions, reference: Predictions
     pairs = [(metric(predictions, weights), metric(reference, weights)) for weights in resample_weights(total)]
     resampled, resampled_before = (np.concatenate(values) for values in zip(*pairs, strict=True))
     drop = before - value
-    return MetricComparison(name, value, _around(value, resampled), drop, _around(drop, resampled_before - resampled))
+    return MetricComparison(name, value, around(value, resampled), drop, around(drop, resampled_before - resampled))
 
 
-def _around(value: float, resampled: Resampled) -> Interval:
+def around(value: float, resampled: Resampled) -> Interval:
     """The percentile interval, extended to the figure itself: with few samples, resampling may miss it on one side."""
     low, high = percentile_interval(resampled)
     return min(low, value), max(high, value)
@@ -174,14 +174,15 @@ def _roc_auc(predictions: Predictions, weights: Resampled) -> Resampled:
     return weighted_roc_auc(predictions.scores[:, 1], predictions.targets == 1, weights)
 
 
-def _precisions(predictions: Predictions, weights: Resampled) -> Resampled:
+def label_precisions(predictions: Predictions, weights: Resampled) -> Resampled:
     """The average precision of each label, shape (labels, resamples); NaN for a label without samples."""
     columns = zip(predictions.scores.T, (predictions.targets == 1).T, strict=True)
     return np.stack([weighted_average_precision(scores, has_label, weights) for scores, has_label in columns])
 
 
-def _mean_average_precision(predictions: Predictions, weights: Resampled) -> Resampled:
-    precisions = _precisions(predictions, weights)
+def mean_average_precision(predictions: Predictions, weights: Resampled) -> Resampled:
+    """The mean of `label_precisions` over the labels that have a sample, shape (resamples,)."""
+    precisions = label_precisions(predictions, weights)
     known = ~np.isnan(precisions)
     return ratio(np.where(known, precisions, 0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
@@ -190,11 +191,11 @@ def _micro_f1(predictions: Predictions, weights: Resampled) -> Resampled:
     return weighted_micro_f1(predictions.predicted == 1, predictions.targets == 1, weights)
 
 
-_RESAMPLED = {"roc_auc": _roc_auc, "mean_average_precision": _mean_average_precision, "micro_f1": _micro_f1}
+_RESAMPLED = {"roc_auc": _roc_auc, "mean_average_precision": mean_average_precision, "micro_f1": _micro_f1}
 
 
 def _label_precisions(predictions: Predictions) -> list[float | None]:
-    precisions = _precisions(predictions, np.ones((1, len(predictions.targets))))[:, 0].tolist()
+    precisions = label_precisions(predictions, np.ones((1, len(predictions.targets))))[:, 0].tolist()
     return [None if np.isnan(precision) else precision for precision in precisions]
 
 

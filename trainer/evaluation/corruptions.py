@@ -222,3 +222,6 @@ CORRUPTIONS = {
     "JPEG": Corruption((0.4, 0.65, 0.9, 1.2, 1.5), _jpeg),
     "occlusion": Corruption((0.12, 0.18, 0.24, 0.3, 0.36), _occlusion),
 }
+
+#: How many pictures `corrupted_versions` makes of one.
+VERSIONS = 1 + len(CORRUPTIONS) * len(SEVERITIES)

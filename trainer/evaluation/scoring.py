@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime import Contract, make_preprocessor
+from runtime import Contract, load_pixels, make_preprocessor
 from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker, PendingCall
 from runtime.files import shown
@@ -23,6 +23,7 @@ from runtime.progress import progress
 from ..data.run_folder import RunFolder, read_run
 from ..data.sources import Indices, Source
 from ..errors import RunError
+from .corruptions import VERSIONS, corrupted_versions
 from .predictions import Scores, scores_of_both
 from .worker import DESCRIPTION
 
@@ -88,12 +89,30 @@ class ScoringWorker(ChildWorker):
             what: the samples in the label of the progress, such as "validation images"; "" to report none.
             trusted: for a file that this machine made: loops in it are no reason to refuse it.
         """
-        out = self.folder / f"scores-{next(self._numbers)}.npz"
-        name = shown(model.name)
+        out, name = self._new_file(), shown(model.name)
         text = None if contract is None else contract.to_json()
         label = f"scoring {name} on {what}" if what else ""
         arguments = (str(model.resolve()), text, library, str(samples), str(out), label, trusted)
         return PendingScores(self.submit("trainer.evaluation.worker:score_samples", *arguments), out, name)
+
+    def submit_corrupted(
+        self, model: Path, samples: Path, library: str = AUTO, *, seed: int = 0, trusted: bool = False
+    ) -> PendingScores:
+        """Have images scored under every corruption; goes on at once. The scores have shape (n, versions, labels).
+
+        The versions are those of `corruptions.corrupted_versions`.
+
+        Args:
+            model, samples, library, trusted: as for `submit_scores`.
+            seed: of what is drawn at random.
+        """
+        out, name = self._new_file(), shown(model.name)
+        label = f"scoring {name} on corrupted images"
+        arguments = (str(model.resolve()), library, str(samples), str(out), label, seed, trusted)
+        return PendingScores(self.submit("trainer.evaluation.worker:score_corrupted", *arguments), out, name)
+
+    def _new_file(self) -> Path:
+        return self.folder / f"scores-{next(self._numbers)}.npz"
 
     def time_calls(self, model: Path, samples: Path, library: str = AUTO, *, trusted: bool = False) -> dict[str, float]:
         """Median and 95th percentile of one call in ms, decoding included: of the first samples, alone, in one thread.
@@ -142,6 +161,16 @@ def score_file(model: Path, source: Source, chosen: Indices) -> tuple[Scores, st
     with ScoringWorker() as worker:
         found = worker.submit_scores(model, worker.add_samples(source.select(chosen))).result()
         return found.scores, found.interpreter
+
+
+def score_corrupted_file(model: Path, source: Source, chosen: Indices, seed: int) -> Scores:
+    """Scores of a TensorFlow Lite file under every corruption, float32 (n, versions, labels).
+
+    Raises:
+        RunError: its process failed.
+    """
+    with ScoringWorker() as worker:
+        return worker.submit_corrupted(model, worker.add_samples(source.select(chosen)), seed=seed).result().scores
 
 
 @dataclass(frozen=True)
@@ -201,10 +230,13 @@ def load(run: Path | str) -> TrainedModel:
         from trainer import load
         print(load("runs/digits").predict(["seven.png"]))
     """
+    return _load_model(read_run(Path(run)))
+
+
+def _load_model(run: RunFolder) -> TrainedModel:
     from ..keras_inspection.archive import load_keras_model
 
-    found = read_run(Path(run))
-    return TrainedModel(found, load_keras_model(found.model_path))
+    return TrainedModel(run, load_keras_model(run.model_path))
 
 
 def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
@@ -217,12 +249,23 @@ def score_keras(run: RunFolder, source: Source, chosen: Indices) -> Scores:
         ImageError: it cannot be decoded.
         RunError: the model cannot be loaded, or gives scores that are no numbers.
     """
-    from ..keras_inspection.archive import load_keras_model
-
-    model = TrainedModel(run, load_keras_model(run.model_path))
     prepared = source.map(chosen.tolist(), make_preprocessor(run.contract.input))
     with progress(len(chosen), "scoring model.keras") as bar:
-        return model._scores(prepared, bar.update)
+        return _load_model(run)._scores(prepared, bar.update)
+
+
+def score_corrupted_keras(run: RunFolder, source: Source, chosen: Indices, seed: int) -> Scores:
+    """The same under every corruption, float32 (n, versions, labels): those of `corruptions.corrupted_versions`."""
+    spec = run.contract.image_input
+    scale = make_preprocessor(spec).scale
+    pictures = source.map(chosen.tolist(), lambda sample: load_pixels(sample, spec))
+    versions = (
+        scale(version[np.newaxis])
+        for pixels in pictures
+        for version in corrupted_versions(pixels, seed, colour=spec.colour)
+    )
+    with progress(len(chosen) * VERSIONS, "scoring model.keras on corrupted images") as bar:
+        return _load_model(run)._scores(versions, bar.update).reshape(len(chosen), VERSIONS, -1)
 
 
 def _checked(scores: Scores, run: RunFolder) -> Scores:

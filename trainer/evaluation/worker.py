@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from runtime import Classifier, Contract, load_pixels
 from runtime.features import load_vector
 from runtime.input_spec import InputSpec
 from runtime.interpreter import LIBRARIES, build, choose
-from runtime.progress import progress
+from runtime.progress import Silent, progress
 from runtime.thread_map import ordered_map
 
 from ..data.sources import Source, read_source
+from .corruptions import VERSIONS, corrupted_versions
+from .predictions import Scores
 
 #: The file in a folder of samples that describes them, as `Source.write` returns it.
 DESCRIPTION = "source.json"
@@ -143,14 +146,47 @@ def score_samples(
 
     count = len(decoded)
     chunks = (range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK))
-    done = ordered_map(score, chunks, os.cpu_count() or 1)
-    if label:
-        with progress(count, label) as bar:
-            for number in done:
-                bar.update(number)
-    else:
-        for _ in done:
-            pass
+    _report(ordered_map(score, chunks, os.cpu_count() or 1), count, label)
+    return _finish(classifier, library, out, scores, uncalibrated)
+
+
+def score_corrupted(
+    model: str, library: str, samples: str, out: str, label: str, seed: int, trusted: bool = False
+) -> dict[str, Any]:
+    """Score images under every corruption; no more of them is in memory than one a thread.
+
+    Args:
+        model, library, samples, label, trusted: as for `score_samples`.
+        out: where to write an `.npz` with `scores`, float32 (n, versions, labels): those of `corrupted_versions`.
+        seed: of what is drawn at random.
+
+    Returns:
+        As `score_samples`.
+    """
+    classifier = _open(model, None, library, trusted)
+    spec = classifier.contract.image_input
+    decoded = decoded_samples(samples, spec)
+    scores = np.empty((len(decoded), VERSIONS, len(classifier.contract.labels)), np.float32)
+    scale = classifier.preprocessor.scale
+
+    def score(row: int) -> int:
+        for place, version in enumerate(corrupted_versions(decoded[row][0], seed, colour=spec.colour)):
+            scores[row, place] = classifier.interpret(classifier.run_tensor(scale(version[np.newaxis])))
+        return 1
+
+    _report(ordered_map(score, range(len(decoded)), os.cpu_count() or 1), len(decoded), label)
+    return _finish(classifier, library, out, scores, scores)
+
+
+def _report(done: Iterator[int], count: int, label: str) -> None:
+    """Report the progress of `count` steps while they are taken; not without a label."""
+    with (progress if label else Silent)(count, label) as bar:
+        for number in done:
+            bar.update(number)
+
+
+def _finish(classifier: Classifier, library: str, out: str, scores: Scores, uncalibrated: Scores) -> dict[str, Any]:
+    """Write the scores; what scored them."""
     refuse_tensorflow()
     np.savez(out, scores=scores, uncalibrated=uncalibrated)
     distribution = LIBRARIES[choose(library)]
