@@ -12,7 +12,6 @@ import numpy as np
 from runtime.cli.app import Command, with_options
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
-from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.native_output import quiet_tensorflow
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
     from ..evaluation.eval_set import EvaluationSet
     from ..evaluation.metrics import Metrics
     from ..evaluation.predictions import Predictions
+    from .evaluate_corruptions import CorruptedImages
 
 _SPLITS = ("test", "validation", "train", "all")
-#: The confusion matrix of more classes is not printed; --json and --out have it.
-_MAX_PRINTED = 16
 #: Mistakes that --json lists.
 _MAX_MISTAKES = 60
 
@@ -47,6 +45,7 @@ _MAX_MISTAKES = 60
     requires=("sklearn", "matplotlib", "jinja2"),
     example="pocketlens evaluate runs/digits --split validation --out look/\n"
     "pocketlens evaluate models/int8.tflite --dataset photos/ --split all --json\n"
+    "pocketlens evaluate runs/digits --split validation --corruptions --out look/\n"
     "pocketlens evaluate runs/digits --index test:0 --out look/\n"
     "pocketlens evaluate runs/digits --index random",
 )
@@ -76,6 +75,22 @@ _MAX_MISTAKES = 60
     group="Data",
 )
 @with_options(
+    Option(
+        ("--corruptions",),
+        "Also measure under noise, blur, motion, brightness, contrast, fog, rotation, JPEG and occlusion, at five "
+        "severities each.",
+        type=bool,
+    ),
+    Option(
+        ("--corruption-images",),
+        "Measure them on so many images, drawn in proportion to the classes. [default: 100 to 1000, by their size]",
+        type=int,
+        minimum=1,
+        metavar="N",
+    ),
+    group="Corruptions",
+)
+@with_options(
     index_option(
         "Show the scores of one image instead: test:12 counts from 0 in a split, 12 in the whole data set; random is "
         "one of --split.",
@@ -90,6 +105,8 @@ def evaluate(
     dataset: str | None,
     split: str,
     seed: int | None,
+    corruptions: bool,
+    corruption_images: int | None,
     index: SampleIndex | None,
     out: Path | None,
     html: Path | None,
@@ -106,23 +123,29 @@ def evaluate(
     The figures count every prediction, whatever its score. If the model has a threshold, the output also says for how
     many samples a device answers "unknown", and how many of these would be wrong (unknown in --json).
 
+    --corruptions changes images as the network sees them, at its input size: their curves say how the model bears a bad
+    lens, bad light or bad weather, and under what it is weakest (corruptions in --json, corruptions.csv in --out).
+
     The loss is the cross-entropy of the scores, without label smoothing. For a run on its own data, the last line says
     what the curves of the training say, such as overfitting.
     """
     if index is not None:
-        if html is not None:
-            raise UsageError("--html is a page of a whole split; leave --index out")
+        if html is not None or corruptions:
+            refused = "--html is a page of" if html is not None else "--corruptions is a measurement on"
+            raise UsageError(f"{refused} a whole split; leave --index out")
         _show_sample(model, dataset, index, split, seed, out, as_json, options)
         return
     run, contract = _model(model)
     evaluation_set = _evaluation_set(run, contract, model, dataset, split, seed, options)
+    corrupted = _corrupted_images(contract, evaluation_set, corruptions, corruption_images, seed or 0)
     evaluation_set = replace(evaluation_set, caution=evaluate.in_its_words(evaluation_set.caution))
     if evaluation_set.caution:
         print_line(f"note: {evaluation_set.caution}", error=True)
     scores, interpreter = _score(run, model, evaluation_set)
+    robustness = corrupted.measure(run, model) if corrupted else None
     from ..evaluation.metrics import compute_metrics, cross_entropy
     from ..evaluation.predictions import Predictions
-    from .evaluate_output import draw_evaluation
+    from .evaluate_output import draw_evaluation, print_figures, print_rest
 
     targets, decision = evaluation_set.chosen_targets, contract.confidence.decision
     metrics = compute_metrics(scores, targets, contract.labels, contract.task, decision)
@@ -132,29 +155,35 @@ def evaluate(
     curves = _learning_curves(run) if run and dataset is None else ""
     drawn = (contract, metrics, evaluation_set, predictions, shown(model.name), seed or 0)
     pictures = draw_evaluation(out, *drawn) if out else []
+    if out and corrupted and robustness:
+        pictures += corrupted.draw(out, robustness, shown(model.name))
     details = {"interpreter": interpreter, "seed": seed or 0, "loss": loss, "unknown": unknown, "curves": curves}
+    details["robustness"] = robustness
     page = write_page(html, lambda: _page(contract, metrics, evaluation_set, predictions, shown(model.name), details))
     if as_json:
         result = _result(model, interpreter, metrics, evaluation_set, predictions, unknown, pictures)
+        result |= {"corruptions": robustness.as_dict()} if robustness else {}
         print_json(result | {"loss": loss, "learning_curves": curves or None, "html": str(page) if page else None})
         return
     heading = f"{shown(model)} on {shown(evaluation_set.name)}, {evaluation_set.split}"
     print_wrapped(f"{heading}: {len(targets):,} samples, {interpreter}")
-    for line in _lines(loss, metrics, [shown(label) for label in contract.labels]):
-        print_line(line)
-    if unknown:
-        print_line("")
-        print_wrapped(
-            f"a device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {len(targets):,} "
-            f"samples, {unknown['wrong']:,} of which count as wrong above"
-        )
-    if curves:
-        print_line("")
-        print_wrapped(f"learning curves: {curves}")
-    for picture in pictures:
-        print_line(f"picture: {shown(picture)}")
-    if page:
-        print_line(f"page: {shown(page)}")
+    print_figures(loss, metrics, contract.labels, unknown, len(targets))
+    if corrupted and robustness:
+        corrupted.show(robustness, shown(model.name))
+    print_rest(curves, pictures, page)
+
+
+def _corrupted_images(
+    contract: Contract, evaluation_set: EvaluationSet, wanted: bool, count: int | None, seed: int
+) -> CorruptedImages | None:
+    """The images for `--corruptions`; None without it."""
+    if not wanted:
+        if count is not None:
+            raise UsageError("--corruption-images is the number of images for --corruptions; add that, or leave it out")
+        return None
+    from .evaluate_corruptions import CorruptedImages
+
+    return CorruptedImages.choose(contract, evaluation_set, count, seed)
 
 
 def _page(
@@ -295,30 +324,3 @@ def _result(
         ],
         "pictures": [str(picture) for picture in pictures],
     }
-
-
-def _lines(loss: float | None, metrics: Metrics, labels: list[str]) -> list[str]:
-    from ..evaluation.metrics import averages, percent_of_true_class, readable
-
-    found = {"loss": loss, "accuracy": metrics.accuracy, **metrics.figures}
-    lines = [f"{readable(name)}: {value:.4f}" for name, value in found.items() if value is not None]
-    names = list(next(iter(metrics.per_class.values())))
-    heads = ["class", *map(readable, names)]
-    rows = [
-        [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
-        for label, row in [
-            *zip(labels, metrics.per_class.values(), strict=True),
-            *((f"{name} average", row) for name, row in averages(metrics).items()),
-        ]
-    ]
-    lines += ["", *columns([heads, *rows])]
-    if metrics.task == "multilabel":
-        return lines
-    if len(labels) > _MAX_PRINTED:
-        return [*lines, "", "confusion: too large to print; --json has it, --out draws it"]
-    percent = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(metrics.confusion)]
-    counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
-    for title, cells in (("confusion (rows: true label)", counts), ("percent of the true label", percent)):
-        rows = [[label, *row] for label, row in zip(labels, cells, strict=True)]
-        lines += ["", title, *columns([["", *labels], *rows])]
-    return lines

@@ -1,29 +1,33 @@
-"""What `pocketlens evaluate` draws, and what it prints of one sample."""
+"""What `pocketlens evaluate` draws, and what it prints of its figures and of one sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import Contract
-from runtime.cli.output import print_json, print_line
+from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
 from runtime.files import shown
 
 from ..data.samples import choose_samples
 from ..evaluation.eval_set import EvaluationSet
-from ..evaluation.metrics import Metrics
+from ..evaluation.metrics import Metrics, averages, percent_of_true_class, readable
 from ..evaluation.predictions import Predictions
 from ..plots.confusion import save_confusions
 from ..plots.image_grid import SMALL_TILES, input_pixels, prediction_tile, save_probabilities, save_tiles
 from ..plots.metrics import save_labels, save_threshold_curves
+from .evaluate_corruptions import CORRUPTION_FILES
 from .sample_index import name_in_split
 
-#: All pictures that a call may draw.
+#: The confusion matrix of more classes is not printed; --json and --out have it.
+_MAX_PRINTED = 16
+#: All pictures that `draw_evaluation` may draw.
 _PICTURES = ("confusion.png", "labels.png", "roc.png", "predictions.png", "mistakes.png")
 
 
@@ -46,7 +50,7 @@ def draw_evaluation(
         OSError: it cannot be written.
     """
     pictures = _draw_figures(out, contract, metrics, evaluation_set, predictions, model, seed)
-    for name in _PICTURES:
+    for name in (*_PICTURES, *CORRUPTION_FILES):
         if out / name not in pictures:
             (out / name).unlink(missing_ok=True)
     return pictures
@@ -150,3 +154,58 @@ def show_sample(
         print_line(line)
     if picture:
         print_line(f"picture: {shown(picture)}")
+
+
+def print_figures(
+    loss: float | None, metrics: Metrics, labels: Sequence[str], unknown: Mapping[str, Any] | None, total: int
+) -> None:
+    """Print the figures of the whole split, a table of the classes, the confusion matrix, and the unknown answers.
+
+    Args:
+        unknown: from `Predictions.below_threshold`.
+        total: samples of the split.
+    """
+    for line in _figure_lines(loss, metrics, [shown(label) for label in labels]):
+        print_line(line)
+    if unknown:
+        print_line("")
+        print_wrapped(
+            f"a device answers unknown below {unknown['threshold']:g}: {unknown['samples']:,} of {total:,} "
+            f"samples, {unknown['wrong']:,} of which count as wrong above"
+        )
+
+
+def print_rest(curves: str, files: Sequence[Path], page: Path | None) -> None:
+    """Print what the curves of the training say, if they say something, and name the files that were written."""
+    if curves:
+        print_line("")
+        print_wrapped(f"learning curves: {curves}")
+    for file in files:
+        print_line(f"{'picture' if file.suffix == '.png' else 'table'}: {shown(file)}")
+    if page:
+        print_line(f"page: {shown(page)}")
+
+
+def _figure_lines(loss: float | None, metrics: Metrics, labels: list[str]) -> list[str]:
+    found = {"loss": loss, "accuracy": metrics.accuracy, **metrics.figures}
+    lines = [f"{readable(name)}: {value:.4f}" for name, value in found.items() if value is not None]
+    names = list(next(iter(metrics.per_class.values())))
+    heads = ["class", *map(readable, names)]
+    rows = [
+        [label, *(f"{row[name]:,}" if name == "support" else f"{row[name]:.4f}" for name in names)]
+        for label, row in [
+            *zip(labels, metrics.per_class.values(), strict=True),
+            *((f"{name} average", row) for name, row in averages(metrics).items()),
+        ]
+    ]
+    lines += ["", *columns([heads, *rows])]
+    if metrics.task == "multilabel":
+        return lines
+    if len(labels) > _MAX_PRINTED:
+        return [*lines, "", "confusion: too large to print; --json has it, --out draws it"]
+    percent = [[f"{share:.1f}" if share else "" for share in row] for row in percent_of_true_class(metrics.confusion)]
+    counts = [[f"{count:,}" if count else "" for count in row] for row in metrics.confusion.tolist()]
+    for title, cells in (("confusion (rows: true label)", counts), ("percent of the true label", percent)):
+        rows = [[label, *row] for label, row in zip(labels, cells, strict=True)]
+        lines += ["", title, *columns([["", *labels], *rows])]
+    return lines

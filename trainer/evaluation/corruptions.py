@@ -218,7 +218,7 @@ CORRUPTIONS = {
     "brightness": Corruption((0.06, 0.12, 0.19, 0.27, 0.36), _brightness),
     "contrast": Corruption((0.25, 0.45, 0.6, 0.72, 0.82), _contrast),
     "fog": Corruption((0.25, 0.35, 0.45, 0.55, 0.65), _fog),
-    "rotation": Corruption((4, 8, 13, 19, 26), _rotation),
+    "rotation": Corruption((3, 6, 10, 15, 20), _rotation),
     "JPEG": Corruption((0.4, 0.65, 0.9, 1.2, 1.5), _jpeg),
     "occlusion": Corruption((0.12, 0.18, 0.24, 0.3, 0.36), _occlusion),
 }

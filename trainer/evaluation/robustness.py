@@ -131,7 +131,7 @@ def choose_images(contract: Contract, targets: Targets, count: int | None, seed:
 
 
 def measure_robustness(
-    scores: Scores, targets: Targets, contract: Contract, *, total: int, seed: int, decision: float
+    scores: Scores, targets: Targets, contract: Contract, *, total: int, seed: int, decision: float | None = None
 ) -> Robustness:
     """A model's figures from its scores under every corruption.
 
@@ -141,8 +141,9 @@ def measure_robustness(
         contract: for labels and task.
         total: images of the split that the n were chosen from.
         seed: of what was drawn at random.
-        decision: as in `Predictions`.
+        decision: as in `Predictions`; None for that of the contract.
     """
+    decision = contract.confidence.decision if decision is None else decision
     versions = [
         Predictions(scores[:, place], targets, contract.task, decision=decision) for place in range(scores.shape[1])
     ]

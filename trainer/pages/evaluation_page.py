@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from runtime import Contract
 from runtime.files import shown
 
@@ -13,8 +16,10 @@ from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.intervals import wilson_interval
 from ..evaluation.metrics import Metrics, averages, readable
 from ..evaluation.predictions import Places, Predictions
+from ..evaluation.robustness import Robustness
 from ..plots.image_grid import SMALL_TILES, input_pixels
 from .parts import PageTable, PageTile, TileSheet, confusion_matrix, threshold_figures, tile_image, top_confusions
+from .robustness_section import robustness_section
 from .templating import render
 
 
@@ -30,6 +35,7 @@ def evaluation_page(
     loss: float | None = None,
     unknown: Mapping[str, Any] | None = None,
     curves: str = "",
+    robustness: Robustness | None = None,
 ) -> str:
     """A model's figures on an evaluation set as an HTML page.
 
@@ -41,6 +47,7 @@ def evaluation_page(
         loss: the cross-entropy; None where the scores are no probabilities.
         unknown: from `Predictions.below_threshold`.
         curves: what the curves of the training say.
+        robustness: the model's figures under corruptions, if they were measured.
     """
     labels, of_labels = contract.labels, metrics.task == "multilabel"
     images = contract.input.kind == "image"
@@ -58,6 +65,8 @@ def evaluation_page(
         total=total,
         matrices=[matrix] if matrix else [],
         confusions=None if of_labels else top_confusions({shown(model): metrics.confusion}, labels, "samples"),
+        robustness=robustness
+        and robustness_section({shown(model): robustness}, _first_image(contract, evaluation_set)),
         thresholds=threshold_figures(metrics, predictions),
         mistakes=_sheet(contract, evaluation_set, predictions, mistakes, f"{len(mistakes):,} of {total:,} are wrong")
         if images and len(mistakes)
@@ -77,6 +86,10 @@ def _card(metrics: Metrics, total: int, loss: float | None, interpreter: str, mo
     figures += [] if loss is None else [("loss", f"{loss:.4f}")]
     figures += [("samples", f"{total:,}"), ("run by", interpreter)]
     return {"name": shown(model), "verdict": "", "style": "", "figures": figures, "remarks": []}
+
+
+def _first_image(contract: Contract, evaluation_set: EvaluationSet) -> npt.NDArray[np.uint8]:
+    return input_pixels(evaluation_set.source.sample(int(evaluation_set.chosen[0])), contract.image_input)
 
 
 def _sheet(

@@ -121,9 +121,14 @@ def tile_image(pixels: npt.NDArray[np.uint8], caption: str = "") -> PageFigure:
     """
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
     image.thumbnail((_TILE_SIDE, _TILE_SIDE), Image.Resampling.LANCZOS)
+    return PageFigure(caption, encode_png(np.asarray(image)))
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """An image as a PNG; uint8, shape (height, width) or (height, width, 3)."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return PageFigure(caption, buffer.getvalue())
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def threshold_figures(metrics: Metrics, predictions: Predictions) -> list[PageFigure]:
