@@ -10,6 +10,7 @@ from typing import Any
 from trainer.evaluation.calibration_error import rejection
 from trainer.evaluation.comparison import Comparison, compare_predictions, metric_title
 from trainer.evaluation.predictions import DECISION_THRESHOLD, Predictions
+from trainer.evaluation.robustness import Robustness
 
 from .candidate import Candidate
 from .gates import Gate, Limits, MeasuredSamples, check_gates
@@ -28,6 +29,7 @@ class EvaluatedModel:
         comparison: its figures, compared with the reference's.
         gates: the gates that were checked; empty for a reference among other models.
         is_reference: whether the other models are compared with it.
+        robustness: its figures under corruptions; None if they were not measured.
     """
 
     candidate: Candidate
@@ -36,6 +38,7 @@ class EvaluatedModel:
     comparison: Comparison
     gates: tuple[Gate, ...]
     is_reference: bool
+    robustness: Robustness | None = None
 
     @property
     def name(self) -> str:
@@ -54,8 +57,12 @@ class EvaluatedModel:
             return f"failed: {', '.join(gate.name for gate in self.failed)}"
         return REFERENCE if self.is_reference else "passed"
 
-    def as_dict(self, file_name: str, labels: Sequence[str]) -> dict[str, Any]:
-        """Its entry in `report.json`: only figures that are the same every time."""
+    def as_dict(self, file_name: str, labels: Sequence[str], reference: Robustness | None = None) -> dict[str, Any]:
+        """Its entry in `report.json`: only figures that are the same every time.
+
+        Args:
+            reference: the float32 model's figures under corruptions.
+        """
         candidate, found = self.candidate, self.comparison
         threshold, decision = candidate.confidence.threshold, candidate.confidence.decision
         return {
@@ -86,6 +93,7 @@ class EvaluatedModel:
             **({} if decision == DECISION_THRESHOLD else {"decision": decision}),
             "rejection": asdict(rejection(self.predictions.scores, self.predictions.targets, threshold)),
             "confusion": found.confusion.tolist(),
+            **({} if self.robustness is None else {"corruptions": self.robustness.as_dict(reference)}),
             "interpreter": self.predictions.interpreter,
             "gate": self.verdict,
             "gates": [gate.as_dict() for gate in self.gates],
@@ -105,12 +113,14 @@ def evaluate_model(
     latency_ms: Mapping[str, float],
     reference: Predictions | None,
     limits: Limits | None,
+    robustness: Robustness | None = None,
 ) -> EvaluatedModel:
     """The figures of one candidate.
 
     Args:
         reference: the predictions of the float32 model; None for that model itself.
         limits: the limits of the gates; None to check no gate.
+        robustness: its figures under corruptions, if they were measured.
     """
     comparison = compare_predictions(predictions, predictions if reference is None else reference)
     gates: tuple[Gate, ...] = ()
@@ -124,8 +134,9 @@ def evaluate_model(
             size=len(candidate.content),
             latency_ms=latency_ms["median"],
             samples=_measured_samples(candidate, predictions, comparison),
+            robustness=robustness,
         )
-    return EvaluatedModel(candidate, predictions, latency_ms, comparison, gates, is_reference=reference is None)
+    return EvaluatedModel(candidate, predictions, latency_ms, comparison, gates, reference is None, robustness)
 
 
 def _measured_samples(candidate: Candidate, predictions: Predictions, comparison: Comparison) -> MeasuredSamples:
@@ -145,11 +156,13 @@ def evaluate_candidates(
     predictions: Sequence[Predictions],
     latencies: Sequence[Mapping[str, float]],
     limits: Limits,
+    robustness: Sequence[Robustness | None] = (),
 ) -> list[EvaluatedModel]:
     """All candidates of an export, the reference first. No gate is checked for the reference among other models.
 
     Args:
         predictions, latencies: those of the candidates, in the same order.
+        robustness: likewise, if the figures under corruptions were measured.
     """
     first, *_ = predictions
     only_reference = len(candidates) == 1
@@ -160,6 +173,9 @@ def evaluate_candidates(
             latency,
             reference=None if found is first else first,
             limits=None if found is first and not only_reference else limits,
+            robustness=under_corruptions,
         )
-        for candidate, found, latency in zip(candidates, predictions, latencies, strict=True)
+        for candidate, found, latency, under_corruptions in zip(
+            candidates, predictions, latencies, robustness or [None] * len(candidates), strict=True
+        )
     ]

@@ -12,7 +12,8 @@ from typing import Any
 from runtime.child_worker import ChildWorker
 from trainer.data.run_folder import BOUNDARY, RunFolder
 from trainer.evaluation.decision_threshold import FIXED
-from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictions import Places, Predictions
+from trainer.evaluation.robustness import Robustness, choose_images
 from trainer.evaluation.scoring import ScoringWorker
 
 from .artifacts.c_source import C_FILES, write_c_source
@@ -100,6 +101,7 @@ def export(
     out = Path(out)
     library, unproved = runnable_library(config.target)
     config.check_task(run.contract.task)
+    corrupted = _choose_corrupted(run, config)
     uncalibrated = _check_validation(run, config)
     plan = _plan(recipes)
     with ExitStack() as stack:
@@ -113,7 +115,8 @@ def export(
         converter = ModelConverter(model, exported.contract, representative.samples, child)
         candidates, predictions = _make_candidates(exported, converter, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
-        models = evaluate_candidates(candidates, predictions, latencies, config.limits)
+        robustness = _measure_corruptions(builder, candidates, corrupted)
+        models = evaluate_candidates(candidates, predictions, latencies, config.limits, robustness)
         models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)
@@ -150,6 +153,29 @@ def _check_validation(run: RunFolder, config: ExportConfig) -> str:
         subject = "`threshold` is chosen" if chosen else subject
         raise ExportError(f"{subject} on the validation split, which is empty; name images for it by `validation`")
     return f"no validation {run.contract.input.noun}: the scores have no temperature, they are as the model gives them"
+
+
+def _choose_corrupted(run: RunFolder, config: ExportConfig) -> Places | None:
+    """The places in the test split of the images that are measured under corruptions; None to measure none.
+
+    Raises:
+        RunError: the model takes features.
+    """
+    if not config.measures_corruptions:
+        return None
+    contract, targets = run.contract, run.targets[run.splits["test"]]
+    return choose_images(contract, targets, config.corruption_images, contract.provenance.seed)
+
+
+def _measure_corruptions(
+    builder: CandidateBuilder, candidates: Sequence[Candidate], places: Places | None
+) -> list[Robustness]:
+    """Each candidate's figures under corruptions, for the report alone; none if there are no places."""
+    if places is None:
+        return []
+    seed = candidates[0].contract.provenance.seed
+    pending = [builder.scorer.submit_corrupted(builder.path_of(each), places, seed) for each in candidates]
+    return [wait() for wait in pending]
 
 
 def _plan(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:

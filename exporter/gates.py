@@ -6,7 +6,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.evaluation.robustness import Robustness
 
 #: The tolerance of comparisons: 0.97 - 0.96 is a little more than 0.01 in binary.
 _TOLERANCE = 1e-9
@@ -28,6 +31,7 @@ class Limits:
         max_bytes: the size of the file.
         max_latency_ms: the median time of one call on this machine, decoding included.
         min_accuracy: the accuracy that a model must have, 0 to 1; for multilabel the mean average precision.
+        min_robustness: the mean of that figure over all corruptions and severities, 0 to 1.
     """
 
     max_drop: float | None = 0.01
@@ -36,13 +40,12 @@ class Limits:
     max_bytes: int | None = None
     max_latency_ms: float | None = None
     min_accuracy: float | None = None
+    min_robustness: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; `min_accuracy` only if there is one, since older reports do not have it."""
+        """For JSON; `min_accuracy` and `min_robustness` only if there is one, since older reports do not have them."""
         limits = asdict(self)
-        if self.min_accuracy is None:
-            del limits["min_accuracy"]
-        return limits
+        return {k: v for k, v in limits.items() if v is not None or k not in ("min_accuracy", "min_robustness")}
 
 
 #: The gates that a repair can make a file pass. Size and latency are excluded: every repair increases both.
@@ -54,12 +57,12 @@ class Gate:
     """One gate, and the model's value for it.
 
     Attributes:
-        name: "drop", "class-drop", "agreement", "bytes", "latency" or "accuracy"; "roc-auc-drop" and "f1-drop" for the
-            further metrics that `Limits.max_drop` applies to; or a doubt of `plausibility`.
+        name: "drop", "class-drop", "agreement", "bytes", "latency", "accuracy" or "robustness"; "roc-auc-drop" and
+            "f1-drop" for the further metrics that `Limits.max_drop` applies to; or a doubt of `plausibility`.
         value: the model's value.
         limit: the limit.
         passed: whether the value is within the limit.
-        metric: the metric of a drop or of a least accuracy, as people read it; "" for the other gates.
+        metric: the metric of a drop, a least accuracy or robustness, as people read it; "" for the other gates.
         reason: the reason of a doubt of `plausibility`, as a clause; "" for the other gates.
         remark: why a failed drop may be chance, as a clause; "" where it is clear.
     """
@@ -103,6 +106,8 @@ class Gate:
     def _finding(self) -> str:
         if self.name == "accuracy":
             return f"has {self.value:.4f} of {self.metric}, `min_accuracy` asks {self.limit:.4f}"
+        if self.name == "robustness":
+            return f"has a {self.metric} of {self.value:.4f}, `min_robustness` asks {self.limit:.4f}"
         if self.metric:
             return f"loses {100 * self.value:.2f} points of {self.metric}, `max_drop` allows {100 * self.limit:.2f}"
         texts = {
@@ -168,6 +173,7 @@ def check_gates(
     size: int,
     latency_ms: float,
     samples: MeasuredSamples | None = None,
+    robustness: Robustness | None = None,
 ) -> tuple[Gate, ...]:
     """Check every gate that has a limit.
 
@@ -180,6 +186,7 @@ def check_gates(
         size: of the file, in bytes.
         latency_ms: the median time of one call.
         samples: what the drops were measured on; None if a failed gate needs no remark on chance.
+        robustness: the figures under corruptions; without them there is no gate on them.
     """
 
     def remark(drop: float, limit: float, of_class: bool = False, counted: bool = True) -> str:
@@ -199,16 +206,16 @@ def check_gates(
             passed = class_drop <= limits.max_class_drop + _TOLERANCE
             chance = remark(class_drop, limits.max_class_drop, of_class=True)
             yield Gate("class-drop", class_drop, limits.max_class_drop, passed, remark=chance)
-        for name, value, limit in (
-            ("bytes", size, limits.max_bytes),
-            ("latency", latency_ms, limits.max_latency_ms),
+        under_corruptions: tuple[float, float | None, str] = (0.0, None, "")
+        if robustness is not None:
+            under_corruptions = (robustness.mean, limits.min_robustness, robustness.title)
+        for name, (value, limit, metric), is_least in (
+            ("bytes", (size, limits.max_bytes, ""), False),
+            ("latency", (latency_ms, limits.max_latency_ms, ""), False),
+            ("agreement", (agreement, limits.min_agreement, ""), True),
+            ("accuracy", (accuracy, limits.min_accuracy, next(iter(drops))), True),
+            ("robustness", under_corruptions, True),
         ):
             if limit is not None:
-                yield Gate(name, value, limit, value <= limit + _TOLERANCE)
-        if limits.min_agreement is not None:
-            yield Gate("agreement", agreement, limits.min_agreement, agreement >= limits.min_agreement - _TOLERANCE)
-        if limits.min_accuracy is not None:
-            passed = accuracy >= limits.min_accuracy - _TOLERANCE
-            yield Gate("accuracy", accuracy, limits.min_accuracy, passed, next(iter(drops)))
-
-    return tuple(gates())
+                passed = value >= limit - _TOLERANCE if is_least else value <= limit + _TOLERANCE
+                yield Gate(name, value, limit, passed, metric)

@@ -113,6 +113,8 @@ class ExportConfig:
             is appended to logits.
         threshold: for the tasks binary and multilabel, how the score is chosen from which on a label is predicted; on
             the validation split, for each file. With None it is 0.5. See `trainer.evaluation.decision_threshold`.
+        corruptions: also measure the files under corruptions, for the report. `Limits.min_robustness` does so too.
+        corruption_images: on so many test images; None for a number that suits their size, 100 to 1,000.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -128,6 +130,13 @@ class ExportConfig:
     accept_low_accuracy: bool = False
     outputs: str | None = None
     threshold: ThresholdRule | None = None
+    corruptions: bool = False
+    corruption_images: int | None = None
+
+    @property
+    def measures_corruptions(self) -> bool:
+        """Whether the files are measured under corruptions."""
+        return self.corruptions or self.limits.min_robustness is not None
 
     def check_task(self, task: str) -> None:
         """Refuse a decision threshold that the task has no use for, or that another threshold contradicts.

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from runtime import Contract
 from runtime.features import Vector
+from runtime.model_file import read_model
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import VectorSource
 from trainer.errors import RunError
-from trainer.evaluation.predictions import Predictions, Scores
+from trainer.evaluation.predictions import Places, Predictions, Scores
+from trainer.evaluation.robustness import Robustness, measure_robustness
 from trainer.evaluation.scoring import PendingScores, ScoringWorker
 
 from .errors import ExportError
@@ -73,6 +75,35 @@ class SplitScorer:
         return Predictions(
             found.scores, targets, task, found.uncalibrated, found.output_step, interpreter=found.interpreter
         )
+
+    def submit_corrupted(self, model: Path, places: Places, seed: int) -> Callable[[], Robustness]:
+        """Submit the scoring of some test images under every corruption.
+
+        Args:
+            model: a model file.
+            places: their places in the test split.
+            seed: of what is drawn at random.
+
+        Returns:
+            A function that waits for the figures. It raises an ExportError if the model cannot be scored.
+        """
+        chosen = self._run.splits["test"][places]
+        name = f"corrupted {seed} {len(places)}"
+        if name not in self._folders:
+            self._folders[name] = self.worker.add_samples(self._run.source.select(chosen))
+        pending = self.worker.submit_corrupted(model, self._folders[name], self._library, seed=seed, trusted=True)
+
+        def wait() -> Robustness:
+            try:
+                scores = pending.result().scores
+            except RunError as error:
+                raise ExportError(str(error)) from error
+            targets, total = self._run.targets[chosen], len(self._run.splits["test"])
+            decision = read_model(model).contract.confidence.decision
+            contract = self._run.contract
+            return measure_robustness(scores, targets, contract, total=total, seed=seed, decision=decision)
+
+        return wait
 
     def time_calls(self, model: Path, split: str = "test") -> dict[str, float]:
         """Median and 95th percentile of one call in ms, decoding included, alone on this machine.

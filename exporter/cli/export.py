@@ -32,7 +32,10 @@ logger = logging.getLogger(__name__)
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
-_GATES = ("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms", "min_accuracy")
+_GATES = (
+    *("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms"),
+    *("min_accuracy", "min_robustness"),
+)
 _BY_DROP = ("max_drop", "max_class_drop")
 #: Options that `ExportConfig` calls by the same name.
 _SETTINGS = (
@@ -47,8 +50,10 @@ _SETTINGS = (
     "accept_low_accuracy",
     "outputs",
     "threshold",
+    "corruptions",
+    "corruption_images",
 )
-_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy")
+_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy", "corruptions")
 
 
 class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1
@@ -121,6 +126,12 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
     help="The accuracy that a file must have; for multilabel, the mean average precision. [default: no limit]",
 )
 @option_in("Gate")(
+    "--min-robustness",
+    type=_SHARE,
+    help="The accuracy that a file must have in the mean over all corruptions, which are then measured; for multilabel, "
+    "the mean average precision. [default: no limit]",
+)
+@option_in("Gate")(
     "--accept-low-accuracy",
     is_flag=True,
     help="Publish even if the answers look as if scaling or labels were wrong: no better than the largest class, a "
@@ -142,6 +153,17 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
 )
 @option_in("Output")(
     "--no-selftest", is_flag=True, help="Leave out the self-test, which holds a few small training images."
+)
+@option_in("Output")(
+    "--corruptions",
+    is_flag=True,
+    help="Also measure every file under noise, blur, motion, brightness, contrast, fog, rotation, JPEG and occlusion, "
+    "for the report.",
+)
+@option_in("Output")(
+    "--corruption-images",
+    type=click.IntRange(min=1),
+    help="Measure them on so many test images, drawn in proportion to the classes. [default: 100 to 1000, by their size]",
 )
 @option_in("Conversion")(
     "--calibration-samples",
@@ -188,6 +210,10 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
 
     if recognize(out).kind == "run":
         raise click.UsageError(f"{out} is a run folder; name another folder with --out, such as models/{out.name}")
+    if options["corruption_images"] and not options["corruptions"] and options["min_robustness"] is None:
+        raise click.UsageError(
+            "--corruption-images is the number of images for --corruptions; add that, or leave it out"
+        )
     with ScoringWorker() as worker:
         material, words = _open(run, options, worker)
         seed = options["calibration_seed"]
@@ -235,6 +261,8 @@ def reproduce_command(words: Sequence[str], modes: Sequence[str], io: str, optio
     rate = options["false_accept_rate"]
     command += [] if rate is None else ["--false-accept-rate", f"{rate:g}"]
     command += ["--threshold", options["threshold"].text] if options["threshold"] else []
+    count = options["corruption_images"]
+    command += [] if count is None else ["--corruption-images", str(count)]
     command += ["--repair"] if options["repair"] else []
     return shlex.join(command)
 

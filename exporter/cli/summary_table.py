@@ -62,6 +62,7 @@ def _columns(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from (f"{first}, 95 %", "drop, 95 %")
     for name in others:  # their intervals are in report.html
         yield from (name, "drop (points)")
+    yield from ("corrupted", "drop (points)") if "corruptions" in models[0] else ()
     yield from ("agreement", "ECE", "calibrated", "ms/call")
 
 
@@ -76,8 +77,15 @@ def _row(model: Mapping[str, Any], timing: Mapping[str, float]) -> list[str]:
         first.interval or "-",
         first.drop_interval or "-",
         *(text for metric in others for text in (metric.value, metric.drop)),
+        *_corrupted(model),
         f"{model['agreement']:.4f}",
         f"{model['calibration_error_untempered']:.4f}",
         f"{model['calibration_error']:.4f}" if model["temperature"] != 1 else "-",
         f"{timing['median']:.3f}",
     ]
+
+
+def _corrupted(model: Mapping[str, Any]) -> list[str]:
+    """The mean over all corruptions, if it was measured, and what it loses against float32."""
+    found = model.get("corruptions")
+    return [] if found is None else [f"{found['mean']:.4f}", f"{100 * found.get('drop', 0):.2f}"]

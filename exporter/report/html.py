@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.predictions import DECISION_THRESHOLD
+from trainer.evaluation.robustness import TITLES
 from trainer.pages.parts import (
     Cell,
     Matrix,
@@ -20,6 +21,7 @@ from trainer.pages.parts import (
     flatten,
     top_confusions,
 )
+from trainer.pages.robustness_section import RobustnessSection
 from trainer.pages.templating import render
 
 from .report import metric_texts, sample_noun, scores_subject, split_sizes
@@ -35,6 +37,7 @@ class ReportPictures(NamedTuple):
         thresholds: for each file of the tasks binary and multilabel, its curves.
         differences: for each file that differs from float32, the test images on which it does.
         mistakes: the most confident mistakes of the last file.
+        robustness: the section on corruptions; None if they were not measured.
     """
 
     sizes: Sequence[PageFigure] = ()
@@ -44,6 +47,7 @@ class ReportPictures(NamedTuple):
     curves: Sequence[PageFigure] = ()
     differences: Sequence[TileSheet] = ()
     mistakes: Sequence[TileSheet] = ()
+    robustness: RobustnessSection | None = None
 
 
 def html_page(
@@ -84,6 +88,7 @@ def html_page(
         changes={model["file"]: _changes(report, model) for model in models[1:]},
         classes=_classes(report),
         pictures=pictures,
+        robustness=pictures.robustness,
         gates=PageTable(("gate", "limit", *(model["file"] for model in models)), list(_gate_rows(report))),
         representative_dataset=_pairs(report["calibration"]),
         contract=_pairs({"output": report["outputs"], **contract}),
@@ -111,6 +116,9 @@ def _card(report: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]
             ("95 % interval of the drop", first.drop_interval),
         ]
     figures += [(f"test {name}", text.value) for name, text in zip(names[1:], texts[1:], strict=True)]
+    if "corruptions" in model:
+        title = TITLES[model["corruptions"]["metric"]]
+        figures.append((title, f"{model['corruptions']['mean']:.4f}"))
     figures.append(("bytes", f"{model['bytes']:,}"))
     reference = report["models"][0]
     if model is not reference:

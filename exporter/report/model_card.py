@@ -8,6 +8,7 @@ from typing import Any
 from runtime import Contract
 from trainer.evaluation.comparison import metric_title
 from trainer.pages.parts import PageTable
+from trainer.pages.robustness_section import RobustnessSection
 from trainer.pages.templating import render
 
 from .html import TEMPLATES
@@ -21,8 +22,12 @@ _ANSWERS = {
 }
 
 
-def model_card(report: Mapping[str, Any], contract: Contract) -> str:
-    """The model card in Markdown, from `make_report`'s values."""
+def model_card(report: Mapping[str, Any], contract: Contract, robustness: RobustnessSection | None = None) -> str:
+    """The model card in Markdown, from `make_report`'s values.
+
+    Args:
+        robustness: the section on corruptions, if they were measured.
+    """
     provenance, spec = contract.provenance, contract.input
     of_labels = contract.task == "multilabel"
     return render(
@@ -50,6 +55,7 @@ def model_card(report: Mapping[str, Any], contract: Contract) -> str:
         scores=[_scores(model) for model in report["models"]],
         shares=scores_subject(report),
         warnings=report["warnings"],
+        robustness=robustness,
     )
 
 

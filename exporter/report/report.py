@@ -46,13 +46,13 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
     Args:
         models: the models by the names of their files.
     """
-    provenance = run.contract.provenance
+    provenance, first = run.contract.provenance, next(iter(models.values()))
     return {
         "version": REPORT_VERSION,
         "dataset": provenance.dataset,
         "task": run.contract.task,
         "outputs": describe_outputs(run.contract.task, len(run.contract.labels)),
-        "metric": next(iter(models.values())).comparison.metrics[0].name,
+        "metric": first.comparison.metrics[0].name,
         "labels": list(run.contract.labels),
         **({"features": list(run.contract.input.names)} if run.contract.input.kind == "features" else {}),
         "splits": {name: len(indices) for name, indices in run.splits.items()},
@@ -69,7 +69,7 @@ def make_report(run: RunFolder, settings: Settings, models: Mapping[str, Evaluat
         "teacher": _of_training(run, "teacher"),
         "command": settings.command,
         "passed": not any(model.failed for model in models.values()),
-        "models": [model.as_dict(name, run.contract.labels) for name, model in models.items()],
+        "models": [model.as_dict(name, run.contract.labels, first.robustness) for name, model in models.items()],
     }
 
 

@@ -12,10 +12,11 @@ from trainer.evaluation.comparison import metric_title
 from trainer.evaluation.metrics import compute_metrics
 from trainer.evaluation.predictions import disagreements
 from trainer.pages.parts import PageFigure, TileSheet, threshold_figures
+from trainer.pages.robustness_section import RobustnessSection, robustness_section
 from trainer.plots.calibration import draw_reliability
 from trainer.plots.figure import png_bytes
 from trainer.plots.history import draw_curve_panels
-from trainer.plots.image_grid import LARGE_TILES, draw_tiles
+from trainer.plots.image_grid import LARGE_TILES, draw_tiles, input_pixels
 
 from ..decision_boundary import BoundaryPictures
 from ..evaluated_model import EvaluatedModel
@@ -67,12 +68,13 @@ def write_documents(
         thresholds={model.name: figures for model in models if (figures := _thresholds(run, model))},
         differences=sheets,
         mistakes=_mistakes(run, models[-1]) if with_images else [],
+        robustness=_robustness(run, models),
     )
     noun = sample_noun(report)
     differences = [_difference(reference, model, noun) for model in others]
     page = html_page(report, json.loads(run.contract.to_json()), pictures, differences)
     (staged / "report.html").write_text(page, encoding="utf-8")
-    (staged / "MODEL_CARD.md").write_text(model_card(report, run.contract), encoding="utf-8")
+    (staged / "MODEL_CARD.md").write_text(model_card(report, run.contract, pictures.robustness), encoding="utf-8")
     write_json(timings, staged / "timings.json")
     write_json(report, staged / "report.json")
 
@@ -138,6 +140,15 @@ def _curves(run: RunFolder) -> list[PageFigure]:
         return []
     figures = draw_curve_panels(run.history, run.metrics.get("best_epoch"))
     return [PageFigure(f"{name.capitalize()} over the epochs", png_bytes(figure)) for name, figure in figures.items()]
+
+
+def _robustness(run: RunFolder, models: Sequence[EvaluatedModel]) -> RobustnessSection | None:
+    """The section on corruptions, with the first test image as the example; None if they were not measured."""
+    found = {model.name: model.robustness for model in models if model.robustness is not None}
+    if not found:
+        return None
+    example = input_pixels(run.source.sample(int(run.splits["test"][0])), run.contract.image_input)
+    return robustness_section(found, example)
 
 
 def _mistakes(run: RunFolder, model: EvaluatedModel) -> list[TileSheet]:

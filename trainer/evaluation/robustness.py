@@ -26,7 +26,7 @@ _LEAST_IMAGES, _MOST_IMAGES = 100, 1000
 #: Average precision is computed for each label and version anew: fewer resamples than for accuracy.
 _RANKING_RESAMPLES = 100
 #: What the mean over all corruptions and severities is called.
-_TITLES = {"accuracy": "mean corruption accuracy", "mean_average_precision": "mean corruption average precision"}
+TITLES = {"accuracy": "mean corruption accuracy", "mean_average_precision": "mean corruption average precision"}
 
 
 class ClassFigure(NamedTuple):
@@ -70,7 +70,7 @@ class Robustness:
     @property
     def title(self) -> str:
         """What `mean` is called, such as "mean corruption accuracy"."""
-        return _TITLES[self.metric]
+        return TITLES[self.metric]
 
     @property
     def weakest_corruption(self) -> str:
@@ -91,8 +91,9 @@ class Robustness:
         drop = self.mean - other.mean
         return drop, around(drop, self.resampled - other.resampled)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    def as_dict(self, reference: Robustness | None = None) -> dict[str, Any]:
+        """For JSON; with the drop against another model's figures on the same images, if there is one."""
+        drop, drop_interval = (0.0, (0.0, 0.0)) if reference is None else reference.drop_of(self)
         corruption, of_class = self.weakest_corruption, self.weakest_class
         return {
             "metric": self.metric,
@@ -103,6 +104,7 @@ class Robustness:
             "clean_interval": list(self.clean_interval),
             "mean": self.mean,
             "mean_interval": list(self.mean_interval),
+            **({} if reference in (None, self) else {"drop": drop, "drop_interval": list(drop_interval)}),
             "severities": list(SEVERITIES),
             "by_corruption": {name: list(values) for name, values in self.by_corruption.items()},
             "weakest_corruption": {"name": corruption, "mean": self.mean_of(corruption)},

@@ -48,6 +48,7 @@ def save_corruption_curves(path: Path, models: Mapping[str, Robustness], title: 
     figure = Figure(figsize=(3.2 * _COLUMNS, 2.5 * rows + 0.4), layout="constrained")
     for axes, name in zip(figure.subplots(rows, _COLUMNS).flat, CORRUPTIONS, strict=True):
         _draw_panel(axes, name, models)
+        axes.set_title(name, fontsize=10)
     figure.suptitle(shorten(shown(title), 110), fontsize=10, parse_math=False)
     save_png(path, figure)
 
@@ -60,7 +61,6 @@ def _draw_panel(axes: Axes, name: str, models: Mapping[str, Robustness]) -> None
         axes.axhline(found.clean, color=colour, linestyle=":", linewidth=1)
     metric = metric_title(next(iter(models.values())).metric)
     axes.set(ylim=(0, 1), xlim=(0, SEVERITIES[-1]), xticks=(0, *SEVERITIES), xlabel="severity", ylabel=metric)
-    axes.set_title(name, fontsize=10)
     axes.grid(alpha=0.3)
 
 
