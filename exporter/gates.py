@@ -219,3 +219,5 @@ def check_gates(
             if limit is not None:
                 passed = value >= limit - _TOLERANCE if is_least else value <= limit + _TOLERANCE
                 yield Gate(name, value, limit, passed, metric)
+
+    return tuple(gates())

@@ -128,8 +128,8 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
 @option_in("Gate")(
     "--min-robustness",
     type=_SHARE,
-    help="The accuracy that a file must have in the mean over all corruptions, which are then measured; for multilabel, "
-    "the mean average precision. [default: no limit]",
+    help="The accuracy that a file must have in the mean over all corruptions, which are then measured; for "
+    "multilabel, the mean average precision. [default: no limit]",
 )
 @option_in("Gate")(
     "--accept-low-accuracy",
@@ -163,7 +163,8 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
 @option_in("Output")(
     "--corruption-images",
     type=click.IntRange(min=1),
-    help="Measure them on so many test images, drawn in proportion to the classes. [default: 100 to 1000, by their size]",
+    help="Measure them on so many test images, drawn in proportion to the classes. "
+    "[default: 100 to 1000, by their size]",
 )
 @option_in("Conversion")(
     "--calibration-samples",
@@ -211,9 +212,7 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     if recognize(out).kind == "run":
         raise click.UsageError(f"{out} is a run folder; name another folder with --out, such as models/{out.name}")
     if options["corruption_images"] and not options["corruptions"] and options["min_robustness"] is None:
-        raise click.UsageError(
-            "--corruption-images is the number of images for --corruptions; add that, or leave it out"
-        )
+        raise click.UsageError("--corruption-images is the number of images for --corruptions; add that")
     with ScoringWorker() as worker:
         material, words = _open(run, options, worker)
         seed = options["calibration_seed"]
