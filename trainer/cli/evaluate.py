@@ -88,9 +88,6 @@ _MAX_MISTAKES = 60
         minimum=1,
         metavar="N",
     ),
-    group="Corruptions",
-)
-@with_options(
     index_option(
         "Show the scores of one image instead: test:12 counts from 0 in a split, 12 in the whole data set; random is "
         "one of --split.",

@@ -58,13 +58,14 @@ def robustness_section(
 
 def describe_images(found: Robustness) -> str:
     """What was measured, in a sentence."""
-    chosen = f"all {found.total:,} images of the split"
+    chosen = f"All {found.total:,} images of the split"
     if found.images < found.total:
-        chosen = f"{found.images:,} of the {found.total:,} images of the split, drawn in proportion to the classes"
+        chosen = f"{found.images:,} of the {found.total:,} images of the split, drawn in proportion to the classes,"
     low, high = found.clean_interval
     return (
-        f"{len(CORRUPTIONS)} corruptions were applied at {len(SEVERITIES)} severities each to {chosen}, as the network "
-        f"sees them: at its input size. Without corruptions the {metric_title(found.metric)} on these images is "
+        f"{chosen} were measured under {len(CORRUPTIONS)} corruptions at {len(SEVERITIES)} severities each, applied to "
+        f"the image as the network sees it: at its input size. Without corruptions the "
+        f"{metric_title(found.metric)} on these images is "
         f"{found.clean:.4f} (95 % interval {low:.4f} to {high:.4f})."
     )
 

@@ -57,7 +57,9 @@ def _draw_panel(axes: Axes, name: str, models: Mapping[str, Robustness]) -> None
     for place, (model, found) in enumerate(models.items()):
         colour, marker = series_style(place)
         values = (found.clean, *found.by_corruption[name])
-        axes.plot((0, *SEVERITIES), values, marker=marker, color=colour, label=shorten(model), clip_on=False)
+        # The first line is wide and has large markers: where the others are equal, both are seen.
+        style = {"linestyle": "--", "markersize": 4} if place else {"linewidth": 3, "markersize": 8}
+        axes.plot((0, *SEVERITIES), values, marker=marker, color=colour, label=shorten(model), clip_on=False, **style)
         axes.axhline(found.clean, color=colour, linestyle=":", linewidth=1)
     metric = metric_title(next(iter(models.values())).metric)
     axes.set(ylim=(0, 1), xlim=(0, SEVERITIES[-1]), xticks=(0, *SEVERITIES), xlabel="severity", ylabel=metric)

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from exporter.gates import Gate, Limits, MeasuredSamples, check_gates
+from runtime import Contract, ImageInput
+from trainer.evaluation.corruptions import VERSIONS
+from trainer.evaluation.robustness import measure_robustness
 
 pytestmark = pytest.mark.fast
 
@@ -84,6 +88,23 @@ def test_a_least_accuracy_is_in_the_report_only_if_there_is_one() -> None:
     assert Limits(min_accuracy=0.95).as_dict()["min_accuracy"] == 0.95
     (gate,) = check_gates(Limits(max_drop=None, min_accuracy=0.95), **FOUND)
     assert gate.describe() == "has 0.9000 of accuracy, `min_accuracy` asks 0.9500"
+
+
+def test_a_least_robustness_is_checked_where_it_was_measured() -> None:
+    scores = np.eye(2, dtype=np.float32)[np.zeros((4, VERSIONS), int)]
+    scores[:2, 1:10] = [0, 1]
+    contract = Contract(("a", "b"), ImageInput(8, 8, "grey"))
+    found = measure_robustness(scores, np.zeros(4, np.int32), contract, total=4, seed=0)
+    assert found.mean == 0.9
+    limits = Limits(max_drop=None, min_robustness=0.9)
+    assert limits.as_dict()["min_robustness"] == 0.9
+    assert "min_robustness" not in Limits().as_dict()
+    assert check_gates(limits, **FOUND) == ()  # a repair is tried on validation images, without corruptions
+    (gate,) = check_gates(limits, **FOUND, robustness=found)
+    assert gate.passed
+    (gate,) = check_gates(Limits(max_drop=None, min_robustness=0.91), **FOUND, robustness=found)
+    assert (gate.name, gate.passed) == ("robustness", False)
+    assert gate.describe() == "has a mean corruption accuracy of 0.9000, `min_robustness` asks 0.9100"
 
 
 def failed_drop(drop: float, samples: MeasuredSamples, limits: Limits) -> Gate:

@@ -31,7 +31,9 @@ from runtime import Contract, ImageInput, Provenance
 from tests.support.browser import check_layout
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import ArraySource, FileSource
+from trainer.evaluation.corruptions import VERSIONS
 from trainer.evaluation.predictions import Predictions, disagreements
+from trainer.evaluation.robustness import measure_robustness
 from trainer.pages.parts import PageFigure, PageTile, TileSheet, change_bars, confusion_matrix, top_confusions
 from trainer.pages.templating import escape_markdown, render
 from trainer.plots.figure import png_bytes
@@ -62,7 +64,9 @@ def measured_models(run: RunFolder, limits: Limits) -> list[EvaluatedModel]:
         asked = limits if models else None
         candidate = Candidate(recipe, b"\0\0\0\0TFL3" + recipe.name.encode(), run.contract, notes=("a <note>",))
         reference = models[0].predictions if models else None
-        models.append(evaluate_model(candidate, scored, {"median": 0.5, "p95": 0.9}, reference, asked))
+        of_versions = np.repeat(scores[:, np.newaxis], VERSIONS, axis=1)
+        corrupted = measure_robustness(of_versions, run.targets, run.contract, total=len(scores), seed=0)
+        models.append(evaluate_model(candidate, scored, {"median": 0.5, "p95": 0.9}, reference, asked, corrupted))
     return models
 
 

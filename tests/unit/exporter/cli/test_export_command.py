@@ -23,6 +23,9 @@ DEFAULTS: dict[str, Any] = {
     "max_bytes": None,
     "max_latency_ms": None,
     "min_accuracy": None,
+    "min_robustness": None,
+    "corruptions": False,
+    "corruption_images": None,
     "target": "tflite-runtime-2.14",
     "edgetpu": False,
     "rgb_input": False,
@@ -45,6 +48,8 @@ DEFAULTS: dict[str, Any] = {
         (("int8",), "int8", {"max_latency_ms": 2.5, "min_agreement": 0.9, "edgetpu": True, "no_selftest": True}),
         (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
         (("int8",), "uint8", {"min_accuracy": 0.9, "accept_low_accuracy": True}),
+        (("int8",), "uint8", {"min_robustness": 0.7}),
+        (("int8",), "uint8", {"corruptions": True, "corruption_images": 50}),
         (("int8",), "uint8", {"threshold": ThresholdRule("recall", 0.95)}),
     ],
 )
