@@ -11,12 +11,12 @@ from pathlib import Path
 from runtime import Contract
 from runtime.cli.output import print_line, print_wrapped
 from runtime.cli.tables import columns
+from runtime.files import write_whole
 
 from ..data.run_folder import RunFolder
 from ..evaluation.eval_set import EvaluationSet
 from ..evaluation.robustness import Robustness, choose_images, measure_robustness
 from ..evaluation.scoring import score_corrupted_file, score_corrupted_keras
-from ..files import write_whole
 from ..pages.robustness_section import describe_findings, describe_images, severity_table
 from ..plots.image_grid import input_pixels
 from ..plots.robustness import save_corruption_curves, save_corruption_examples
