@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import click
 
 from ..errors import UsageError
+from ..outputs.command import CommandSink
 from ..outputs.event import Event
 from ..outputs.event_queue import QUEUE_LIMIT
 from ..outputs.outputs import Outputs
+from ..outputs.pictures import SnapshotSink
 from ..outputs.sink import CallbackSink, Sink
 from ..watch.commands import DEFAULT_RETRIES
 from .app import MissingExtraError
@@ -211,22 +213,38 @@ def open_outputs(
         UsageError: an option's value is not allowed.
         MissingExtraError: an output needs an extra that is not installed.
     """
-    every: list[Sink] = []
-    takes_pictures = settings.snapshots is not None
+    sinks: list[Sink] = []
+    if show is not None:
+        sinks.append(CallbackSink("standard output", show))
+    if listen is not None:
+        sinks.append(CallbackSink("listener", listen, takes_pictures=True))
+    if runs_command and settings.command is not None:
+        sinks.append(_command_sink(settings))
     if settings.mqtt is not None:
-        every.append(_mqtt_sink(settings, labels, takes_pictures))
+        sinks.append(_mqtt_sink(settings, labels))
     if settings.webhook is not None:
         from ..outputs.webhook import WebhookSink, read_webhook_secret  # here: what it imports takes time
 
-        every.append(WebhookSink(settings.webhook, read_webhook_secret(settings.webhook_secret)))
-    if show is not None:
-        every.append(CallbackSink("standard output", show))
-    if listen is not None:
-        every.append(CallbackSink("listener", listen, takes_pictures=True))
-    return Outputs(every, queue=settings.queue, log_file=_log_file(settings.state, source))
+        sinks.append(WebhookSink(settings.webhook, read_webhook_secret(settings.webhook_secret)))
+    if settings.snapshots is not None:
+        sinks.append(SnapshotSink(settings.snapshots, settings.keep))
+    log_file = _log_file(settings.state, source) if any(sink.is_kept for sink in sinks) else None
+    recorder = None
+    if settings.uncertain is not None:
+        from ..outputs.uncertain import UncertainFrames
+
+        recorder = UncertainFrames(settings.uncertain, *settings.keep_uncertain)
+    return Outputs(sinks, queue=settings.queue, log_file=log_file, recorder=recorder)
 
 
-def _mqtt_sink(settings: OutputSettings, labels: Sequence[str], takes_pictures: bool) -> Sink:
+def _command_sink(settings: OutputSettings) -> Sink:
+    try:
+        return CommandSink(settings.command or "", settings.exec_timeout, settings.exec_retries)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _mqtt_sink(settings: OutputSettings, labels: Sequence[str]) -> Sink:
     if importlib.util.find_spec("paho") is None:
         raise MissingExtraError("`mqtt` needs paho-mqtt, which is not installed; pip install 'pocketlens[mqtt]'")
     from ..outputs.mqtt import MqttSink, read_mqtt_credentials  # here: what it imports takes time
@@ -237,7 +255,7 @@ def _mqtt_sink(settings: OutputSettings, labels: Sequence[str], takes_pictures: 
         credentials=read_mqtt_credentials(settings.mqtt_credentials),
         certificates=settings.mqtt_ca,
         discovery="" if settings.mqtt_discovery == "none" else settings.mqtt_discovery.strip("/"),
-        takes_pictures=takes_pictures,
+        takes_pictures=settings.snapshots is not None,
     )
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
-from ..errors import ContractError, UsageError, WatchError
-from ..files import shown
+from ..camera.frame import Frame
+from ..errors import ContractError, ImageError, UsageError, WatchError
+from ..files import read_regular_file, shown
+from ..image_limits import MAX_IMAGE_BYTES
+from ..outputs.event import Event
+from ..outputs.outputs import Outputs
 from ..service import Service
-from ..watch.commands import DEFAULT_RETRIES
 from ..watch.hook import Hook
 from ..watch.journal import DEFAULT_NAME, Journal
 from ..watch.journal_file import History
@@ -31,6 +34,7 @@ from .model_options import (
 )
 from .options import JSON_OPTION
 from .output import print_json, print_line
+from .output_options import OutputSettings, open_outputs, output_options
 
 _SECONDS = click.FloatRange(0, 86_400)
 _WAIT = click.FloatRange(0.01, 86_400)
@@ -40,7 +44,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     cls=Command,
     example="pocketlens watch --model int8.tflite --json incoming/ >> answers.jsonl\n"
     "pocketlens watch --model int8.tflite --move-to 'sorted/{label}' incoming/\n"
-    "pocketlens watch --exec 'mosquitto_pub -t door -m {label}' incoming/\n"
+    "pocketlens watch --mqtt mqtt://broker.local/door incoming/\n"
     "pocketlens watch --history incoming/",
 )
 @with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
@@ -51,19 +55,6 @@ _WAIT = click.FloatRange(0.01, 86_400)
     "--move-to",
     metavar="FOLDER",
     help="Move each image; {label} in FOLDER stands for its best label. [default: do not move]",
-)
-@option_in("Action")(
-    "--exec", "command", metavar="COMMAND", help="Run for each image, with {path}, {label} and {score}. [default: none]"
-)
-@option_in("Action")(
-    "--exec-timeout", type=_WAIT, default=60.0, show_default=True, help="Seconds until COMMAND is killed."
-)
-@option_in("Action")(
-    "--exec-retries",
-    type=click.IntRange(0, 1000),
-    default=DEFAULT_RETRIES,
-    show_default=True,
-    help="Times that COMMAND is run again after it fails, with pauses of 2 s to 10 minutes.",
 )
 @option_in("Input")("--journal", metavar="FILE", help=f"The record of the answers.  [default: DIR/{DEFAULT_NAME}]")
 @option_in("Output")(
@@ -80,6 +71,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     show_default=True,
     help="Seconds without change until an unreadable file is an error.",
 )
+@output_options
 @with_options(JSON_OPTION, group="Output")
 @click.argument("folder", metavar="DIR", shell_complete=complete_files)
 def watch(
@@ -87,14 +79,12 @@ def watch(
     recursive: bool,
     existing: bool,
     move_to: str | None,
-    command: str | None,
-    exec_timeout: float,
-    exec_retries: int,
     journal: str | None,
     history: bool,
     interval: float,
     settle: float,
     patience: float,
+    outputs: OutputSettings,
     as_json: bool,
     **model: Any,
 ) -> None:
@@ -111,7 +101,7 @@ def watch(
         _print_history(folder, journal)
         return
     try:
-        hook = Hook(command, exec_timeout) if command is not None else None
+        hook = Hook(outputs.command, outputs.exec_timeout) if outputs.command is not None else None
         if hook is not None:
             hook.check_program()
         if move_to is not None:
@@ -127,16 +117,17 @@ def watch(
             )
         place = WatchedFolder(folder, recursive)
         sorter = Sorter(move_to, loaded.labels) if move_to is not None else None
-        deliver = partial(_deliver, as_json=as_json)
-        actions: dict[str, Any] = {"sorter": sorter, "hook": hook, "retries": exec_retries, "labels": loaded.labels}
-        timing: dict[str, Any] = {"interval": interval, "settle": settle, "patience": patience}
+        actions: dict[str, Any] = {"sorter": sorter, "hook": hook, "retries": outputs.exec_retries}
+        timing: dict[str, Any] = {"labels": loaded.labels, "interval": interval, "settle": settle, "patience": patience}
         try:
             record = Journal(journal or place.full_path(DEFAULT_NAME), folder, service.keep_going)
         except WatchError:
             if service.stopping:  # a signal ended the reading of a long journal
                 return
             raise
-        with record:
+        source = os.path.realpath(folder)
+        with record, open_outputs(outputs, labels=loaded.labels, source=source, runs_command=False) as opened:
+            deliver = partial(_deliver, teller=Teller(opened), as_json=as_json)
             Watcher(place, record, loaded.classify, deliver, existing=existing, **actions, **timing).run(service)
 
 
@@ -152,8 +143,8 @@ def _check_target(sorter: Sorter, folder: str, recursive: bool) -> None:
         raise ValueError("with --recursive, --move-to must name a folder neither in DIR nor around it")
 
 
-def _deliver(delivery: Delivery, *, as_json: bool) -> None:
-    """Print an answer."""
+def _deliver(delivery: Delivery, *, teller: Teller, as_json: bool) -> None:
+    """Print an answer, and queue it for the outputs."""
     answer = delivery.answer
     if as_json:
         print_json(delivery.as_dict())
@@ -165,3 +156,37 @@ def _deliver(delivery: Delivery, *, as_json: bool) -> None:
         print_line(f"{shown(delivery.path)}: {scores}{moved}")
     if delivery.move_error:
         print_line(f"warning: {delivery.move_error}", error=True)
+    teller.tell(delivery)
+
+
+class Teller:
+    """Tells the answers of a watch to outputs: each image is an event of one frame."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._previous: str | None = None
+
+    def tell(self, delivery: Delivery) -> None:
+        """Queue an answer; an error is not told."""
+        predictions = delivery.answer.predictions
+        if not predictions:
+            return
+        time = delivery.answer.identity.mtime_ns / 1e9
+        scores = {prediction.label: prediction.score for prediction in predictions}
+        event = Event(time, delivery.path, predictions[0].label, predictions[0].score, time, 1, self._previous, scores)
+        self._previous = event.label
+        picture = partial(_picture, delivery)
+        self._outputs.tell(event._replace(picture=picture()) if self._outputs.takes_pictures else event)
+        if self._outputs.takes_frames:
+            self._outputs.see(event, picture)
+
+
+def _picture(delivery: Delivery) -> bytes | None:
+    """The image as a JPEG file; None if it is gone by now."""
+    path = delivery.moved_to or delivery.path
+    try:
+        data, _ = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
+        return Frame(data, None, 0.0, 0.0, path, 1).jpeg()
+    except ImageError as error:
+        print_line(f"warning: {error}; it is told without its picture", error=True)
+        return None

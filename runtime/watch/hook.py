@@ -83,16 +83,20 @@ class Hook:
         values = {"path": path, "label": label, "score": f"{best.score:.6f}"}
         return [_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in self._arguments]
 
-    def run(self, path: str, best: Prediction, keep_going: Callable[[], object] = lambda: None) -> None:
+    def run(
+        self, path: str, best: Prediction, keep_going: Callable[[], object] = lambda: None, subject: str = ""
+    ) -> None:
         """Run the command and wait for its end; its output goes to standard error.
 
         Args:
             keep_going: called twice a second while waiting.
+            subject: what messages begin with; by default the path.
 
         Raises:
             ActionError: the command could not be started, failed, or took too long.
         """
         name = shlex.quote(self._arguments[0])
+        subject = subject or shown(path)
         environment = {key: value for key, value in os.environ.items() if key not in MANAGER_VARIABLES}
         try:
             # A session of its own: Ctrl-C does not reach it, and it can be killed together with its children.
@@ -105,15 +109,13 @@ class Hook:
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ActionError(f"{shown(path)}: the command {name} cannot be started: {reason}") from error
+            raise ActionError(f"{subject}: the command {name} cannot be started: {reason}") from error
         status = self._wait(process, keep_going)
         if status is None:
-            raise ActionError(
-                f"{shown(path)}: the command {name} was killed after {self._timeout:g} s (`exec_timeout`)"
-            )
+            raise ActionError(f"{subject}: the command {name} was killed after {self._timeout:g} s (`exec_timeout`)")
         if status:
             how = f"status {status}" if status > 0 else f"signal {-status}"
-            raise ActionError(f"{shown(path)}: the command {name} ended with {how}")
+            raise ActionError(f"{subject}: the command {name} ended with {how}")
 
     def _wait(self, process: subprocess.Popen[bytes], keep_going: Callable[[], object]) -> int | None:
         end = time.monotonic() + self._timeout

@@ -13,9 +13,8 @@ that failed joins `commands` in the same transaction. That change is not synced:
 delivered again at the next start, so each is delivered at least once, and its command runs until it succeeds or is
 given up.
 
-A queue of outgoing events can join as a further table, `events(number INTEGER PRIMARY KEY, answer INTEGER NOT NULL
-REFERENCES answers(number), output, attempts)`. Its rows belong into the transaction of their answer, and compaction
-must then keep the answers that an event refers to. JOURNAL_VERSION is 2 from then on.
+Events for outputs wait in a file of their own, `runtime.outputs.event_log`. They are queued before their answer is
+marked, so that an answer that is delivered again is told again too.
 """
 
 from __future__ import annotations

@@ -40,14 +40,15 @@ def folder_names(labels: Sequence[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for label in dict.fromkeys((*labels, UNKNOWN)):
-        plain = _plain_name(label)
+        plain = plain_name(label)
         name = next(n for n in _numbered(plain, "", first=2) if n.casefold() not in taken)
         taken.add(name.casefold())
         names[label] = name
     return names
 
 
-def _plain_name(label: str) -> str:
+def plain_name(label: str) -> str:
+    """A label as the name of a file or a folder that every file system takes."""
     text = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in label).strip(" .")
     name = text.encode(errors="replace")[:_MAX_NAME_BYTES].decode(errors="ignore").strip(" .") or "_"
     return os.fsdecode(name.encode())  # UTF-8 on the disk, in any locale
@@ -88,7 +89,7 @@ class Sorter:
 
     def folder(self, label: str) -> str:
         """The folder for images with this label."""
-        return self._template.replace(PLACEHOLDER, self._names.get(label) or _plain_name(label))
+        return self._template.replace(PLACEHOLDER, self._names.get(label) or plain_name(label))
 
     def move(self, path: str, identity: Identity, label: str) -> str | None:
         """Move an image, or finish a move that a kill interrupted; its new path, or None if the image is gone.
