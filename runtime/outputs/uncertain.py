@@ -34,7 +34,7 @@ UNCERTAIN, RANDOM = "uncertain", "random"
 #: The share of the folder that is chosen at random.
 RANDOM_SHARE = 0.2
 #: Bytes of the folder where a number of frames is the limit.
-DEFAULT_SIZE = 200 * 10**6
+DEFAULT_FOLDER_BYTES = 200 * 10**6
 #: Fingerprints have 64 bits; pictures of which so few differ count as copies of each other.
 _COPY_BITS = 6
 #: After a copy was found, no frame is looked at for so long: nothing moves before the camera.
@@ -93,7 +93,7 @@ class UncertainFrames:
     ) -> None:
         self._folder = BoundFolder(folder)
         self._frames = frames
-        self._size = DEFAULT_SIZE if size is None else size
+        self._size = DEFAULT_FOLDER_BYTES if size is None else size
         self._chance = chance or random.Random()
         self._trouble = RepeatedWarning()
         self._waiting: queue.Queue[tuple[Event, bytes, Mapping[str, float]] | None] = queue.Queue(_WAITING)
