@@ -241,7 +241,8 @@ class Address(_ByteSource):
         if not self._parts.hostname or not url.isprintable() or " " in url:
             raise ValueError(f"{url!r} is no address; expected http://HOST[:PORT]/PATH")
         self._port = self._parts.port  # raises ValueError
-        super().__init__(url, raw, silence)
+        # Many cameras have a password or a token behind the question mark, and the name is told to others.
+        super().__init__(self._parts._replace(query="", fragment="").geturl(), raw, silence)
 
     def pictures(self, stop: Stop) -> Iterator[Picture]:
         """Connect, and yield the frames until the stream ends; raises CameraError."""

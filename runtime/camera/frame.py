@@ -94,11 +94,15 @@ class Frame(NamedTuple):
         if isinstance(self.image, bytes) and self.image.startswith(_JPEG_START):
             return self.image
         if isinstance(self.image, bytes):
-            picture = _decoded(self.image, None, (0, 0), self.source).convert("RGB")
+            picture = _decoded(self.image, None, (0, 0), self.source)
         else:
             picture = Image.fromarray(_as_rgb_or_grey(self.image, self.layout))
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        try:
+            picture = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+            picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{self.source}: cannot be encoded: {describe(error)}") from error
         return buffer.getvalue()
 
     def part(self, region: Region, size: tuple[int, int]) -> tuple[Any, str | None]:
@@ -161,23 +165,31 @@ def _decoded(
     data: bytes, region: Region | None, size: tuple[int, int], name: str, *, grey: bool = False
 ) -> Image.Image:
     """An encoded picture, upright, or a region of it; a JPEG at the smallest scale at which it has `size`."""
-    with DecodingRoom() as room:
-        room.reserve_file(len(data))
-        image, (_, taken, *_rest) = open_encoded(data, name, room)
-        if any(size):
-            share = (region.width, region.height) if region else (1, 1)
-            wanted = max(math.ceil(side / part) for side, part in zip(size, share, strict=True))
-            image.draft("L" if grey else None, (wanted, wanted))
-        room.reserve(check_decoding(image, taken, 1 if grey else 3, turns=False))
-        try:
-            image.load()
-        except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
-            raise ImageError(f"{name}: cannot be decoded: {describe(error)}") from error
-        turn = UPRIGHT.get(orientation_of(image))
-        if turn is not None:
-            image = image.transpose(turn)
-        if region is not None:
-            image = image.crop(region.box(*image.size))
-        # The classifier would turn it once more.
-        image.info = {key: value for key, value in image.info.items() if key == "transparency"}
-        return image.convert("L") if grey else image
+    try:
+        with DecodingRoom() as room:
+            return _decoded_in_room(data, region, size, name, room, "L" if grey else None)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated kinds on damaged files
+        raise ImageError(f"{name}: cannot be decoded: {describe(error)}") from error
+
+
+def _decoded_in_room(
+    data: bytes, region: Region | None, size: tuple[int, int], name: str, room: DecodingRoom, mode: str | None
+) -> Image.Image:
+    room.reserve_file(len(data))
+    image, (_, taken, *_rest) = open_encoded(data, name, room)
+    if any(size):
+        share = (region.width, region.height) if region else (1, 1)
+        wanted = max(math.ceil(side / part) for side, part in zip(size, share, strict=True))
+        image.draft(mode, (wanted, wanted))
+    room.reserve(check_decoding(image, taken, 1 if mode else 3, turns=False))
+    image.load()
+    turn = UPRIGHT.get(orientation_of(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if region is not None:
+        image = image.crop(region.box(*image.size))
+    # The classifier would turn it once more.
+    image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    return image.convert(mode) if mode else image

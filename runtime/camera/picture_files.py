@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ..image_formats import SUFFIXES
 from ..image_limits import MAX_IMAGE_BYTES
 from .frame import Picture
 from .stopping import Stop
+
+_log = logging.getLogger(__name__)
 
 
 class PictureFiles:
@@ -47,10 +50,15 @@ class PictureFiles:
             raise CameraError(f"{shown(self.name)}: {what}; name a camera, an address, or - for a stream")
 
     def pictures(self, stop: Stop) -> Iterator[Picture]:
-        """Yield the pictures; raises CameraError for one that cannot be read."""
+        """Yield the pictures; one that cannot be read is passed over with a warning."""
         for path in self._paths():
             if stop.is_set():
                 return
-            data, _ = read_regular_file(path, MAX_IMAGE_BYTES, CameraError)
+            try:
+                data, _ = read_regular_file(path, MAX_IMAGE_BYTES, CameraError)
+            except CameraError as error:
+                self.damaged += 1
+                _log.warning("warning: %s", error)
+                continue
             self.name = path
             yield data, None

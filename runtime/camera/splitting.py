@@ -117,11 +117,11 @@ class JpegSplitter:
                 self._at += 2
             else:
                 end = self._at + 2 + int.from_bytes(self._buffer[self._at + 2 : self._at + 4], "big")
-                restart = -1 if marker in _WITH_PICTURES else self._buffer.find(_START, self._at + 2, end)
+                restart = -1 if marker in _WITH_PICTURES else self._buffer.find(_START, self._at + 2, end + 2)
                 if restart >= 0:
                     self._pass_over(restart)
                     return False
-                if len(self._buffer) < end:
+                if len(self._buffer) < end + 2:  # a start may lie across the end
                     return False
                 self._at = end
                 if marker == _SCAN:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -181,7 +182,7 @@ class LiveEngine:
         if told:
             self._tell(event)
         if self._see is not None:
-            self._see(event, frame.jpeg)
+            self._see(event, partial(_jpeg, frame))
 
     def _event(self, frame: Frame, scores: npt.NDArray[np.float32], with_picture: bool) -> Event:
         stabilizer = self._stabilizer
@@ -197,8 +198,16 @@ class LiveEngine:
             stabilizer.frames,
             self._previous,
             {stabilizer.labels[place]: values[place] for place in best},
-            frame.jpeg() if with_picture else None,
+            _jpeg(frame) if with_picture else None,
         )
+
+
+def _jpeg(frame: Frame) -> bytes | None:
+    """A frame as a JPEG; None where it cannot be encoded: an answer without its picture is better than none."""
+    try:
+        return frame.jpeg()
+    except ImageError:
+        return None
 
 
 def changes(

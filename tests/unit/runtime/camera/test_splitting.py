@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.camera.splitting import JpegSplitter, RawFormat, RawSplitter, make_splitter
 
 pytestmark = pytest.mark.fast
+
+tries = settings(max_examples=100, derandomize=True, deadline=None)
 
 
 def jpeg(seed: int, size: tuple[int, int] = (48, 32), **options: object) -> bytes:
@@ -43,6 +45,7 @@ garbage = st.binary(max_size=40).filter(lambda data: b"\xff\xd8" not in data and
 cuts = st.lists(st.integers(1, 4000), max_size=8)
 
 
+@tries
 @given(st.lists(st.tuples(garbage, st.sampled_from(JPEGS)), max_size=5), cuts)
 def test_each_frame_is_found_whatever_lies_between(parts: list[tuple[bytes, bytes]], sizes: list[int]) -> None:
     splitter = JpegSplitter()
@@ -50,6 +53,7 @@ def test_each_frame_is_found_whatever_lies_between(parts: list[tuple[bytes, byte
     assert splitter.damaged == 0
 
 
+@tries
 @given(st.sampled_from(JPEGS), st.data(), cuts)
 def test_a_frame_that_was_cut_costs_itself_alone(frame: bytes, data: st.DataObject, sizes: list[int]) -> None:
     length = data.draw(st.integers(3, len(frame) - 2))
@@ -58,6 +62,7 @@ def test_a_frame_that_was_cut_costs_itself_alone(frame: bytes, data: st.DataObje
     assert splitter.damaged == 1
 
 
+@tries
 @given(st.binary(max_size=3000), cuts)
 def test_any_bytes_do_no_harm(data: bytes, sizes: list[int]) -> None:
     splitter = JpegSplitter(limit=500)

@@ -48,6 +48,8 @@ def test_one_answer_loads_nothing_that_it_does_not_need(
     own = {"inspect"} if np.__version__ >= "2" else set()  # numpy 2 cannot do without
     assert not loaded & SLOW - own
     assert not loaded & {"PIL.JpegImagePlugin", "PIL.GifImagePlugin"}, "a PNG needs no other format"
+    rooms = ("runtime.camera", "runtime.live", "runtime.outputs", "runtime.serve", "runtime.watch", "runtime.service")
+    assert not [name for name in loaded if name.startswith(rooms)]
 
 
 def test_the_answer_is_the_same_when_click_parses(

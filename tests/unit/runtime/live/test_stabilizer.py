@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import Classifier, Contract, ImageInput
@@ -16,6 +16,8 @@ from runtime.live.stabilizer import Stabilizer
 from runtime.testing import FakeInterpreter
 
 pytestmark = pytest.mark.fast
+
+tries = settings(max_examples=100, derandomize=True, deadline=None)
 
 LABELS = ("cat", "dog", "bird")
 Row = tuple[float, float, float]
@@ -55,6 +57,7 @@ def plain(
     return changes
 
 
+@tries
 @given(rows, stable, score, st.none() | score, st.sampled_from([1.0, 0.5]))
 def test_it_equals_the_plain_reference(
     frames: list[Row], stable: tuple[int, int], enter: float, leave: float | None, weight: float
@@ -71,6 +74,7 @@ def test_it_equals_the_plain_reference(
     assert found == plain(frames, *stable, enter, leave, weight)
 
 
+@tries
 @given(rows)
 def test_a_change_is_a_change_and_names_the_one_before(frames: list[Row]) -> None:
     stabilizer = Stabilizer(LABELS, stable=(2, 3), min_score=0.5)
@@ -80,6 +84,7 @@ def test_a_change_is_a_change_and_names_the_one_before(frames: list[Row]) -> Non
     assert [change.previous for change in changes] == labels[:-1]
 
 
+@tries
 @given(rows)
 def test_without_states_it_answers_as_classify_does(frames: list[Row]) -> None:
     if not frames:
