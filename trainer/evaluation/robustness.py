@@ -38,7 +38,7 @@ class ClassFigure(NamedTuple):
     images: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Robustness:
     """A model's figures under corruptions; all values are shares, intervals of 95 %.
 
@@ -92,8 +92,11 @@ class Robustness:
         return drop, around(drop, self.resampled - other.resampled)
 
     def as_dict(self, reference: Robustness | None = None) -> dict[str, Any]:
-        """For JSON; with the drop against another model's figures on the same images, if there is one."""
-        drop, drop_interval = (0.0, (0.0, 0.0)) if reference is None else reference.drop_of(self)
+        """For JSON; with the drop against the figures of another model on the same images, if one is given."""
+        others: dict[str, Any] = {}
+        if reference is not None and reference is not self:
+            drop, interval = reference.drop_of(self)
+            others = {"drop": drop, "drop_interval": list(interval)}
         corruption, of_class = self.weakest_corruption, self.weakest_class
         return {
             "metric": self.metric,
@@ -104,7 +107,7 @@ class Robustness:
             "clean_interval": list(self.clean_interval),
             "mean": self.mean,
             "mean_interval": list(self.mean_interval),
-            **({} if reference in (None, self) else {"drop": drop, "drop_interval": list(drop_interval)}),
+            **others,
             "severities": list(SEVERITIES),
             "by_corruption": {name: list(values) for name, values in self.by_corruption.items()},
             "weakest_corruption": {"name": corruption, "mean": self.mean_of(corruption)},

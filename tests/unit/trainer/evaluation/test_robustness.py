@@ -76,6 +76,10 @@ def test_a_drop_is_paired() -> None:
     assert drop == pytest.approx(6 / 120)
     assert 0 < low < drop < high < 0.1  # of unpaired measurements the interval would hold 0
     assert before.drop_of(before) == (0, (0, 0))
+    assert "drop" not in before.as_dict(before)
+    same = measured(some, targets).as_dict(before)  # equal figures of another model
+    assert (same["drop"], same["drop_interval"]) == (0, [0, 0])
+    assert after.as_dict(before)["drop"] == drop
     *_, last = describe_findings({"float32": before, "int8": after})
     assert "int8: mean corruption accuracy 0.7000" in last
     assert "5.00 points less than float32 (95 % interval" in last
