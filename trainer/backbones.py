@@ -50,8 +50,10 @@ class Backbone:
         return len(self.alphas) > 1
 
 
+#: The backbone whose weights come with an installation.
+BUNDLED_ARCHITECTURE = "efficientnet_lite0"
 BACKBONES = {
-    "efficientnet_lite0": Backbone("", "stem_conv", "stem_bn", 127.0, 128.0, (1.0,)),
+    BUNDLED_ARCHITECTURE: Backbone("", "stem_conv", "stem_bn", 127.0, 128.0, (1.0,)),
     "mobilenet_v2": Backbone("MobileNetV2", "Conv1", "bn_Conv1", 128.0, 127.5, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
     "mobilenet_v3_small": Backbone("MobileNetV3Small", "conv", "conv_bn", 128.0, 127.5, (0.75, 1.0)),
     "efficientnet_b0": Backbone("EfficientNetB0", "stem_conv", "stem_bn", 114.0, 57.63, (1.0,)),

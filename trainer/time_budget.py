@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import keras
 
+from .cached_head import can_cache
 from .config import TrainingConfig
 from .data import Dataset
 from .errors import TrainingError
@@ -65,7 +66,8 @@ def fit_to_time(dataset: Dataset, config: TrainingConfig, seconds: float, sweep_
     """
     began = time.perf_counter()
     session = prepare_session(dataset, config)
-    phases.set_trainable(session.model, phases.plan_phases(config)[-1])  # the most layers learn in the last phase
+    plan = phases.plan_phases(config)
+    phases.set_trainable(session.model, plan[-1])  # the most layers learn in the last phase
     session.objective.compile(session.model, make_optimizer(config, 1e-6))
     clock = _StepClock(_MEASURING_SHARE * seconds)
     with session.pipeline.dataset_errors():
@@ -80,7 +82,12 @@ def fit_to_time(dataset: Dataset, config: TrainingConfig, seconds: float, sweep_
         raise TrainingError(
             f"`seconds`: measuring the speed took {measured:.2g} s{note}: none are left; give more minutes"
         )
+    has_cached_head = len(plan) > 1 and can_cache(session)
+    if has_cached_head:  # its features take less than an epoch, and its epochs next to nothing
+        remaining -= min(remaining / 4, clock.step * len(session.passes) + validation)
     epochs, steps = epochs_and_steps(remaining, clock.step, validation, len(session.passes))
+    if has_cached_head:
+        epochs = phases.with_head_epochs(config, epochs)
     return replace(config, epochs=epochs, steps_per_epoch=steps)
 
 

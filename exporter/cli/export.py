@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
+#: An int8 file that loses more, or answers as float32 on a smaller share of images, is proposed for repair.
+_USUAL_DROP, _USUAL_AGREEMENT = 0.01, 0.97
 _GATES = (
     *("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms"),
     *("min_accuracy", "min_robustness"),
@@ -235,8 +237,9 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
     _show(exported.report, exported.timings, out, as_json)
     for line in exported.failures:
         logger.warning("gate failed: %s", line)
-    if not options["repair"] and _is_recoverable(exported.report):
-        logger.info("with --repair, strategies to recover int8 are tried")
+    proposal = propose_repair(exported.report, options)
+    if proposal:
+        logger.info("%s", proposal)
     if not exported.passed:
         click.get_current_context().exit(STATUS_GATE_FAILED)
 
@@ -270,10 +273,30 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _is_recoverable(report: dict[str, Any]) -> bool:
-    """Whether int8 fails a gate that recovery can make it pass."""
-    gates = [gate for model in report["models"] if model["mode"] == "int8" for gate in model["gates"]]
-    return any(gate["name"] in REPAIRABLE and not gate["passed"] for gate in gates)
+def propose_repair(report: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """A line that proposes `--repair`, or "": where int8 fails a gate that a repair can make it pass, or differs much.
+
+    Args:
+        report: what `report.json` holds.
+        options: the values of the options, by parameter.
+    """
+    for model in report["models"]:
+        if options["repair"] or model["mode"] != "int8":
+            continue
+        failed = {gate["name"] for gate in model["gates"] if not gate["passed"]}
+        if failed:
+            return "with --repair, strategies to recover int8 are tried" if failed & REPAIRABLE else ""
+        if model["drop"] > _USUAL_DROP:
+            return (
+                f"int8 loses {100 * model['drop']:.2f} points; --repair --max-drop {_USUAL_DROP} looks for a file that "
+                "loses less"
+            )
+        if options["min_agreement"] is None and model["agreement"] < _USUAL_AGREEMENT:
+            return (
+                f"int8 answers as float32 on a share of {model['agreement']:.4f}; --repair --min-agreement "
+                f"{_USUAL_AGREEMENT} looks for a file that differs less"
+            )
+    return ""
 
 
 def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tuple[RunFolder, tuple[str, ...]]:

@@ -241,7 +241,7 @@ _NETWORK_OPTIONS = (
     Option(
         ("--fine-tune-layers",),
         "Fine-tuning: the topmost convolutions of the backbone that are trained after the head, as a number or a "
-        "share. [default: 0.3]",
+        "share. [default: all of efficientnet_lite0, 0.3 of others]",
         type=_fine_tune_layers,
         metavar="N|SHARE",
     ),

@@ -16,7 +16,7 @@ from runtime.files import shown
 from runtime.input_spec import ImageInput
 from runtime.native_output import quiet_tensorflow
 
-from ..backbones import BACKBONES, NO_WEIGHTS, check_model_file, check_weight_files
+from ..backbones import BACKBONES, BUNDLED_ARCHITECTURE, NO_WEIGHTS, check_model_file, check_weight_files
 from ..config import CUSTOM_ARCHITECTURE, INSIDE, UNIT, UNSCALED, TrainingConfig
 from ..errors import DatasetError, TrainingError
 from ..fitting.memory import reuse_memory
@@ -25,7 +25,6 @@ from ..network_choice import (
     FROM_NOTHING,
     LEAST_SIDE,
     MOST_SIDE,
-    PRETRAINED,
     choose_network,
     pretrained_size,
 )
@@ -199,7 +198,7 @@ def _implied_architecture(arch: str, settings: dict[str, Any]) -> str:
         return arch
     if "size" in typed or settings["scaling"] in (UNIT, UNSCALED) or not settings["normalize"]:
         return FROM_NOTHING
-    return PRETRAINED if any(name in typed for name in _FOR_BACKBONES) else AUTO_ARCHITECTURE
+    return BUNDLED_ARCHITECTURE if any(name in typed for name in _FOR_BACKBONES) else AUTO_ARCHITECTURE
 
 
 def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str, Any]) -> None:
@@ -207,7 +206,7 @@ def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str,
 
     Where there are no image files to look at, `auto` stays: `cnn` for a data set with a name, `dense` for features.
     """
-    if settings["architecture"] not in (AUTO_ARCHITECTURE, PRETRAINED):
+    if settings["architecture"] not in (AUTO_ARCHITECTURE, BUNDLED_ARCHITECTURE):
         return
     from ..data.survey import survey_images
 
@@ -217,7 +216,7 @@ def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str,
     if settings["architecture"] == AUTO_ARCHITECTURE:
         choice = choose_network(survey, size)
         settings["architecture"], reason = choice.architecture, f" (auto: {choice.reason})"
-    if settings["architecture"] == PRETRAINED and size is None:
+    if settings["architecture"] == BUNDLED_ARCHITECTURE and size is None:
         height, width = data_options["image_size"] = pretrained_size(survey)
         at = f" at {height}x{width} pixels"
     if reason or at:
@@ -225,12 +224,12 @@ def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str,
 
 
 def _note_unusual_size(config: TrainingConfig, data: Dataset) -> None:
-    if config.architecture != PRETRAINED or data.input.kind == "features":
+    if config.architecture != BUNDLED_ARCHITECTURE or data.input.kind == "features":
         return
     height, width = data.input.shape[:2]
     if min(height, width) < LEAST_SIDE or max(height, width) > MOST_SIDE:
         _log.info(
-            f"note: {PRETRAINED} is made for sides of {LEAST_SIDE} to {MOST_SIDE} pixels, and the input is "
+            f"note: {BUNDLED_ARCHITECTURE} is made for sides of {LEAST_SIDE} to {MOST_SIDE} pixels, and the input is "
             f"{height}x{width}: {'it sees little' if min(height, width) < LEAST_SIDE else 'it takes long'}"
         )
 
@@ -308,6 +307,8 @@ def _sample_count(settings: dict[str, Any], data: Dataset) -> int:
     from ..data.splits import TRAINING_SHARE
 
     wanted, count = settings["train_samples"], len(data.targets)
+    if settings["architecture"] == BUNDLED_ARCHITECTURE:  # its passes follow from what it learns from
+        count -= sum(len(data.given[split]) for split in ("validation", "test") if split in data.given)
     if wanted is None:
         return count
     return min(count, max(1, round(wanted * count if isinstance(wanted, float) else wanted / TRAINING_SHARE)))

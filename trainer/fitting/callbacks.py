@@ -38,6 +38,7 @@ class BestEpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
         patience: epochs without a better one after which training stops; 0 for never.
         monitor: the metric that stands for accuracy, from `Objective.monitor`.
         images: the number of images that the metric rests on; 0 to count every difference.
+        whole: the model whose weights are kept; None for the one that is trained, which may be a part of it.
 
     Attributes:
         epoch: the best epoch, from 1; 0 before the first one has ended.
@@ -47,8 +48,9 @@ class BestEpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
         stopped_early: whether patience ended the phase.
     """
 
-    def __init__(self, patience: int, monitor: str = "accuracy", images: float = 0) -> None:
+    def __init__(self, patience: int, monitor: str = "accuracy", images: float = 0, whole: Any = None) -> None:
         super().__init__()
+        self._whole = whole
         self.epoch, self.accuracy, self.loss, self.highest = 0, -1.0, math.inf, -1.0
         self.weights: list[Any] = []
         self.stopped_early = False
@@ -74,7 +76,7 @@ class BestEpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
             raise DivergedError
         self.highest = max(self.highest, accuracy)
         if self._is_better(accuracy, loss):
-            weights = self.model.get_weights()
+            weights = (self.model if self._whole is None else self._whole).get_weights()
             self.epoch, self.accuracy, self.loss, self.weights = epoch + 1, accuracy, loss, weights
         elif self.patience_exhausted(epoch + 1):
             self.stopped_early = self.model.stop_training = True
@@ -105,13 +107,14 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
         rows: one an epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase; and the
             other metrics of the task.
         phase: name of the phase that is trained; see `phases`.
+        is_last_phase: whether none follows; an epoch of another phase takes another time.
     """
 
     def __init__(self, steps: int, epochs: int, rows: list[dict[str, Any]], monitor: str = "accuracy") -> None:
         super().__init__()
         self._monitor, self._metric_name = monitor, monitor.replace("_", " ")
         self.rows = list(rows)
-        self.phase = ""
+        self.phase, self.is_last_phase = "", True
         self._open = False
         self._steps, self._epochs = steps, epochs
         self._bar = progress(steps * epochs, "training")
@@ -134,12 +137,16 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
         if self._open:
             self._bar.__exit__(None, None, None)
 
+    def _rows_of_phase(self) -> list[dict[str, Any]]:
+        """The rows of the phase that is trained."""
+        return [row for row in self.rows if row["phase"] == self.phase]
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        if not self.rows and batch == 0:  # the first step compiles the network
+        if batch == 0 and not self._rows_of_phase():  # the first step compiles the network
             self._compiling = time.perf_counter() - self._started
         figures = f"loss {logs['loss']:.4f}  {self._metric_name} {logs[self._monitor]:.4f}"
         self._bar.update(1 + self._steps_done, f"epoch {len(self.rows) + 1}/{self._epochs}  {figures}")
@@ -153,11 +160,12 @@ class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]
         row["phase"] = self.phase
         self.rows.append(row)
         measured = ("loss", self._monitor, "val_loss", f"val_{self._monitor}")
-        seconds = sum(r["seconds"] for r in self.rows) - self._compiling
-        seconds_left = seconds / len(self.rows) * (self._epochs - len(self.rows))
+        alike = self._rows_of_phase()
+        seconds = sum(each["seconds"] for each in alike) - self._compiling
+        seconds_left = seconds / len(alike) * (self._epochs - len(self.rows))
+        left = f"{seconds_left:.0f} s left" if self.is_last_phase else "fine-tuning follows"
         _log.info(
-            f"epoch {epoch + 1}/{self._epochs}  {'  '.join(f'{name} {row[name]:.4f}' for name in measured)}  "
-            f"{seconds_left:.0f} s left",
+            f"epoch {epoch + 1}/{self._epochs}  {'  '.join(f'{name} {row[name]:.4f}' for name in measured)}  {left}",
             extra={
                 "figures": {
                     "epoch": f"{epoch + 1:{len(str(self._epochs))}}/{self._epochs}",
@@ -208,11 +216,12 @@ class InterruptHandler(keras.callbacks.Callback):  # type: ignore[misc]
         self._pressed = True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._raise_if_pressed()
+        self.raise_if_pressed()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._raise_if_pressed()
+        self.raise_if_pressed()
 
-    def _raise_if_pressed(self) -> None:
+    def raise_if_pressed(self) -> None:
+        """Raise InterruptedTrainingError after Ctrl-C."""
         if self._pressed:
             raise InterruptedTrainingError

@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-
-from runtime.preprocessing import InputPreprocessor
 
 from ..data.dataset import PixelStore
 from ..data.image_files import WORKERS
@@ -30,6 +28,12 @@ _Make = Callable[[int, int, Indices], tuple[npt.NDArray[Any], ...]]
 SoftTargets = Callable[[Indices, npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 
+class Scaler(Protocol):
+    """Scales samples for the network, as `runtime.make_preprocessor` gives it."""
+
+    def scale(self, samples: npt.NDArray[Any], /) -> npt.NDArray[np.float32]: ...
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """Batches of a data set, scaled by the same code as on the device.
@@ -44,7 +48,7 @@ class Pipeline:
 
     pixels: PixelStore
     targets: npt.NDArray[Any]
-    preprocessor: InputPreprocessor
+    preprocessor: Scaler
     batch_size: int
     _failures: list[DatasetError] = field(default_factory=list, init=False, repr=False)
 

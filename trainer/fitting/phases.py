@@ -56,6 +56,15 @@ def plan_phases(config: TrainingConfig) -> tuple[Phase, ...]:
     return tuple(phase for phase in phases if phase.epochs)
 
 
+def with_head_epochs(config: TrainingConfig, fine_tuning: int) -> int:
+    """All epochs of a training that has so many epochs of fine-tuning."""
+    return fine_tuning + (
+        max(1, round(fine_tuning * _HEAD_SHARE / (1 - _HEAD_SHARE)))
+        if config.head_epochs is None
+        else config.head_epochs
+    )
+
+
 def remaining_phases(phases: Sequence[Phase], history: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
     """The phases from that of the history's last row on, which may be complete or half done."""
     if not history:

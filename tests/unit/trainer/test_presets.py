@@ -79,3 +79,14 @@ def test_label_smoothing_chooses_the_loss() -> None:
     assert smoothed.objective.compile_options["loss"].label_smoothing == 0.1
     assert smoothed.pipeline.targets.shape == (1797, 10)
     np.testing.assert_array_equal(smoothed.pipeline.targets.argmax(axis=1), data.targets)
+
+
+def test_a_network_with_published_weights_gets_few_passes_and_learns_whole() -> None:
+    few = complete_config({"architecture": "efficientnet_lite0"}, "fast", 300, SUITS)
+    assert (few.epochs, few.patience, few.fine_tune_layers, few.batch_size) == (40, 20, 1.0, 32)
+    assert complete_config({"architecture": "efficientnet_lite0"}, "fast", 9000, SUITS).epochs == 10
+    typed = complete_config({"architecture": "efficientnet_lite0", "epochs": 6, "fine_tune_layers": 0}, "fast", 300, ())
+    assert (typed.epochs, typed.patience, typed.fine_tune_layers) == (6, 8, 0)
+    untrained = complete_config({"architecture": "efficientnet_lite0", "weights": "none"}, "fast", 300, SUITS)
+    assert (untrained.epochs, untrained.fine_tune_layers) == (72, 0.3)
+    assert complete_config({"architecture": "mobilenet_v2"}, "fast", 300, SUITS).fine_tune_layers == 0.3

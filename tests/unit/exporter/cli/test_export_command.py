@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.cli.export import export, reproduce_command
+from exporter.cli.export import export, propose_repair, reproduce_command
 from tests.support.commands import call_pocketlens, invoke, succeed
 from trainer.evaluation.decision_threshold import ThresholdRule
 
@@ -62,6 +62,32 @@ def test_the_command_line_is_read_back_as_the_same_options(
     found = export.make_context("export", command[2:]).params
     assert (found["run"], found["out"], found["modes"], found["io"]) == (Path("a run; rm -rf"), Path("OUT"), modes, io)
     assert {name: found[name] for name in DEFAULTS} == options
+
+
+FAILED_DROP = {"name": "drop", "passed": False}
+PASSED_DROP = {"name": "drop", "passed": True}
+
+
+@pytest.mark.parametrize(
+    ("figures", "options", "proposal"),
+    [
+        ({"drop": 0.002, "agreement": 0.97}, {}, ""),
+        ({"drop": 0.02, "gates": [FAILED_DROP]}, {}, "with --repair, strategies"),
+        ({"drop": 0.02, "gates": [FAILED_DROP]}, {"repair": True}, ""),
+        ({"drop": 0.02, "gates": [{"name": "bytes", "passed": False}]}, {}, ""),
+        ({"drop": 0.02}, {"max_drop": 0.05}, "int8 loses 2.00 points; --repair --max-drop 0.01 looks"),
+        ({"agreement": 0.96}, {}, "on a share of 0.9600; --repair --min-agreement 0.97 looks"),
+        ({"agreement": 0.96}, {"min_agreement": 0.9}, ""),
+        ({"agreement": 0.96, "mode": "float16"}, {}, ""),
+    ],
+)
+def test_a_repair_is_proposed_where_int8_loses_or_differs(
+    figures: dict[str, Any], options: dict[str, Any], proposal: str
+) -> None:
+    model = {"mode": "int8", "drop": 0.0, "agreement": 1.0, "gates": [PASSED_DROP]} | figures
+    found = propose_repair({"models": [model]}, DEFAULTS | options)
+    assert found.startswith(proposal) if found.startswith("with") else proposal in found
+    assert bool(found) == bool(proposal)
 
 
 def test_the_command_gives_the_same_files(digits_run: Path, tmp_path: Path) -> None:

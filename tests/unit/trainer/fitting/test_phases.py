@@ -15,6 +15,7 @@ from runtime import ImageInput
 from trainer.config import TrainingConfig
 from trainer.data import Dataset
 from trainer.data.sources import ArraySource
+from trainer.errors import TrainingError
 from trainer.fitting import checkpoint, phases
 from trainer.fitting.callbacks import BestEpochKeeper
 from trainer.models.factory import build_model
@@ -78,6 +79,14 @@ def test_the_plan_follows_the_settings(settings: dict[str, Any], wanted: list[tu
     assert [p.name for p in phases.plan_phases(TrainingConfig("cnn"))] == ["whole"]
 
 
+@pytest.mark.parametrize(("head_epochs", "wanted"), [(None, 12), (5, 14), (0, 9)])
+def test_epochs_of_the_head_are_added_to_those_that_fit_into_a_time(head_epochs: int | None, wanted: int) -> None:
+    config = TrainingConfig("mobilenet_v2", weights="a.keras", head_epochs=head_epochs)
+    epochs = phases.with_head_epochs(config, 9)
+    assert epochs == wanted
+    assert phases.plan_phases(replace(config, epochs=epochs))[-1].epochs == 9
+
+
 def test_what_learns_in_each_phase() -> None:
     model = build_model(CONFIG, (32, 32, 3), 2)
     everything = len(model.trainable_variables)
@@ -109,6 +118,55 @@ def test_the_head_learns_first_and_batch_normalization_never(data: Dataset, weig
     assert run.contract.input.std == (127.5,) * 3
     changed = {name: changes(before, trained.model) for name, trained in (("head", head), ("run", run))}
     assert changed == {"head": {"scores"}, "run": {"scores", "conv_2"}}
+
+
+@pytest.mark.usefixtures("little")
+def test_a_head_learns_the_same_on_features_that_are_computed_once(
+    data: Dataset, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, weights=weights, fine_tune_layers=0, epochs=3, learning_rate=0.05, balance=True)
+    cached = train(data, config)
+    monkeypatch.setattr("trainer.epoch_loop.can_cache", lambda session: False)
+    passed = train(data, config)
+    for one, two in zip(cached.history, passed.history, strict=True):
+        figures = [{k: v for k, v in row.items() if k not in ("seconds", "phase")} for row in (one, two)]
+        assert figures[0] == pytest.approx(figures[1], rel=1e-4)
+    for one, two in zip(cached.model.get_weights(), passed.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.usefixtures("little")
+def test_the_images_of_a_head_go_through_its_backbone_once(
+    data: Dataset, weights: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    read: list[int] = []
+
+    class Counted(np.ndarray):  # type: ignore[type-arg]
+        def __getitem__(self, key: Any) -> Any:
+            read.extend(np.atleast_1d(key).tolist())
+            return np.asarray(self)[key]
+
+    counted = replace(data, pixels=data.pixels[:].view(Counted))
+    run = train(counted, replace(CONFIG, weights=weights, fine_tune_layers=0, epochs=5, augmentation=("shift",)))
+    chosen = [*run.splits.train, *run.splits.validation]
+    # Once for its features, and once for the normalization or for the figures of the validation split at the end.
+    assert [read.count(index) for index in run.splits.train] == [2] * len(run.splits.train)
+    assert [read.count(index) for index in run.splits.validation] == [2] * len(run.splits.validation)
+    assert f"features of {len(chosen)} images, computed once and without augmentation" in caplog.text
+
+
+@pytest.mark.usefixtures("little")
+def test_ctrl_c_ends_the_computation_of_features(data: Dataset, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.fitting.callbacks.InterruptHandler.__enter__", _pressed)
+    with pytest.raises(TrainingError, match="interrupted before the first epoch ended"):
+        train(data, replace(CONFIG, weights=weights, fine_tune_layers=0))
+
+
+def _pressed(handler: Any) -> Any:
+    """An interrupt handler after Ctrl-C."""
+    handler._pressed = True
+    return handler
 
 
 def changes(before: Any, after: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import sklearn.datasets
 from PIL import Image
 
 from tests.support.commands import ROOT, invoke
+from tests.support.photos import write_photos
 from trainer.backbones import BACKBONES, bundled_file
 from trainer.config import TrainingConfig
 from trainer.errors import TrainingError
@@ -150,3 +152,14 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     config = TrainingConfig("efficientnet_lite0", weights=str(tmp_path / "other.h5"))
     with pytest.raises(TrainingError, match="no run of efficientnet_lite0"):
         build_model(config, (64, 64, 3), 4)
+
+
+def test_six_photographs_a_class_are_enough_for_a_head(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 6, largest=120)
+    options = ("--image-size", "96", "--fine-tune-layers", "0", "--epochs", "20", "--json")
+    result = invoke("train", "--dataset", tmp_path / "photos", *options, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert "features of 25 images, computed once" in result.stderr
+    assert json.loads(result.stdout)["test_accuracy"] >= 0.6  # a fifth would be chance
+    settings = json.loads((tmp_path / "run/metrics.json").read_text())["settings"]
+    assert (settings["architecture"], settings["weights"]) == ("efficientnet_lite0", "bundled")
