@@ -82,7 +82,9 @@ def test_a_drop_is_paired() -> None:
     assert after.as_dict(before)["drop"] == drop
     *_, last = describe_findings({"float32": before, "int8": after})
     assert "int8: mean corruption accuracy 0.7000" in last
-    assert "5.00 points less than float32 (95 % interval" in last
+    assert "5.00 points less than float32 (95 % interval of the drop" in last
+    *_, last = describe_findings({"int8": after, "float16": before})
+    assert "5.00 points more than int8" in last
     heads, rows = corruption_means({"float32": before, "int8": after})
     assert heads == ["corruption", "float32", "int8", "int8: drop (points)"]
     assert rows[-1] == ["all", "0.7500", "0.7000", "5.00"]
