@@ -79,8 +79,8 @@ def describe_findings(models: Mapping[str, Robustness]) -> Iterator[str]:
         if found is not reference:
             drop, (least, most) = reference.drop_of(found)
             lost = (
-                f", {abs(100 * drop):.2f} points {'more' if drop < 0 else 'less'} than {next(iter(models))} (95 % interval "
-                f"of the drop {100 * least:.2f} to {100 * most:.2f})"
+                f", {abs(100 * drop):.2f} points {'more' if drop < 0 else 'less'} than {next(iter(models))} "
+                f"(95 % interval of the drop {100 * least:.2f} to {100 * most:.2f})"
             )
         weakest = found.weakest_corruption
         line = (
