@@ -197,6 +197,13 @@ class Classifier:
         return self._contract
 
     @property
+    def sha256(self) -> str:
+        """The SHA-256 of the model file, in hexadecimal digits; "" if it is closed, or made from an interpreter."""
+        import hashlib  # here: an answer needs none of it
+
+        return "" if self._content is None else hashlib.sha256(self._content).hexdigest()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for a model that Pocketlens did not make, such as the softmax that it lacks."""
         return self._notes

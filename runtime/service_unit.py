@@ -36,6 +36,18 @@ class ServiceError(PocketlensError, RuntimeError):
     """A service cannot be installed, shown or removed."""
 
 
+class Credential(NamedTuple):
+    """A file with a secret among the words of a command; systemd reads it, and shows it to the service alone.
+
+    Attributes:
+        path: the file, which only root may need to read.
+        name: its name in the service's folder of credentials.
+    """
+
+    path: Path
+    name: str
+
+
 class ServicePlan(NamedTuple):
     """What a unit is made of.
 
@@ -57,7 +69,7 @@ class ServicePlan(NamedTuple):
     """
 
     name: str
-    words: tuple[str, ...]
+    words: tuple[str | Credential, ...]
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
@@ -126,6 +138,10 @@ def quoted_word(word: str) -> str:
     )
 
 
+def _word(word: str | Credential) -> str:
+    return f"%d/{word.name}" if isinstance(word, Credential) else quoted_word(word)
+
+
 def check_access(plan: ServicePlan) -> None:
     """Refuse a plan whose account may not use the files that it names.
 
@@ -177,7 +193,10 @@ def unit_text(plan: ServicePlan) -> str:
 def _process(plan: ServicePlan) -> Iterator[str]:
     folder = f"{PREFIX}{plan.name}"
     yield "Type=notify"
-    yield f"ExecStart={' '.join(map(quoted_word, plan.words))}"
+    yield f"ExecStart={' '.join(_word(word) for word in plan.words)}"
+    for word in plan.words:
+        if isinstance(word, Credential):
+            yield f"LoadCredential={word.name}:{str(word.path).replace('%', '%%')}"
     yield "WatchdogSec=60"
     yield "TimeoutStartSec=300"  # a model of others is tried first, on a slow board
     yield "TimeoutStopSec=30"

@@ -7,6 +7,7 @@ models beforehand; tests marked `workstation`, and whatever asks for the run its
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from tests.support.exports import READY_MADE, Exported, Samples, Trip, made_once
 
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
 importlib.import_module(f"{choose()}.interpreter")
+
+#: `serve` needs an extra, which the environments of `make slim` and `make device` lack.
+collect_ignore = [] if importlib.util.find_spec("uvicorn") else ["unit/runtime/serve", "unit/runtime/cli/test_serve.py"]
 
 #: What the digits run and its export, which take most of a minute, come with.
 _MADE_OF_DIGITS = {"digits_run", "digits_export", "digits_samples", "io_models", "nan_model"}

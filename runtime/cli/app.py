@@ -45,7 +45,7 @@ class _Context(click.Context):
 
 
 class MissingExtraError(PocketlensError, ImportError):
-    """A command needs the workstation's packages, and only the device's packages are installed."""
+    """A command needs the packages of an extra, and only the device's packages are installed."""
 
 
 def _hush(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -65,7 +65,8 @@ class Command(click.Command):
 
     Args:
         example: lines to show under "Example:", unwrapped.
-        requires: the workstation's modules without which the command cannot run.
+        requires: the modules without which the command cannot run, and that a device lacks at first.
+        extra: the extra of our package that brings them.
         option_names: the options of library parameters that have another name on the command line, such as
             `{"normalize=False": "--no-normalise"}`; messages then name the option.
         quiet: whether it has `--quiet`, as it shows progress.
@@ -78,6 +79,7 @@ class Command(click.Command):
         *args: Any,
         example: str = "",
         requires: tuple[str, ...] = (),
+        extra: str = "workstation",
         option_names: Mapping[str, str] | None = None,
         quiet: bool = False,
         **kwargs: Any,
@@ -85,6 +87,7 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.example = example
         self.requires = requires
+        self.extra = extra
         self._option_names = dict(option_names or {})
         for parameter in self.params:
             parameter.type = in_words(parameter.type)
@@ -145,9 +148,9 @@ class Command(click.Command):
     def _invoke(self, ctx: click.Context) -> Any:
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
         if missing:
+            where = ", which a device does not have; on a workstation" if self.extra == "workstation" else ""
             raise MissingExtraError(
-                f"`pocketlens {self.name}` needs {', '.join(missing)}, which a device does not have; "
-                "on a workstation: pip install 'pocketlens[workstation]'"
+                f"`pocketlens {self.name}` needs {', '.join(missing)}{where}: pip install 'pocketlens[{self.extra}]'"
             )
         return super().invoke(ctx)
 

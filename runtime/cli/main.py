@@ -11,6 +11,7 @@ COMMANDS = {
     "classify": ("runtime.cli.classify:COMMAND", "Classify images with an exported model."),
     "watch": ("runtime.cli.watch:watch", "Classify each image that arrives in a folder, once."),
     "live": ("runtime.cli.live:live", "Answer what a camera sees, and tell when the answer changes."),
+    "serve": ("runtime.cli.serve:serve", "Answer pictures over HTTP, and show a camera on a page."),
     "service": ("runtime.cli.service:service", "Run live, watch or serve as a service of systemd."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
     "explain": ("runtime.cli.explain:explain_command", "Show which parts of a picture an answer comes from."),

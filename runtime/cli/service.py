@@ -19,6 +19,7 @@ from ..files import shown
 from ..service_unit import (
     PREFIX,
     UNIT_MARK,
+    Credential,
     ServiceError,
     ServicePlan,
     check_access,
@@ -39,6 +40,8 @@ from .tables import columns
 _ENDLESS = ("live", "watch", "serve")
 #: Options whose value is written to; a relative value stays relative, to the folder of the service's state.
 _WRITTEN = frozenset(("--journal", "--move-to", "--snapshots", "--uncertain", "--state"))
+#: Options that name a file with a secret; another account need not be able to read it.
+_SECRETS = frozenset(("--token", "--mqtt-credentials", "--webhook-secret"))
 _PROGRAMS = frozenset(("--exec", "--command"))
 _FILE_VALUES = {"FILE", "DIR", "PATH", "FOLDER", "LIST"}
 #: Sources of pictures that are the camera of the board.
@@ -112,7 +115,7 @@ def install(
         raise UsageError("`run_as` is for a service of the system; leave out it or --user.")
     if not _MEMORY.fullmatch(memory):
         raise UsageError(f"`memory` is {shown(memory)!r}, expected a number with K, M or G, such as 512M")
-    found = _understood(command)
+    found = _understood(command, has_credentials=not own_account and not run_as)
     plan = ServicePlan(
         check_service_name(name),
         (*program_words(), *found.words),
@@ -189,7 +192,7 @@ def remove(name: str, own_account: bool, purge: bool, as_json: bool) -> None:
 class _Understood(NamedTuple):
     """A command of a service, its paths absolute, and what it uses."""
 
-    words: tuple[str, ...]
+    words: tuple[str | Credential, ...]
     reads: tuple[Path, ...]
     writes: tuple[Path, ...]
     devices: tuple[Path, ...]
@@ -199,8 +202,12 @@ class _Understood(NamedTuple):
     network: bool
 
 
-def _understood(words: Sequence[str]) -> _Understood:
+def _understood(words: Sequence[str], *, has_credentials: bool) -> _Understood:
     """Parse the command as it will be parsed when it starts, and find what it uses.
+
+    Args:
+        words: the command.
+        has_credentials: whether systemd reads files with secrets for the service.
 
     Raises:
         UsageError, click.UsageError: it is no command for a service, or has a mistake.
@@ -216,8 +223,8 @@ def _understood(words: Sequence[str]) -> _Understood:
     with command.make_context(words[0], [*words[1:]], parent=root) as context:  # a mistake is named here
         values = dict(context.params)
     options = {flag: option for option in command.params if isinstance(option, click.Option) for flag in option.opts}
-    paths = _Paths()
-    changed = [words[0], *paths.absolute_words(words[1:], options)]
+    paths = _Paths(has_credentials)
+    changed: list[str | Credential] = [words[0], *paths.absolute_words(words[1:], options)]
     if not values.get("model_path"):  # the service starts in another folder, and has another environment
         changed += ["--model", str(paths.note_read(default_model()))]
     if words[0] == "watch":
@@ -243,12 +250,13 @@ def _understood(words: Sequence[str]) -> _Understood:
 class _Paths:
     """Makes the paths of a command line absolute, and notes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_credentials: bool) -> None:
+        self._has_credentials = has_credentials
         self.reads: list[Path] = []
         self.writes: list[Path] = []
         self.has_programs = False
 
-    def absolute_words(self, words: Sequence[str], options: dict[str, click.Option]) -> Iterator[str]:
+    def absolute_words(self, words: Sequence[str], options: dict[str, click.Option]) -> Iterator[str | Credential]:
         rest = iter(words)
         for word in rest:
             flag, given, value = word.partition("=")
@@ -257,10 +265,12 @@ class _Paths:
                 yield word if word.startswith("-") else self._read(word)
             elif option.is_flag:
                 yield word
-            elif given:
-                yield f"{flag}={self._value(flag, option, value)}"
             else:
-                yield from (word, self._value(flag, option, next(rest, "")))
+                value = value if given else next(rest, "")
+                if flag in _SECRETS and self._has_credentials:
+                    yield from (flag, Credential(_absolute(value), flag.lstrip("-")))
+                else:
+                    yield from (flag, self._value(flag, option, value))
 
     def _value(self, flag: str, option: click.Option, value: str) -> str:
         if flag in _WRITTEN:

@@ -11,12 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from runtime import Classifier
 from runtime.cli.live import seconds
@@ -85,6 +83,10 @@ def start(digits_export: Exported, tmp_path: Path) -> Iterator[Callable[..., Liv
 @pytest.fixture
 def pictures(digits_samples: Samples, tmp_path: Path) -> list[bytes]:
     """Scans of digits as JPEGs of a camera's size."""
+    from io import BytesIO
+
+    from PIL import Image
+
     found = []
     for file in digits_samples.files[:12]:
         buffer = BytesIO()

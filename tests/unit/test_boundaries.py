@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fast
 ROOT = Path(__file__).parents[2]
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
-    "runtime": {"runtime", "numpy", "PIL", "click", "paho"},
+    "runtime": {"runtime", "numpy", "PIL", "click", "paho", "starlette", "uvicorn"},
     "trainer": {
         *("runtime", "numpy", "PIL", "click", "tensorflow", "keras", "h5py", "sklearn", "matplotlib"),
         *("jinja2", "markupsafe"),
@@ -90,6 +90,8 @@ def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
 OTHER_PROGRAMS = {
     *("runtime/watch/code_arguments.py", "runtime/watch/hook.py"),
     *("runtime/camera/byte_sources.py", "runtime/camera/device_sources.py"),
+    "runtime/serve/app.py",  # curl's
+    "runtime/serve/page.py",  # variables of its style sheet
 }
 #: `describe` words the last line of a command; the other one is an option of Python's venv.
 OPTIONS_ALLOWED = {("runtime/errors.py", "--debug"), ("runtime/diagnostics.py", "--system-site-packages")}

@@ -14,6 +14,7 @@ import pytest
 
 from runtime.errors import UsageError
 from runtime.service_unit import (
+    Credential,
     ServiceError,
     ServicePlan,
     check_access,
@@ -133,9 +134,10 @@ def test_what_runs_the_command_is_this_python() -> None:
         {"reads": (Path("/home/pi/a b:c%d.tflite"),), "writes": (Path("/srv/x"),)},
         {"devices": (Path("/dev/null"),), "has_camera": True, "runs_programs": True},
         {"binds_low_port": True, "run_as": "daemon", "environment_file": Path("/etc/a b.env")},
+        {"words": (sys.executable, "--token", Credential(Path("/etc/50% token"), "token"))},
         {"network": False, "words": (sys.executable, "-c", "x = '100% $HOME \\' # \"\n;")},
     ],
-    ids=["plain", "paths", "camera", "account", "odd words"],
+    ids=["plain", "paths", "camera", "account", "secret", "odd words"],
 )
 def test_systemd_accepts_the_unit_and_finds_it_safe(values: dict[str, Any], tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:

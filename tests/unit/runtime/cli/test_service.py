@@ -98,7 +98,7 @@ def test_print_writes_and_starts_nothing(home: Path) -> None:
 
 def test_paths_are_absolute_and_the_journal_lies_in_the_state(home: Path) -> None:
     found = command_of(printed("watch", "--model=int8.tflite", "incoming"))
-    assert found == ["watch", "--journal", "journal.sqlite", f"--model={home}/int8.tflite", f"{home}/incoming"]
+    assert found == ["watch", "--journal", "journal.sqlite", "--model", f"{home}/int8.tflite", f"{home}/incoming"]
     (home / "act.py").touch()
     text = printed(*WATCH, "--journal", "mine", "--exec", "python3 act.py {label}", "--allow", "incoming")
     found = command_of(text)
@@ -132,6 +132,18 @@ def test_the_model_is_the_one_that_the_command_would_take_here(home: Path, monke
 )
 def test_a_source_brings_the_rights_that_it_needs(words: tuple[str, ...], expected: set[str], home: Path) -> None:
     assert expected <= {*printed("live", "--model", "int8.tflite", *words).splitlines()}
+
+
+def test_a_file_with_a_secret_is_read_by_systemd(home: Path) -> None:
+    (home / "token").touch(0o600)
+    words = ("serve", "--model", "int8.tflite", "--host", "0.0.0.0", "--token", "token")
+    text = printed(*words)
+    assert f"LoadCredential=token:{home}/token" in text.splitlines()
+    assert command_of(text)[-2:] == ["--token", "%d/token"]
+    assert f"BindReadOnlyPaths={home}/token" not in text
+    own = answer("service", "install", "--name", "web", "--print", "--user", "--", *words)
+    assert command_of(own)[-1] == f"{home}/token"
+    assert "LoadCredential" not in own
 
 
 def test_a_service_has_no_standard_input(home: Path) -> None:
