@@ -31,6 +31,8 @@ from .usage_hints import other_word, required_but_missing, unknown_option
 from .value_types import in_words
 
 STATUS_ERROR = 1
+#: The command that this process has begun last, if any.
+_running: list[Command] = []
 #: Packages whose messages (level INFO and above) a command shows on standard error.
 _LOGGERS = ("runtime", "trainer", "exporter")
 
@@ -135,6 +137,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.find_root().meta["command"] = self
+        _running[:] = [self]
         try:
             return self._invoke(ctx)
         except UsageError as error:
@@ -300,7 +303,10 @@ class LazyGroup(SuggestingGroup):
 def name_options_of_command(message: str) -> str:
     """A library's message with the options of the command that is running for the parameters that it names."""
     context = click.get_current_context(silent=True)
-    command = None if context is None else context.find_root().meta.get("command")
+    if context is not None:
+        command = context.find_root().meta.get("command")
+    else:  # a thread of the command has no context of click
+        command = next(iter(_running), None)
     return command.in_its_words(message) if isinstance(command, Command) else message
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -218,30 +218,30 @@ def open_outputs(
         sinks.append(CallbackSink("standard output", show))
     if listen is not None:
         sinks.append(CallbackSink("listener", listen, takes_pictures=True))
-    if runs_command and settings.command is not None:
-        sinks.append(_command_sink(settings))
-    if settings.mqtt is not None:
-        sinks.append(_mqtt_sink(settings, labels))
-    if settings.webhook is not None:
-        from ..outputs.webhook import WebhookSink, read_webhook_secret  # here: what it imports takes time
-
-        sinks.append(WebhookSink(settings.webhook, read_webhook_secret(settings.webhook_secret)))
-    if settings.snapshots is not None:
-        sinks.append(SnapshotSink(settings.snapshots, settings.keep))
+    try:
+        sinks += _sinks_of(settings, labels, runs_command)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     log_file = _log_file(settings.state, source) if any(sink.is_kept for sink in sinks) else None
     recorder = None
     if settings.uncertain is not None:
-        from ..outputs.uncertain import UncertainFrames
+        from ..outputs.uncertain import UncertainFrames  # here: what it imports takes time
 
         recorder = UncertainFrames(settings.uncertain, *settings.keep_uncertain)
     return Outputs(sinks, queue=settings.queue, log_file=log_file, recorder=recorder)
 
 
-def _command_sink(settings: OutputSettings) -> Sink:
-    try:
-        return CommandSink(settings.command or "", settings.exec_timeout, settings.exec_retries)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+def _sinks_of(settings: OutputSettings, labels: Sequence[str], runs_command: bool) -> Iterator[Sink]:
+    if runs_command and settings.command is not None:
+        yield CommandSink(settings.command, settings.exec_timeout, settings.exec_retries)
+    if settings.mqtt is not None:
+        yield _mqtt_sink(settings, labels)
+    if settings.webhook is not None:
+        from ..outputs.webhook import WebhookSink, read_webhook_secret  # here: what it imports takes time
+
+        yield WebhookSink(settings.webhook, read_webhook_secret(settings.webhook_secret))
+    if settings.snapshots is not None:
+        yield SnapshotSink(settings.snapshots, settings.keep)
 
 
 def _mqtt_sink(settings: OutputSettings, labels: Sequence[str]) -> Sink:

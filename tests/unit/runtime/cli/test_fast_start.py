@@ -47,6 +47,7 @@ def test_one_answer_loads_nothing_that_it_does_not_need(
     assert {"runtime.classifier", "numpy", "PIL.PngImagePlugin"} <= loaded
     own = {"inspect"} if np.__version__ >= "2" else set()  # numpy 2 cannot do without
     assert not loaded & SLOW - own
+    assert not [name for name in loaded if name.startswith(("runtime.outputs", "runtime.camera", "paho", "sqlite3"))]
     assert not loaded & {"PIL.JpegImagePlugin", "PIL.GifImagePlugin"}, "a PNG needs no other format"
     rooms = ("runtime.camera", "runtime.live", "runtime.outputs", "runtime.serve", "runtime.watch", "runtime.service")
     assert not [name for name in loaded if name.startswith(rooms)]
