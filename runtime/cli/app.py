@@ -303,10 +303,8 @@ class LazyGroup(SuggestingGroup):
 def name_options_of_command(message: str) -> str:
     """A library's message with the options of the command that is running for the parameters that it names."""
     context = click.get_current_context(silent=True)
-    if context is not None:
-        command = context.find_root().meta.get("command")
-    else:  # a thread of the command has no context of click
-        command = next(iter(_running), None)
+    # A thread of the command has no context of click.
+    command = next(iter(_running), None) if context is None else context.find_root().meta.get("command")
     return command.in_its_words(message) if isinstance(command, Command) else message
 
 

@@ -70,6 +70,8 @@ class MqttSink(Sink):
         OutputSettingError: the address, the topic or the file of certificates is not usable.
     """
 
+    kind = "mqtt"
+
     def __init__(
         self,
         url: str,

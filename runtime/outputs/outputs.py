@@ -188,7 +188,7 @@ class Outputs:
 
     def _open_log(self, path: Path, kept: Sequence[Sink]) -> EventLog | None:
         try:
-            return EventLog(path, [sink.name for sink in kept])
+            return EventLog(path, [sink.kind or sink.name for sink in kept])
         except EventLogError as error:
             if error.is_in_use:
                 raise
@@ -209,6 +209,7 @@ class _OutputThread:
 
     def __init__(self, sink: Sink, queue: EventQueue) -> None:
         self.sink = sink
+        self._place = sink.kind or sink.name
         self.broken: BrokenPipeError | None = None
         self._queue = queue
         self._told = self._failed = 0
@@ -226,7 +227,7 @@ class _OutputThread:
         if event_log is not None and self.sink.is_kept:
             self._event_log = event_log
             with suppress(EventLogError):
-                for number, event in event_log.pending(self.sink.name):
+                for number, event in event_log.pending(self._place):
                     self.put(number, event)
         self._thread.start()
 
@@ -292,6 +293,6 @@ class _OutputThread:
     def _advance(self, number: int) -> None:
         if self._event_log is not None:
             try:
-                self._event_log.advance(self.sink.name, number)
+                self._event_log.advance(self._place, number)
             except EventLogError as error:
                 self._log_trouble.warn(str(error))

@@ -117,6 +117,7 @@ class SnapshotSink(Sink):
         keep: bytes of all snapshots.
     """
 
+    kind = "snapshots"
     takes_pictures = True
 
     def __init__(self, folder: str, keep: int) -> None:

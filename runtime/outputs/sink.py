@@ -28,13 +28,15 @@ class Sink:
     """One output. Its methods are called by one thread only.
 
     Attributes:
-        name: names the output in messages, and its place in the queue on the disk; it holds no password.
+        name: names the output in messages; it holds no password.
+        kind: names its place in the queue on the disk, so that an address can be mended; by default `name`.
         is_kept: whether events that it has not got are kept over a restart.
         takes_pictures: whether it wants the picture of each event.
         pauses: seconds to wait after the first failure, which are doubled after each further one, and the most.
     """
 
     name = "output"
+    kind = ""
     is_kept = True
     takes_pictures = False
     pauses = (0.5, 60.0)

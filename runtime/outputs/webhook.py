@@ -63,6 +63,8 @@ class WebhookSink(Sink):
         OutputSettingError: the address is not usable.
     """
 
+    kind = "webhook"
+
     def __init__(self, url: str, secret: bytes | None = None) -> None:
         cure = f"sign events with ${SECRET_VARIABLE} instead"
         self._address = read_address(url, "webhook", _PORTS, "https://example.org/hook", cure)
