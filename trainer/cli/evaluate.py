@@ -66,7 +66,8 @@ _MAX_MISTAKES = 60
     ),
     Option(
         ("--seed",),
-        "Seed of the choice of samples in predictions.png and by --index random, and of the splits of --dataset. "
+        "Seed of the choice of samples in predictions.png, for --corruptions and by --index random, and of the splits "
+        "of --dataset. "
         "[default: 0, another sample each time, and the model's own]",
         type=int,
         minimum=0,
@@ -120,8 +121,8 @@ def evaluate(
     The figures count every prediction, whatever its score. If the model has a threshold, the output also says for how
     many samples a device answers "unknown", and how many of these would be wrong (unknown in --json).
 
-    --corruptions changes images as the network sees them, at its input size: their curves say how the model bears a bad
-    lens, bad light or bad weather, and under what it is weakest (corruptions in --json, corruptions.csv in --out).
+    --corruptions measures a sample of the images again, changed at the model's input size. The figures say how it
+    bears a bad lens, light or weather, and where it is weakest (corruptions in --json, corruptions.csv in --out).
 
     The loss is the cross-entropy of the scores, without label smoothing. For a run on its own data, the last line says
     what the curves of the training say, such as overfitting.
