@@ -22,6 +22,7 @@ from .decision_boundary import draw_boundary
 from .edgetpu import summarize_mapping
 from .errors import ExportError
 from .evaluated_model import evaluate_candidates
+from .explanations import explain_mistakes
 from .keras_loading import load_model
 from .model_converter import ModelConverter, converter_child, loop_note, start_child
 from .operator_support import runnable_library
@@ -130,7 +131,12 @@ def export(
         report = make_report(exported, Settings(config, representative.figures, warnings, command), named)
         timings = make_timings(named)
         boundary = draw_boundary(exported, [builder.path_of(candidate) for candidate in candidates], scorer)
-        write_documents(staged, exported, models, report, timings, boundary)
+        explained = (
+            explain_mistakes(scorer, builder.path_of(candidates[-1]), models[-1].predictions, exported.contract.labels)
+            if exported.contract.input.kind == "image"
+            else []
+        )
+        write_documents(staged, exported, models, report, timings, boundary, explained)
         failures = tuple(f"{model.name} {gate.describe()}" for model in models for gate in model.failed)
         sources = _write_sources(staged, candidates, recipes) if config.c_array and not failures else ()
         # Without a boundary, that of an earlier export would show another model.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runtime import Contract
+from runtime.child_process import ChildError
 from runtime.features import Vector
+from runtime.files import shown
 from runtime.model_file import read_model
 from trainer.data.run_folder import RunFolder
 from trainer.data.sources import VectorSource
@@ -104,6 +107,24 @@ class SplitScorer:
             return measure_robustness(scores, targets, contract, total=total, seed=seed, decision=decision)
 
         return wait
+
+    def call(self, function: str, model: Path, split: str, *arguments: Any) -> Any:
+        """What another function of the worker gives for a model and a split.
+
+        Args:
+            function: as `"package.module:function"`; it gets the model's path, the interpreter's library, the folder of
+                the samples, and `arguments`.
+            model: a model file.
+
+        Raises:
+            ExportError: the model cannot be run.
+        """
+        try:
+            return self.worker.submit(
+                function, str(model.resolve()), self._library, str(self.samples(split)), *arguments
+            ).result()
+        except ChildError as error:
+            raise ExportError(f"{shown(model.name)}: {error}") from error
 
     def time_calls(self, model: Path, split: str = "test") -> dict[str, float]:
         """Median and 95th percentile of one call in ms, decoding included, alone on this machine.

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from .files import shown
 from .image_formats import PLOT_MARK
 from .images import Pixels
-from .occlusion import Box, Explanation, MainRegion
+from .occlusion import Box, Explanation
 
 #: Okabe and Ito's colours, which colour-blind people can tell apart: blue, vermilion, green, purple, orange, sky blue,
 #: black. All colours of drawings, plots and pages come from here.
@@ -27,35 +27,45 @@ _SUPPORTS, _AGAINST = PALETTE[1], PALETTE[0]
 _DARKEST, _RANGE = 60, 180
 #: The longer side of a picture, the margin, and the height of the scale, in pixels.
 _SIDE, _MARGIN, _BAR = 400, 16, 18
+_LEAST_WIDTH = 700
 _TITLE, _TEXT = 20, 14
 _NEAREST, _SMOOTH = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 
-def overlay(
-    pixels: Pixels, drops: npt.NDArray[np.float64], region: MainRegion | None, side: int, limit: float = 0.0
+def beside_its_map(
+    pixels: Pixels, drops: npt.NDArray[np.float64], framed: Box | None, full_colour: float, side: int
 ) -> Image.Image:
-    """The picture in grey, with the map over it in colour, and a frame around the region.
-
-    Args:
-        pixels, drops, region: as an `Explanation` has them.
-        side: pixels of the longer side of the result.
-        limit: the absolute value that gets the full colour; by default the largest one of `drops`.
-    """
-    size = fitted(pixels, side)
-    grey = (
-        Image.fromarray(pixels[:, :, 0])
-        if pixels.shape[2] == 1
-        else Image.fromarray(np.ascontiguousarray(pixels)).convert("L")
-    )
-    base = _DARKEST + np.asarray(_resized(grey, size), np.float64) * (_RANGE / 255)
-    values = np.asarray(Image.fromarray(drops.astype(np.float32)).resize(size, _SMOOTH), np.float64)
-    image = Image.fromarray(_tinted(base, values / (limit or float(np.abs(drops).max()) or 1.0)))
-    if region is not None:
-        _frame(image, region.box, size[0] / pixels.shape[1], size[1] / pixels.shape[0])
+    """The picture, and beside it `overlay` of the same arguments."""
+    size = _fitted(pixels, side)
+    colour = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+    image = Image.new("RGB", (2 * size[0] + _MARGIN, size[1]), "white")
+    image.paste(_resized(colour, size), (0, 0))
+    image.paste(overlay(pixels, drops, framed, full_colour, side), (size[0] + _MARGIN, 0))
     return image
 
 
-def fitted(pixels: Pixels, side: int) -> tuple[int, int]:
+def overlay(
+    pixels: Pixels, drops: npt.NDArray[np.float64], framed: Box | None, full_colour: float, side: int
+) -> Image.Image:
+    """The picture in grey, with the map over it in colour, and a frame around a part.
+
+    Args:
+        pixels, drops, full_colour: as an `Explanation` has them.
+        framed: the part, in pixels of the picture.
+        side: pixels of the longer side of the result.
+    """
+    size = _fitted(pixels, side)
+    single = pixels.shape[2] == 1
+    grey = Image.fromarray(pixels[:, :, 0] if single else np.ascontiguousarray(pixels)).convert("L")
+    base = _DARKEST + np.asarray(_resized(grey, size), np.float64) * (_RANGE / 255)
+    values = np.asarray(Image.fromarray(drops.astype(np.float32)).resize(size, _SMOOTH), np.float64)
+    image = Image.fromarray(_tinted(base, values / full_colour))
+    if framed is not None:
+        _frame(image, framed, size[0] / pixels.shape[1], size[1] / pixels.shape[0])
+    return image
+
+
+def _fitted(pixels: Pixels, side: int) -> tuple[int, int]:
     """Width and height of a picture, of which the longer one is `side`."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
@@ -95,21 +105,15 @@ def explanation_png(found: Explanation, title: str) -> bytes:
     Args:
         title: a line about the picture and the model.
     """
-    limit = float(np.abs(found.drops).max())
-    size = fitted(found.pixels, _SIDE)
-    colour = Image.fromarray(np.ascontiguousarray(np.broadcast_to(found.pixels, (*found.pixels.shape[:2], 3))))
-    width, height = 2 * size[0] + 3 * _MARGIN, size[1] + _TITLE + 6 * _TEXT + _BAR + 6 * _MARGIN
-    width = max(width, 560)
-    image = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(image)
-    line = _Lines(draw, width - 2 * _MARGIN)
+    framed = None if found.region is None else found.region.box
+    pair = beside_its_map(found.pixels, found.drops, framed, found.full_colour, _SIDE)
+    width = max(pair.width + 2 * _MARGIN, _LEAST_WIDTH)
+    image = Image.new("RGB", (width, pair.height + _TITLE + 6 * _TEXT + _BAR + 6 * _MARGIN), "white")
+    line = _Lines(ImageDraw.Draw(image), width - 2 * _MARGIN)
     top = line.write(_MARGIN, f"{found.label}  {found.score:.3f}", _TITLE)
     top = line.write(top, title, _TEXT) + _MARGIN // 2
-    image.paste(_resized(colour, size), (_MARGIN, top))
-    image.paste(overlay(found.pixels, found.drops, found.region, _SIDE), (size[0] + 2 * _MARGIN, top))
-    top += size[1] + _MARGIN
-    if limit:
-        top = _draw_scale(image, line, top, limit)
+    image.paste(pair, (_MARGIN, top))
+    top = _draw_scale(image, line, top + pair.height + _MARGIN, found.full_colour)
     for text in summary(found):
         top = line.write(top, text, _TEXT)
     buffer = io.BytesIO()

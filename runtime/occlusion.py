@@ -76,6 +76,8 @@ class Explanation(NamedTuple):
         pixels: the picture as the network takes it, uint8 (height, width, 1 or 3), red first.
         drops: how far the score falls where a cell is hidden, the mean over the squares that cover it: float64 of shape
             (rows, columns), at most 16 each. Negative where it rises, as the cell speaks against the label.
+        full_colour: the change that a drawing shows in full colour: the largest one of `drops`, but at least
+            `LEAST_DROP`, so that what does not matter stays pale.
         largest_drop, largest_rise: what a single square changes at most, downwards and upwards; at least 0.
         region: the part that matters most; None where no square lowers the score by more than `LEAST_DROP`.
         calls: how often the model was run.
@@ -93,6 +95,7 @@ class Explanation(NamedTuple):
     is_unknown: bool
     pixels: Pixels
     drops: npt.NDArray[np.float64]
+    full_colour: float
     largest_drop: float
     largest_rise: float
     region: MainRegion | None
@@ -109,6 +112,7 @@ class Explanation(NamedTuple):
             "height": self.pixels.shape[0],
             "width": self.pixels.shape[1],
             "drops": [[_rounded(drop) for drop in row] for row in self.drops.tolist()],
+            "full_colour": _rounded(self.full_colour),
             "largest_drop": _rounded(self.largest_drop),
             "largest_rise": _rounded(self.largest_rise),
             "region": None
@@ -143,7 +147,7 @@ def explain(
         image: as for `Classifier.scores`.
         label: the label whose score is explained; by default the one with the highest score.
         layout: as for `Classifier.scores`.
-        advance: called with 1 after each run of the model.
+        advance: called in this thread with 1 after each run of the model.
 
     Raises:
         InputError: the model takes features, which have no parts to hide; or the image cannot be read.
@@ -162,12 +166,11 @@ def explain(
     pixels = load_pixels(image, contract.input, layout or classifier.layout)
 
     def scores_of(changed: Pixels) -> npt.NDArray[np.float32]:
-        found = classifier.interpret(classifier.run_tensor(classifier.preprocessor.scale(changed[np.newaxis])))
-        if advance is not None:
-            advance(1)
-        return found
+        return classifier.interpret(classifier.run_tensor(classifier.preprocessor.scale(changed[np.newaxis])))
 
+    advance = advance or (lambda _runs: None)
     whole = scores_of(pixels)
+    advance(1)
     decision = contract.confidence.decision if contract.task == "binary" else DEFAULT_DECISION
     best = rank(whole, contract.labels, 1, chosen=chosen, decision=decision)[0]
     score = float(whole[best.index])
@@ -176,7 +179,7 @@ def explain(
     def drop_without(cells: Box) -> float:
         return score - float(scores_of(grid.hide(cells))[best.index])
 
-    drops, largest, least = _measure(grid, drop_without)
+    drops, largest, least = _measure(grid, drop_without, advance)
     is_probability = contract.gives_probabilities
     limit = LEAST_DROP if is_probability else LEAST_DROP * float(np.ptp(whole))
     region, calls = None, 1 + grid.squares
@@ -185,12 +188,21 @@ def explain(
         lost = drop_without(cells)
         region = MainRegion(grid.in_pixels(cells), score - lost, lost / score if is_probability and score else None)
         calls += 1
-    elif advance is not None:
-        advance(1)  # the call that was not needed
+    advance(1)  # also where this call was not needed
     shown = pixels[:, :, ::-1] if contract.input.colour == "bgr" else pixels
     is_unknown = label is None and is_probability and score < contract.confidence.threshold
     return Explanation(
-        best.label, best.index, score, is_unknown, shown, drops, max(largest, 0.0), max(-least, 0.0), region, calls
+        label=best.label,
+        index=best.index,
+        score=score,
+        is_unknown=is_unknown,
+        pixels=shown,
+        drops=drops,
+        full_colour=max(float(np.abs(drops).max()), limit) or LEAST_DROP,
+        largest_drop=largest,
+        largest_rise=-least,
+        region=region,
+        calls=calls,
     )
 
 
@@ -261,7 +273,9 @@ def _starts(side: int, cells: int) -> list[int]:
     return sorted({*range(0, cells - side, max(1, side // 2)), cells - side})
 
 
-def _measure(grid: _Grid, drop_without: Callable[[Box], float]) -> tuple[npt.NDArray[np.float64], float, float]:
+def _measure(
+    grid: _Grid, drop_without: Callable[[Box], float], advance: Callable[[int], object]
+) -> tuple[npt.NDArray[np.float64], float, float]:
     """The mean drop of each cell over all sizes, and the largest and the least drop of a single square."""
     scales = list(grid.scales())
     found = ordered_map(drop_without, (square for scale in scales for square in scale), os.cpu_count() or 1)
@@ -271,6 +285,7 @@ def _measure(grid: _Grid, drop_without: Callable[[Box], float]) -> tuple[npt.NDA
         for square in scale:
             place = np.s_[square.top : square.bottom, square.left : square.right]
             drop = next(found)
+            advance(1)
             total[place] += drop
             count[place] += 1
             extremes.append(drop)

@@ -26,7 +26,7 @@ def make_tiles(run: RunFolder, places: Places, models: Mapping[str, Predictions]
     labels, spec, tiles = run.contract.labels, run.contract.image_input, []
     for place in places[: LARGE_TILES.max_tiles].tolist():
         index = int(run.splits["test"][place])
-        lines = [_name(run, index), f"true: {_label(run.targets[index], labels, 16)}"]
+        lines = [sample_name(run, index), f"true: {_label(run.targets[index], labels, 16)}"]
         for name, predictions in models.items():
             score = "" if predictions.task == "multilabel" else f" {predictions.prediction_scores[place]:.2f}"
             lines.append(f"{name}: {_label(predictions.predicted[place], labels, 12)}{score}")
@@ -39,7 +39,8 @@ def _label(target: Any, labels: Sequence[str], length: int) -> str:
     return shorten(label_text(target, labels, "none"), length + 6 if np.ndim(target) else length)
 
 
-def _name(run: RunFolder, index: int) -> str:
+def sample_name(run: RunFolder, index: int) -> str:
+    """An image of a run for people: its file, or its number."""
     if isinstance(run.source, FileSource):
         return shorten(run.source.paths[index].rpartition("/")[2], 22)
     return f"image {index}"

@@ -37,6 +37,7 @@ class ReportPictures(NamedTuple):
         thresholds: for each file of the tasks binary and multilabel, its curves.
         differences: for each file that differs from float32, the test images on which it does.
         mistakes: the most confident mistakes of the last file.
+        explanations: the first of them, each beside the map of what its wrong answer comes from.
         robustness: the section on corruptions; None if they were not measured.
     """
 
@@ -47,6 +48,7 @@ class ReportPictures(NamedTuple):
     curves: Sequence[PageFigure] = ()
     differences: Sequence[TileSheet] = ()
     mistakes: Sequence[TileSheet] = ()
+    explanations: Sequence[PageFigure] = ()
     robustness: RobustnessSection | None = None
 
 

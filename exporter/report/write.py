@@ -20,8 +20,10 @@ from trainer.plots.image_grid import LARGE_TILES, draw_tiles, input_pixels
 
 from ..decision_boundary import BoundaryPictures
 from ..evaluated_model import EvaluatedModel
+from ..explanations import ExplainedMistake
 from ..publish import DISAGREEMENTS
 from .contact_sheet import make_tiles, page_tiles
+from .explained_mistakes import explained_figures
 from .html import ReportPictures, html_page
 from .model_card import model_card
 from .plots import draw_sizes
@@ -38,6 +40,7 @@ def write_documents(
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
     boundary: BoundaryPictures | None = None,
+    explained: Sequence[ExplainedMistake] = (),
 ) -> None:
     """Write `DOCUMENTS` into a folder, with a contact sheet for each model that disagrees with float32.
 
@@ -46,6 +49,7 @@ def write_documents(
         report: from `make_report`.
         timings: from `make_timings`.
         boundary: drawings of the decision boundaries, if there are any.
+        explained: mistakes of the last model.
     """
     reference, *others = models
     if boundary is not None:
@@ -68,6 +72,7 @@ def write_documents(
         thresholds={model.name: figures for model in models if (figures := _thresholds(run, model))},
         differences=sheets,
         mistakes=_mistakes(run, models[-1]) if with_images else [],
+        explanations=explained_figures(run, models[-1].name, models[-1].predictions, explained),
         robustness=_robustness(run, models),
     )
     noun = sample_noun(report)

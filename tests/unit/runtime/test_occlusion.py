@@ -94,6 +94,7 @@ def test_what_changes_little_is_no_region() -> None:
     pixels[SQUARE] = 202
     found = explain(looks_at_square(ImageInput(32, 32, "grey")), pixels)
     assert 0 < found.largest_drop < 0.01
+    assert found.full_colour == 0.01, "what does not matter is not drawn in full colour"
     assert found.region is None
     assert "by more than 0.00" in summary(found)[0]
 
@@ -184,12 +185,12 @@ def drawn(found: Explanation, title: str = "a picture") -> Image.Image:
 
 def test_the_map_shows_the_evidence_in_colour() -> None:
     found = explain(looks_at_square(ImageInput(32, 32, "grey")), picture())
-    colours = np.asarray(overlay(found.pixels, found.drops, None, 320)).astype(int)
+    colours = np.asarray(overlay(found.pixels, found.drops, None, found.full_colour, 320)).astype(int)
     supports = colours[..., 0] - colours[..., 2]  # vermilion has red, and hardly any blue
     assert supports[80, 220] > 100
     assert abs(supports[300, 20]) <= 1, "grey where nothing matters"
     against = explain(looks_at_square(ImageInput(32, 32, "grey")), picture(), "none")
-    colours = np.asarray(overlay(against.pixels, against.drops, None, 320)).astype(int)
+    colours = np.asarray(overlay(against.pixels, against.drops, None, against.full_colour, 320)).astype(int)
     assert colours[80, 220, 2] - colours[80, 220, 0] > 100, "blue where a part speaks against the label"
 
 

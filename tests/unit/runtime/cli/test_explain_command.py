@@ -36,8 +36,8 @@ def test_it_prints_and_draws(digits_export: Exported, digits_samples: Samples, t
 def test_json_has_the_grid(digits_export: Exported, digits_samples: Samples) -> None:
     found = json.loads(answer("explain", digits_export.float32, digits_samples.files[0], "--json", "--label", "3"))
     assert [*found] == [
-        *("model", "picture", "label", "index", "score", "unknown", "height", "width", "drops", "largest_drop"),
-        *("largest_rise", "region", "calls", "out"),
+        *("model", "picture", "label", "index", "score", "unknown", "height", "width", "drops", "full_colour"),
+        *("largest_drop", "largest_rise", "region", "calls", "out"),
     ]
     assert (found["label"], found["index"], found["height"], found["width"]) == ("3", 3, 8, 8)
     assert [len(row) for row in found["drops"]] == [8] * 8
