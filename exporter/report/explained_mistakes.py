@@ -43,13 +43,14 @@ def _figure(run: RunFolder, name: str, predictions: Predictions, mistake: Explai
     buffer = io.BytesIO()
     beside_its_map(pixels, drops, framed, found["full_colour"], _SIDE).save(buffer, "PNG", optimize=True)
     predicted = label_text(predictions.predicted[mistake.place], labels, "none")
-    answer = (
-        f"{sample_name(run, index)} is {label_text(run.targets[index], labels, 'none')}, and {name} says {predicted}"
-    )
-    score = f"; {found['label']} has the score {found['score']:.2f}"
-    without = (
+    true = label_text(run.targets[index], labels, "none")
+    change = (
         f"no part changes it by more than {max(found['largest_drop'], found['largest_rise']):.2g}"
         if region is None
-        else f"without the framed part {region['score_without']:.2f}"
+        else f"{region['score_without']:.2f} without the framed part"
     )
-    return PageFigure(f"{answer}{score}, {without}.", buffer.getvalue())
+    return PageFigure(
+        f"{sample_name(run, index)} is {true}; {name} says {predicted}. The score of {found['label']} is "
+        f"{found['score']:.2f}, and {change}.",
+        buffer.getvalue(),
+    )

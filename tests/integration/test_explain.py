@@ -65,10 +65,7 @@ def test_without_evidence_the_map_is_flat(trip: Trip, file: str) -> None:
     classifier = Classifier(trip.folder / file)
     even = explain(classifier, np.full((_SIDE, _SIDE), 100, np.uint8))
     assert not even.drops.any()
-    noise = explain(classifier, noisy("none", 1000))
-    assert noise.label == "none"
-    assert noise.region is None
-    assert summary(noise)[0].startswith("No part of the picture")
+    assert summary(even) == ["No part of the picture changes the score by more than 0."]
 
 
 def explained(folder: Path) -> int:
@@ -78,10 +75,9 @@ def explained(folder: Path) -> int:
     return section.count("<figure>")
 
 
-def test_the_report_explains_the_surest_mistakes(digits_export: Exported, binary_trip: Trip, trip: Trip) -> None:
+def test_the_report_explains_the_surest_mistakes(digits_export: Exported, binary_trip: Trip) -> None:
     assert explained(digits_export.folder) == 6
     assert 1 <= explained(binary_trip.folder) <= 6
-    assert explained(trip.folder) == 0, "it makes no mistakes"
 
 
 def test_a_report_of_several_labels_explains_the_wrong_one(multilabel_trip: Trip) -> None:

@@ -73,8 +73,8 @@ def test_each_is_a_small_picture_with_a_sentence() -> None:
     flat = {**FOUND, "region": None, "largest_drop": 0.004, "largest_rise": 0.003}
     figures = explained_figures(run, "int8", predictions, [ExplainedMistake(0, FOUND), ExplainedMistake(1, flat)])
     assert [figure.caption for figure in figures] == [
-        "image 1 is a, and int8 says <b>; <b> has the score 0.88, without the framed part 0.25.",
-        "image 2 is 猫, and int8 says <b>; <b> has the score 0.88, no part changes it by more than 0.004.",
+        "image 1 is a; int8 says <b>. The score of <b> is 0.88, and 0.25 without the framed part.",
+        "image 2 is 猫; int8 says <b>. The score of <b> is 0.88, and no part changes it by more than 0.004.",
     ]
     for figure in figures:
         assert len(figure.png) < 200_000
