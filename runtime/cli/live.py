@@ -130,6 +130,7 @@ _SECONDS = _Text("time", seconds)
     metavar="COMMAND",
     help="Read the frames that COMMAND writes; it runs without a shell, and again when it ends. [default: SOURCE]",
 )
+@option_in("Input")("--name", metavar="NAME", help="How events call the source, such as door. [default: SOURCE]")
 @option_in("Input")(
     "--raw",
     metavar="WxH:PIXELS",
@@ -182,6 +183,7 @@ _SECONDS = _Text("time", seconds)
 def live(
     source: str | None,
     source_command: str | None,
+    name: str | None,
     raw: str | None,
     size: tuple[int, int],
     silence: float,
@@ -217,6 +219,8 @@ def live(
         gate = MotionGate(motion_share, region) if motion else None
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if name:
+        opened.name = name
     reader = FrameReader(opened, keep_all=all_frames or None)
     with Service() as service:
         loaded = build_classifier(top=None, **model)
@@ -224,8 +228,9 @@ def live(
         show = print_json_event if as_json else partial(print_event, is_change=tell == CHANGES)
         # A queue would drop what is printed slower than files are read.
         prints_itself = opened.is_recorded or all_frames
+        looked_at = source or source_command or ""
         with open_outputs(
-            outputs, labels=loaded.labels, source=opened.name, show=None if prints_itself else show
+            outputs, labels=loaded.labels, source=looked_at, show=None if prints_itself else show
         ) as opened_outputs:
             engine = LiveEngine(
                 reader,

@@ -202,8 +202,9 @@ def test_raw_frames_of_ffmpeg_are_answered_as_its_pictures(
 @needs_ffmpeg
 def test_a_command_of_its_own(start: Callable[..., Live]) -> None:
     scene = "-f lavfi -i testsrc=size=320x240:rate=30:duration=0.5"
-    live = start("--tell", "every", "--command", f"ffmpeg -loglevel error {scene} -f mjpeg -")
-    assert {line["source"] for line in live.lines(3)} == {"ffmpeg"}
+    command = f"ffmpeg -loglevel error {scene} -f mjpeg -"
+    live = start("--tell", "every", "--name", "door", "--command", command)
+    assert {line["source"] for line in live.lines(3)} == {"door"}
     assert live.end(signal.SIGINT) == 0
 
 
