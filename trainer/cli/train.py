@@ -44,7 +44,7 @@ def _learning_rate(text: str) -> float | str:
     requires=TRAINING_REQUIRES,
     option_names=OPTION_NAMES,
     example="pocketlens train --dataset digits --out runs/digits\n"
-    "pocketlens train --dataset digits --preset best --teacher auto --out runs/taught\n"
+    "pocketlens train --dataset digits --preset best --teacher auto --out taught\n"
     "pocketlens train --dataset photos/ --image-size 96 --out runs/photos\n"
     "pocketlens train --dataset photos/ --image-size 96 --out runs/photos --resume",
 )
