@@ -187,6 +187,8 @@ class MqttSink(Sink):
             cure = f"check ${USER_VARIABLE} and ${PASSWORD_VARIABLE}, or `mqtt_credentials`, and the broker's rules"
             if reason == _UNSUPPORTED:
                 self._version, cure = 4, "version 3.1.1 is tried next"
+        elif isinstance(error, _EndedError):
+            cure = "check that the broker runs, and that no other program publishes to this topic"
         elif isinstance(error, ssl.SSLCertVerificationError):
             reason = f"its certificate is not trusted: {error.verify_message}"
             cure = "name the certificate of its authority with `mqtt_ca`"
@@ -197,6 +199,10 @@ class MqttSink(Sink):
 
 class _RefusalError(Exception):
     """The broker has answered, and does not want to."""
+
+
+class _EndedError(ConnectionError):
+    """The broker has ended the connection; so it does if another client has the same name."""
 
 
 class _Connection:
@@ -251,7 +257,7 @@ class _Connection:
                 return
         if not done:
             raise TimeoutError(f"no answer within {_TIMEOUT_S:g} s")
-        raise ConnectionError(f"the broker has ended the connection: {self._end}")
+        raise _EndedError(f"the broker has ended the connection: {self._end}")
 
     def _on_connect(self, _client: Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         with self._changed:

@@ -158,6 +158,14 @@ def test_a_broker_that_is_not_there() -> None:
     )  # fmt: skip
 
 
+def test_two_programs_with_one_topic_are_told_so(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    sinks = [MqttSink(f"{broker.url}/door", LABELS) for _ in range(2)]
+    for sink in sinks:
+        sink.pauses = (0.01, 0.01)
+    with Outputs(sinks[:1]), Outputs(sinks[1:]):
+        wait_until(lambda: "and that no other program publishes to this topic" in caplog.text)
+
+
 def test_a_broker_that_wants_a_password(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run([needed_program("mosquitto_passwd", "mosquitto"), "-b", "-c", passwords, "me", "secret"], check=True)
