@@ -322,15 +322,17 @@ def test_padding_below_and_behind_the_rows_goes() -> None:
         (("http://me:pw@cam/",), ValueError, "seen by others"),
         (("http://",), ValueError, "is no address"),
         (("http://cam:x/",), ValueError, "Port|port"),
-        (("/dev/video99",), None, ""),
     ],
 )
-def test_names_that_give_no_frames(arguments: tuple[str], kind: type[Exception] | None, message: str) -> None:
-    if kind is None:
-        with FrameReader(open_source(*arguments)):
-            return
+def test_names_that_give_no_frames(arguments: tuple[str, ...], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         open_source(*arguments)
+
+
+def test_a_device_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "linuxpy.video.device", None)
+    with pytest.raises(CameraError, match=r"needs linuxpy; pip install 'pocketlens\[camera\]'"):
+        open_source("/dev/video0")
 
 
 def test_a_device_that_is_not_there_is_tried_again(messages: list[str]) -> None:
