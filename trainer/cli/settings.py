@@ -198,7 +198,9 @@ def _implied_architecture(arch: str, settings: dict[str, Any]) -> str:
         return arch
     if "size" in typed or settings["scaling"] in (UNIT, UNSCALED) or not settings["normalize"]:
         return FROM_NOTHING
-    return BUNDLED_ARCHITECTURE if any(name in typed for name in _FOR_BACKBONES) else AUTO_ARCHITECTURE
+    if any(name in typed for name in _FOR_BACKBONES):
+        return BUNDLED_ARCHITECTURE
+    return FROM_NOTHING if settings.get("teacher") is not None else AUTO_ARCHITECTURE  # a teacher is for small networks
 
 
 def _choose_network(name: str, settings: dict[str, Any], data_options: dict[str, Any]) -> None:

@@ -124,6 +124,12 @@ def test_an_option_for_another_network_chooses_it_silently(photos: Path, options
     assert "architecture:" not in said("--dataset", photos, *options)
 
 
+def test_a_student_of_a_teacher_is_the_small_network(photos: Path, tmp_path: Path) -> None:
+    command = ("train", "--dataset", photos, "--loss", "binary-crossentropy", "--out", tmp_path / "run")
+    assert "architecture: efficientnet_lite0" in call_pocketlens(*command).stderr
+    assert "architecture:" not in call_pocketlens(*command, "--teacher", "auto").stderr
+
+
 def test_alpha_is_not_for_it(photos: Path, tmp_path: Path) -> None:
     result = call_pocketlens("train", "--dataset", photos, "--alpha", "0.5", "--out", tmp_path / "run")
     assert result.returncode == 2
