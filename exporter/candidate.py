@@ -29,6 +29,7 @@ from .operator_support import (
     release_of,
 )
 from .recipe import ExportConfig, Recipe
+from .rehearsal import make_rehearsal_member
 from .scoring import SplitScorer
 from .selftest import make_selftest_member
 
@@ -134,6 +135,9 @@ class CandidateBuilder:
         if self.config.selftest:
             members = make_selftest_member(self.scorer.worker, path, self.contract, recipe, self.samples)
             candidate = replace(candidate, members=members)
+        if self.contract.embedding:
+            members = make_rehearsal_member(self.scorer, path, self.contract, recipe.name)
+            candidate = replace(candidate, members={**candidate.members, **members})
         return self._with_confidence(candidate, path)
 
     def _with_confidence(self, candidate: Candidate, path: Path) -> Candidate:

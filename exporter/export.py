@@ -20,6 +20,7 @@ from .artifacts.c_source import C_FILES, write_c_source
 from .candidate import Candidate, CandidateBuilder
 from .decision_boundary import draw_boundary
 from .edgetpu import summarize_mapping
+from .embedding import EMBEDDING, with_embedding
 from .errors import ExportError
 from .evaluated_model import evaluate_candidates
 from .explanations import explain_mistakes
@@ -108,12 +109,15 @@ def export(
     with ExitStack() as stack:
         worker = worker or stack.enter_context(ScoringWorker())
         exported = with_rgb_contract(run) if config.rgb_input else run
+        if config.embedding:
+            exported = replace(exported, contract=replace(exported.contract, embedding=EMBEDDING))
         scorer = SplitScorer(worker, exported, library)
         child = stack.enter_context(converter_child())
         representative, model, note = _prepare(run, exported, scorer, config, child)
         staged = stack.enter_context(staging(out))
         builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
-        converter = ModelConverter(model, exported.contract, representative.samples, child)
+        converted = with_embedding(model, run.name) if config.embedding else model
+        converter = ModelConverter(converted, exported.contract, representative.samples, child)
         candidates, predictions = _make_candidates(exported, converter, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         robustness = _measure_corruptions(builder, candidates, corrupted)

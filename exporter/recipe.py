@@ -115,6 +115,8 @@ class ExportConfig:
             the validation split, for each file. With None it is 0.5. See `trainer.evaluation.decision_threshold`.
         corruptions: also measure the files under corruptions, for the report. `Limits.min_robustness` does so too.
         corruption_images: on so many test images; None for a number that suits their size, 100 to 1,000.
+        embedding: give each file the input of its last dense layer as a second output, and what `pocketlens teach`
+            needs to know of its classes; see `embedding`.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -132,6 +134,7 @@ class ExportConfig:
     threshold: ThresholdRule | None = None
     corruptions: bool = False
     corruption_images: int | None = None
+    embedding: bool = False
 
     @property
     def measures_corruptions(self) -> bool:
@@ -139,11 +142,16 @@ class ExportConfig:
         return self.corruptions or self.limits.min_robustness is not None
 
     def check_task(self, task: str) -> None:
-        """Refuse a decision threshold that the task has no use for, or that another threshold contradicts.
+        """Refuse an embedding or a decision threshold that the task has no use for, and two thresholds.
 
         Raises:
             ExportError: it is refused.
         """
+        if self.embedding and task != "multiclass":
+            raise ExportError(
+                f"`embedding` is for the task multiclass, to which classes can be taught, and this model has the task "
+                f"{task}; leave it out, or train for the task multiclass"
+            )
         if self.threshold is None:
             return
         if task == "multiclass":

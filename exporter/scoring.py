@@ -13,7 +13,7 @@ from runtime.features import Vector
 from runtime.files import shown
 from runtime.model_file import read_model
 from trainer.data.run_folder import RunFolder
-from trainer.data.sources import VectorSource
+from trainer.data.sources import Indices, VectorSource
 from trainer.errors import RunError
 from trainer.evaluation.predictions import Places, Predictions, Scores
 from trainer.evaluation.robustness import Robustness, measure_robustness
@@ -33,19 +33,23 @@ class SplitScorer:
 
     def __init__(self, worker: ScoringWorker, run: RunFolder, library: str) -> None:
         self.worker = worker
-        self._run = run
-        self._library = library
+        self.run = run
+        self.library = library
         self._folders: dict[str, Path] = {}
 
     def has_samples(self, split: str) -> bool:
         """Whether a split has any samples."""
-        return len(self._run.splits[split]) > 0
+        return len(self.run.splits[split]) > 0
 
     def samples(self, split: str) -> Path:
         """The folder by which the worker knows the samples of a split."""
-        if split not in self._folders:
-            self._folders[split] = self.worker.add_samples(self._run.source.select(self._run.splits[split]))
-        return self._folders[split]
+        return self.chosen_samples(split, self.run.splits[split])
+
+    def chosen_samples(self, name: str, indices: Indices) -> Path:
+        """The folder by which the worker knows some samples; it is made at the first call with a name."""
+        if name not in self._folders:
+            self._folders[name] = self.worker.add_samples(self.run.source.select(indices))
+        return self._folders[name]
 
     def submit(self, model: Path, split: str, contract: Contract | None = None) -> Callable[[], Predictions]:
         """Submit the scoring of a split.
@@ -62,9 +66,9 @@ class SplitScorer:
             ExportError: the split is empty.
         """
         if not self.has_samples(split):
-            raise ExportError(f"{self._run.name}: the {split} split is empty: nothing to measure with")
+            raise ExportError(f"{self.run.name}: the {split} split is empty: nothing to measure with")
         pending = self.worker.submit_scores(
-            model, self.samples(split), contract, self._library, what=f"the {split} split", trusted=True
+            model, self.samples(split), contract, self.library, what=f"the {split} split", trusted=True
         )
         return partial(self._wait, pending, split)
 
@@ -73,8 +77,8 @@ class SplitScorer:
             found = pending.result()
         except RunError as error:
             raise ExportError(str(error)) from error
-        targets = self._run.targets[self._run.splits[split]]
-        task = self._run.contract.task
+        targets = self.run.targets[self.run.splits[split]]
+        task = self.run.contract.task
         return Predictions(
             found.scores, targets, task, found.uncalibrated, found.output_step, interpreter=found.interpreter
         )
@@ -133,7 +137,7 @@ class SplitScorer:
             ExportError: the model cannot be run.
         """
         try:
-            return self.worker.time_calls(model, self.samples(split), self._library, trusted=True)
+            return self.worker.time_calls(model, self.samples(split), self.library, trusted=True)
         except RunError as error:
             raise ExportError(str(error)) from error
 
@@ -149,7 +153,7 @@ class SplitScorer:
         samples = self.worker.add_samples(VectorSource(vectors))
         try:
             return (
-                self.worker.submit_scores(model, samples, library=self._library, what="", trusted=True)
+                self.worker.submit_scores(model, samples, library=self.library, what="", trusted=True)
                 .result()
                 .uncalibrated
             )

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from . import interpreter as interpreters
 from .contract import DEFAULT_DECISION, DEFAULT_TOP, Contract
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
+from .files import shown
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
-from .model_file import ModelSource, is_sealed, read_model
+from .model_file import ModelFile, ModelSource, is_sealed, read_model
 from .postprocessing import Prediction, calibrated_reader, choose_labels, rank, score_reader
 from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 from .sealed_models import check_sealed
@@ -133,7 +134,7 @@ class Classifier:
         if sealed and not trusted:
             check_sealed(file, interpreter, delegate)
         build = partial(interpreters.build, file.content, num_threads, interpreter, delegate)
-        self._assemble(file.contract, build, file.name)
+        self._assemble(file.contract, build, file.name, file)
         self._content: bytes | None = file.content
         self._options: dict[str, Any] = {
             "num_threads": num_threads,
@@ -159,20 +160,31 @@ class Classifier:
         classifier = cls.__new__(cls)
         classifier._content, classifier._options, classifier._notes = None, {}, ()
         classifier._layout = None
-        classifier._assemble(contract, build, "interpreter")
+        classifier._assemble(contract, build, "interpreter", None)
         return classifier
 
-    def _assemble(self, contract: Contract, build: Callable[[], interpreters.Interpreter], name: str) -> None:
-        self._contract = contract
+    def _assemble(
+        self,
+        contract: Contract,
+        build: Callable[[], interpreters.Interpreter],
+        name: str,
+        file: ModelFile | None = None,
+    ) -> None:
+        self._contract, self._name = contract, name
         first = build()
         inputs, outputs = interpreters.tensor_details(first)
         self._input = _only_tensor(inputs, "input", name)
-        self._output = _only_tensor(outputs, "output", name)
+        self._output, self._embedding = output_tensors(outputs, contract, name)
         _check_shapes(contract, self._input, self._output, name)
         self._lacks_channels = self._input.shape != (1, *contract.input.shape)
         self._preprocess = make_preprocessor(contract.input, self._input)
-        self._real = score_reader(self._output, contract)
+        self._network_scores = self._real = score_reader(self._output, contract)
         self._calibrated = calibrated_reader(self._output, contract, self._real)
+        self._is_taught = contract.taught > 0
+        if self._is_taught:
+            from .teaching.decision import taught_readers  # here: few models are taught
+
+            self._real, self._calibrated = taught_readers(file, self._output, name)
         self._engines: InterpreterPool | None = InterpreterPool(build, self._input.index, self._output.index)
         self._engines.add(first)
 
@@ -224,6 +236,11 @@ class Classifier:
         return self._layout
 
     @property
+    def embedding(self) -> TensorSpec | None:
+        """The tensor of the embedding; None if the model has none."""
+        return self._embedding
+
+    @property
     def preprocessor(self) -> InputPreprocessor:
         """The preprocessor, which turns an image or a vector into the model's input tensor."""
         return self._preprocess
@@ -247,17 +264,53 @@ class Classifier:
         return self.interpret(self.run(image, layout))
 
     def run(self, image: ImageSource | FeaturesSource, layout: str | None = None) -> npt.NDArray[Any]:
-        """The model's output tensor as it is stored, of type `output.dtype`; errors as for `scores`, except NaN."""
+        """The model's output tensor as it is stored, of type `output.dtype`; errors as for `scores`, except NaN.
+
+        For a model to which classes were taught: the network's scores and the embedding, in one float32 vector.
+        """
         return self.run_tensor(self._preprocess(image, layout or self._layout))
 
     def run_tensor(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """As `run`, for an input tensor that `preprocessor` made."""
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
+        if self._is_taught:
+            return np.concatenate(self.run_both(tensor))
         if self._lacks_channels:
             tensor = tensor.reshape(self._input.shape)
         stored: npt.NDArray[Any] = self._engines.run(tensor)
         return stored
+
+    def embed(self, image: ImageSource | FeaturesSource, layout: str | None = None) -> npt.NDArray[np.float32]:
+        """The embedding of an image or a vector: what the last dense layer of the network takes, float32 (values,).
+
+        Like things have embeddings in like directions, also where the model knows no label for them.
+
+        Args:
+            image, layout: as for `scores`, and the same errors.
+
+        Raises:
+            ModelFileError: the file has no embedding; `pocketlens export --embedding` writes it.
+        """
+        return self.run_both(self._preprocess(image, layout or self._layout))[1]
+
+    def run_both(self, tensor: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """For an input tensor that `preprocessor` made: the network's own scores without a temperature, and `embed`'s.
+
+        Raises:
+            ModelFileError, InterpreterError: as `embed` does.
+        """
+        if self._embedding is None:
+            raise ModelFileError(f"{self._name}: has no embedding; export it with `pocketlens export --embedding`")
+        if self._engines is None:
+            raise InterpreterError("the classifier is closed")
+        if self._lacks_channels:
+            tensor = tensor.reshape(self._input.shape)
+        scores, embedding = self._engines.run(tensor, self._embedding.index)
+        values = self._embedding.dequantize(embedding).reshape(-1)
+        if not np.isfinite(values).all():
+            raise InterpreterError("the model gave an embedding that is no number (NaN); its weights are damaged")
+        return self._network_scores(scores), values
 
     def interpret(self, stored: npt.NDArray[Any], *, calibrated: bool = True) -> npt.NDArray[np.float32]:
         """The score of each label, from an output tensor that `run` returned.
@@ -402,6 +455,25 @@ def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> Tens
     if len(details) != 1:
         raise ModelFileError(f"{name}: {len(details)} {what}s, expected 1")
     return TensorSpec.from_details(details[0])
+
+
+def output_tensors(
+    details: list[dict[str, object]], contract: Contract, name: str
+) -> tuple[TensorSpec, TensorSpec | None]:
+    """The tensor of the scores, and that of the embedding if the contract names one.
+
+    An interpreter may give outputs in any order, so the name counts.
+    """
+    if not contract.embedding:
+        return _only_tensor(details, "output", name), None
+    tensors = [TensorSpec.from_details(one) for one in details]
+    tensors.sort(key=lambda tensor: tensor.name == contract.embedding)
+    if [tensor.name == contract.embedding for tensor in tensors] != [False, True]:
+        found = ", ".join(tensor.name for tensor in tensors)
+        raise ModelFileError(
+            f"{name}: outputs {shown(found)}, its contract says one of scores and one called {contract.embedding}"
+        )
+    return tensors[0], tensors[1]
 
 
 def _check_shapes(contract: Contract, input: TensorSpec, output: TensorSpec, name: str) -> None:

@@ -44,6 +44,8 @@ MAX_LABELS = 10_000
 #: A file of labels, outside the contract.
 MAX_LABELS_BYTES = 4 * 2**20
 MAX_TEMPERATURE = 100.0
+#: Values of an embedding.
+MAX_EMBEDDING = 8192
 MAX_JSON_BYTES = 4 * 2**20
 _CONFIDENCE_RANGES = (
     ("temperature", 1 / MAX_TEMPERATURE, MAX_TEMPERATURE),
@@ -129,6 +131,10 @@ class Contract:
         scores: what makes scores of the outputs: `"probabilities"` are scores already; `"softmax"` (for the task
             multiclass) and `"sigmoid"` are applied to logits; `"as-is"` gives the outputs themselves, which need not
             be probabilities, so that no answer is ever "unknown".
+        embedding: the name of the second output tensor, with the values that the network's last dense layer takes; ""
+            if the model has only its scores.
+        taught: how many of the labels, the last ones, were taught to the model: the network has no output for them, and
+            they are recognized by the embedding.
 
     Raises:
         ContractError: a field is out of range.
@@ -146,6 +152,8 @@ class Contract:
     version: int = CONTRACT_VERSION
     confidence: Confidence = _UNCALIBRATED
     scores: str = PROBABILITIES
+    embedding: str = ""
+    taught: int = 0
 
     def __post_init__(self) -> None:
         if not is_integer(self.version) or self.version != CONTRACT_VERSION:
@@ -167,6 +175,14 @@ class Contract:
             refuse_field("scores", self.scores, f"{SIGMOID} for the task {self.task}, whose outputs are not exclusive")
         if self.scores == AS_IS and self.confidence != _UNCALIBRATED:
             refuse_field("confidence", tuple(self.confidence), f"none for scores that are taken {AS_IS}")
+        self._check_embedding()
+
+    def _check_embedding(self) -> None:
+        if not isinstance(self.embedding, str) or not is_printable(self.embedding):
+            refuse_field("embedding", self.embedding, "the name of an output")
+        most = len(self.labels) - 2 if self.embedding and self.task == "multiclass" else 0
+        if not is_integer(self.taught) or not 0 <= self.taught <= most:
+            refuse_field("taught", self.taught, f"a whole number from 0 to {most}")
 
     def _checked_labels(self) -> tuple[str, ...]:
         labels = as_tuple("labels", self.labels)
@@ -192,9 +208,14 @@ class Contract:
         return self.input
 
     @property
+    def network_labels(self) -> tuple[str, ...]:
+        """The labels that the network was trained for; the others were taught."""
+        return self.labels[: len(self.labels) - self.taught]
+
+    @property
     def outputs(self) -> int:
-        """How many numbers the model gives."""
-        return 1 if self.task == "binary" else len(self.labels)
+        """How many scores the network gives."""
+        return 1 if self.task == "binary" else len(self.network_labels)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -204,16 +225,17 @@ class Contract:
     def to_json(self) -> str:
         """The contract as indented JSON: the same text for the same contract.
 
-        Default scores, confidence, decision and orientation are left out, so that older versions read a contract that
-        needs none of them; they refuse a field that they do not know.
+        Fields that older versions do not know are left out where they have their defaults, so that these versions read
+        a contract that needs none of them; they refuse a field that they do not know.
         """
         document = {"format": CONTRACT_FORMAT, **asdict(self), "confidence": self.confidence._asdict()}
         if self.confidence == _UNCALIBRATED:
             del document["confidence"]
         elif self.confidence.decision == DEFAULT_DECISION:
             del document["confidence"]["decision"]
-        if self.scores == PROBABILITIES:
-            del document["scores"]
+        for name, default in (("scores", PROBABILITIES), ("embedding", ""), ("taught", 0)):
+            if document[name] == default:
+                del document[name]
         if document["input"].get("orientation") == EXIF:
             del document["input"]["orientation"]
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

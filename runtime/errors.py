@@ -92,6 +92,10 @@ class InterpreterError(PocketlensError, RuntimeError):
     """
 
 
+class TeachingError(PocketlensError, ValueError):
+    """A class cannot be taught: its label exists, its pictures are too few, or they resemble another class."""
+
+
 class WatchError(PocketlensError, OSError):
     """A folder cannot be watched: it is gone or watched already, or its journal is damaged or cannot be written."""
 

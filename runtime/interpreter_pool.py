@@ -24,7 +24,7 @@ class InterpreterPool:
 
     Args:
         build: makes an interpreter, its tensors allocated.
-        input_index, output_index: the interpreter's numbers for the only input and output tensor.
+        input_index, output_index: the interpreter's numbers for the input tensor and the tensor of scores.
     """
 
     def __init__(self, build: Callable[[], Interpreter], input_index: int, output_index: int) -> None:
@@ -58,8 +58,12 @@ class InterpreterPool:
         self._places -= 1
         self._idle.put(interpreter)
 
-    def run(self, tensor: Any) -> Any:
+    def run(self, tensor: Any, other: int | None = None) -> Any:
         """A copy of the output tensor for one input tensor, as stored.
+
+        Args:
+            tensor: the input.
+            other: the interpreter's number for a second output; then both are returned.
 
         Raises:
             InterpreterError: the invocation failed.
@@ -70,6 +74,8 @@ class InterpreterPool:
             engine.set_tensor(self._input, tensor)
             engine.invoke()
             stored = engine.get_tensor(self._output)
+            if other is not None:
+                stored = stored, engine.get_tensor(other)
             idle = engine
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             text = " ".join(str(error).split()) or type(error).__name__

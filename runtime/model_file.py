@@ -133,7 +133,8 @@ def seal(flatbuffer: bytes, contract: Contract, files: Mapping[str, bytes] | Non
         raise ModelFileError("cannot seal: sealed already; give it the FlatBuffer alone, ModelFile.flatbuffer")
     members = {
         CONTRACT_NAME: contract.to_json().encode(),
-        LABELS_NAME: "".join(f"{label}\n" for label in contract.labels).encode(),
+        # Other tools read them beside the network, which has no output for a taught label.
+        LABELS_NAME: "".join(f"{label}\n" for label in contract.network_labels).encode(),
         **(files or {}),
     }
     buffer = io.BytesIO()
@@ -157,10 +158,14 @@ def reseal(content: bytes, contract: Contract) -> bytes:
         >>> reseal(file.content, file.contract) == file.content
         True
     """
-    file = read_model(content)
+    return seal(read_model(content).flatbuffer, contract, associated_files(content))
+
+
+def associated_files(content: bytes) -> dict[str, bytes]:
+    """The members of a sealed file that was read, by name and in their order, but for its contract and its labels."""
     with open_archive(io.BytesIO(content)) as archive:
         kept = [name for name in archive.namelist() if name not in (CONTRACT_NAME, LABELS_NAME)]
-        return seal(file.flatbuffer, contract, {name: archive.read(name) for name in kept})
+        return {name: archive.read(name) for name in kept}
 
 
 def _digest(body: bytes | memoryview) -> bytes:

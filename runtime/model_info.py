@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from typing import Any
 
@@ -17,7 +18,7 @@ from .external.adopt import ExternalOptions, missing_options, refuse_ours
 from .external.purpose import refuse_other_purposes, unbounded, unmet_needs
 from .files import PathLike
 from .interpreter import LIBRARIES, installed
-from .model_file import is_flatbuffer, is_sealed, read_model_bytes, verify_seal
+from .model_file import ModelFile, is_flatbuffer, is_sealed, read_model_bytes, verify_seal
 from .preprocessing import TensorSpec
 from .tflite._operator_versions import MEASURED, unknown_to
 from .tflite.metadata import read_metadata
@@ -41,7 +42,8 @@ def inspect_model(
         path, bytes, sha256, sealed, operators, outputs (the shape of each), lacking, obstacles (why it is no image
         classifier, and what it needs to run), missing and files; and, unless something is missing or an obstacle,
         contract, input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0, 128 and
-        255; None for features), feeds_raw_pixels and notes.
+        255; None for features), feeds_raw_pixels and notes; for a model with an embedding also embedding, the number
+        of its values, and taught, the classes that were taught to it.
 
     Raises:
         ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
@@ -75,6 +77,7 @@ def inspect_model(
     classifier = Classifier(path, delegate=delegate, trusted=trusted, **known)
     return {
         **found,
+        **_embedding(content, classifier, name),
         "contract": json.loads(classifier.contract.to_json()),
         "input": _tensor(classifier.input),
         "output": _tensor(classifier.output),
@@ -82,6 +85,18 @@ def inspect_model(
         "pixels": _stored_pixels(classifier),
         "notes": list(classifier.notes),
     }
+
+
+def _embedding(content: bytes, classifier: Classifier, name: str) -> dict[str, Any]:
+    """For a model with an embedding: `embedding`, its number of values; and `taught`, the classes taught to it."""
+    if classifier.embedding is None:
+        return {}
+    from .teaching.format import read_taught  # here: few models have one
+
+    contract = classifier.contract
+    taught = read_taught(ModelFile(content, contract, name)).classes if contract.taught else ()
+    rows = [{"label": one.label, "pictures": len(one.embeddings), "recognized": one.recognized} for one in taught]
+    return {"embedding": math.prod(classifier.embedding.shape), "taught": rows}
 
 
 def _obstacles(structure: Structure, name: str, delegate: str | None) -> list[str]:

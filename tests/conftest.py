@@ -153,6 +153,18 @@ def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def embedding_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with embedding-{float32,int8}.tflite, to which colours beside red, green and blue can be taught."""
+    if READY_MADE is not None:
+        return READY_MADE
+    from tests.support import models as models_for_tests
+
+    folder = tmp_path_factory.mktemp("embedding")
+    models_for_tests.write_embedding_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def digits_samples(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The first forty of the test split."""
     if READY_MADE is not None:

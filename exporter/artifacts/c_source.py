@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runtime import Contract, FeaturesInput, ImageInput
@@ -24,13 +24,16 @@ def write_c_source(folder: Path, file: ModelFile) -> None:
     """
     flatbuffer = file.flatbuffer
     structure = check_structure(flatbuffer, file.name)
-    header = _header(file.contract, structure.inputs[0], structure.outputs[0], len(flatbuffer))
+    tensors = {"input": structure.inputs[0], "output": structure.outputs[0]}
+    if file.contract.embedding:  # `tflite_metadata` puts it second
+        tensors["embedding"] = structure.outputs[1]
+    header = _header(file.contract, tensors, len(flatbuffer))
     (folder / HEADER).write_text("\n".join(header) + "\n", encoding="ascii")
     with (folder / SOURCE).open("w", encoding="ascii") as out:
         out.writelines(f"{line}\n" for line in _source(flatbuffer, file.contract))
 
 
-def _header(contract: Contract, model_input: TensorInfo, model_output: TensorInfo, size: int) -> Iterator[str]:
+def _header(contract: Contract, tensors: Mapping[str, TensorInfo], size: int) -> Iterator[str]:
     yield "// Made by Pocketlens."
     yield "#ifndef POCKETLENS_MODEL_DATA_H_"
     yield "#define POCKETLENS_MODEL_DATA_H_"
@@ -52,9 +55,10 @@ def _header(contract: Contract, model_input: TensorInfo, model_output: TensorInf
     yield f"constexpr double model_input_std[] = {{{_numbers(spec.std)}}};"
     yield ""
     yield "// real = scale * (stored - zero_point); a scale of 0 means that the tensor is not quantized."
-    for name, tensor in (("input", model_input), ("output", model_output)):
+    for name, tensor in tensors.items():
         scale, zero_point = (tensor.scale or (0.0,))[0], (tensor.zero_point or (0,))[0]
-        yield f"// {name}: {tensor.type.lower()}"
+        place = {"output": ", interpreter.output(0)", "embedding": ", interpreter.output(1)"}.get(name, "")
+        yield f"// {name}: {tensor.type.lower()}{place if contract.embedding else ''}"
         yield f"constexpr float model_{name}_scale = {scale!r}f;"
         yield f"constexpr std::int32_t model_{name}_zero_point = {zero_point};"
     yield ""

@@ -45,6 +45,8 @@ def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.name = brief_name((tensor.name or b"").decode("utf-8", "replace")).encode()
+    if contract.embedding:
+        _name_outputs(model, contract.embedding)
     model.metadata = list(model.metadata or [])
     for name, data in ((ENTRY, build_metadata(contract)), (ORIGIN_NAME, ORIGIN)):
         buffer, entry = schema.BufferT(), schema.MetadataT()
@@ -55,6 +57,20 @@ def with_metadata(flatbuffer: bytes, contract: Contract) -> bytes:
     builder = _Builder(len(flatbuffer) + 4096)
     builder.Finish(model.Pack(builder), MODEL_SCHEMA.identifier)
     return bytes(builder.Output())
+
+
+def _name_outputs(model: Any, embedding: str) -> None:
+    """Put the scores first and the embedding second, and give the embedding's tensor its name.
+
+    The converter gives outputs in any order; only the model's signature says which is which.
+    """
+    (signature,) = model.signatureDefs
+    graph = model.subgraphs[0]
+    graph.outputs = [entry.tensorIndex for entry in sorted(signature.outputs, key=lambda entry: entry.name)]
+    scores, second = (graph.tensors[index] for index in graph.outputs)
+    if scores.name == embedding.encode():
+        scores.name = b"scores"
+    second.name = embedding.encode()
 
 
 def brief_name(name: str) -> str:
@@ -83,7 +99,11 @@ def build_metadata(contract: Contract) -> bytes:
     model_input = _features(builder, contract) if contract.input.kind == "features" else _image(builder, contract)
     files = [_labels(builder)] if len(contract.labels) == contract.outputs else []
     model_output = _tensor(builder, "score", "The score of each label", _content(builder, _FEATURE, {}), 6, files)
-    graph = _table(builder, 4, {2: _tables(builder, [model_input]), 3: _tables(builder, [model_output])})
+    outputs = [model_output]
+    if contract.embedding:
+        text = "What the last dense layer takes"
+        outputs.append(_tensor(builder, contract.embedding, text, _content(builder, _FEATURE, {}), 6, []))
+    graph = _table(builder, 4, {2: _tables(builder, [model_input]), 3: _tables(builder, outputs)})
     texts = {0: f"{contract.provenance.dataset or contract.input.kind} classifier", 7: _MIN_PARSER_VERSION}
     offsets = {slot: builder.CreateString(text) for slot, text in texts.items()}
     builder.Finish(_table(builder, 8, {**offsets, 3: _tables(builder, [graph])}), METADATA_SCHEMA.identifier)

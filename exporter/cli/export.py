@@ -54,8 +54,9 @@ _SETTINGS = (
     "threshold",
     "corruptions",
     "corruption_images",
+    "embedding",
 )
-_FLAGS = ("edgetpu", "rgb_input", "c_array", "no_selftest", "accept_low_accuracy", "corruptions")
+_FLAGS = ("edgetpu", "rgb_input", "c_array", "embedding", "no_selftest", "accept_low_accuracy", "corruptions")
 
 
 class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1
@@ -152,6 +153,11 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
     "--c-array",
     is_flag=True,
     help="Also write the first file that is not float32 as C++ source: model_data.h and model_data.cc.",
+)
+@option_in("Output")(
+    "--embedding",
+    is_flag=True,
+    help="Give each file the input of its last dense layer as a second output; `pocketlens teach` needs it.",
 )
 @option_in("Output")(
     "--no-selftest", is_flag=True, help="Leave out the self-test, which holds a few small training images."

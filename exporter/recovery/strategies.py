@@ -14,6 +14,7 @@ from trainer.data.run_folder import RunFolder
 from trainer.keras_inspection.graph import layer_names
 
 from ..candidate import Converter
+from ..embedding import with_embedding
 from ..keras_loading import load_model
 from ..model_converter import ModelConverter
 from ..operator_support import layer_of
@@ -65,6 +66,8 @@ def strategies(
     equalized = _equalized_model(run, samples)
     if equalized is not None:
         model, count = equalized
+        if run.contract.embedding:
+            model = with_embedding(model, run.name)
         converter = ordinary.for_model(model)
         name = f"equalisation of the channels of {_counted(count, 'activation')}"
         yield RecoveryStrategy(name, converter.convert, model, recipe)

@@ -94,6 +94,11 @@ def _contract_lines(found: dict[str, Any]) -> Iterator[str]:
         tensor = found[what]
         quantization = f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
         yield f"  {what:<8}  {tensor['dtype']} {tensor['shape']}{quantization}"
+    if "embedding" in found:
+        yield f"  embedding {found['embedding']:,} values, so that classes can be taught"
+    for one in found.get("taught", ()):
+        count, label = one["pictures"], shown(one["label"])
+        yield f"  taught    {label}: {count} pictures, leave-one-out {one['recognized']} of {count}"
     if found["pixels"]:
         yield f"  pixels    {', '.join(_pixel_texts(found['pixels']))} in the tensor"
     if found["feeds_raw_pixels"]:

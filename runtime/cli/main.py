@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
     "doctor": ("runtime.cli.doctor:doctor", "Check this machine, and say how to cure what is wrong."),
     "selftest": ("runtime.cli.selftest:selftest", "Check that a model answers here as on the workstation."),
+    "teach": ("runtime.cli.teach:teach_command", "Teach a class to an exported model, from a few pictures."),
     "data": ("trainer.cli.data:data", "Look at a data set (workstation)."),
     "find-lr": ("trainer.cli.find_lr:find_lr", "Find a learning rate (workstation)."),
     "train": ("trainer.cli.train:train", "Train a classifier (workstation)."),

@@ -6,8 +6,6 @@ Images are stored with few pixels, vectors of features as they are. `exporter.se
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import Contract
+from ..encoded_arrays import decode_array, demand, encode_array
 from ..errors import ModelFileError
 from ..features import refuse_implausible
 from ..input_spec import InputSpec
@@ -73,11 +72,11 @@ class SelfTest(NamedTuple):
             "format": _FORMAT,
             "version": _VERSION,
             "shape": list(self.images.shape),
-            "images": _encode(self.images),
+            "images": encode_array(self.images),
             "same_tolerance": self.same_tolerance,
             "other_tolerance": self.other_tolerance,
             "answers": [
-                {**given._asdict(), "dtype": given.outputs.dtype.name, "outputs": _encode(given.outputs)}
+                {**given._asdict(), "dtype": given.outputs.dtype.name, "outputs": encode_array(given.outputs)}
                 for given in self.answers
             ],
         }
@@ -124,14 +123,14 @@ def read_selftest(file: ModelFile) -> SelfTest:
 
 
 def _parse(document: Any, contract: Contract) -> SelfTest:
-    _demand(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
-    _demand(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
-    _demand(set(document) == _FIELDS, "other fields than expected")
+    demand(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
+    demand(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
+    demand(set(document) == _FIELDS, "other fields than expected")
     images = _parse_images(document["images"], document["shape"], contract.input)
     tolerances = [document["same_tolerance"], document["other_tolerance"]]
-    _demand(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
+    demand(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
     answers = document["answers"]
-    _demand(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
+    demand(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
     parsed = tuple(_parse_answers(found, (len(images), contract.outputs)) for found in answers)
     return SelfTest(images, parsed, float(tolerances[0]), float(tolerances[1]))
 
@@ -141,42 +140,21 @@ def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
         wanted, dtype = list(spec.shape), "float64"
     else:
         wanted, dtype = [*(short for _, short in _sides(spec.shape)), spec.channels], "uint8"
-    _demand(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
-    _demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
-    images = _decode(text, dtype, tuple(shape))
+    demand(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
+    demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
+    images = decode_array(text, dtype, tuple(shape))
     if spec.kind == "features":
         refuse_implausible(images, spec, lambda row: f"vector {row}")
     return images
 
 
 def _parse_answers(found: Any, shape: tuple[int, int]) -> GoldenOutputs:
-    _demand(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
+    demand(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
     texts: Mapping[str, Any] = {name: found[name] for name in ("library", "version", "machine", "dtype")}
     for name, text in texts.items():
-        _demand(isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable(), name)
-    _demand(texts["library"] in LIBRARIES, "library")
-    _demand(texts["dtype"] in _TYPES, "dtype")
-    outputs = _decode(found["outputs"], texts["dtype"], shape)
-    _demand(bool(np.isfinite(outputs).all()), "outputs are not numbers")
+        demand(isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable(), name)
+    demand(texts["library"] in LIBRARIES, "library")
+    demand(texts["dtype"] in _TYPES, "dtype")
+    outputs = decode_array(found["outputs"], texts["dtype"], shape)
+    demand(bool(np.isfinite(outputs).all()), "outputs are not numbers")
     return GoldenOutputs(texts["library"], texts["version"], texts["machine"], outputs)
-
-
-def _demand(holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
-
-
-def _encode(values: npt.NDArray[Any]) -> str:
-    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
-
-
-def _decode(text: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Decode an array; raises ValueError if the text does not hold exactly its values."""
-    _demand(isinstance(text, str), "values are no text")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"values are no base64: {error}") from error
-    wanted = np.dtype(dtype).newbyteorder("<")
-    _demand(len(data) == int(np.prod(shape)) * wanted.itemsize, "number of values")
-    return np.frombuffer(data, wanted).reshape(shape).astype(dtype)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import interpreter as interpreters
+from ..classifier import output_tensors
 from ..errors import InterpreterError, ModelFileError
 from ..model_file import ModelFile, ModelSource, read_model
 from ..preprocessing import TensorSpec, make_preprocessor
@@ -127,7 +128,7 @@ def raw_outputs(
     """
     engine = interpreters.build(file.content, num_threads, library, delegate)
     inputs, outputs = interpreters.tensor_details(engine)
-    given, output = TensorSpec.from_details(inputs[0]), TensorSpec.from_details(outputs[0])
+    given, (output, _) = TensorSpec.from_details(inputs[0]), output_tensors(outputs, file.contract, file.name)
     if given.shape != (1, *file.contract.input.shape):
         raise ModelFileError(f"{file.name}: input of shape {given.shape}, its contract says another; export it again")
     prepare = make_preprocessor(file.contract.input, given)

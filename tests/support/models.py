@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from runtime import Contract, ImageInput, seal
+from runtime import Classifier, Contract, ImageInput, seal
+from runtime.interpreter import build
+from runtime.teaching.format import REHEARSAL_NAME
 from tests.support.commands import run_pocketlens, succeed
 
 #: Not 0: the converter leaves out a bias of zeros, and on ARM tflite-runtime 2.14 then dies of an int8 dense layer that
@@ -60,3 +64,44 @@ def write_task_models(folder: Path) -> None:
         for recipe in (Recipe.float32(), Recipe.int8()):
             content = seal(convert(model, recipe, contract, pixels), contract)
             (folder / f"{task}-{recipe.mode}.tflite").write_bytes(content)
+
+
+def write_embedding_models(folder: Path) -> None:
+    """embedding-{float32,int8}.tflite: red, green or blue by the mean colour, which is the embedding.
+
+    The exporter's own parts make them, with a rehearsal of twelve pictures a class.
+    """
+    import keras
+    from keras import layers
+
+    from exporter.artifacts.tflite_metadata import with_metadata
+    from exporter.converter import convert
+    from exporter.embedding import EMBEDDING, with_embedding
+    from exporter.recipe import Recipe
+    from exporter.rehearsal import rehearse
+
+    contract = Contract(("red", "green", "blue"), ImageInput(8, 8, "rgb", std=(255.0,) * 3), embedding=EMBEDDING)
+    inputs = keras.Input(batch_shape=(1, 8, 8, 3), name="image")
+    dense = layers.Dense(
+        3,
+        activation="softmax",
+        kernel_initializer=keras.initializers.Constant(20 * np.eye(3)),
+        bias_initializer=keras.initializers.Constant(BIAS),
+    )
+    model = with_embedding(keras.Model(inputs, dense(layers.GlobalAveragePooling2D()(inputs))), "colours")
+    pictures = np.stack([colour_picture(colour, number) for number in range(12) for colour in np.eye(3)])
+    pictures[0, 0, 0], pictures[0, 0, 1] = 0, 255
+    for recipe in (Recipe.float32(), Recipe.int8()):
+        flatbuffer = with_metadata(convert(model, recipe, contract, pictures), contract)
+        classifier = Classifier.from_interpreter(contract, partial(build, flatbuffer))
+        member = rehearse(classifier, pictures[:, np.newaxis], [*range(3)] * 12).to_json()
+        path = folder / f"embedding-{recipe.mode}.tflite"
+        path.write_bytes(seal(flatbuffer, contract, {REHEARSAL_NAME: member}))
+
+
+def colour_picture(colour: npt.ArrayLike, number: int) -> npt.NDArray[np.uint8]:
+    """A noisy picture of 8x8 pixels of a colour; each channel of `colour` from 0 to 1."""
+    rng = np.random.default_rng(number)
+    mean = 40 + 150 * np.asarray(colour) + rng.normal(0, 12, 3)
+    picture: npt.NDArray[np.uint8] = np.clip(mean + rng.normal(0, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+    return picture

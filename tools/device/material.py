@@ -49,6 +49,7 @@ def write(folder: Path) -> None:
         _write_answers(folder, images)
         (folder / "nan.tflite").write_bytes(models_for_tests.with_nan_weights(run))
     models_for_tests.write_task_models(folder)
+    models_for_tests.write_embedding_models(folder)
     for kind, outputs in EXTERNAL:
         (folder / ready_made_name(kind, outputs)).write_bytes(converted(kind, outputs=outputs))
 
