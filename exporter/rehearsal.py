@@ -16,7 +16,7 @@ from runtime import Classifier, Contract
 from runtime.child_process import ChildError
 from runtime.teaching.format import REHEARSAL_NAME, Rehearsal, directions
 from runtime.thread_map import ordered_map
-from trainer.evaluation.worker import decoded_samples, open_classifier, refuse_tensorflow
+from trainer.evaluation.worker import decoded_samples, device_classifier, refuse_tensorflow
 
 from .errors import ExportError
 from .representative_dataset import choose_representatives
@@ -70,7 +70,7 @@ def write_rehearsal(model: str, contract: str, library: str, samples: str, targe
     Raises:
         ExportError: the prototypes take too many bytes.
     """
-    classifier = open_classifier(model, contract, library)
+    classifier = device_classifier(model, contract, library)
     found = rehearse(classifier, decoded_samples(samples, classifier.contract.input), targets)
     refuse_tensorflow()
     Path(out).write_bytes(found.to_json())

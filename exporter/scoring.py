@@ -94,20 +94,20 @@ class SplitScorer:
         Returns:
             A function that waits for the figures. It raises an ExportError if the model cannot be scored.
         """
-        chosen = self._run.splits["test"][places]
+        chosen = self.run.splits["test"][places]
         name = f"corrupted {seed} {len(places)}"
         if name not in self._folders:
-            self._folders[name] = self.worker.add_samples(self._run.source.select(chosen))
-        pending = self.worker.submit_corrupted(model, self._folders[name], self._library, seed=seed, trusted=True)
+            self._folders[name] = self.worker.add_samples(self.run.source.select(chosen))
+        pending = self.worker.submit_corrupted(model, self._folders[name], self.library, seed=seed, trusted=True)
 
         def wait() -> Robustness:
             try:
                 scores = pending.result().scores
             except RunError as error:
                 raise ExportError(str(error)) from error
-            targets, total = self._run.targets[chosen], len(self._run.splits["test"])
+            targets, total = self.run.targets[chosen], len(self.run.splits["test"])
             decision = read_model(model).contract.confidence.decision
-            contract = self._run.contract
+            contract = self.run.contract
             return measure_robustness(scores, targets, contract, total=total, seed=seed, decision=decision)
 
         return wait

@@ -290,7 +290,7 @@ class Classifier:
             image, layout: as for `scores`, and the same errors.
 
         Raises:
-            ModelFileError: the file has no embedding; `pocketlens export --embedding` writes it.
+            ModelFileError: the file was exported without its embedding.
         """
         return self.run_both(self._preprocess(image, layout or self._layout))[1]
 
@@ -301,7 +301,7 @@ class Classifier:
             ModelFileError, InterpreterError: as `embed` does.
         """
         if self._embedding is None:
-            raise ModelFileError(f"{self._name}: has no embedding; export it with `pocketlens export --embedding`")
+            raise ModelFileError(f"{self._name}: has no embedding; export it again with `embedding`")
         if self._engines is None:
             raise InterpreterError("the classifier is closed")
         if self._lacks_channels:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def demand(holds: bool, what: str) -> None:
+def require(holds: bool, what: str) -> None:
     """Raise ValueError unless a condition holds."""
     if not holds:
         raise ValueError(what)
@@ -23,11 +23,11 @@ def encode_array(values: npt.NDArray[Any]) -> str:
 
 def decode_array(text: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Decode an array; raises ValueError if the text does not hold exactly its values."""
-    demand(isinstance(text, str), "values are no text")
+    require(isinstance(text, str), "values are no text")
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(f"values are no base64: {error}") from error
     wanted = np.dtype(dtype).newbyteorder("<")
-    demand(len(data) == int(np.prod(shape)) * wanted.itemsize, "number of values")
+    require(len(data) == int(np.prod(shape)) * wanted.itemsize, "number of values")
     return np.frombuffer(data, wanted).reshape(shape).astype(dtype)

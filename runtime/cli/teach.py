@@ -24,6 +24,7 @@ from .output import print_json, print_line
 @click.command(
     "teach",
     cls=Command,
+    option_names={"embedding": "--embedding"},
     example="pocketlens teach mug mug1.jpg mug2.jpg mug3.jpg mug4.jpg mug5.jpg \\\n"
     "      --model int8.tflite --out mugs.tflite\n"
     "pocketlens teach mug more/ --add --model mugs.tflite --out mugs.tflite\n"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import Contract
-from ..encoded_arrays import decode_array, demand, encode_array
+from ..encoded_arrays import decode_array, encode_array, require
 from ..errors import ModelFileError
 from ..features import refuse_implausible
 from ..input_spec import InputSpec
@@ -123,14 +123,14 @@ def read_selftest(file: ModelFile) -> SelfTest:
 
 
 def _parse(document: Any, contract: Contract) -> SelfTest:
-    demand(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
-    demand(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
-    demand(set(document) == _FIELDS, "other fields than expected")
+    require(isinstance(document, dict) and document.get("format") == _FORMAT, "it is none")
+    require(document.get("version") == _VERSION, f"version {document.get('version')!r}, expected {_VERSION}")
+    require(set(document) == _FIELDS, "other fields than expected")
     images = _parse_images(document["images"], document["shape"], contract.input)
     tolerances = [document["same_tolerance"], document["other_tolerance"]]
-    demand(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
+    require(all(type(n) in (int, float) and 0 <= n <= 1 for n in tolerances), "tolerances, expected 0 to 1")
     answers = document["answers"]
-    demand(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
+    require(isinstance(answers, list) and 1 <= len(answers) <= len(LIBRARIES), "number of answers")
     parsed = tuple(_parse_answers(found, (len(images), contract.outputs)) for found in answers)
     return SelfTest(images, parsed, float(tolerances[0]), float(tolerances[1]))
 
@@ -140,8 +140,8 @@ def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
         wanted, dtype = list(spec.shape), "float64"
     else:
         wanted, dtype = [*(short for _, short in _sides(spec.shape)), spec.channels], "uint8"
-    demand(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
-    demand(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
+    require(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
+    require(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
     images = decode_array(text, dtype, tuple(shape))
     if spec.kind == "features":
         refuse_implausible(images, spec, lambda row: f"vector {row}")
@@ -149,12 +149,12 @@ def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
 
 
 def _parse_answers(found: Any, shape: tuple[int, int]) -> GoldenOutputs:
-    demand(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
+    require(isinstance(found, dict) and set(found) == _ANSWER_FIELDS, "fields of an answer")
     texts: Mapping[str, Any] = {name: found[name] for name in ("library", "version", "machine", "dtype")}
     for name, text in texts.items():
-        demand(isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable(), name)
-    demand(texts["library"] in LIBRARIES, "library")
-    demand(texts["dtype"] in _TYPES, "dtype")
+        require(isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable(), name)
+    require(texts["library"] in LIBRARIES, "library")
+    require(texts["dtype"] in _TYPES, "dtype")
     outputs = decode_array(found["outputs"], texts["dtype"], shape)
-    demand(bool(np.isfinite(outputs).all()), "outputs are not numbers")
+    require(bool(np.isfinite(outputs).all()), "outputs are not numbers")
     return GoldenOutputs(texts["library"], texts["version"], texts["machine"], outputs)

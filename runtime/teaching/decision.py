@@ -19,7 +19,7 @@ from ..errors import ModelFileError
 from ..model_file import ModelFile
 from ..postprocessing import OutputReader, apply_temperature, score_floor
 from ..preprocessing import TensorSpec
-from .format import Rehearsal, Taught, TaughtClass, Values, directions, read_rehearsal, read_taught, unit
+from .format import Floats, Rehearsal, Taught, TaughtClass, directions, read_rehearsal, read_taught, unit
 
 #: The share of the rehearsed pictures that a taught class may win, when each is compared with what the others left.
 #: Measured on CIFAR-10: pictures that the network was not trained on are won less often.
@@ -51,7 +51,7 @@ class TaughtDecision:
         self._taught = prototypes_of(taught.classes)
         self._bias, self._temperature = taught.bias, taught.temperature
 
-    def scores(self, own: Values, embedding: Values) -> Values:
+    def scores(self, own: Floats, embedding: Floats) -> Floats:
         """The score of each label, float32; they sum to one if `own` does.
 
         Args:
@@ -61,7 +61,7 @@ class TaughtDecision:
         direction = directions(embedding, self._mean)
         answer = int(own.argmax())
         more = self._taught @ direction - self._own[answer] @ direction
-        found: Values = combine(own[np.newaxis], more[np.newaxis], self._bias, self._temperature)[0]
+        found: Floats = combine(own[np.newaxis], more[np.newaxis], self._bias, self._temperature)[0]
         return found
 
 
@@ -83,10 +83,10 @@ def taught_readers(file: ModelFile | None, output: TensorSpec, name: str) -> tup
     temperature = contract.confidence.temperature
     floor = network_floor(contract, output)
 
-    def plain(stored: npt.NDArray[Any]) -> Values:
+    def plain(stored: npt.NDArray[Any]) -> Floats:
         return decision.scores(stored[:own], stored[own:])
 
-    def calibrated(stored: npt.NDArray[Any]) -> Values:
+    def calibrated(stored: npt.NDArray[Any]) -> Floats:
         return decision.scores(apply_temperature(stored[:own], temperature, floor), stored[own:])
 
     return plain, (plain if temperature == 1 else calibrated)
@@ -97,12 +97,12 @@ def network_floor(contract: Contract, output: TensorSpec) -> float:
     return score_floor(output.scale if contract.scores == PROBABILITIES else 0.0, contract.outputs)
 
 
-def prototypes_of(classes: Sequence[TaughtClass]) -> Values:
+def prototypes_of(classes: Sequence[TaughtClass]) -> Floats:
     """The prototype of each class, with length 1: float32 (classes, values)."""
     return unit(np.stack([one.embeddings.mean(axis=0) for one in classes]))
 
 
-def combine(own: Values, more: npt.NDArray[np.floating[Any]], bias: float, temperature: float) -> Values:
+def combine(own: Floats, more: npt.NDArray[np.floating[Any]], bias: float, temperature: float) -> Floats:
     """The scores of all labels.
 
     Args:
@@ -112,7 +112,7 @@ def combine(own: Values, more: npt.NDArray[np.floating[Any]], bias: float, tempe
     exponents = np.minimum((more - bias) / temperature, _LARGEST)
     taught = own.max(axis=1, keepdims=True) * np.exp(exponents)
     both = np.concatenate([own, taught], axis=1)
-    found: Values = (both / both.sum(axis=1, keepdims=True)).astype(np.float32)
+    found: Floats = (both / both.sum(axis=1, keepdims=True)).astype(np.float32)
     return found
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import MAX_EMBEDDING, MAX_LABELS, Confidence
-from ..encoded_arrays import decode_array, demand, encode_array
+from ..encoded_arrays import decode_array, encode_array, require
 from ..errors import ModelFileError
 from ..model_file import ModelFile
 
 REHEARSAL_NAME = "rehearsal.json"
 TAUGHT_NAME = "taught.json"
 #: Bytes of each member.
-MAX_BYTES = 8 * 2**20
+MAX_TEACHING_BYTES = 8 * 2**20
 #: Pictures that a taught class keeps.
 MAX_PICTURES = 200
 
@@ -30,7 +30,7 @@ _STORED = "float16"
 _TYPES = {"mean": "float32", "prototypes": _STORED, "embeddings": _STORED, "scores": _STORED, "thumbnails": "uint8"}
 _Parsed = TypeVar("_Parsed")
 
-Values = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 
 
 class Rehearsal(NamedTuple):
@@ -45,11 +45,11 @@ class Rehearsal(NamedTuple):
         targets: their classes.
     """
 
-    mean: Values
-    prototypes: Values
+    mean: Floats
+    prototypes: Floats
     counts: tuple[int, ...]
-    embeddings: Values
-    scores: Values
+    embeddings: Floats
+    scores: Floats
     targets: tuple[int, ...]
 
     def to_json(self) -> bytes:
@@ -71,8 +71,8 @@ class TaughtClass(NamedTuple):
     """
 
     label: str
-    embeddings: Values
-    scores: Values
+    embeddings: Floats
+    scores: Floats
     thumbnails: npt.NDArray[np.uint8]
     recognized: int = 0
 
@@ -107,7 +107,7 @@ class Taught(NamedTuple):
         return json.dumps(document).encode()
 
 
-def directions(embeddings: npt.NDArray[Any], mean: Values) -> Values:
+def directions(embeddings: npt.NDArray[Any], mean: Floats) -> Floats:
     """Embeddings relative to the mean, each of length 1; a mean embedding stays 0.
 
     Source: Y. Wang, W. Chao, K. Weinberger, L. van der Maaten, SimpleShot, arXiv:1911.04623 (CL2N).
@@ -115,10 +115,10 @@ def directions(embeddings: npt.NDArray[Any], mean: Values) -> Values:
     return unit(embeddings.astype(np.float32) - mean)
 
 
-def unit(vectors: Values) -> Values:
+def unit(vectors: Floats) -> Floats:
     """Vectors with length 1; those of length 0 stay so."""
     lengths = np.sqrt(np.add.reduce(np.square(vectors), axis=-1, keepdims=True))
-    found: Values = vectors / np.maximum(lengths, np.float32(1e-9))
+    found: Floats = vectors / np.maximum(lengths, np.float32(1e-9))
     return found
 
 
@@ -128,8 +128,8 @@ def read_rehearsal(file: ModelFile) -> Rehearsal:
     Raises:
         ModelFileError: the file has none, or it is not as the exporter writes it.
     """
-    cure = "export it again with `pocketlens export --embedding`"
-    return _read(file, REHEARSAL_NAME, f"holds nothing that a class can be taught with; {cure}", _parse_rehearsal)
+    missing = "holds nothing that a class can be taught with; export it again with `embedding`"
+    return _read(file, REHEARSAL_NAME, missing, _parse_rehearsal)
 
 
 def read_taught(file: ModelFile) -> Taught:
@@ -142,7 +142,7 @@ def read_taught(file: ModelFile) -> Taught:
 
 
 def _read(file: ModelFile, member: str, missing: str, parse: Callable[[Any, ModelFile], _Parsed]) -> _Parsed:
-    text = file.member(member, MAX_BYTES)
+    text = file.member(member, MAX_TEACHING_BYTES)
     if text is None:
         raise ModelFileError(f"{file.name}: {missing}")
     try:
@@ -161,44 +161,44 @@ def _encoded(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
 def _decoded(document: Any, name: str, shape: Sequence[int | None], most: int = MAX_LABELS) -> npt.NDArray[Any]:
     """An array of a document; None in `shape` stands for any length up to `most`."""
     found = document[name]["shape"]
-    demand(isinstance(found, list) and all(type(n) is int and n >= 0 for n in found), f"shape of {name}")
-    demand(len(found) == len(shape), f"shape of {name}")
-    demand(all(n <= most if wanted is None else n == wanted for n, wanted in zip(found, shape, strict=True)), name)
+    require(isinstance(found, list) and all(type(n) is int and n >= 0 for n in found), f"shape of {name}")
+    require(len(found) == len(shape), f"shape of {name}")
+    require(all(n <= most if wanted is None else n == wanted for n, wanted in zip(found, shape, strict=True)), name)
     stored = decode_array(document[name]["values"], _TYPES[name], tuple(found))
-    demand(bool(np.isfinite(stored).all()), f"{name} are not numbers")
+    require(bool(np.isfinite(stored).all()), f"{name} are not numbers")
     return stored.astype(np.float32) if stored.dtype == np.float16 else stored
 
 
 def _parse_rehearsal(document: Any, file: ModelFile) -> Rehearsal:
-    demand(document["format"] == "pocketlens-rehearsal" and document["version"] == _VERSION, "another version")
+    require(document["format"] == "pocketlens-rehearsal" and document["version"] == _VERSION, "another version")
     classes = file.contract.outputs
     mean = _decoded(document, "mean", (None,), MAX_EMBEDDING)
     prototypes = _decoded(document, "prototypes", (classes, len(mean)))
     embeddings = _decoded(document, "embeddings", (None, len(mean)))
     scores = _decoded(document, "scores", (len(embeddings), classes))
     counts, targets = tuple(document["counts"]), tuple(document["targets"])
-    demand(len(counts) == classes and all(type(n) is int and n >= 1 for n in counts), "counts")
-    demand(len(targets) == len(embeddings) and all(type(n) is int and 0 <= n < classes for n in targets), "targets")
+    require(len(counts) == classes and all(type(n) is int and n >= 1 for n in counts), "counts")
+    require(len(targets) == len(embeddings) and all(type(n) is int and 0 <= n < classes for n in targets), "targets")
     return Rehearsal(mean, prototypes, counts, embeddings, scores, targets)
 
 
 def _parse_taught(document: Any, file: ModelFile) -> Taught:
-    demand(document["format"] == "pocketlens-taught" and document["version"] == _VERSION, "another version")
+    require(document["format"] == "pocketlens-taught" and document["version"] == _VERSION, "another version")
     classes = tuple(_parse_class(one, file.contract.outputs) for one in document["classes"])
     labels = file.contract.labels[file.contract.outputs :]
-    demand(tuple(one.label for one in classes) == labels, "other labels than in the contract")
-    demand(len({one.embeddings.shape[1] for one in classes}) == 1, "embeddings of several lengths")
+    require(tuple(one.label for one in classes) == labels, "other labels than in the contract")
+    require(len({one.embeddings.shape[1] for one in classes}) == 1, "embeddings of several lengths")
     bias, temperature = document["bias"], document["temperature"]
-    demand(type(bias) is float and -4 <= bias <= 4, "bias, expected -4 to 4")
-    demand(type(temperature) is float and 1e-3 <= temperature <= 10, "temperature, expected 0.001 to 10")
+    require(type(bias) is float and -4 <= bias <= 4, "bias, expected -4 to 4")
+    require(type(temperature) is float and 1e-3 <= temperature <= 10, "temperature, expected 0.001 to 10")
     return Taught(classes, bias, temperature, Confidence(**document["confidence"]))
 
 
 def _parse_class(document: Any, outputs: int) -> TaughtClass:
     embeddings = _decoded(document, "embeddings", (None, None))
-    demand(1 <= len(embeddings) <= MAX_PICTURES, "number of pictures")
+    require(1 <= len(embeddings) <= MAX_PICTURES, "number of pictures")
     scores = _decoded(document, "scores", (len(embeddings), outputs))
     thumbnails = _decoded(document, "thumbnails", (len(embeddings), None))
     label, recognized = document["label"], document["recognized"]
-    demand(isinstance(label, str) and type(recognized) is int and 0 <= recognized <= len(embeddings), "a class")
+    require(isinstance(label, str) and type(recognized) is int and 0 <= recognized <= len(embeddings), "a class")
     return TaughtClass(label, embeddings, scores, thumbnails, recognized)

@@ -23,10 +23,10 @@ from .decision import Trial, network_floor, prototypes_of
 from .format import (
     MAX_PICTURES,
     TAUGHT_NAME,
+    Floats,
     Rehearsal,
     Taught,
     TaughtClass,
-    Values,
     directions,
     read_rehearsal,
     read_taught,
@@ -37,6 +37,8 @@ from .format import (
 LEAST, ENOUGH = 3, 5
 #: The share of recognized pictures below which more of them are asked for.
 _SURE = 0.8
+#: Pictures that resemble another class by this share of what they resemble one another are taken for that class.
+_SAME = 0.95
 #: Pictures are compared in blocks, this many on a side. They are copies of each other if what differs is smaller than
 #: this, in levels of 255: another JPEG quality or size gives 1 to 3, the next frame of a still camera too.
 _BLOCKS, _COPY = 16, 4.0
@@ -188,7 +190,7 @@ def _look(
     """The class that some pictures show, each picture once, and the names of those that repeat another one."""
     spec = material.file.contract.image_input
     known = [(one.label, thumbnail) for one in material.taught.classes for thumbnail in one.thumbnails]
-    copies, thumbnails, scores, embeddings = [], list[npt.NDArray[np.uint8]](), list[Values](), list[Values]()
+    copies, thumbnails, scores, embeddings = [], list[npt.NDArray[np.uint8]](), list[Floats](), list[Floats]()
     for name, picture in pictures:
         pixels = load_pixels(picture, spec)
         thumbnail = _thumbnail(pixels)
@@ -251,7 +253,7 @@ def _fitted(material: _Material, classes: Sequence[TaughtClass], floor: float) -
 def _trial(material: _Material, classes: Sequence[TaughtClass], floor: float) -> Trial:
     temperature = material.taught.confidence.temperature
 
-    def calibrated(scores: Values) -> Values:
+    def calibrated(scores: Floats) -> Floats:
         return scores if temperature == 1 or not len(scores) else apply_temperature(scores, temperature, floor)
 
     rehearsal = material.rehearsal._replace(scores=calibrated(material.rehearsal.scores))
@@ -272,9 +274,9 @@ def _check_apart(material: _Material, classes: Sequence[TaughtClass], label: str
     prototypes = np.concatenate([unit(material.rehearsal.prototypes), *([prototypes_of(others)] if others else [])])
     means = (given @ prototypes.T).mean(axis=0)
     nearest, other = max(zip(means.tolist(), (*material.own, *(one.label for one in others)), strict=True))
-    if nearest >= own:
+    if nearest >= _SAME * own:
         raise TeachingError(
-            f"{label!r}: its pictures resemble {shortened(other, 80, 20)!r} (cosine {nearest:.2f}) more than one "
+            f"{label!r}: its pictures resemble {shortened(other, 80, 20)!r} (cosine {nearest:.2f}) as much as one "
             f"another ({own:.2f}), so that they cannot be told apart; give pictures that show the thing alone and large"
         )
 

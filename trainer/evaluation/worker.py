@@ -130,7 +130,7 @@ def score_samples(
     Returns:
         `interpreter`, its name and version; `output_step`, the scale of the output tensor, 0 where it is float.
     """
-    classifier = open_classifier(model, contract, library, trusted)
+    classifier = device_classifier(model, contract, library, trusted)
     decoded = decoded_samples(samples, classifier.contract.input)
     scores = np.empty((len(decoded), len(classifier.contract.labels)), np.float32)
     uncalibrated = scores if classifier.contract.confidence.temperature == 1 else np.empty_like(scores)
@@ -163,7 +163,7 @@ def score_corrupted(
     Returns:
         As `score_samples`.
     """
-    classifier = _open(model, None, library, trusted)
+    classifier = device_classifier(model, None, library, trusted)
     spec = classifier.contract.image_input
     decoded = decoded_samples(samples, spec)
     scores = np.empty((len(decoded), VERSIONS, len(classifier.contract.labels)), np.float32)
@@ -204,7 +204,7 @@ def time_calls(model: str, library: str, samples: str, most: int, trusted: bool 
     Returns:
         `median` and `p95` in milliseconds.
     """
-    classifier, source = open_classifier(model, None, library, trusted), _read_samples(samples)
+    classifier, source = device_classifier(model, None, library, trusted), _read_samples(samples)
     for index in range(min(_WARM_UP, len(source))):
         classifier.scores(source.sample(index))
     seconds = np.empty(min(most, len(source)))
@@ -217,7 +217,7 @@ def time_calls(model: str, library: str, samples: str, most: int, trusted: bool 
     return {"median": median, "p95": p95}
 
 
-def open_classifier(model: str, contract: str | None, library: str, trusted: bool = False) -> Classifier:
+def device_classifier(model: str, contract: str | None, library: str, trusted: bool = False) -> Classifier:
     """A model file, or a bare FlatBuffer with its contract as JSON; arguments as for `score_samples`."""
     if contract is None:
         return Classifier(model, interpreter=library, trusted=trusted)

@@ -17,7 +17,7 @@ from exporter.recipe import MODES, ExportConfig
 from runtime import Classifier, read_model
 from runtime.interpreter import build
 from runtime.selftest.runner import run_selftest
-from runtime.teaching.format import MAX_BYTES, REHEARSAL_NAME, read_rehearsal
+from runtime.teaching.format import MAX_TEACHING_BYTES, REHEARSAL_NAME, read_rehearsal
 from runtime.tflite.model import check_structure
 from tests.support.commands import call_pocketlens, succeed
 from tests.support.exports import Exported
@@ -108,13 +108,13 @@ def test_the_rehearsal_is_of_training_images_and_bounded(exported: Path, digits_
         assert max(found.counts) <= 50
         assert sum(found.counts) <= len(run.splits["train"])
         assert len(found.targets) == 300
-        assert len(file.member(REHEARSAL_NAME, MAX_BYTES) or b"") < 200_000
+        assert len(file.member(REHEARSAL_NAME, MAX_TEACHING_BYTES) or b"") < 200_000
         assert np.linalg.norm(found.embeddings, axis=1) == pytest.approx(1, abs=1e-2)
         nearest = (found.embeddings @ found.prototypes.T).argmax(axis=1)
         assert (nearest == found.targets).mean() > 0.95
-    assert read_model(exported / "int8.tflite").member(REHEARSAL_NAME, MAX_BYTES) != read_model(
+    assert read_model(exported / "int8.tflite").member(REHEARSAL_NAME, MAX_TEACHING_BYTES) != read_model(
         exported / "float32.tflite"
-    ).member(REHEARSAL_NAME, MAX_BYTES), "each file computes its own"
+    ).member(REHEARSAL_NAME, MAX_TEACHING_BYTES), "each file computes its own"
 
 
 def test_c_source_reads_the_scores_from_the_first_output(exported: Path, digits_export: Exported) -> None:

@@ -157,3 +157,22 @@ def test_a_missing_field_is_named() -> None:
 def test_a_huge_document_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(ContractError, match="bytes long"):
         Contract.from_json(" " * (5 * 2**20))
+
+
+def test_an_embedding_and_taught_labels_are_left_out_unless_they_are_there() -> None:
+    plain = Contract(("a", "b", "c"), ImageInput(8, 8))
+    assert "embedding" not in plain.to_json()
+    assert "taught" not in plain.to_json()
+    taught = replace(plain, embedding="embedding", taught=1)
+    assert Contract.from_json(taught.to_json()) == taught
+    assert (taught.outputs, taught.network_labels) == (2, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"embedding": 3}, {"embedding": "a\nb"}, {"taught": 1}, {"taught": True, "embedding": "e"}]
+    + [{"taught": n, "embedding": "e"} for n in (-1, 2, 1.0)],
+)
+def test_an_embedding_or_a_number_of_taught_labels_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match=r"contract: (embedding|taught) is"):
+        replace(Contract(("a", "b", "c"), ImageInput(8, 8)), **fields)

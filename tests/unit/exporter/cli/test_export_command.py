@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "target": "tflite-runtime-2.14",
     "edgetpu": False,
     "rgb_input": False,
+    "embedding": False,
     "c_array": False,
     "no_selftest": False,
     "accept_low_accuracy": False,
@@ -49,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
         (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
         (("int8",), "uint8", {"min_accuracy": 0.9, "accept_low_accuracy": True}),
         (("int8",), "uint8", {"min_robustness": 0.7}),
-        (("int8",), "uint8", {"corruptions": True, "corruption_images": 50}),
+        (("int8",), "uint8", {"corruptions": True, "corruption_images": 50, "embedding": True}),
         (("int8",), "uint8", {"threshold": ThresholdRule("recall", 0.95)}),
     ],
 )
