@@ -205,8 +205,11 @@ def _look(
         thumbnails.append(thumbnail)
         scores.append(own)
         embeddings.append(embedding)
+    if not embeddings and material.taught_class(label) is not None:
+        such = f"every picture repeats one that it was taught with, such as {copies[0]}" if copies else "no picture"
+        raise TeachingError(f"{label!r}: {such}; give others")
     if not embeddings:
-        _refuse_number(label, 0, tuple(copies))
+        _refuse_number(label, 0, copies)
     vectors = directions(np.stack(embeddings), material.rehearsal.mean)
     return TaughtClass(label, vectors, np.stack(scores), np.stack(thumbnails)), tuple(copies)
 

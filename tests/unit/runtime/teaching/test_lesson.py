@@ -109,6 +109,8 @@ def test_copies_of_a_picture_count_once(model: Path, yellow: bytes) -> None:
     assert lesson.advice
     with pytest.raises(TeachingError, match=r"1 different picture \(2 more repeat it, such as 100.png\), expected"):
         teach(model, "yellow", given[:1] * 3)
+    with pytest.raises(TeachingError, match=r"every picture repeats one that it was taught with, such as 100.png"):
+        teach(yellow, "yellow", given, add=True)
     again = teach(yellow, "yellow", pictures(YELLOW, 6), add=True)
     assert (again.pictures, len(again.copies)) == (6, 5)
 
@@ -246,10 +248,14 @@ def test_the_command_teaches_adds_and_forgets(model: Path, tmp_path: Path) -> No
         "score": pytest.approx(0.9, abs=0.11),
         "index": 3,
     }
+    nothing_new = invoke("teach", "yellow", folder, "--add", "--model", out, "--out", out)
+    assert nothing_new.exit_code == 1
+    assert "every picture repeats one that it was taught with" in nothing_new.stderr
+    Image.fromarray(colour_picture(YELLOW, 300)).save(folder / "300.png")
     again = invoke("teach", "yellow", folder, "--add", "--json", "--model", out, "--out", out)
     found = json.loads(again.stdout)
-    assert (found["pictures"], len(found["copies"]), found["recognized"], found["label"]) == (5, 5, 5, "yellow")
-    assert found["taught"] == [{"label": "yellow", "pictures": 5, "recognized": 5}]
+    assert (found["pictures"], len(found["copies"]), found["recognized"], found["label"]) == (6, 5, 6, "yellow")
+    assert found["taught"] == [{"label": "yellow", "pictures": 6, "recognized": 6}]
     back = invoke("teach", "--forget", "yellow", "--json", "--model", out, "--out", tmp_path / "back.tflite")
     assert json.loads(back.stdout)["forgotten"] == "yellow"
     assert (tmp_path / "back.tflite").read_bytes() == model.read_bytes()
