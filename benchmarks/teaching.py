@@ -1,6 +1,6 @@
 """What `pocketlens teach` reaches: six classes trained from 30 pictures each, four taught from 5 pictures each.
 
-    python -m benchmarks.teaching cifar-10-images --seed 0 [--judge train] [-- OPTIONS OF TRAIN]
+    python -m benchmarks.teaching cifar-10-images --seed 0 [--judge train] [OPTIONS OF TRAIN]
 
 The folder has `train/` and `test/` with ten classes of pictures. The first six classes by name are trained, the others
 taught to the int8 file. 2,000 pictures judge it, evenly of all classes: of `test/`; or, with `--judge train`, others of
@@ -89,10 +89,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--judge", choices=("test", "train"), default="test")
     parser.add_argument("--work", type=Path, help="keep what is made in this new folder")
-    parser.add_argument("options", nargs="*", help="options of `pocketlens train`, after --")
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(given.pictures, given.work or Path(scratch), given.seed, given.judge, given.options)
+        measure(given.pictures, given.work or Path(scratch), given.seed, given.judge, options)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ class SplitScorer:
         """
         try:
             return self.worker.submit(
-                function, str(model.resolve()), self._library, str(self.samples(split)), *arguments
+                function, str(model.resolve()), self.library, str(self.samples(split)), *arguments
             ).result()
         except ChildError as error:
             raise ExportError(f"{shown(model.name)}: {error}") from error
