@@ -11,8 +11,8 @@ import click
 from ..errors import ImageError, UsageError
 from ..files import shown, write_whole
 from ..images import ImageSource
+from ..lesson import Lesson, forget, teach
 from ..native_output import held_stderr
-from ..teaching.lesson import Lesson, forget, teach
 from .app import Command, with_options
 from .click_options import complete_files, option_in
 from .inputs import expand, read_standard_input

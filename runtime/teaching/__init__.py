@@ -1,4 +1,4 @@
-"""Classes taught to an exported model on the device, from a few pictures: what is kept, how it decides, and the lesson.
+"""Classes taught to an exported model on the device: what is kept of them, and how they are decided between.
 
-May import the runtime's modules; not `cli` and `watch`.
+May import contract, model file and scores; not the classifier, which uses it. The lesson is `runtime.lesson`.
 """

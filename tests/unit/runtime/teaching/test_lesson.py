@@ -15,12 +15,12 @@ from PIL import Image
 
 from runtime import Classifier, ContractError, ModelFileError, read_model, seal
 from runtime.errors import TeachingError
+from runtime.lesson import forget, teach
 from runtime.model_file import associated_files
 from runtime.model_info import inspect_model
 from runtime.selftest.format import MEMBER
 from runtime.teaching.decision import combine
 from runtime.teaching.format import REHEARSAL_NAME, TAUGHT_NAME, read_rehearsal, read_taught
-from runtime.teaching.lesson import forget, teach
 from tests.support.commands import invoke
 from tests.support.models import colour_picture
 

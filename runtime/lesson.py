@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..classifier import Classifier
-from ..contract import Confidence
-from ..errors import TeachingError, shortened
-from ..images import ImageSource, Pixels, load_pixels
-from ..model_file import ModelFile, ModelSource, associated_files, read_model, seal
-from ..postprocessing import UNKNOWN, apply_temperature
-from ..recognition import is_same_word, suggestion
-from .decision import Trial, network_floor, prototypes_of
-from .format import (
+from .classifier import Classifier
+from .contract import Confidence
+from .errors import TeachingError, shortened
+from .images import ImageSource, Pixels, load_pixels
+from .model_file import ModelFile, ModelSource, associated_files, read_model, seal
+from .postprocessing import UNKNOWN, apply_temperature
+from .recognition import is_same_word, suggestion
+from .teaching.decision import Trial, network_floor, prototypes_of
+from .teaching.format import (
     MAX_PICTURES,
     TAUGHT_NAME,
     Floats,
