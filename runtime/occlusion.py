@@ -200,7 +200,7 @@ def explain(
         drops=drops,
         full_colour=max(float(np.abs(drops).max()), limit) or LEAST_DROP,
         largest_drop=largest,
-        largest_rise=-least,
+        largest_rise=abs(least),
         region=region,
         calls=calls,
     )

@@ -22,7 +22,7 @@ _SIDE, _SQUARE = 24, 5
 
 def noisy(label: str, seed: int) -> npt.NDArray[np.uint8]:
     """A picture of a class."""
-    pixels = np.random.default_rng((len(label), seed)).integers(60, 140, (_SIDE, _SIDE)).astype(np.uint8)
+    pixels = np.random.default_rng((len(label), seed)).integers(95, 106, (_SIDE, _SIDE)).astype(np.uint8)
     if label in SQUARES:
         top, left = SQUARES[label]
         pixels[top : top + _SQUARE, left : left + _SQUARE] = 255
@@ -66,6 +66,9 @@ def test_without_evidence_the_map_is_flat(trip: Trip, file: str) -> None:
     even = explain(classifier, np.full((_SIDE, _SIDE), 100, np.uint8))
     assert not even.drops.any()
     assert summary(even) == ["No part of the picture changes the score by more than 0."]
+    noise = explain(classifier, noisy("none", 1000))
+    assert noise.label == "none"
+    assert max(noise.largest_drop, noise.largest_rise) < 0.05, "the square's is above 0.5"
 
 
 def explained(folder: Path) -> int:
