@@ -21,7 +21,7 @@ from .limits import ServeLimits
 
 #: After an answer to a request that was not read to its end, so much of the rest is still taken, for so long: closing
 #: at once would reset the connection, and the client might not see the answer.
-_LINGER_BYTES, _LINGER_S = 2**20, 1.0
+_LINGER_BYTES, _LINGER_S = 2**18, 1.0
 #: Seconds for requests that are under way when the server is asked to end.
 _GRACE_S = 10
 #: uvicorn asks ten times a second whether to go on.
@@ -33,7 +33,7 @@ class Connections:
 
     Attributes:
         opened: how many there have been.
-        closed: how many were closed by the server, by the reason: "full", "head", "body" or "write".
+        closed: how many were closed by the server, by the reason: "full", "head", "body", "write" or "end".
     """
 
     def __init__(self, limits: ServeLimits) -> None:
@@ -216,4 +216,7 @@ class HttpServer(Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._on_end()
+        for connection in list(self._connections.open):
+            if not connection.is_answered:  # its client may take as long as it likes
+                self._connections.close(connection, "end")
         await super().shutdown(sockets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import NamedTuple
 
 from starlette.requests import Request
@@ -11,6 +12,10 @@ from ..errors import PocketlensError
 
 #: Seconds until a client may try again after a 503.
 RETRY_AFTER_S = 1
+
+#: What is beyond so many bytes of a body is read at a rate that all large bodies share: endless ones would otherwise
+#: keep the server busy, and small pictures waiting.
+_UNPACED_BYTES, _PACED_BYTES_PER_S = 2**20, 32 * 2**20
 
 
 class ServeLimits(NamedTuple):
@@ -63,6 +68,7 @@ class BodyReader:
         #: In the order in which they began.
         self._under_way: dict[object, _Body] = {}
         self._held = 0
+        self._next_turn = 0.0
 
     async def read(self, request: Request) -> _Body:
         """The body of a request; leave its `with` once it is not needed any more.
@@ -101,9 +107,19 @@ class BodyReader:
             self._held += len(chunk)
             if body.size > self._limits.body_bytes:
                 raise _too_large(f"more than {self._limits.body_bytes:,}", self._limits.body_bytes)
+            if body.size > _UNPACED_BYTES:
+                await self._turn(len(chunk))
             while self._held > self._limits.all_bodies_bytes and self._under_way:
                 oldest = next(iter(self._under_way))
                 self._under_way[oldest].give_up()
+
+    async def _turn(self, size: int) -> None:
+        """Wait until a part of a large body may be followed by the next."""
+        now = time.monotonic()
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + size / _PACED_BYTES_PER_S
+        if turn > now:
+            await asyncio.sleep(turn - now)
 
     def drop(self, body: _Body, size: int) -> None:
         """Forget a body and the memory that it held."""

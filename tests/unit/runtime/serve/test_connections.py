@@ -130,6 +130,18 @@ def test_memory_for_bodies_goes_to_those_that_arrive() -> None:
             connection.close()
 
 
+def test_large_bodies_share_a_rate_and_small_ones_do_not_wait_for_them() -> None:
+    limits = ServeLimits(body_bytes=20_000_000, body_s=60)
+    with served(limits=limits) as server:
+        began = time.monotonic()
+        large = [server.connect(post(b"x" * 3_000_000, 20_000_000)) for _ in range(3)]
+        assert server.ask("/v1/classify", encoded()).status == 200
+        assert server.ask("/v1/classify", encoded(side=1300)).status == 200
+        assert time.monotonic() - began > (5_000_000 - 2 * 2**20) / (32 * 2**20)
+        for connection in large:
+            connection.close()
+
+
 def test_it_ends_in_time_whatever_clients_do() -> None:
     with served(limits=LIMITS) as server:
         clients = [server.connect(start) for start in (b"", HEAD, post(b"abc", 1000))]
