@@ -26,13 +26,17 @@ class MockLamp:
 
 
 def find_lamp() -> Any:
-    """The lamp at the pin, or a mock where gpiozero is not installed."""
+    """The lamp at the pin, or a mock where gpiozero is not installed or finds no pins."""
     try:
-        from gpiozero import LED
+        from gpiozero import LED, BadPinFactory
     except ImportError:
         logging.warning("gpiozero is not installed: a mock lamp")
         return MockLamp()
-    return LED(PIN)
+    try:
+        return LED(PIN)
+    except BadPinFactory:
+        logging.warning("this machine has no pins: a mock lamp")
+        return MockLamp()
 
 
 def main(model: str, photo: Path, label: str, once: bool) -> None:

@@ -19,7 +19,7 @@ def device_id(topic: str) -> str:
 
     Example:
         >>> device_id("house/front door")
-        'pocketlens_house_front_door_6d3b07'
+        'pocketlens_house_front_door_9735f9'
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "_", topic).strip("_")[:40]
     return f"pocketlens_{plain}_{hashlib.sha256(topic.encode()).hexdigest()[:6]}"

@@ -92,6 +92,7 @@ class Outputs:
         EventLogError: another process uses the same file.
 
     Example:
+        >>> from runtime.outputs.sink import CallbackSink
         >>> events = []
         >>> with Outputs([CallbackSink("list", events.append)]) as outputs:
         ...     outputs.tell(Event(0.0, "door", "open", 0.9, 0.0, 1, None, {"open": 0.9}))

@@ -161,5 +161,5 @@ def test_lines_of_help_do_not_break_within_a_word(command: str) -> None:
 @pytest.mark.workstation
 def test_defaults_of_train_are_in_its_help() -> None:
     text = " ".join(call_pocketlens("train", "--help").stdout.split())
-    assert "0: never. [default: a third of all, at least 8]" in text
+    assert "0: never. [default: a third of all, half with efficientnet_lite0, at least 8]" in text
     assert "lose too much accuracy by it. [default: no]" in text
