@@ -15,8 +15,8 @@ pytestmark = pytest.mark.workstation
 
 def test_two_epochs_leave_two_lines_and_the_result(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "runtime.cli.main", "train", "--dataset", "digits", "--epochs", 2)
-    command = (*command, "--mixed-precision", "off")  # bfloat16 has a line of its own
-    found = run_in_terminal(80, *command, "--out", tmp_path / "run", PYTHONPATH=str(ROOT))
+    # bfloat16 has a line of its own.
+    found = run_in_terminal(80, *command, "--mixed-precision", "off", "--out", tmp_path / "run", PYTHONPATH=str(ROOT))
     assert found.status == 0
     assert found.cursor
     objective, head, first, second, curves, *result = found.lines
