@@ -34,7 +34,7 @@ from runtime.camera.reader import FrameReader, open_source
 from runtime.camera.splitting import RawFormat
 from runtime.errors import CameraError
 from runtime.testing import FakeCamera
-from tests.unit.runtime.camera.test_splitting import JPEGS, jpeg
+from tests.support.frames import JPEGS, jpeg
 
 pytestmark = pytest.mark.fast
 

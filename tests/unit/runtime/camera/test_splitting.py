@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from runtime.camera.splitting import JpegSplitter, RawFormat, RawSplitter, make_splitter
+from tests.support.frames import JPEGS, jpeg
+
+pytest.importorskip("hypothesis")  # not on a device
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.fast
 
 tries = settings(max_examples=100, derandomize=True, deadline=None)
-
-
-def jpeg(seed: int, size: tuple[int, int] = (48, 32), **options: object) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", **{"quality": 90, **options})
-    return buffer.getvalue()
-
-
-JPEGS = [jpeg(0), jpeg(1, progressive=True), jpeg(2, restart_marker_blocks=2), jpeg(3, quality=20)]
 
 
 def pieces(data: bytes, sizes: list[int]) -> Iterator[bytes]:

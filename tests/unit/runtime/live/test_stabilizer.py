@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from runtime import Classifier, Contract, ImageInput
 from runtime.contract import Confidence
 from runtime.live.stabilizer import Stabilizer
 from runtime.testing import FakeInterpreter
+
+pytest.importorskip("hypothesis")  # not on a device
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.fast
 
