@@ -48,6 +48,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def test_each_option_opens_its_output(tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt.client")  # an extra
     options = ("--state", tmp_path / "state", "--snapshots", tmp_path / "pictures", "--exec", "true {label}")
     hook = ("--webhook", "http://127.0.0.1:1/hook", "--mqtt", "mqtt://127.0.0.1:1/door")
     status, output = run(*options, *hook, "--uncertain", tmp_path / "unsure", "--keep-uncertain", "5")
@@ -106,6 +107,8 @@ def test_where_events_wait(
     ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], problem: str, tmp_path: Path) -> None:
+    if "--mqtt" in arguments:
+        pytest.importorskip("paho.mqtt.client")  # an extra
     status, output = run(*arguments, "--state", tmp_path)
     assert status == 2
     assert problem in output.replace("\n", " ")

@@ -22,6 +22,8 @@ import pytest
 from tests.support.broker import Broker, Subscriber, running_broker
 from tests.support.outputs import wait_until
 
+pytest.importorskip("paho.mqtt.client")  # an extra, which a device may lack
+
 ROOT = Path(__file__).parents[4]
 #: Tells one change after the other; a change counts as told once `tell` has returned, and its number is in a file.
 DEVICE = """

@@ -22,6 +22,8 @@ from runtime.outputs.sink import OutputError
 from tests.support.broker import Broker, Subscriber, needed_program, running_broker
 from tests.support.outputs import event_of, wait_until
 
+pytest.importorskip("paho.mqtt.client")  # an extra, which a device may lack
+
 ROOT = Path(__file__).parents[4]
 LABELS = ["closed", "open"]
 
