@@ -207,6 +207,9 @@ def test_any_label_and_name_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = drawn(found, "caf\u00e9 \u732b\n" + "x" * 900)
     from PIL import ImageFont
 
-    load = ImageFont.load_default
-    monkeypatch.setattr(ImageFont, "load_default", lambda: load(10))  # as before Pillow 10.1, without a size
+    try:
+        small = ImageFont.load_default(10)
+    except TypeError:
+        return  # this is such a Pillow, and has drawn the first picture
+    monkeypatch.setattr(ImageFont, "load_default", lambda: small)  # as before Pillow 10.1, without a size
     assert drawn(found, "x").width == wide.width
