@@ -49,7 +49,11 @@ class _Picamera2:
     def start(self) -> None:
         self._pictures = self._camera.pictures(Stop())
 
-    def capture_array(self, _name: str) -> Pixels:
+    def capture_array(self, _name: str, wait: bool = True) -> Any:
+        job = object()
+        return self.wait(job) if wait else job
+
+    def wait(self, _job: object, timeout: float | None = None) -> Pixels:
         return _padded_yuv420(_resized(_next(self._pictures), self._size))
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import errno
 import select
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
@@ -117,15 +118,17 @@ class RaspberryPiCamera:
 
     Args:
         size: (width, height) to ask for.
+        silence: seconds without a frame after which it is started again; 0 for never.
     """
 
     name = "picamera"
     reconnects = True
     is_recorded = False
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], silence: float = DEFAULT_SILENCE_S) -> None:
         self.damaged = 0
         self._size = size
+        self._silence = silence
 
     def check(self) -> None:
         """Raise CameraError if picamera2 cannot be imported."""
@@ -140,15 +143,27 @@ class RaspberryPiCamera:
                 camera.configure(camera.create_video_configuration(main={"size": self._size, "format": "YUV420"}))
                 width, height = camera.camera_configuration()["main"]["size"]
                 camera.start()
-                while not stop.is_set():
-                    array = without_padding(camera.capture_array("main"), width, height)
+                for array in self._arrays(camera, stop):
                     # A video's colours have the limited range, unlike a still's.
-                    yield RawFormat(width, height, "yuv420").picture(array.tobytes())
+                    plain = without_padding(array, width, height)
+                    yield RawFormat(width, height, "yuv420").picture(plain.tobytes())
         except CameraError:
             raise
         except Exception as error:  # picamera2 raises plain RuntimeErrors and IndexErrors
             cure = "check its cable by `rpicam-hello --list-cameras`" if isinstance(error, IndexError) else ""
             raise CameraError(f"picamera: {cure or _reason(error)}") from error
+
+    def _arrays(self, camera: Any, stop: Stop) -> Iterator[Pixels]:
+        """The arrays of a camera that was started; a camera that hangs keeps nobody waiting for ever."""
+        while not stop.is_set():
+            job, last = camera.capture_array("main", wait=False), time.monotonic()
+            while not stop.is_set():
+                try:
+                    yield camera.wait(job, timeout=_POLL_MS / 1000)
+                    break
+                except futures.TimeoutError as error:
+                    if self._silence and time.monotonic() - last > self._silence:
+                        raise CameraError(f"picamera: no frame for {self._silence:g} s") from error
 
 
 def without_padding(array: Pixels, width: int, height: int) -> Pixels:

@@ -74,7 +74,7 @@ def _source(
     if name == "rpi":
         return CommandSource(raspberry_pi_command(size), raw, "rpi", silence)
     if name == "picamera":
-        return RaspberryPiCamera(size)
+        return RaspberryPiCamera(size, silence)
     return VideoDevice(name, size, silence) if name.startswith("/dev/video") else PictureFiles(name)
 
 

@@ -107,6 +107,15 @@ def test_a_broker_hears_of_changes(scene: list[str], digits_export: Exported, tm
     assert json.loads(told)["label"] == scene[1]
 
 
+def test_what_is_uncertain_is_kept(scene: list[str], digits_export: Exported, tmp_path: Path) -> None:
+    done = run("keep_uncertain.py", digits_export.int8, "*.png", "kept", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == scene
+    kept = list((tmp_path / "kept").glob("*.json"))
+    assert kept
+    assert all(path.with_suffix(".jpg").exists() for path in kept)
+
+
 def test_mock_pins_are_switched(digits_export: Exported, digits_samples: Samples, tmp_path: Path) -> None:
     for label, expected in ((str(digits_samples.targets[1]), "lamp on\n"), ("none such", "lamp off\n")):
         done = run("gpio.py", digits_export.int8, digits_samples.files[1], label, "--once", cwd=tmp_path)

@@ -11,14 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from runtime import fake_cameras
 from runtime.camera import frames, reader
 from runtime.camera.byte_sources import (
     PASSWORD_VARIABLE,
@@ -33,6 +36,7 @@ from runtime.camera.frame import Frame, Region
 from runtime.camera.reader import FrameReader, open_source
 from runtime.camera.splitting import RawFormat
 from runtime.errors import CameraError
+from runtime.images import Pixels
 from runtime.testing import FakeCamera
 from tests.support.frames import JPEGS, jpeg
 
@@ -293,9 +297,24 @@ def test_picamera_gives_the_colours_of_the_scene(size: tuple[int, int]) -> None:
     assert np.abs(array[5:-5, size[0] // 2 + 5 : -5] - (20, 60, 230)).mean() < 6
 
 
-def test_rows_of_yuyv_become_planes() -> None:
-    from types import SimpleNamespace
+def test_a_picamera_that_hangs_is_started_again(messages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, works = [True], fake_cameras._Picamera2.wait
 
+    def wait(self: fake_cameras._Picamera2, job: object, timeout: float | None = None) -> Pixels:
+        if hangs:
+            hangs.pop()
+            time.sleep(0.01)
+            raise futures.TimeoutError
+        return works(self, job, timeout)
+
+    monkeypatch.setattr(fake_cameras._Picamera2, "wait", wait)
+    with FakeCamera(JPEGS).installed():
+        frame = next(frames("picamera", silence=0.005))
+    assert frame.number == 1
+    assert "picamera: no frame for 0.005 s" in messages[0]
+
+
+def test_rows_of_yuyv_become_planes() -> None:
     device = VideoDevice("/dev/video9", (4, 2))
     row = bytes([16, 128, 235, 128, 16, 90, 235, 240]) + b"\xee" * 4  # two pairs of pixels, and padding
     found = SimpleNamespace(width=4, height=2, bytes_per_line=12)
