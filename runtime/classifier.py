@@ -14,10 +14,10 @@ import numpy.typing as npt
 from . import interpreter as interpreters
 from .contract import DEFAULT_DECISION, DEFAULT_TOP, Contract
 from .errors import ContractError, InputError, InterpreterError, ModelFileError
-from .files import shown
 from .images import ImageSource
 from .interpreter_pool import InterpreterPool
 from .model_file import ModelFile, ModelSource, is_sealed, read_model
+from .model_tensors import check_shapes, only_tensor, output_tensors
 from .postprocessing import Prediction, calibrated_reader, choose_labels, rank, score_reader
 from .preprocessing import InputPreprocessor, TensorSpec, make_preprocessor
 from .sealed_models import check_sealed
@@ -173,9 +173,9 @@ class Classifier:
         self._contract, self._name = contract, name
         first = build()
         inputs, outputs = interpreters.tensor_details(first)
-        self._input = _only_tensor(inputs, "input", name)
+        self._input = only_tensor(inputs, "input", name)
         self._output, self._embedding = output_tensors(outputs, contract, name)
-        _check_shapes(contract, self._input, self._output, name)
+        check_shapes(contract, self._input, self._output, name)
         self._lacks_channels = self._input.shape != (1, *contract.input.shape)
         self._preprocess = make_preprocessor(contract.input, self._input)
         self._network_scores = self._real = score_reader(self._output, contract)
@@ -449,41 +449,3 @@ def _is_share(value: Any) -> bool:
 
 def _unpickled(content: bytes, options: dict[str, Any]) -> Classifier:
     return Classifier(content, **options)
-
-
-def _only_tensor(details: list[dict[str, object]], what: str, name: str) -> TensorSpec:
-    if len(details) != 1:
-        raise ModelFileError(f"{name}: {len(details)} {what}s, expected 1")
-    return TensorSpec.from_details(details[0])
-
-
-def output_tensors(
-    details: list[dict[str, object]], contract: Contract, name: str
-) -> tuple[TensorSpec, TensorSpec | None]:
-    """The tensor of the scores, and that of the embedding if the contract names one.
-
-    An interpreter may give outputs in any order, so the name counts.
-    """
-    if not contract.embedding:
-        return _only_tensor(details, "output", name), None
-    tensors = [TensorSpec.from_details(one) for one in details]
-    tensors.sort(key=lambda tensor: tensor.name == contract.embedding)
-    if [tensor.name == contract.embedding for tensor in tensors] != [False, True]:
-        found = ", ".join(tensor.name for tensor in tensors)
-        raise ModelFileError(
-            f"{name}: outputs {shown(found)}, its contract says one of scores and one called {contract.embedding}"
-        )
-    return tensors[0], tensors[1]
-
-
-def _check_shapes(contract: Contract, input: TensorSpec, output: TensorSpec, name: str) -> None:
-    # An input of shape 1 x height x width is a grey image.
-    if (*input.shape, 1)[:4] != (1, *contract.input.shape) and input.shape != (1, *contract.input.shape):
-        raise ModelFileError(f"{name}: input of shape {input.shape}, its contract says {(1, *contract.input.shape)}")
-    if math.prod(output.shape) != contract.outputs:  # other people's models may give 1 x 1 x 1 x labels
-        raise ModelFileError(
-            f"{name}: output of shape {output.shape}, its contract names {len(contract.labels)} labels "
-            f"for the task {contract.task}"
-        )
-    if not output.is_quantized and output.dtype != np.float32:
-        raise ModelFileError(f"{name}: output of type {output.dtype}, expected float32, uint8 or int8")

@@ -40,7 +40,9 @@ def byte_size(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-class _ByteSize(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
+class ByteSize(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
+    """A number of bytes, such as 500MB."""
+
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -155,7 +157,7 @@ _OPTIONS = (
     _option("--snapshots", metavar="FOLDER", help="Keep the picture of each event there. [default: none]"),
     _option(
         "--keep",
-        type=_ByteSize(),
+        type=ByteSize(),
         metavar="SIZE",
         default="500MB",
         show_default=True,

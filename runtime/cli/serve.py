@@ -32,7 +32,7 @@ from .model_options import (
 )
 from .options import JSON_OPTION
 from .output import print_json, print_line
-from .output_options import byte_size
+from .output_options import ByteSize
 
 if TYPE_CHECKING:
     from ..serve.live_view import LiveView
@@ -48,16 +48,6 @@ _RELEASE_S = 5.0
 
 class ServeError(PocketlensError, OSError):
     """The server cannot listen, or its token cannot be read."""
-
-
-class _Bytes(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return byte_size(str(value))
-        except ValueError as error:
-            return self.fail(str(error), param, ctx)
 
 
 @click.command(
@@ -94,7 +84,7 @@ class _Bytes(click.ParamType):  # type: ignore[type-arg]  # no generic in click 
     help="A further name of this machine; repeatable. [default: localhost, and the machine's own]",
 )
 @option_in("Server")(
-    "--max-body", type=_Bytes(), metavar="SIZE", default="20MB", show_default=True, help="The largest request."
+    "--max-body", type=ByteSize(), metavar="SIZE", default="20MB", show_default=True, help="The largest request."
 )
 @option_in("Server")(
     "--max-requests",

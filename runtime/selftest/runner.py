@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import interpreter as interpreters
-from ..classifier import output_tensors
 from ..errors import InterpreterError, ModelFileError
 from ..model_file import ModelFile, ModelSource, read_model
+from ..model_tensors import output_tensors
 from ..preprocessing import TensorSpec, make_preprocessor
 from ..sealed_models import check_sealed
 from .format import GoldenOutputs, SelfTest, enlarge, read_selftest
