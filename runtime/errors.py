@@ -100,6 +100,10 @@ class WatchError(PocketlensError, OSError):
     """A folder cannot be watched: it is gone or watched already, or its journal is damaged or cannot be written."""
 
 
+class DeploymentError(PocketlensError, RuntimeError):
+    """A new model is not installed, or its folder cannot be used; the model that was there answers on."""
+
+
 class CameraError(PocketlensError, OSError):
     """A source of frames cannot be used: there is no such device or program, it is in use, or it gives no frames.
 

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from .errors import PocketlensError
@@ -150,8 +151,13 @@ def read_stream(
     return b"".join(chunks)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a temporary file beside the target, then rename it; missing folders are created.
+
+    Args:
+        path: the target.
+        content: all that it will hold.
+        durable: return once the file and its name are on the disk, so that a power loss cannot take them away.
 
     Raises:
         OSError: the file cannot be written; an existing file is untouched.
@@ -163,8 +169,21 @@ def write_whole(path: Path, content: bytes) -> None:
         partial = path.with_name(os.path.basename(file.name))  # noqa: PTH119 - no pathlib at the start of `classify`
         try:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
             file.close()
             partial.chmod(0o644)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: PathLike) -> None:
+    """Put a folder's names on the disk, where its file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    with suppress(OSError):
+        os.fsync(handle)
+    os.close(handle)

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import WatchError
-from ..files import shown
+from ..file_lock import is_at
+from ..files import shown, sync_folder
 from .journal_file import (
     APPLICATION_ID,
     JOURNAL_VERSION,
@@ -39,7 +40,7 @@ from .journal_file import (
     answer_from_row,
     is_old_journal,
 )
-from .journal_lock import is_at, lock, lock_old, sync_folder
+from .journal_lock import lock, lock_old
 from .old_journal import OLD_DEFAULT_NAME, JournalRow, read_old_journal
 from .unfinished import UnfinishedWork
 

@@ -13,11 +13,10 @@ from contextlib import suppress
 from itertools import count
 
 from ..errors import ActionError
-from ..files import shown
+from ..files import shown, sync_folder
 from ..postprocessing import UNKNOWN
 from .hook import check_placeholders
 from .journal_file import Identity
-from .journal_lock import sync_folder
 
 PLACEHOLDER = "{label}"
 #: The longest name made from a label; file systems allow 255 bytes, and the template may add text.
