@@ -64,6 +64,7 @@ def service() -> None:
 
 
 @service.command(
+    "install",
     cls=Command,
     example="sudo pocketlens service install --name door -- \\\n      live --model /srv/door.tflite /dev/video0\n"
     "pocketlens service install --name web --user -- serve --model int8.tflite\n"
@@ -94,7 +95,7 @@ def service() -> None:
 )
 @with_options(JSON_OPTION, group="Output")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND ...")
-def install(
+def install_service(
     name: str,
     own_account: bool,
     only_print: bool,
