@@ -8,6 +8,7 @@ from runtime.outputs.outputs import Outputs
 from runtime.outputs.uncertain import UncertainFrames
 
 model, source, folder = sys.argv[1:]
-with Outputs([], recorder=UncertainFrames(folder, frames=200)) as outputs:
-    for event in changes(Classifier(model), source, see=outputs.see):
+classifier = Classifier(model)
+with Outputs([], recorder=UncertainFrames(folder, frames=200, model=classifier.sha256)) as outputs:
+    for event in changes(classifier, source, see=outputs.see):
         print(event.label, flush=True)

@@ -230,7 +230,11 @@ def live(
         prints_itself = opened.is_recorded or all_frames
         looked_at = source or source_command or ""
         with open_outputs(
-            outputs, labels=loaded.labels, source=looked_at, show=None if prints_itself else show
+            outputs,
+            labels=loaded.labels,
+            source=looked_at,
+            show=None if prints_itself else show,
+            model=loaded.classifier.sha256,
         ) as opened_outputs:
             engine = LiveEngine(
                 reader,

@@ -126,7 +126,11 @@ def watch(
                 return
             raise
         source = os.path.realpath(folder)
-        with record, open_outputs(outputs, labels=loaded.labels, source=source, runs_command=False) as opened:
+        digest = loaded.classifier.sha256
+        with (
+            record,
+            open_outputs(outputs, labels=loaded.labels, source=source, runs_command=False, model=digest) as opened,
+        ):
             deliver = partial(_deliver, teller=Teller(opened), as_json=as_json)
             Watcher(place, record, loaded.classify, deliver, existing=existing, **actions, **timing).run(service)
 

@@ -13,6 +13,7 @@ import math
 import queue
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -84,19 +85,30 @@ class UncertainFrames:
         frames: the most frames; None sets no limit.
         size: the most bytes.
         chance: the source of random numbers.
+        model: the SHA-256 of the model file that answers, for the JSON files.
+
+    Attributes:
+        model: as above; set it when another model answers from now on.
     """
 
     takes_pictures = True
 
     def __init__(
-        self, folder: str, frames: int | None = None, size: int | None = None, chance: random.Random | None = None
+        self,
+        folder: str,
+        frames: int | None = None,
+        size: int | None = None,
+        chance: random.Random | None = None,
+        model: str = "",
     ) -> None:
         self._folder = BoundFolder(folder)
         self._frames = frames
         self._size = DEFAULT_FOLDER_BYTES if size is None else size
         self._chance = chance or random.Random()
+        self.model = model
+        self._device = socket.gethostname()
         self._trouble = RepeatedWarning()
-        self._waiting: queue.Queue[tuple[Event, bytes, Mapping[str, float]] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[Event, bytes, Mapping[str, float], str] | None] = queue.Queue(_WAITING)
         self._shelves = self._empty_shelves()
         self._quiet_until = -math.inf
         self._next_scan = -math.inf
@@ -113,7 +125,7 @@ class UncertainFrames:
         with suppress(ImageError, queue.Full):  # the answer itself says what is wrong with a picture
             data = event.picture if event.picture is not None or picture is None else picture()
             if data is not None:
-                self._waiting.put_nowait((event, data, keys))
+                self._waiting.put_nowait((event, data, keys, self.model))
 
     def close(self, timeout: float) -> None:
         """Write what waits, for so many seconds at most."""
@@ -124,17 +136,17 @@ class UncertainFrames:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        for event, data, keys in iter(self._waiting.get, None):
+        for event, data, keys, model in iter(self._waiting.get, None):
             try:
                 if time.monotonic() >= self._next_scan:
                     self._scan()
-                self._keep(event, data, keys)
+                self._keep(event, data, keys, model)
                 self._trouble.end(f"{shown(self._folder.path)}: frames are kept again")
             except (OutputError, ImageError) as error:
                 self._next_scan = -math.inf
                 self._trouble.warn(str(error))
 
-    def _keep(self, event: Event, data: bytes, keys: Mapping[str, float]) -> None:
+    def _keep(self, event: Event, data: bytes, keys: Mapping[str, float], model: str) -> None:
         fingerprint = fingerprint_of(data)
         for shelf in self._shelves.values():
             if any((one.fingerprint ^ fingerprint).bit_count() <= _COPY_BITS for one in shelf.kept):
@@ -143,10 +155,12 @@ class UncertainFrames:
         # A frame that both rules choose counts as random: only then is each frame's chance the same.
         for kind in (RANDOM, UNCERTAIN):
             if keys[kind] < self._shelves[kind].bound:
-                self._put(kind, event, data, keys, fingerprint)
+                self._put(kind, event, data, keys, fingerprint, model)
                 return
 
-    def _put(self, kind: str, event: Event, data: bytes, keys: Mapping[str, float], fingerprint: int) -> None:
+    def _put(
+        self, kind: str, event: Event, data: bytes, keys: Mapping[str, float], fingerprint: int, model: str
+    ) -> None:
         stem = file_stem(event, f"{kind}-{self._chance.getrandbits(16):04x}")
         document = {
             **event.as_dict(),
@@ -154,6 +168,8 @@ class UncertainFrames:
             "key": keys[kind],
             "margin": keys[UNCERTAIN],
             "fingerprint": f"{fingerprint:016x}",
+            "model": model,
+            "device": self._device,
         }
         sidecar = json.dumps(document).encode()
         kept = _Kept(keys[kind], stem, len(data) + len(sidecar), fingerprint)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import socket
 import sys
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def read_sidecar(path: Path) -> dict[str, object] | None:
 
 def recorded(folder: Path, events: list[Event], **options: int) -> list[dict[str, object]]:
     """The sidecars in a folder after these events."""
-    recorder = UncertainFrames(str(folder), chance=random.Random(0), **options)
+    recorder = UncertainFrames(str(folder), chance=random.Random(0), model="ab" * 32, **options)
     for event in events:
         recorder.see(event, None)
         wait_until(recorder._waiting.empty)
@@ -162,7 +163,8 @@ def test_the_least_sure_frames_stay_and_a_random_share(tmp_path: Path) -> None:
     assert max(float(str(one["margin"])) for one in by_kind["uncertain"]) < 0.12
     assert max(float(str(one["margin"])) for one in by_kind["random"]) > 0.2, "they are no sample of all frames"
     assert {path.stem for path in tmp_path.glob("*.jpg")} == {path.stem for path in tmp_path.glob("*.json")}
-    assert kept[0].keys() == {*event_of("open").as_dict(), "kind", "key", "margin", "fingerprint"}
+    assert kept[0].keys() == {*event_of("open").as_dict(), *("kind", "key", "margin", "fingerprint", "model", "device")}
+    assert (kept[0]["model"], kept[0]["device"]) == ("ab" * 32, socket.gethostname())
     first = next(iter(sorted(tmp_path.glob("*.jpg"))))
     assert first.read_bytes() in {event.picture for event in events}
 
