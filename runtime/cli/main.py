@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": ("trainer.cli.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
     "compare": ("trainer.cli.compare:compare", "Compare trained runs (workstation)."),
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
+    "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
     "cache": ("runtime.cli.cache:cache", "Show or clear what Pocketlens keeps between two starts."),
     "completion": ("runtime.cli.completion:completion", "Print the script that completes commands in a shell."),
 }

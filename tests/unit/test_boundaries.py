@@ -90,6 +90,7 @@ def test_importing_the_package_costs_nothing_until_a_name_is_used() -> None:
 OTHER_PROGRAMS = {
     *("runtime/watch/code_arguments.py", "runtime/watch/hook.py"),
     *("runtime/camera/byte_sources.py", "runtime/camera/device_sources.py"),
+    "trainer/review/rsync.py",
     "runtime/serve/app.py",  # curl's
     "runtime/serve/page.py",  # variables of its style sheet
 }

@@ -123,7 +123,7 @@ def test_completing_a_command_imports_none_of_them() -> None:
 
 QUIET = {
     *(("train",), ("find-lr",), ("evaluate",), ("export",), ("data", "show"), ("data", "save"), ("bench",)),
-    ("explain",),
+    *(("explain",), ("collect",)),
 }
 
 
