@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runtime.watch.journal_lock import sync_folder
+from runtime.files import sync_folder
 
 
 class JsonLines:
