@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.app import Command, with_options
+from runtime.cli.app import STATUS_GATE_FAILED, Command, with_options
 from runtime.cli.click_options import option_in
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATUS_GATE_FAILED = 3
 _SHARE = click.FloatRange(0, 1)
 #: An int8 file that loses more, or answers as float32 on a smaller share of images, is proposed for repair.
 _USUAL_DROP, _USUAL_AGREEMENT = 0.01, 0.97

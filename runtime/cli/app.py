@@ -1,6 +1,6 @@
 """What all commands share through click: lazy loading, exit statuses, one plain line for an error, messages.
 
-Exit status: 0 done, 1 an error, 2 bad usage, 130 Ctrl-C; a command may add its own (`export` has 3: a gate failed).
+Exit status: 0 done, 1 an error, 2 bad usage, 3 a gate failed, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .usage_hints import other_word, required_but_missing, unknown_option
 from .value_types import in_words
 
 STATUS_ERROR = 1
+STATUS_GATE_FAILED = 3
 #: The command that this process has begun last, if any.
 _running: list[Command] = []
 #: Packages whose messages (level INFO and above) a command shows on standard error.

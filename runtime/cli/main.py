@@ -24,7 +24,7 @@ COMMANDS = {
     "train": ("trainer.cli.train:train", "Train a classifier (workstation)."),
     "evaluate": ("trainer.cli.evaluate:evaluate", "Measure a run or a model on a data set (workstation)."),
     "inspect": ("trainer.cli.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
-    "compare": ("trainer.cli.compare:compare", "Compare trained runs (workstation)."),
+    "compare": ("trainer.cli.compare:compare", "Compare runs, or a new model with an old one (workstation)."),
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
     "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
     "cache": ("runtime.cli.cache:cache", "Show or clear what Pocketlens keeps between two starts."),

@@ -14,17 +14,12 @@ from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.errors import UsageError
 from runtime.files import shown
-from runtime.native_output import quiet_tensorflow
-from runtime.recognition import recognize
 
-from ..errors import RunError
+from .measured_model import SPLIT_OPTION, load_as_input, open_model, score
 from .options import MAX_SEED, SOURCE_OPTIONS, html_option, output_folder, typed_options, write_page
 from .sample_index import SampleIndex, index_option
-from .settings import load_named
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from runtime import Contract
 
     from ..data.run_folder import RunFolder
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from ..evaluation.predictions import Predictions
     from .evaluate_corruptions import CorruptedImages
 
-_SPLITS = ("test", "validation", "train", "all")
 #: Mistakes that --json lists.
 _MAX_MISTAKES = 60
 
@@ -57,13 +51,7 @@ _MAX_MISTAKES = 60
         metavar="NAME|DIR|CSV",
     ),
     *SOURCE_OPTIONS,
-    Option(
-        ("--split",),
-        "Split to measure on; all measures the whole data set.",
-        choices=_SPLITS,
-        default="test",
-        show_default=True,
-    ),
+    SPLIT_OPTION,
     Option(
         ("--seed",),
         "Seed of the choice of samples in predictions.png, for --corruptions and by --index random, and of the splits "
@@ -133,13 +121,13 @@ def evaluate(
             raise UsageError(f"{refused} a whole split; leave --index out")
         _show_sample(model, dataset, index, split, seed, out, as_json, options)
         return
-    run, contract = _model(model)
+    run, contract = open_model(model)
     evaluation_set = _evaluation_set(run, contract, model, dataset, split, seed, options)
     corrupted = _corrupted_images(contract, evaluation_set, corruptions, corruption_images, seed or 0)
     evaluation_set = replace(evaluation_set, caution=evaluate.in_its_words(evaluation_set.caution))
     if evaluation_set.caution:
         print_line(f"note: {evaluation_set.caution}", error=True)
-    scores, interpreter = _score(run, model, evaluation_set)
+    scores, interpreter = score(run, model, evaluation_set)
     robustness = corrupted.measure(run, model) if corrupted else None
     from ..evaluation.metrics import compute_metrics, cross_entropy
     from ..evaluation.predictions import Predictions
@@ -211,12 +199,12 @@ def _show_sample(
     from .evaluate_output import show_sample
 
     _check_index(index, dataset)
-    run, contract = _model(model)
+    run, contract = open_model(model)
     samples = _evaluation_set(run, contract, model, dataset, "all", seed, options)
     if index == SampleIndex("", None) and split != "all":
         index = SampleIndex(split, None)
     place = index.find(samples.splits, len(samples.targets), samples.name, seed)
-    show_sample(model, contract, samples, place, lambda chosen: _score(run, model, chosen), out, as_json)
+    show_sample(model, contract, samples, place, lambda chosen: score(run, model, chosen), out, as_json)
 
 
 def _learning_curves(run: RunFolder) -> str:
@@ -236,22 +224,6 @@ def _check_index(index: SampleIndex, dataset: str | None) -> None:
         raise UsageError(f"--index {index.text} names one image by itself; leave --split and --seed out")
 
 
-def _model(model: Path) -> tuple[RunFolder | None, Contract]:
-    """The run, or None for a model file; and the contract."""
-    if model.is_dir() and recognize(model).kind != "models":
-        from ..data.run_folder import read_run
-
-        run = read_run(model)
-        return run, run.contract
-    from runtime.model_file import read_model
-
-    if recognize(model).kind == "missing":
-        from ..data.run_folder import why_no_run
-
-        raise RunError(why_no_run(model))
-    return None, read_model(model).contract
-
-
 def _evaluation_set(
     run: RunFolder | None,
     contract: Contract,
@@ -269,28 +241,8 @@ def _evaluation_set(
         if run is None:
             raise UsageError(f"{shown(model)}: a model file has no images with it; name some with --dataset")
         return from_run(run, split)
-    spec = contract.input
-    geometry: dict[str, Any] = {}
-    if spec.kind == "image":
-        colour = "grey" if spec.channels == 1 else "rgb"
-        geometry = {name: getattr(spec, name) for name in ("resize", "filter", "orientation")}
-        geometry |= {"image_size": (spec.height, spec.width), "colour": colour}
-    data = load_named(dataset, **geometry, **options)
-    for line in data.left_out:
-        print_line(f"left out: {shown(line)}", error=True)
+    data = load_as_input(contract, dataset, options)
     return from_dataset(data, contract, split, contract.provenance.seed if seed is None else seed, shown(model), run)
-
-
-def _score(run: RunFolder | None, model: Path, evaluation_set: EvaluationSet) -> tuple[npt.NDArray[np.float32], str]:
-    """Scores of the chosen samples, and what ran the model."""
-    from ..evaluation.scoring import score_file, score_keras
-    from ..fitting.memory import reuse_memory
-
-    if run is None:
-        return score_file(model, evaluation_set.source, evaluation_set.chosen)
-    reuse_memory()
-    quiet_tensorflow()
-    return score_keras(run, evaluation_set.source, evaluation_set.chosen), "Keras"
 
 
 def _result(

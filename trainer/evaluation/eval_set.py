@@ -123,23 +123,41 @@ def from_dataset(
             f"{model} answers {_first(contract.labels)}; {dataset.name} has {_first(dataset.labels)}: expected the "
             "same labels; `merge` joins classes of a data set"
         )
-    if dataset.input.kind != contract.input.kind or getattr(dataset.input, "names", 0) != getattr(
-        contract.input, "names", 0
-    ):
-        raise DatasetError(
-            f"{model} takes {_input_text(contract.input)}; {dataset.name} has {_input_text(dataset.input)}"
-        )
-    if split == "all":
-        splits, chosen = dict(splits_or_reason(dataset, seed)[0]), np.arange(len(dataset.targets))
-    else:
-        splits = dict(make_splits(dataset.targets, dataset.labels, dataset.given, seed).items())
-        chosen = splits[split]
-    if run:
-        caution = _caution_for_run(run, dataset.source, chosen)
-    else:
-        caution = _caution_for_file(dataset, contract.provenance, split, seed)
+    check_input(dataset, contract, model)
+    splits, chosen = choose_split(dataset, split, seed)
+    caution = caution_for(dataset, contract, split, seed, chosen, run)
+    if caution and caution not in _CAUTIONS.values():
+        caution += "; measure the run without `dataset`" if run else "; measure its run instead"
     targets = _targets_in_order(dataset, contract.labels)
     return EvaluationSet(dataset.name, split, contract.labels, dataset.source, targets, chosen, caution, splits)
+
+
+def check_input(dataset: Dataset, contract: Contract, model: str) -> None:
+    """Refuse a data set with another kind of input than a model takes; raises DatasetError."""
+    ours, wanted = dataset.input, contract.input
+    if ours.kind != wanted.kind or getattr(ours, "names", 0) != getattr(wanted, "names", 0):
+        raise DatasetError(f"{model} takes {_input_text(wanted)}; {dataset.name} has {_input_text(ours)}")
+
+
+def choose_split(dataset: Dataset, split: str, seed: int) -> tuple[dict[str, Indices], Indices]:
+    """All splits of a data set, none if `split` is "all" and it cannot be split; and the indices of the chosen one."""
+    if split == "all":
+        return dict(splits_or_reason(dataset, seed)[0]), np.arange(len(dataset.targets))
+    splits = dict(make_splits(dataset.targets, dataset.labels, dataset.given, seed).items())
+    return splits, splits[split]
+
+
+def caution_for(
+    dataset: Dataset, contract: Contract, split: str, seed: int, chosen: Indices, run: RunFolder | None
+) -> str:
+    """Why a model's figures on samples of a data set may be too good, or "".
+
+    Args:
+        run: the run that the model belongs to; None for a model file.
+    """
+    if run:
+        return _caution_for_run(run, dataset.source, chosen)
+    return _caution_for_file(dataset, contract.provenance, split, seed)
 
 
 def _caution_for_run(run: RunFolder, source: Source, chosen: Indices) -> str:
@@ -148,10 +166,7 @@ def _caution_for_run(run: RunFolder, source: Source, chosen: Indices) -> str:
     count = sum(digest in known for digest in source.digests(chosen))
     if not count:
         return ""
-    return (
-        f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good; "
-        "measure the run without `dataset`"
-    )
+    return f"{count:,} of these {len(chosen):,} samples were trained on, or chosen by: their figures are too good"
 
 
 def _caution_for_file(dataset: Dataset, provenance: Provenance, split: str, seed: int) -> str:
@@ -162,7 +177,7 @@ def _caution_for_file(dataset: Dataset, provenance: Provenance, split: str, seed
     unchanged = isinstance(dataset.source, ArraySource) and (dataset.date, seed) == (provenance.date, provenance.seed)
     if unchanged or split in dataset.given:
         return "" if split == "test" else _CAUTIONS[split]
-    return "a model file does not know its training data: it may have seen some of these; measure its run instead"
+    return "a model file does not know its training data: it may have seen some of these"
 
 
 def with_task_of(contract: Contract, dataset: Dataset) -> Dataset:

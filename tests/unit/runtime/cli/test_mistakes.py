@@ -94,7 +94,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("export models --out o", 1, "models: a folder of exported models, no run folder; name the run folder"),
         ("export run --labels l.txt --out o", 2, "run is a run folder, which holds its labels, images and preproc"),
         ("inspect int8.tflite", 1, "int8.tflite: a TensorFlow Lite model, no run folder; `pocketlens info` and"),
-        ("compare models run", 1, "models: a folder of exported models, no run folder"),
+        ("compare models run", 2, "models: a model file has no figures with it; name images with --dataset"),
         ("evaluate models", 1, "models: a folder of exported models; name one of them: models/int8.tflite"),
         ("evaluate l.txt", 1, "l.txt: not a TensorFlow Lite model, but a text file; name a .tflite file"),
         ("train --dataset run --out o", 1, "run: a run folder, and no data set"),
