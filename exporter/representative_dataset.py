@@ -74,18 +74,22 @@ def prepare_representative_dataset(
 
 
 def choose_representatives(run: RunFolder, count: int, seed: int) -> Indices:
-    """Indices of `count` training samples, as evenly from the classes as possible; all of them if there are fewer.
-
-    An image of several labels stands for each of them.
+    """Indices of `count` training samples, as `choose_evenly` chooses them.
 
     Raises:
         ExportError: the training split is empty.
     """
-    train = run.splits["train"]
-    if not len(train):
+    if not len(run.splits["train"]):
         raise ExportError(f"{run.name}: the training split is empty: nothing to calibrate with")
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(train)
+    return choose_evenly(run, "train", count, seed)
+
+
+def choose_evenly(run: RunFolder, split: str, count: int, seed: int) -> Indices:
+    """Indices of `count` samples of a split, as evenly from the classes as possible; all of them if there are fewer.
+
+    The classes take turns. An image of several labels stands for each of them.
+    """
+    shuffled = np.random.default_rng(seed).permutation(run.splits[split])
     # The first sample of every class, then the second of every class, and so on.
     place = np.full(len(shuffled), len(shuffled))
     for members in _classes(run, shuffled):

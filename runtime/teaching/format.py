@@ -1,6 +1,6 @@
 """What a model file knows of its classes' embeddings, as members of its archive: the rehearsal, and the taught classes.
 
-The exporter writes the rehearsal: it stands for the training pictures, which a device does not have. `teach` writes the
+The exporter writes the rehearsal: it stands for the run's pictures, which a device does not have. `teach` writes the
 taught classes. Embeddings are kept relative to the mean embedding, and with length 1, so that a product is a cosine.
 """
 
@@ -34,15 +34,17 @@ Floats = npt.NDArray[np.float32]
 
 
 class Rehearsal(NamedTuple):
-    """The embeddings of the training pictures of the classes that the network was trained for.
+    """The embeddings of pictures of the classes that the network was trained for.
 
     Attributes:
-        mean: the mean embedding, float32 (values,).
-        prototypes: the mean of the directions of each class, float32 (classes, values); not of length 1.
+        mean: the mean embedding of training pictures, float32 (values,).
+        prototypes: the mean of their directions for each class, float32 (classes, values); not of length 1.
         counts: how many pictures each of them stands for, at least 1.
-        embeddings: the directions of some of these pictures, float32 (pictures, values).
+        embeddings: the directions of pictures that a taught class is tried on, float32 (pictures, values).
         scores: the network's scores for them, without a temperature, float32 (pictures, classes).
         targets: their classes.
+        held_out: whether these are validation pictures, which neither the network nor the prototypes know; otherwise
+            they are training pictures, which count in their prototypes.
     """
 
     mean: Floats
@@ -51,12 +53,14 @@ class Rehearsal(NamedTuple):
     embeddings: Floats
     scores: Floats
     targets: tuple[int, ...]
+    held_out: bool
 
     def to_json(self) -> bytes:
         """As the archive holds it: the same bytes for the same values."""
         arrays = {name: getattr(self, name) for name in ("mean", "prototypes", "embeddings", "scores")}
         document = {"format": "pocketlens-rehearsal", "version": _VERSION, **_encoded(arrays)}
-        return json.dumps({**document, "counts": self.counts, "targets": self.targets}).encode()
+        document |= {"counts": self.counts, "targets": self.targets, "held_out": self.held_out}
+        return json.dumps(document).encode()
 
 
 class TaughtClass(NamedTuple):
@@ -176,10 +180,11 @@ def _parse_rehearsal(document: Any, file: ModelFile) -> Rehearsal:
     prototypes = _decoded(document, "prototypes", (classes, len(mean)))
     embeddings = _decoded(document, "embeddings", (None, len(mean)))
     scores = _decoded(document, "scores", (len(embeddings), classes))
-    counts, targets = tuple(document["counts"]), tuple(document["targets"])
+    counts, targets, held_out = tuple(document["counts"]), tuple(document["targets"]), document["held_out"]
     require(len(counts) == classes and all(type(n) is int and n >= 1 for n in counts), "counts")
     require(len(targets) == len(embeddings) and all(type(n) is int and 0 <= n < classes for n in targets), "targets")
-    return Rehearsal(mean, prototypes, counts, embeddings, scores, targets)
+    require(type(held_out) is bool, "held_out")
+    return Rehearsal(mean, prototypes, counts, embeddings, scores, targets, held_out)
 
 
 def _parse_taught(document: Any, file: ModelFile) -> Taught:

@@ -99,7 +99,7 @@ def test_outputs_are_found_in_any_order(exported: Path) -> None:
     assert swapped.embed(image).tolist() == usual.embed(image).tolist()
 
 
-def test_the_rehearsal_is_of_training_images_and_bounded(exported: Path, digits_run: Path) -> None:
+def test_the_rehearsal_keeps_validation_images_and_is_bounded(exported: Path, digits_run: Path) -> None:
     run = read_run(digits_run)
     for name in ("float32", "int8"):
         file = read_model(exported / f"{name}.tflite")
@@ -107,7 +107,8 @@ def test_the_rehearsal_is_of_training_images_and_bounded(exported: Path, digits_
         assert len(found.counts) == 10
         assert max(found.counts) <= 50
         assert sum(found.counts) <= len(run.splits["train"])
-        assert len(found.targets) == 300
+        assert found.held_out
+        assert len(found.targets) == len(run.splits["validation"])
         assert len(file.member(REHEARSAL_NAME, MAX_TEACHING_BYTES) or b"") < 200_000
         assert np.linalg.norm(found.embeddings, axis=1) == pytest.approx(1, abs=1e-2)
         nearest = (found.embeddings @ found.prototypes.T).argmax(axis=1)
