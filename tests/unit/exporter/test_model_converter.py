@@ -83,8 +83,8 @@ def test_the_usual_layers_convert_in_every_mode_here_and_in_a_child(monkeypatch:
     ("layer", "named"),
     [
         (layers.LSTM(4, name="memory"), "'memory' (LSTM)"),
-        (layers.Bidirectional(layers.GRU(4), name="both"), "(GRU)"),
-        (layers.RNN(layers.SimpleRNNCell(4), name="own"), "'own' (RNN)"),
+        pytest.param(layers.Bidirectional(layers.GRU(4), name="both"), "(GRU)", marks=pytest.mark.slow),
+        pytest.param(layers.RNN(layers.SimpleRNNCell(4), name="own"), "'own' (RNN)", marks=pytest.mark.slow),
     ],
 )
 def test_a_loop_that_kills_the_converter_is_named_with_what_works(layer: Any, named: str) -> None:

@@ -89,9 +89,13 @@ def test_the_weights_are_those_of_the_usual_scaling(digits: Dataset) -> None:
     [
         {"mixed_precision": "on"},
         {"quantization_aware": True, "quantization_aware_epochs": 1, "epochs": 1},
-        {"architecture": "mobilenet_v2", "weights": "none", "alpha": 0.35, "epochs": 1, "steps_per_epoch": 2},
+        pytest.param(
+            {"architecture": "mobilenet_v2", "weights": "none", "alpha": 0.35, "epochs": 1, "steps_per_epoch": 2},
+            marks=pytest.mark.slow,
+            id="backbone",
+        ),
     ],
-    ids=["mixed precision", "quantization-aware", "backbone"],
+    ids=["mixed precision", "quantization-aware", None],
 )
 def test_other_kinds_of_training(settings: dict[str, Any], digits: Dataset) -> None:
     data = digits
@@ -135,6 +139,7 @@ def test_networks_of_any_shape_get_the_layer(which: int, tmp_path: Path) -> None
     assert found.predict(pixels, verbose=0) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_may_give_its_backbone_to_another_training(digits: Dataset, tmp_path: Path) -> None:
     pixels = np.asarray(digits.pixels[:]).repeat(4, axis=1).repeat(4, axis=2)
     data = replace(digits, pixels=pixels, input=ImageInput(32, 32, "grey"))

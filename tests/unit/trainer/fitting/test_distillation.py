@@ -120,7 +120,7 @@ def test_a_taught_network_answers_as_its_teacher_does(digits: Dataset, teacher: 
     assert distances[1] < 0.8 * distances[0], distances
 
 
-@pytest.mark.parametrize("kind", ["binary", "multilabel", "features", "quantization-aware", "balanced"])
+@pytest.mark.parametrize("kind", ["binary", "multilabel", "features", "quantization-aware", "balanced, auto"])
 def test_every_task_is_taught(kind: str, marks_csv: Path, tmp_path: Path) -> None:
     dense = ("--arch", "dense", "--units", "16", "--batch-size", "16")
     data, extra = {
@@ -128,18 +128,24 @@ def test_every_task_is_taught(kind: str, marks_csv: Path, tmp_path: Path) -> Non
         "features": (("--dataset", "circles", *dense), ()),
         "multilabel": (("--dataset", marks_csv, "--size", "tiny"), ("--balance", "--augment", "none")),
         "quantization-aware": (("--dataset", "digits", "--size", "tiny"), ("--quantization-aware",)),
-        "balanced": (("--dataset", "digits", "--size", "tiny"), ("--balance", "--augment", "shift")),
+        "balanced, auto": (("--dataset", "digits", "--size", "tiny"), ("--balance", "--augment", "shift")),
     }[kind]
     teacher, run = tmp_path / "teacher", tmp_path / "run"
-    answer("train", *data, "--epochs", {"features": 30, "binary": 8}.get(kind, 3), "--out", teacher)
-    answer("train", *data, *extra, "--epochs", 2, "--teacher", teacher / "model.keras", "--out", run)
+    chosen: Path | str = teacher / "model.keras"
+    if kind == "balanced, auto":
+        chosen = "auto"
+    else:
+        answer("train", *data, "--epochs", {"features": 30, "binary": 8}.get(kind, 3), "--out", teacher)
+    answer("train", *data, *extra, "--epochs", 2, "--teacher", chosen, "--out", run)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["settings"]["label_smoothing"] == 0
     assert metrics["teacher"].endswith("temperature 4, weight 0.9")
+    assert (tmp_path / "run-teacher").exists() == (chosen == "auto")
     assert all(np.isfinite(float(row["loss"])) and np.isfinite(float(row["val_loss"])) for row in rows(run))
     assert metrics["test"]["accuracy"] > {"binary": 0.8, "features": 0.4, "multilabel": 0.5}.get(kind, 0.3)
 
 
+@pytest.mark.slow
 def test_auto_trains_the_teacher_first_and_a_killed_training_goes_on(tmp_path: Path) -> None:
     command = ("train", "--dataset", "digits", "--size", "tiny", "--epochs", 3, "--teacher", "auto", "--out")
     run, killed = tmp_path / "run", tmp_path / "killed"
