@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -19,7 +18,6 @@ from ..files import shown
 from ..service_unit import (
     PREFIX,
     UNIT_MARK,
-    Credential,
     ServiceError,
     ServicePlan,
     check_access,
@@ -31,22 +29,11 @@ from ..service_unit import (
 )
 from .app import Command, SuggestingGroup, with_options
 from .click_options import option_in
-from .model_options import default_model
 from .options import JSON_OPTION, Option
 from .output import print_json, print_line
+from .service_command import absolute, understood
 from .tables import columns
 
-#: The commands that run until they are stopped.
-_ENDLESS = ("live", "watch", "serve")
-#: Options whose value is written to; a relative value stays relative, to the folder of the service's state.
-_WRITTEN = frozenset(("--journal", "--move-to", "--snapshots", "--uncertain", "--state"))
-#: Options that name a file with a secret; another account need not be able to read it.
-_SECRETS = frozenset(("--token", "--mqtt-credentials", "--webhook-secret"))
-_PROGRAMS = frozenset(("--exec", "--command"))
-_FILE_VALUES = {"FILE", "DIR", "PATH", "FOLDER", "LIST"}
-#: Sources of pictures that are the camera of the board.
-_CAMERAS = ("rpi", "picamera")
-_LOWEST_FREE_PORT = 1024
 _MEMORY = re.compile(r"[1-9]\d*[KMG]?")
 #: What `status` asks systemd for.
 _PROPERTIES = ("ActiveState", "SubState", "StatusText", "NRestarts", "MemoryCurrent", "ActiveEnterTimestamp", "Result")
@@ -116,7 +103,7 @@ def install_service(
         raise UsageError("`run_as` is for a service of the system; leave out it or --user.")
     if not _MEMORY.fullmatch(memory):
         raise UsageError(f"`memory` is {shown(memory)!r}, expected a number with K, M or G, such as 512M")
-    found = _understood(command, has_credentials=not own_account and not run_as)
+    found = understood(command, has_credentials=not own_account and not run_as)
     plan = ServicePlan(
         check_service_name(name),
         (*program_words(), *found.words),
@@ -130,7 +117,7 @@ def install_service(
         own_account=own_account,
         run_as=run_as,
         memory=memory,
-        environment_file=_absolute(environment_file) if environment_file else None,
+        environment_file=absolute(environment_file) if environment_file else None,
         systemd_version=_systemd_version(),
     )
     unit = unit_path(name, own_account)
@@ -188,124 +175,6 @@ def remove(name: str, own_account: bool, purge: bool, as_json: bool) -> None:
         raise _not_permitted(unit, error) from error
     _systemctl(own_account, "daemon-reload")
     print_json({"name": name, "removed": str(unit), "purged": purge}) if as_json else print_line(f"removed {unit}")
-
-
-class _Understood(NamedTuple):
-    """A command of a service, its paths absolute, and what it uses."""
-
-    words: tuple[str | Credential, ...]
-    reads: tuple[Path, ...]
-    writes: tuple[Path, ...]
-    devices: tuple[Path, ...]
-    has_camera: bool
-    binds_low_port: bool
-    runs_programs: bool
-    network: bool
-
-
-def _understood(words: Sequence[str], *, has_credentials: bool) -> _Understood:
-    """Parse the command as it will be parsed when it starts, and find what it uses.
-
-    Args:
-        words: the command.
-        has_credentials: whether systemd reads files with secrets for the service.
-
-    Raises:
-        UsageError, click.UsageError: it is no command for a service, or has a mistake.
-    """
-    root = click.get_current_context().find_root()
-    group = root.command
-    assert isinstance(group, click.Group)
-    if words[0] not in _ENDLESS:
-        raise UsageError(f"{shown(words[0])}: a service runs one of {', '.join(_ENDLESS)}, with its options, behind --")
-    command = group.get_command(root, words[0])
-    if command is None:
-        raise UsageError(f"{words[0]}: this version has no such command")
-    with command.make_context(words[0], [*words[1:]], parent=root) as context:  # a mistake is named here
-        values = dict(context.params)
-    options = {flag: option for option in command.params if isinstance(option, click.Option) for flag in option.opts}
-    paths = _Paths(has_credentials)
-    changed: list[str | Credential] = [words[0], *paths.absolute_words(words[1:], options)]
-    if not values.get("model_path"):  # the service starts in another folder, and has another environment
-        changed += ["--model", str(paths.note_read(default_model()))]
-    if words[0] == "watch":
-        if not values.get("journal"):  # the folder need not be writable for the service
-            changed[1:1] = ["--journal", "journal.sqlite"]
-        if values.get("move_to"):
-            paths.writes.append(_absolute(values["folder"]))
-    source = str(values.get("source") or "")
-    if source == "-":
-        raise UsageError("a service has no standard input; name a camera, an address or --command as the source")
-    return _Understood(
-        tuple(changed),
-        tuple(paths.reads),
-        tuple(paths.writes),
-        (Path(source),) if source.startswith("/dev/") else (),
-        source in _CAMERAS or bool(values.get("source_command")),
-        0 < (values.get("port") or 0) < _LOWEST_FREE_PORT,
-        paths.has_programs,
-        words[0] != "watch" or paths.has_programs or bool(values.get("mqtt") or values.get("webhook")),
-    )
-
-
-class _Paths:
-    """Makes the paths of a command line absolute, and notes them."""
-
-    def __init__(self, has_credentials: bool) -> None:
-        self._has_credentials = has_credentials
-        self.reads: list[Path] = []
-        self.writes: list[Path] = []
-        self.has_programs = False
-
-    def absolute_words(self, words: Sequence[str], options: dict[str, click.Option]) -> Iterator[str | Credential]:
-        rest = iter(words)
-        for word in rest:
-            flag, given, value = word.partition("=")
-            option = options.get(flag)
-            if option is None or not word.startswith("-"):
-                yield word if word.startswith("-") else self._read(word)
-            elif option.is_flag:
-                yield word
-            else:
-                value = value if given else next(rest, "")
-                if flag in _SECRETS and self._has_credentials:
-                    yield from (flag, Credential(_absolute(value), flag.lstrip("-")))
-                else:
-                    yield from (flag, self._value(flag, option, value))
-
-    def _value(self, flag: str, option: click.Option, value: str) -> str:
-        if flag in _WRITTEN:
-            return self._written(value)
-        if flag in _PROGRAMS:
-            self.has_programs = True
-            return shlex.join(self._read(word) for word in shlex.split(value))
-        if flag == "--source" or _FILE_VALUES & {*re.split(r"[|.]", option.metavar or "")}:
-            return self._read(value)
-        return value
-
-    def _read(self, word: str) -> str:
-        """An existing file or folder as an absolute path; another word as it is."""
-        if not word or not os.path.lexists(word) or word.startswith("/dev/"):
-            return word
-        return str(self.note_read(word))
-
-    def note_read(self, path: str) -> Path:
-        """The path, absolute, of what the service reads."""
-        self.reads.append(_absolute(path))
-        return self.reads[-1]
-
-    def _written(self, value: str) -> str:
-        folder = Path(value.partition("{")[0])
-        if folder.is_absolute():
-            self.writes.append(folder if folder.is_dir() else folder.parent)
-        return value
-
-
-def _absolute(path: str) -> Path:
-    found = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
-    if not str(found).isprintable():
-        raise UsageError(f"{shown(found)}: a name with control characters cannot stand in a unit; rename it")
-    return found
 
 
 def _start(unit: Path, text: str, own_account: bool) -> None:
