@@ -7,3 +7,7 @@ from runtime import PocketlensError
 
 class ExportError(PocketlensError, RuntimeError):
     """A model cannot be converted or measured."""
+
+
+class RepositoryError(PocketlensError, RuntimeError):
+    """A repository of signed models cannot be read, changed or signed; what is published stays as it was."""

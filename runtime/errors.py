@@ -119,6 +119,10 @@ class ActionError(PocketlensError, RuntimeError):
     """A classified image could not be moved, or the command that was run for it failed."""
 
 
+class UpdateError(PocketlensError, RuntimeError):
+    """An update was not made: the repository cannot be reached or verified. The installed model stays."""
+
+
 class UsageError(PocketlensError, ValueError):
     """A command was called with options or arguments that do not go together."""
 

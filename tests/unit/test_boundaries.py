@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fast
 ROOT = Path(__file__).parents[2]
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
-    "runtime": {"runtime", "numpy", "PIL", "click", "paho", "starlette", "uvicorn"},
+    "runtime": {"runtime", "numpy", "PIL", "click", "paho", "starlette", "uvicorn", "tuf", "securesystemslib"},
     "trainer": {
         *("runtime", "numpy", "PIL", "click", "tensorflow", "keras", "h5py", "sklearn", "matplotlib"),
         *("jinja2", "markupsafe"),
