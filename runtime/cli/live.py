@@ -37,33 +37,9 @@ from .model_options import (
 from .options import JSON_OPTION
 from .output import print_json, print_line
 from .output_options import OutputSettings, open_outputs, output_options
+from .value_types import TIME, TextType
 
 CHANGES, EVERY = "changes", "every"
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class _Text(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
-    """A value that a function reads from a text."""
-
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except ValueError as error:
-            return self.fail(str(error), param, ctx)
-
-
-def seconds(text: str) -> float:
-    """The seconds of a text such as `2s`, `500ms`, `1.5m` or `2`; raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|)", text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is no time; expected seconds, or such as 500ms, 2s, 1m")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def _stable(text: str) -> tuple[int, int]:
@@ -78,9 +54,6 @@ def _size(text: str) -> tuple[int, int]:
     if not found or not int(found[1]) * int(found[2]) > 0 or int(found[1]) % 2 or int(found[2]) % 2:
         raise ValueError(f"{text!r}, expected an even width and height, such as 640x480")
     return int(found[1]), int(found[2])
-
-
-_SECONDS = _Text("time", seconds)
 
 
 @click.command(
@@ -105,7 +78,7 @@ _SECONDS = _Text("time", seconds)
 )
 @option_in("Answer")(
     "--stable",
-    type=_Text("n/m", _stable),
+    type=TextType("n/m", _stable),
     metavar="N/M",
     help="A label is told once the newest of the last M frames and N of them have it.  "
     f"[default: {DEFAULT_STABLE[0]}/{DEFAULT_STABLE[1]}; 1/1 with --tell every]",
@@ -138,17 +111,20 @@ _SECONDS = _Text("time", seconds)
 )
 @option_in("Input")(
     "--size",
-    type=_Text("size", _size),
+    type=TextType("size", _size),
     metavar="WxH",
     default="640x480",
     show_default=True,
     help="Size to ask of a camera (rpi, picamera, /dev/video...).",
 )
 @option_in("Input")(
-    "--region", type=_Text("region", Region.parse), metavar="X,Y,W,H", help="Look at a part, in shares. [default: all]"
+    "--region",
+    type=TextType("region", Region.parse),
+    metavar="X,Y,W,H",
+    help="Look at a part, in shares. [default: all]",
 )
 @option_in("Input")(
-    "--every", type=_SECONDS, metavar="TIME", default="0s", show_default=True, help="Least time between two answers."
+    "--every", type=TIME, metavar="TIME", default="0s", show_default=True, help="Least time between two answers."
 )
 @option_in("Input")("--motion", is_flag=True, help="Answer only while something moves.")
 @option_in("Input")(
@@ -163,7 +139,7 @@ _SECONDS = _Text("time", seconds)
 )
 @option_in("Input")(
     "--silence",
-    type=_SECONDS,
+    type=TIME,
     metavar="TIME",
     default=f"{DEFAULT_SILENCE_S:g}s",
     show_default=True,
@@ -171,7 +147,7 @@ _SECONDS = _Text("time", seconds)
 )
 @option_in("Output")(
     "--statistics",
-    type=_SECONDS,
+    type=TIME,
     metavar="TIME",
     default="1m",
     show_default=True,

@@ -13,6 +13,7 @@ COMMANDS = {
     "live": ("runtime.cli.live:live", "Answer what a camera sees, and tell when the answer changes."),
     "serve": ("runtime.cli.serve:serve", "Answer pictures over HTTP, and show a camera on a page."),
     "service": ("runtime.cli.service:service", "Run live, watch or serve as a service of systemd."),
+    "update": ("runtime.cli.update:update", "Install the newest model of a signed repository."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
     "explain": ("runtime.cli.explain:explain_command", "Show which parts of a picture an answer comes from."),
     "bench": ("runtime.cli.bench:bench", "Measure how fast a model answers on this machine."),
@@ -27,6 +28,7 @@ COMMANDS = {
     "compare": ("trainer.cli.compare:compare", "Compare runs, or a new model with an old one (workstation)."),
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
     "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
+    "repo": ("exporter.cli.repo:repo", "Publish models in a signed repository (workstation)."),
     "cache": ("runtime.cli.cache:cache", "Show or clear what Pocketlens keeps between two starts."),
     "completion": ("runtime.cli.completion:completion", "Print the script that completes commands in a shell."),
 }

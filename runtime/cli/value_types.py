@@ -6,6 +6,7 @@ click says that `1%` "is not a valid float range". These types say "expected a n
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ import click
 from ..recognition import is_same_word, suggestion
 
 _UNBOUNDED = 2**31 - 1
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class _NumberInWords(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
@@ -56,6 +58,34 @@ class _Choice(click.Choice):  # type: ignore[type-arg]
         except click.BadParameter as error:
             hint = suggestion(str(value), self.choices)
             return self.fail(f"{error.message.rstrip('.')}{hint or '.'}", param, ctx)
+
+
+class TextType(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
+    """A value that a function reads from a text."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+def seconds(text: str) -> float:
+    """The seconds of a text such as `2s`, `500ms`, `1.5m` or `2`; raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|)", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no time; expected seconds, or such as 500ms, 2s, 1m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+#: A time of an option, in seconds.
+TIME = TextType("time", seconds)
 
 
 def in_words(kind: click.ParamType[Any]) -> click.ParamType[Any]:

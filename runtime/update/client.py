@@ -21,14 +21,15 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Signed, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from ..deployment.slot import INCOMING_NAME, digest_of
 from ..errors import UpdateError
-from ..files import open_regular_file, read_regular_file, shown, write_whole
+from ..files import read_regular_file, shown, write_whole
 from ..model_file import MAX_MODEL_BYTES
 from .clock import MachineClock, UpdateClock
 from .releases import SIGNED_AT, Offer, check_app_name, offers_of
 from .transport import MissingFileError, TransferError, Transport
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 ROOT_NAME, _PARTIAL = "root.json", ".partial"
 _MAX_ROOT_BYTES = 2**16
@@ -90,7 +91,7 @@ class UpdateClient:
         self._transport = transport
         self._app = check_app_name(app)
         self._state = folder / "update"
-        self._incoming = folder / "incoming"
+        self._incoming = folder / INCOMING_NAME
         (self._state / "metadata").mkdir(parents=True, exist_ok=True)
         self._trusted = _trusted_root(self._state / ROOT_NAME, _root_file(folder, root), transport, trust_on_first_use)
         self._clock = UpdateClock(self._state / "clock.json", machine)
@@ -139,9 +140,15 @@ class UpdateClient:
         for other in self._state.glob(f"*{_PARTIAL}"):
             if other != partial:
                 other.unlink()
-        self._download(offer, partial, progress)
         self._incoming.mkdir(exist_ok=True)
-        return partial.replace(self._incoming / f"{offer.sha256}.tflite")
+        complete = self._incoming / f"{offer.sha256}.tflite"
+        if digest_of(complete) != offer.sha256:  # it may have been refused before
+            self._download(offer, partial, progress)
+            partial.replace(complete)
+        for other in self._incoming.iterdir():
+            if other != complete:
+                other.unlink()
+        return complete
 
     def _download(self, offer: Offer, partial: Path, progress: Callable[[int], object]) -> None:
         with partial.open("ab") as file:
@@ -154,7 +161,7 @@ class UpdateClient:
                 progress(len(chunk))
             file.flush()
             os.fsync(file.fileno())
-        if partial.stat().st_size != offer.length or _digest(partial) != offer.sha256:
+        if partial.stat().st_size != offer.length or digest_of(partial) != offer.sha256:
             size = partial.stat().st_size
             partial.unlink()
             raise UpdateError(
@@ -194,7 +201,7 @@ def _trusted_root(stored: Path, given: Path | None, transport: Transport, trust_
     except (exceptions.RepositoryError, ValueError, AttributeError) as error:
         raise UpdateError(f"{origin}: not a root.json that is signed by its own keys") from error
     write_whole(stored, wanted)
-    logger.info("trusting the root of %s; its fingerprint: %s", origin, fingerprint(wanted))
+    _log.info("trusting the root of %s; its fingerprint: %s", origin, fingerprint(wanted))
     return wanted
 
 
@@ -283,11 +290,3 @@ def _in_plain_words(name: str, clock: UpdateClock) -> Iterator[None]:
 
 def _words(error: BaseException) -> str:
     return shown(" ".join(str(error).split()))[:300]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular_file(path, UpdateError) as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

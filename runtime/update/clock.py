@@ -22,13 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..deployment.state import boot_id, uptime
 from ..errors import PocketlensError
 from ..files import read_regular_file, write_whole
 
 _MAX_BYTES = 4096
 #: The end of the year 9999, beyond which Python has no dates.
 _LAST = 253_402_300_799
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class ReferenceTime(NamedTuple):
@@ -55,14 +55,11 @@ class MachineClock:
 
     def uptime(self) -> float:
         """Seconds since the machine was started, those asleep included."""
-        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+        return uptime()
 
     def boot(self) -> str:
         """A text that is another one after each start; "" if the system has none."""
-        try:
-            return _BOOT_ID.read_text("ascii").strip()
-        except (OSError, ValueError):
-            return ""
+        return boot_id()
 
 
 class _Known(NamedTuple):

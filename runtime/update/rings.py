@@ -30,7 +30,7 @@ def in_rollout(device_id: str, release_id: str, rollout: int) -> bool:
         rollout: the share, 0 to `FULL_ROLLOUT`.
 
     Example:
-        >>> [in_rollout("pi-7", "door/3", share) for share in (0, 1_000, 5_000, 10_000)]
+        >>> [in_rollout("pi-5", "door/3", share) for share in (0, 1_000, 5_000, 10_000)]
         [False, False, True, True]
     """
     digest = hashlib.sha256(f"{device_id}\0{release_id}".encode()).digest()

@@ -147,7 +147,8 @@ class HttpTransport:
             except urllib.error.HTTPError as error:
                 kind = MissingFileError if error.code in _MISSING else TransferError
                 error.close()
-                raise kind(f"{shown(address)}: the server answers {error.code}") from error
+                where = ", a redirection that is not followed" if 300 <= error.code < 400 else ""
+                raise kind(f"{shown(address)}: the server answers {error.code}{where}") from error
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if isinstance(error, UpdateError):
                     raise
@@ -257,6 +258,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
         if not newurl.startswith("https://" if req.type == "https" else ("http://", "https://")):
+            fp.close()
             raise TransferError(f"{shown(req.full_url)}: redirects to {shown(newurl)[:200]}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from runtime import Classifier
-from runtime.cli.live import seconds
+from runtime.cli.value_types import seconds
 from tests.support.commands import ROOT, call_pocketlens, run_pocketlens, succeed
 from tests.support.exports import Exported, Samples
 

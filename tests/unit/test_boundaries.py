@@ -26,6 +26,7 @@ ALLOWED = {
     },
     "exporter": {
         *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"),
+        *("tuf", "securesystemslib", "cryptography"),
     },
 }
 

@@ -122,8 +122,17 @@ def test_completing_a_command_imports_none_of_them() -> None:
 
 
 QUIET = {
-    *(("train",), ("find-lr",), ("evaluate",), ("export",), ("data", "show"), ("data", "save"), ("bench",)),
-    *(("explain",), ("collect",)),
+    *(
+        ("train",),
+        ("update",),
+        ("find-lr",),
+        ("evaluate",),
+        ("export",),
+        ("data", "show"),
+        ("data", "save"),
+        ("bench",),
+    ),
+    *(("explain",), ("collect",), ("update",)),
 }
 
 
