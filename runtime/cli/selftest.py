@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from ..files import shown
-from ..interpreter import LIBRARIES
 from ..native_output import held_stderr
-from ..selftest.runner import Outcome, run_selftest
+from ..selftest.runner import run_selftest
 from .app import Command, with_options
 from .click_options import complete_files
 from .model_options import INTERPRETER_OPTIONS, TRUSTED
@@ -33,21 +32,6 @@ def selftest(threads: int, interpreter: str, delegate: str | None, trusted: bool
     if as_json:
         print_json({"model": model, "passed": found.passed, **found._asdict()})
     else:
-        print_line(f"{shown(model)}: {_describe(found)}")
+        print_line(f"{shown(model)}: {found.text()}")
     if not found.passed:
         click.get_current_context().exit(1)
-
-
-def _describe(found: Outcome) -> str:
-    library, version, machine = found.compared_with
-    here = f"{LIBRARIES[found.library]} {found.version} on {found.machine}"
-    there = f"{LIBRARIES[library]} {version} on {machine}"
-    if found.different == 0:
-        what = "bit-equal"
-    elif found.difference is None:
-        what = "an answer that is not a number"
-    else:
-        what = f"{found.different} of {found.images} images differ, a score by at most {found.difference:.2g}"
-    allowed = f" ({found.allowed:.2g} allowed)" if found.different or found.allowed else " (as it must be)"
-    verdict = "passed" if found.passed else "FAILED"
-    return f"{verdict}: {found.images} images, {what}{allowed}; {here}, against {there}"

@@ -117,7 +117,7 @@ class Slot:
         try:
             write_whole(self.folder / STATE_NAME, state.to_json(), durable=True)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         self.state = state
 
     def rename(self, source: Path, target: Path) -> None:
@@ -130,7 +130,7 @@ class Slot:
             source.replace(target)
             sync_folder(self.folder)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
 
 
 def open_slot(folder: Path) -> Slot:
@@ -148,7 +148,7 @@ def open_slot(folder: Path) -> Slot:
         _create(folder)
         handle = _locked(folder)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     slot = Slot(folder, handle, SlotState())
     try:
         state, is_damaged = read_state(folder), False
@@ -165,7 +165,7 @@ def open_slot(folder: Path) -> Slot:
         _clear(slot)
     except OSError as error:
         slot.close()
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     except BaseException:
         slot.close()
         raise
@@ -266,7 +266,8 @@ def _clear(slot: Slot) -> None:
                 partial.unlink()
 
 
-def _unwritable(folder: Path, error: OSError) -> DeploymentError:
+def unwritable(folder: Path, error: OSError) -> DeploymentError:
+    """An error of the system in a slot, in one line."""
     if isinstance(error, DeploymentError):
         return error
     if isinstance(error, (FileExistsError, NotADirectoryError)):

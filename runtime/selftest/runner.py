@@ -54,6 +54,21 @@ class Outcome(NamedTuple):
             return self.different == 0
         return self.difference is not None and self.difference <= self.allowed
 
+    def text(self) -> str:
+        """One line."""
+        library, version, machine = self.compared_with
+        here = f"{interpreters.LIBRARIES[self.library]} {self.version} on {self.machine}"
+        there = f"{interpreters.LIBRARIES[library]} {version} on {machine}"
+        if self.different == 0:
+            what = "bit-equal"
+        elif self.difference is None:
+            what = "an answer that is not a number"
+        else:
+            what = f"{self.different} of {self.images} images differ, a score by at most {self.difference:.2g}"
+        allowed = f" ({self.allowed:.2g} allowed)" if self.different or self.allowed else " (as it must be)"
+        verdict = "passed" if self.passed else "FAILED"
+        return f"{verdict}: {self.images} images, {what}{allowed}; {here}, against {there}"
+
 
 def run_selftest(
     model: ModelSource,
