@@ -17,7 +17,7 @@ from ..model_file import MAX_MODEL_BYTES, read_model, sha256
 from ..progress import progress
 from .slot import PREVIOUS_NAME, Slot, unwritable
 from .state import Probation, Release
-from .trial import Canary, Trial, find_canaries, try_model
+from .trial import Canary, CandidateTrial, find_canaries, try_candidate
 
 _log = logging.getLogger(__name__)
 
@@ -153,23 +153,23 @@ def _differ(new: Contract, old: Contract) -> str:
     return "; ".join(parts) or "in another order"
 
 
-def _try(candidate: Path, release: Release, pictures: tuple[Canary, ...]) -> Trial:
+def _try(candidate: Path, release: Release, pictures: tuple[Canary, ...]) -> CandidateTrial:
     try:
-        return try_model(candidate, pictures, selftest=True)
+        return try_candidate(candidate, pictures, selftest=True)
     except DeploymentError as error:
         raise DeploymentError(f"{release}: {error}") from error
 
 
-def _try_old(slot: Slot, pictures: tuple[Canary, ...]) -> Trial | None:
+def _try_old(slot: Slot, pictures: tuple[Canary, ...]) -> CandidateTrial | None:
     """What the old model does with the canaries; None if it does not work, which any model is better than."""
     try:
-        return try_model(slot.model, pictures, selftest=False)
+        return try_candidate(slot.model, pictures, selftest=False)
     except DeploymentError as error:
         _log.warning("warning: %s", error)
         return None
 
 
-def _compare(release: Release, trial: Trial, before: Trial | None, count: int) -> None:
+def _compare(release: Release, trial: CandidateTrial, before: CandidateTrial | None, count: int) -> None:
     """Refuse a model that is right on fewer canaries than the old one, or without an old one not on all of them."""
     needed = count if before is None else len(before.right)
     if len(trial.right) >= needed:

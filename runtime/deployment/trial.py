@@ -38,7 +38,7 @@ class Canary(NamedTuple):
     label: str
 
 
-class Trial(NamedTuple):
+class CandidateTrial(NamedTuple):
     """What a model has done with the canaries.
 
     Attributes:
@@ -89,7 +89,7 @@ def _pictures(folder: Path) -> list[str]:
     return sorted(each.path for each in os.scandir(folder) if each.is_file() and not is_hidden_name(each.name))
 
 
-def try_model(model: Path, canaries: Sequence[Canary], *, selftest: bool) -> Trial:
+def try_candidate(model: Path, canaries: Sequence[Canary], *, selftest: bool) -> CandidateTrial:
     """Try a model in a child process.
 
     Args:
@@ -117,7 +117,7 @@ def try_model(model: Path, canaries: Sequence[Canary], *, selftest: bool) -> Tri
     wrong = tuple(
         (canary, str(answer)) for canary, answer in zip(canaries, found["answers"], strict=True) if answer is not None
     )
-    return Trial(str(found["selftest"]), right, wrong)
+    return CandidateTrial(str(found["selftest"]), right, wrong)
 
 
 def run_here(model: str, canaries: Sequence[tuple[str, str]], selftest: bool) -> dict[str, Any]:

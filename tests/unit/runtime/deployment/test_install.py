@@ -182,7 +182,9 @@ def test_a_file_system_without_links_gets_a_copy(slot: Slot, monkeypatch: pytest
 
 
 def test_a_disk_that_takes_no_more_leaves_all_as_it_was(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.deployment.installation.try_model", lambda *_, **__: trials.Trial("passed", (), ()))
+    monkeypatch.setattr(
+        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
+    )
     (slot.incoming / "candidate-2").write_bytes(NEW)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -203,7 +205,9 @@ def test_a_disk_that_takes_no_more_leaves_all_as_it_was(slot: Slot, monkeypatch:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_file_system_that_fills_up_keeps_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.deployment.installation.try_model", lambda *_, **__: trials.Trial("passed", (), ()))
+    monkeypatch.setattr(
+        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
+    )
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -234,7 +238,9 @@ def test_a_file_system_that_fills_up_keeps_the_old_model(tmp_path: Path, monkeyp
 def test_a_kill_before_any_change_leaves_the_old_model_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.deployment.installation.try_model", lambda *_, **__: trials.Trial("passed", (), ()))
+    monkeypatch.setattr(
+        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
+    )
 
     def prepare(folder: Path) -> None:
         filled_slot(folder / "door", OLD).close()
