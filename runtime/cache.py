@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 CACHE_VARIABLE = "POCKETLENS_CACHE"
-#: Its subfolders: marks of checked models, verdicts on tried ones, and the arrays of data sets.
-SEALED, TRIALS, ARRAYS = "sealed", "trials", "arrays"
+#: Its subfolders: marks of checked models, verdicts on tried ones, the arrays of data sets, and scores of folds.
+SEALED, TRIALS, ARRAYS, FOLDS = "sealed", "trials", "arrays", "folds"
 
 
 def cache_folder() -> Path | None:

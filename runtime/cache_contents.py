@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .cache import ARRAYS, CACHE_VARIABLE, SEALED, TRIALS, cache_folder
+from .cache import ARRAYS, CACHE_VARIABLE, FOLDS, SEALED, TRIALS, cache_folder
 from .errors import PocketlensError
 from .files import shown
 
@@ -15,6 +15,7 @@ KINDS = {
     ARRAYS: "images and readings of data sets",
     TRIALS: "verdicts on models that were tried",
     SEALED: "marks of models that were checked",
+    FOLDS: "scores and checkpoints of data errors",
 }
 #: The names of our files: each begins with a SHA-256, but for a verdict that is being written.
 _NAME = re.compile(r"[0-9a-f]{64}[-.][^/]+|\.trial-[^/]+")

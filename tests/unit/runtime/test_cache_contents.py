@@ -39,6 +39,7 @@ def test_place_entries_and_sizes_are_shown(cache: Path) -> None:
         ["arrays", "images", "and", "readings", "of", "data", "sets,", "1", "in", "use", "by", "runs", "1", "10"],
         ["trials", "verdicts", "on", "models", "that", "were", "tried", "2", "20"],
         ["sealed", "marks", "of", "models", "that", "were", "checked", "1", "10"],
+        ["folds", "scores", "and", "checkpoints", "of", "data", "errors", "0", "0"],
     ]
     found = json.loads(answer("cache", "--json"))
     assert (found["folder"], found["cleared"], found["bytes"], found["freed"]) == (str(cache), False, 40, 0)
