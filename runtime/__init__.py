@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .images import load_pixels
     from .input_spec import FeaturesInput, ImageInput
     from .model_file import ModelFile, read_model, seal
+    from .model_follower import ModelFollower
     from .occlusion import Explanation, explain
     from .postprocessing import Prediction, rank
     from .preprocessing import FeaturePreprocessor, Preprocessor, TensorSpec, make_preprocessor
@@ -48,6 +49,7 @@ __all__ = [
     "InterpreterError",
     "ModelFile",
     "ModelFileError",
+    "ModelFollower",
     "PocketlensError",
     "Prediction",
     "Preprocessor",
@@ -77,6 +79,7 @@ _MODULES = {
     "images": ("load_pixels",),
     "input_spec": ("FeaturesInput", "ImageInput"),
     "model_file": ("ModelFile", "read_model", "seal"),
+    "model_follower": ("ModelFollower",),
     "occlusion": ("Explanation", "explain"),
     "postprocessing": ("Prediction", "rank"),
     "preprocessing": ("FeaturePreprocessor", "Preprocessor", "TensorSpec", "make_preprocessor"),

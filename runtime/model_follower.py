@@ -191,9 +191,8 @@ def _answers_alike(new: Classifier, old: Classifier) -> bool:
     """Whether a caller can go on as before: the same labels and task, and the same kind of input."""
     contracts = (new.contract, old.contract)
     kinds = [spec.names if isinstance(spec := each.input, FeaturesInput) else spec.kind for each in contracts]
-    return (
-        kinds[0] == kinds[1] and new.contract.labels == old.contract.labels and new.contract.task == old.contract.task
-    )
+    answers = [(each.labels, each.task, each.gives_probabilities) for each in contracts]
+    return kinds[0] == kinds[1] and answers[0] == answers[1]
 
 
 def _warm_up(classifier: Classifier) -> None:

@@ -96,6 +96,11 @@ class Service:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+    def stop_for_restart(self) -> None:
+        """End as at SIGTERM, where a manager starts the process again."""
+        if self._address:
+            self.stopping = True
+
     def ready(self) -> None:
         """Report that the start-up is over."""
         notify(self._address, "READY=1")

@@ -25,14 +25,13 @@ from ..outputs.outputs import Outputs
 from ..service import Service
 from .app import Command, with_options
 from .click_options import complete_files, option_in
+from .followed_model import RELOAD, RunningModel, running_model
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
     INTERPRETER_OPTIONS,
     MODEL,
     TRUSTED,
-    LoadedModel,
-    build_classifier,
 )
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -71,6 +70,7 @@ def _size(text: str) -> tuple[int, int]:
     *(option for option in ANSWER_OPTIONS if option.parameter != "top"),
     *EXTERNAL_OPTIONS,
 )
+@RELOAD
 @option_in("Answer")(
     "--release-score",
     type=click.FloatRange(0, 1),
@@ -198,23 +198,22 @@ def live(
     if name:
         opened.name = name
     reader = FrameReader(opened, keep_all=all_frames or None)
-    with Service() as service:
-        loaded = build_classifier(top=None, **model)
-        stabilizer = _stabilizer(loaded, stable, release_score, newest_weight, **answer)
+    with Service() as service, running_model("live", service, **model) as running:
+        stabilizer = _stabilizer(running, stable, release_score, newest_weight, **answer)
         show = print_json_event if as_json else partial(print_event, is_change=tell == CHANGES)
         # A queue would drop what is printed slower than files are read.
         prints_itself = opened.is_recorded or all_frames
         looked_at = source or source_command or ""
         with open_outputs(
             outputs,
-            labels=loaded.labels,
+            labels=running.contract.labels,
             source=looked_at,
             show=None if prints_itself else show,
-            model=loaded.classifier.sha256,
+            model=lambda: running.follower.sha256,
         ) as opened_outputs:
             engine = LiveEngine(
                 reader,
-                loaded.classifier,
+                running.follower,
                 stabilizer,
                 _teller(opened_outputs, service, show if prints_itself else None),
                 takes_pictures=opened_outputs.takes_pictures,
@@ -232,11 +231,11 @@ def live(
 
 
 def _stabilizer(
-    loaded: LoadedModel, stable: tuple[int, int], release_score: float | None, newest_weight: float, **answer: Any
+    running: RunningModel, stable: tuple[int, int], release_score: float | None, newest_weight: float, **answer: Any
 ) -> Stabilizer:
     try:
         return Stabilizer.for_model(
-            loaded.classifier.contract,
+            running.contract,
             stable=stable,
             release_score=release_score,
             newest_weight=newest_weight,

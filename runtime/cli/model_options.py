@@ -199,23 +199,25 @@ def build_classifier(
             probabilities.
         ModelFileError, ContractError, InterpreterError: as `Classifier` does.
     """
+    classifier = open_classifier(named_model(model_path), threads, interpreter, delegate, **external)
+    choice: dict[str, Any] = {"top": top, "min_score": min_score, "allow": allow or None, "deny": deny}
+    check_choice(classifier, **choice)
+    spec = classifier.contract.input
+    features = spec if spec.kind == "features" else None
+    return LoadedModel(classifier.contract.labels, partial(classifier.classify, **choice), features, classifier)
+
+
+def check_choice(classifier: Classifier, top: int | None, min_score: float | None, **names: Any) -> None:
+    """Raise UsageError where the options for answers do not fit the model."""
     # Imported here because help and usage errors need neither numpy nor Pillow.
     from ..postprocessing import choose_labels
 
-    path = model_path or default_model()
-    if not model_path:
-        print_line(f"model: {shown(path)}", error=True)
-    classifier = open_classifier(path, threads, interpreter, delegate, **external)
     if min_score and not classifier.contract.gives_probabilities:
         raise UsageError("--min-score is a probability, and the scores of this model are none; leave it out.")
-    labels = classifier.contract.labels
     try:
-        choose_labels(labels, allow or None, deny)
+        choose_labels(classifier.contract.labels, **names)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    spec = classifier.contract.input
-    classify = partial(classifier.classify, top=top, min_score=min_score, allow=allow or None, deny=deny)
-    return LoadedModel(labels, classify, spec if spec.kind == "features" else None, classifier)
 
 
 def open_classifier(path: str, threads: int, interpreter: str, delegate: str | None, **external: Any) -> Classifier:
@@ -231,15 +233,32 @@ def open_classifier(path: str, threads: int, interpreter: str, delegate: str | N
         classifier = Classifier(
             path, num_threads=threads, interpreter=interpreter, delegate=delegate, **without_none(external)
         )
+    print_notes(path, classifier)
+    return classifier
+
+
+def print_notes(path: str, classifier: Classifier) -> None:
+    """Print on standard error what was decided for a model of others."""
     flags = {option.parameter: option.flags[0] for option in (*ANSWER_OPTIONS, *EXTERNAL_OPTIONS)}
     for note in classifier.notes:
         print_line(f"{shown(path)}: {name_options(note, flags)}", error=True)
-    return classifier
 
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as `Classifier` takes them."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def named_model(path: str | None) -> str:
+    """The path itself, or the default model, which is then printed on standard error.
+
+    Raises:
+        ModelFileError: none is named, and there is none.
+    """
+    found = path or default_model()
+    if not path:
+        print_line(f"model: {shown(found)}", error=True)
+    return found
 
 
 def default_model() -> str:

@@ -200,7 +200,7 @@ def open_outputs(
     show: Callable[[Event], object] | None = None,
     listen: Callable[[Event], object] | None = None,
     runs_command: bool = True,
-    model: str = "",
+    model: Callable[[], str] = str,
 ) -> Outputs:
     """All outputs that the user named; use it in a `with`.
 
@@ -211,7 +211,7 @@ def open_outputs(
         show: prints an event to standard output.
         listen: an extra function of this process, such as a server's; it is given pictures.
         runs_command: whether the command is an output; a watch runs its command itself.
-        model: the SHA-256 of the model file, which is noted beside uncertain frames.
+        model: gives the SHA-256 of the model file, which is noted beside uncertain frames.
 
     Raises:
         UsageError: an option's value is not allowed.

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,10 +17,12 @@ import click
 from .._version import __version__
 from ..errors import ContractError, PocketlensError, UsageError
 from ..files import read_regular_file, shown
+from ..input_spec import FeaturesInput
 from ..memory import share_heap
 from ..service import Service
 from .app import Command, with_options
 from .click_options import option_in
+from .followed_model import RELOAD, RunningModel, running_model
 from .live import print_event, print_json_event
 from .model_options import (
     ANSWER_OPTIONS,
@@ -27,8 +30,6 @@ from .model_options import (
     INTERPRETER_OPTIONS,
     MODEL,
     TRUSTED,
-    LoadedModel,
-    build_classifier,
 )
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -60,6 +61,7 @@ class ServeError(PocketlensError, OSError):
     "POCKETLENS_TOKEN=$(cat token) pocketlens serve --host 0.0.0.0",
 )
 @with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS)
+@RELOAD
 @option_in("Server")(
     "--host", metavar="ADDRESS", default=_LOOPBACK, show_default=True, help="Listen there; 0.0.0.0 is every address."
 )
@@ -127,18 +129,22 @@ def serve(
     if no_auth and token is not None:
         raise UsageError("--no-auth and a token exclude each other.")
     share_heap()  # before threads are started
-    with Service() as service, _listen(host, port) as listener:
-        loaded = build_classifier(**model)
-        if loaded.features is not None:
-            raise ContractError(f"the model takes {loaded.features.describe()}, and serve answers pictures")
-        live = _live_view(source, loaded, service, as_json) if source is not None else None
-        _run(service, listener, loaded, token, allow_host, max_body, max_requests, live, as_json)
+    with (
+        Service() as service,
+        _listen(host, port) as listener,
+        running_model("serve", service, **model) as running,
+    ):
+        spec = running.contract.input
+        if isinstance(spec, FeaturesInput):
+            raise ContractError(f"the model takes {spec.describe()}, and serve answers pictures")
+        live = _live_view(source, running, as_json) if source is not None else None
+        _run(service, listener, running, token, allow_host, max_body, max_requests, live, as_json)
 
 
 def _run(
     service: Service,
     listener: socket.socket,
-    loaded: LoadedModel,
+    running: RunningModel,
     token: str | None,
     names: tuple[str, ...],
     max_body: int,
@@ -154,7 +160,7 @@ def _run(
     limits = limits._replace(all_bodies_bytes=max(limits.all_bodies_bytes, 2 * max_body))
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # its warnings are about what strangers send
     pictures = PictureServer(
-        ServedModel(loaded.classify, _description(loaded)), limits, os.cpu_count() or 1, token, names, live
+        ServedModel(running.classify, partial(_description, running)), limits, os.cpu_count() or 1, token, names, live
     )
 
     def start() -> None:
@@ -179,18 +185,17 @@ def _run(
             live.join(_RELEASE_S)
 
 
-def _description(loaded: LoadedModel) -> dict[str, Any]:
-    classifier = loaded.classifier
-    contract = json.loads(classifier.contract.to_json())
+def _description(running: RunningModel) -> dict[str, Any]:
+    contract = running.follower.current().contract
     return {
-        "labels": list(loaded.labels),
-        "contract": contract,
-        "sha256": classifier.sha256,
+        "labels": list(contract.labels),
+        "contract": json.loads(contract.to_json()),
+        "sha256": running.follower.sha256,
         "version": __version__,
     }
 
 
-def _live_view(source: str, loaded: LoadedModel, service: Service, as_json: bool) -> LiveView:
+def _live_view(source: str, running: RunningModel, as_json: bool) -> LiveView:
     from ..camera.reader import FrameReader, open_source
     from ..live.stabilizer import Stabilizer
     from ..serve.live_view import LiveView
@@ -200,7 +205,7 @@ def _live_view(source: str, loaded: LoadedModel, service: Service, as_json: bool
     except ValueError as error:
         raise UsageError(str(error)) from error
     show = print_json_event if as_json else print_event
-    return LiveView(reader, loaded.classifier, Stabilizer.for_model(loaded.classifier.contract), show)
+    return LiveView(reader, running.follower, Stabilizer.for_model(running.contract), show)
 
 
 def _is_loopback(host: str) -> bool:

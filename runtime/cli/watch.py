@@ -12,6 +12,7 @@ from ..camera.frame import Frame
 from ..errors import ContractError, ImageError, UsageError, WatchError
 from ..files import read_regular_file, shown
 from ..image_limits import MAX_IMAGE_BYTES
+from ..input_spec import FeaturesInput
 from ..outputs.event import Event
 from ..outputs.outputs import Outputs
 from ..service import Service
@@ -23,6 +24,7 @@ from ..watch.sorter import Sorter
 from ..watch.watcher import Delivery, Watcher
 from .app import Command, with_options
 from .click_options import complete_files, option_in
+from .followed_model import RELOAD, running_model
 from .model_options import (
     ANSWER_OPTIONS,
     EXTERNAL_OPTIONS,
@@ -30,7 +32,6 @@ from .model_options import (
     MODEL,
     RECURSIVE,
     TRUSTED,
-    build_classifier,
 )
 from .options import JSON_OPTION
 from .output import print_json, print_line
@@ -48,6 +49,7 @@ _WAIT = click.FloatRange(0.01, 86_400)
     "pocketlens watch --history incoming/",
 )
 @with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS, RECURSIVE)
+@RELOAD
 @option_in("Input")(
     "--existing/--no-existing", default=True, show_default=True, help="Answer images that are there at first start."
 )
@@ -108,17 +110,17 @@ def watch(
             _check_target(Sorter(move_to, ()), folder, recursive)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    with Service() as service:
-        loaded = build_classifier(**model)
-        if loaded.features is not None:
+    with Service() as service, running_model("watch", service, **model) as running:
+        labels, spec = running.contract.labels, running.contract.input
+        if isinstance(spec, FeaturesInput):
             raise ContractError(
-                f"the model takes {loaded.features.describe()}, and watch answers images; pipe readings into "
+                f"the model takes {spec.describe()}, and watch answers images; pipe readings into "
                 "`pocketlens classify --model MODEL -`, a line each"
             )
         place = WatchedFolder(folder, recursive)
-        sorter = Sorter(move_to, loaded.labels) if move_to is not None else None
+        sorter = Sorter(move_to, labels) if move_to is not None else None
         actions: dict[str, Any] = {"sorter": sorter, "hook": hook, "retries": outputs.exec_retries}
-        timing: dict[str, Any] = {"labels": loaded.labels, "interval": interval, "settle": settle, "patience": patience}
+        timing: dict[str, Any] = {"labels": labels, "interval": interval, "settle": settle, "patience": patience}
         try:
             record = Journal(journal or place.full_path(DEFAULT_NAME), folder, service.keep_going)
         except WatchError:
@@ -126,13 +128,16 @@ def watch(
                 return
             raise
         source = os.path.realpath(folder)
-        digest = loaded.classifier.sha256
+
+        def digest() -> str:
+            return running.follower.sha256
+
         with (
             record,
-            open_outputs(outputs, labels=loaded.labels, source=source, runs_command=False, model=digest) as opened,
+            open_outputs(outputs, labels=labels, source=source, runs_command=False, model=digest) as opened,
         ):
             deliver = partial(_deliver, teller=Teller(opened), as_json=as_json)
-            Watcher(place, record, loaded.classify, deliver, existing=existing, **actions, **timing).run(service)
+            Watcher(place, record, running.classify, deliver, existing=existing, **actions, **timing).run(service)
 
 
 def _print_history(folder: str, journal: str | None) -> None:

@@ -187,12 +187,14 @@ def _compare(release: Release, trial: CandidateTrial, before: CandidateTrial | N
 def _swap(slot: Slot, candidate: Path, release: Release, probation: float) -> None:
     """Make the candidate the model: keep the old one, write the state, and rename."""
     state = slot.state
-    old = state.current
+    # A model that is still on probation is no model to go back to, if there is one before it.
+    keeps_previous = state.probation is not None and state.previous is not None
+    old = state.previous if keeps_previous else state.current
     try:
         with candidate.open("rb+") as file:
             os.fsync(file.fileno())
         candidate.chmod(0o644)  # services have accounts of their own
-        if old is not None:
+        if old is not None and not keeps_previous:
             _keep(slot)
     except OSError as error:
         raise unwritable(slot.folder, error) from error

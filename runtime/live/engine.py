@@ -17,9 +17,10 @@ from ..camera.byte_sources import FrameSource
 from ..camera.frame import Frame, Region
 from ..camera.reader import FrameReader, open_source
 from ..classifier import Classifier
-from ..errors import ContractError, ImageError
+from ..errors import ContractError, ImageError, InterpreterError
 from ..files import BYTES_NAME
 from ..input_spec import PICKING_FILTERS, ImageInput
+from ..model_follower import ModelFollower
 from ..outputs.event import Event
 from ..outputs.outputs import RepeatedWarning
 from ..postprocessing import UNKNOWN
@@ -44,7 +45,7 @@ class LiveEngine:
 
     Args:
         reader: gives the frames; it is started and stopped by `run`.
-        classifier: a model that takes images.
+        classifier: a model that takes images; or one that may be replaced between two frames.
         stabilizer: makes the states.
         tell: called with each change, or with each answer if `tell_every`; it must not block for long.
         takes_pictures: whether `tell` wants the frames as JPEGs.
@@ -66,7 +67,7 @@ class LiveEngine:
     def __init__(
         self,
         reader: FrameReader,
-        classifier: Classifier,
+        classifier: Classifier | ModelFollower,
         stabilizer: Stabilizer,
         tell: Tell,
         *,
@@ -79,14 +80,10 @@ class LiveEngine:
         region: Region | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        spec = classifier.contract.input
-        if not isinstance(spec, ImageInput):
-            raise ContractError(f"the model takes {spec.describe()}, and a camera gives images")
-        # A JPEG is decoded no larger than the model needs it; filters that pick single pixels need all of it.
-        side = 0 if spec.filter in PICKING_FILTERS else max(spec.height, spec.width)
-        self._size = (side, side)
+        self._follower = classifier if isinstance(classifier, ModelFollower) else None
+        self._classifier = classifier.current() if isinstance(classifier, ModelFollower) else classifier
+        self._size = _decoded_size(self._classifier)
         self._reader = reader
-        self._classifier = classifier
         self._stabilizer = stabilizer
         self._tell = tell
         self._takes_pictures = takes_pictures
@@ -153,6 +150,8 @@ class LiveEngine:
                 return
             if self._on_frame is not None:
                 self._on_frame(frame)
+            if self._follower is not None:
+                self._take_newest(self._follower.current())
             scores = self._scores(frame)
         except ImageError as error:
             self._counter.add("unreadable")
@@ -162,15 +161,28 @@ class LiveEngine:
         self._due = frame.clock + self._every
         self._answer(frame, scores)
 
+    def _take_newest(self, classifier: Classifier) -> None:
+        if classifier is not self._classifier:
+            self._classifier = classifier
+            self._size = _decoded_size(classifier)
+            self._stabilizer.adopt(classifier.contract)
+
     def _scores(self, frame: Frame) -> npt.NDArray[np.float32]:
-        if self._region is None:
-            return self._classifier.scores(frame.image, frame.layout)
-        image, layout = frame.part(self._region, self._size)
-        return self._classifier.scores(image, layout)
+        image, layout = frame.image, frame.layout
+        if self._region is not None:
+            image, layout = frame.part(self._region, self._size)
+        try:
+            return self._classifier.scores(image, layout)
+        except InterpreterError as error:
+            if self._follower is not None:
+                self._follower.note_error(error, self._classifier)
+            raise
 
     def _answer(self, frame: Frame, scores: npt.NDArray[np.float32]) -> None:
         change = self._stabilizer.update(scores, frame.time)
         self._counter.add("answered")
+        if self._follower is not None:
+            self._follower.note_answer(self._stabilizer.state == UNKNOWN, self._classifier)
         if change is not None:
             self._counter.add("changes")
             self._previous = change.previous
@@ -202,6 +214,19 @@ class LiveEngine:
         )
 
 
+def _decoded_size(classifier: Classifier) -> tuple[int, int]:
+    """The size down to which a JPEG may be decoded: what the model needs, or all for filters that pick single pixels.
+
+    Raises:
+        ContractError: the model takes features.
+    """
+    spec = classifier.contract.input
+    if not isinstance(spec, ImageInput):
+        raise ContractError(f"the model takes {spec.describe()}, and a camera gives images")
+    side = 0 if spec.filter in PICKING_FILTERS else max(spec.height, spec.width)
+    return side, side
+
+
 def _jpeg(frame: Frame) -> bytes | None:
     """A frame as a JPEG; None where it cannot be encoded: an answer without its picture is better than none."""
     try:
@@ -211,12 +236,15 @@ def _jpeg(frame: Frame) -> bytes | None:
 
 
 def changes(
-    classifier: Classifier, source: str | FrameSource, stabilizer: Stabilizer | None = None, **options: Any
+    classifier: Classifier | ModelFollower,
+    source: str | FrameSource,
+    stabilizer: Stabilizer | None = None,
+    **options: Any,
 ) -> Iterator[Event]:
     """The changes of what a model answers about a camera, for scripts: an iterator without an end.
 
     Args:
-        classifier: a model that takes images.
+        classifier: a model that takes images; or one that may be replaced between two frames.
         source: as for `runtime.camera.frames`.
         stabilizer: makes the states; by default three of the last five frames, and the model's threshold.
         options: further parameters of `LiveEngine`, such as `every`, `motion`, `region` or `tell_every`.
@@ -234,7 +262,8 @@ def changes(
     """
     told: deque[Event] = deque()
     reader = FrameReader(open_source(source) if isinstance(source, str) else source)
-    stabilizer = stabilizer or Stabilizer.for_model(classifier.contract)
+    first = classifier.current() if isinstance(classifier, ModelFollower) else classifier
+    stabilizer = stabilizer or Stabilizer.for_model(first.contract)
     engine = LiveEngine(reader, classifier, stabilizer, told.append, **options)
     with reader:
         while engine._step() or told:

@@ -99,6 +99,7 @@ class Stabilizer:
         self._release_score = math.inf if release_score is None else release_score
         self._weight = newest_weight
         self._decision = decision
+        self._takes_threshold = False
         self._votes: deque[tuple[str, float]] = deque(maxlen=last)
         self._mean: npt.NDArray[np.float32] | None = None
 
@@ -124,23 +125,34 @@ class Stabilizer:
         Raises:
             ValueError: as for the class, or scores are given for a model whose scores are no probabilities.
         """
-        decision = DEFAULT_DECISION if contract.task == "multilabel" else contract.confidence.decision
         if not contract.gives_probabilities:
             if min_score or release_score:
                 raise ValueError("`min_score` is a probability, and the scores of this model are none; leave it out")
-            min_score, release_score, decision = -math.inf, None, DEFAULT_DECISION
-        if min_score is None:
-            min_score = contract.confidence.threshold
-        return cls(
+            min_score, release_score = -math.inf, None
+        made = cls(
             contract.labels,
             stable=stable,
-            min_score=min_score,
+            min_score=contract.confidence.threshold if min_score is None else min_score,
             release_score=release_score,
             newest_weight=newest_weight,
             allow=allow,
             deny=deny,
-            decision=decision,
+            decision=_decision(contract),
         )
+        made._takes_threshold = min_score is None
+        return made
+
+    def adopt(self, contract: Contract) -> None:
+        """Go on with the scores of another model: its decision counts from now on, and its threshold if none was given.
+
+        The state and the votes stay.
+
+        Args:
+            contract: of a model with the same labels and task.
+        """
+        self._decision = _decision(contract)
+        if self._takes_threshold:
+            self._min_score = contract.confidence.threshold
 
     def update(self, scores: Sequence[float] | npt.NDArray[np.float32], at: float | None = None) -> Change | None:
         """Take the scores of the next frame; the new state if it changes, else None.
@@ -191,3 +203,9 @@ class Stabilizer:
             if kept >= self._release_score:
                 return self.state, kept
         return UNKNOWN, scores[best]
+
+
+def _decision(contract: Contract) -> float:
+    if contract.task == "multilabel" or not contract.gives_probabilities:
+        return DEFAULT_DECISION
+    return contract.confidence.decision

@@ -85,10 +85,8 @@ class UncertainFrames:
         frames: the most frames; None sets no limit.
         size: the most bytes.
         chance: the source of random numbers.
-        model: the SHA-256 of the model file that answers, for the JSON files.
-
-    Attributes:
-        model: as above; set it when another model answers from now on.
+        model: the SHA-256 of the model file that answers, for the JSON files; or a function that gives it, as a model
+            may be replaced.
     """
 
     takes_pictures = True
@@ -99,13 +97,13 @@ class UncertainFrames:
         frames: int | None = None,
         size: int | None = None,
         chance: random.Random | None = None,
-        model: str = "",
+        model: str | Callable[[], str] = "",
     ) -> None:
         self._folder = BoundFolder(folder)
         self._frames = frames
         self._size = DEFAULT_FOLDER_BYTES if size is None else size
         self._chance = chance or random.Random()
-        self.model = model
+        self._model = model
         self._device = socket.gethostname()
         self._trouble = RepeatedWarning()
         self._waiting: queue.Queue[tuple[Event, bytes, Mapping[str, float], str] | None] = queue.Queue(_WAITING)
@@ -125,7 +123,8 @@ class UncertainFrames:
         with suppress(ImageError, queue.Full):  # the answer itself says what is wrong with a picture
             data = event.picture if event.picture is not None or picture is None else picture()
             if data is not None:
-                self._waiting.put_nowait((event, data, keys, self.model))
+                model = self._model if isinstance(self._model, str) else self._model()
+                self._waiting.put_nowait((event, data, keys, model))
 
     def close(self, timeout: float) -> None:
         """Write what waits, for so many seconds at most."""

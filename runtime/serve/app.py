@@ -40,11 +40,11 @@ class ServedModel(NamedTuple):
 
     Attributes:
         classify: gives the predictions for a picture's bytes; `top` overrides how many.
-        description: what `GET /v1/model` answers.
+        describe: gives what `GET /v1/model` answers.
     """
 
     classify: Callable[..., list[Prediction]]
-    description: dict[str, Any]
+    describe: Callable[[], dict[str, Any]]
 
 
 class PictureServer:
@@ -144,7 +144,7 @@ class PictureServer:
         return await asyncio.shield(future)
 
     async def _describe_model(self, _request: Request) -> Response:
-        return JSONResponse(self._model.description)
+        return JSONResponse(self._model.describe())
 
     async def _health(self, _request: Request) -> Response:
         problem = self._live.problem if self._live is not None else ""

@@ -16,6 +16,7 @@ from ..errors import PocketlensError, describe
 from ..live.engine import LiveEngine
 from ..live.stabilizer import Stabilizer
 from ..live.statistics import LiveStatistics
+from ..model_follower import ModelFollower
 from ..outputs.event import Event
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class LiveView:
 
     Args:
         reader: gives the frames.
-        classifier: a model that takes images.
+        classifier: a model that takes images; or one that may be replaced between two frames.
         stabilizer: makes the states.
         tell: called with each change, in the engine's thread.
 
@@ -46,7 +47,11 @@ class LiveView:
     """
 
     def __init__(
-        self, reader: FrameReader, classifier: Classifier, stabilizer: Stabilizer, tell: Callable[[Event], object]
+        self,
+        reader: FrameReader,
+        classifier: Classifier | ModelFollower,
+        stabilizer: Stabilizer,
+        tell: Callable[[Event], object],
     ) -> None:
         self._engine = LiveEngine(reader, classifier, stabilizer, self._note_change, see=self._see)
         self._tell = tell

@@ -106,7 +106,7 @@ def served(
 ) -> Iterator[Served]:
     """A server on a free port of the loopback, in a thread; by default it answers with a fake model."""
     description = {"labels": ["cat", "dog"], "contract": {}, "sha256": "", "version": "0"}
-    model = ServedModel(classify or fake_classifier().classify, description)
+    model = ServedModel(classify or fake_classifier().classify, lambda: description)
     pictures = PictureServer(model, limits or ServeLimits(), workers, token, names, live)
     started, stopped = threading.Event(), threading.Event()
 

@@ -75,8 +75,8 @@ def blind_weights() -> npt.NDArray[np.float32]:
 
 
 def unsure_weights() -> npt.NDArray[np.float32]:
-    """Weights of a model that gives both labels half of the probability."""
-    return np.zeros_like(_WEIGHTS)
+    """Weights of a model that gives white both labels with half of the probability."""
+    return _WEIGHTS / 2
 
 
 def nan_weights() -> npt.NDArray[np.float32]:
