@@ -1,6 +1,6 @@
 """What `pocketlens teach` reaches: six classes trained from 30 pictures each, four taught from 5 pictures each.
 
-    python -m benchmarks.teaching cifar-10-images --seed 0 [--judge train] [OPTIONS OF TRAIN]
+    python -m benchmarks.teaching cifar-10-images --seed 0 [--pictures 300] [--judge train] [OPTIONS OF TRAIN]
 
 The folder has `train/` and `test/` with ten classes of pictures. The first six classes by name are trained, the others
 taught to the int8 file. 2,000 pictures judge it, evenly of all classes: of `test/`; or, with `--judge train`, others of
@@ -23,7 +23,7 @@ import numpy as np
 
 from runtime import Classifier
 
-TRAINED, TAUGHT = 30, 5
+TAUGHT = 5
 JUDGES = 2000
 _TRAIN = ("--arch", "efficientnet_lite0", "--weights", "bundled", "--image-size", "160")
 
@@ -46,21 +46,21 @@ def answers(model: Path, pictures: Sequence[Path]) -> list[str]:
         return [found[0].label for found in classifier.classify_batch(pictures, top=1)]  # type: ignore[index]
 
 
-def measure(root: Path, work: Path, seed: int, judge: str, options: Sequence[str]) -> None:
+def measure(root: Path, work: Path, seed: int, trained: int, judge: str, options: Sequence[str]) -> None:
     """Train, export, teach, and print the recall of each class before and after."""
     classes = sorted(path.name for path in (root / "train").iterdir())
     old, new = classes[:6], classes[6:]
-    skipped = TRAINED + 10 if judge == "train" else 0
+    skipped = trained + 10 if judge == "train" else 0
     judges = {name: chosen(root / judge / name, JUDGES // len(classes), seed, skipped) for name in classes}
     for name in old:
-        for part, files in (("train", chosen(root / "train" / name, TRAINED, seed)), ("test", judges[name])):
+        for part, files in (("train", chosen(root / "train" / name, trained, seed)), ("test", judges[name])):
             target = work / "pictures" / part / name
             target.mkdir(parents=True)
             for file in files:
                 shutil.copy(file, target)
     started = time.perf_counter()
     pocketlens("train", "--dataset", work / "pictures", *_TRAIN, "--seed", seed, *options, "--out", work / "run")
-    trained = time.perf_counter() - started
+    minutes = (time.perf_counter() - started) / 60
     pocketlens("export", work / "run", "--out", work / "models", "--embedding", "--max-drop", "0.05")
     model = work / "models" / "int8.tflite"
     before = {name: answers(model, judges[name]) for name in old}
@@ -77,7 +77,7 @@ def measure(root: Path, work: Path, seed: int, judge: str, options: Sequence[str
     for name in classes:
         print(f"{name:12} {f'{first[name]:.3f} ->' if name in old else 'taught  '} {recall[name]:.3f}")
     lost = np.mean([first[name] - recall[name] for name in old])
-    print(f"trained in {trained:.0f} s; old classes {np.mean([*first.values()]):.4f}")
+    print(f"trained in {minutes:.1f} min; old classes {np.mean([*first.values()]):.4f}")
     print(f"old classes lose {100 * lost:.2f} points")
     print(f"new classes {np.mean([recall[name] for name in new]):.4f}; taught in {max(seconds):.2f} s each at most")
 
@@ -87,11 +87,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=30, help="of each class that is trained")
     parser.add_argument("--judge", choices=("test", "train"), default="test")
     parser.add_argument("--work", type=Path, help="keep what is made in this new folder")
     given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(given.pictures, given.work or Path(scratch), given.seed, given.judge, options)
+        measure(given.pictures, given.work or Path(scratch), given.seed, given.pictures, given.judge, options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime import Classifier, Contract
 from runtime.child_process import ChildError
-from runtime.teaching.format import REHEARSAL_NAME, Rehearsal, directions
+from runtime.teaching.format import MAX_WITHIN, REHEARSAL_NAME, Rehearsal, directions
 from runtime.thread_map import ordered_map
 from trainer.evaluation.worker import decoded_samples, device_classifier, refuse_tensorflow
 
@@ -24,6 +24,8 @@ from .scoring import SplitScorer
 
 #: Training pictures of a class whose mean is its prototype, and of all classes together, at most.
 _PICTURES, _ALL_PICTURES = 50, 4000
+#: Training pictures of a class that measure the scatter, and bytes of all of them, at most.
+_WITHIN, _WITHIN_BYTES = 15, 512 * 1024
 #: Validation pictures of a class whose embeddings are kept, and bytes of all of them, at most.
 _KEPT, _KEPT_BYTES = 60, 512 * 1024
 _PROTOTYPE_BYTES = 4 * 2**20
@@ -107,12 +109,14 @@ def rehearse(classifier: Classifier, samples: Any, targets: Sequence[int], held_
     vectors, numbers = directions(embeddings, mean), np.array(targets)
     prototypes = np.stack([vectors[:trained][numbers[:trained] == place].mean(axis=0) for place in range(classes)])
     counts = np.bincount(numbers[:trained], minlength=classes)
+    measured = slice(min(_WITHIN * classes, trained, MAX_WITHIN, _WITHIN_BYTES // (_BYTES_A_VALUE * size)))
     first = trained if held_out else 0
     kept = slice(first, first + min(_KEPT * classes, _KEPT_BYTES // (_BYTES_A_VALUE * size)))
     return Rehearsal(
         mean,
         prototypes,
         tuple(counts.tolist()),
+        vectors[measured] - prototypes[numbers[measured]],
         vectors[kept],
         scores[kept],
         tuple(numbers[kept].tolist()),

@@ -19,7 +19,7 @@ from .images import ImageSource, Pixels, load_pixels
 from .model_file import ModelFile, ModelSource, associated_files, read_model, seal
 from .postprocessing import UNKNOWN, apply_temperature
 from .recognition import is_same_word, suggestion
-from .teaching.decision import Trial, network_floor, prototypes_of
+from .teaching.decision import Trial, means_of, network_floor
 from .teaching.format import (
     MAX_PICTURES,
     TAUGHT_NAME,
@@ -274,7 +274,7 @@ def _check_apart(material: _Material, classes: Sequence[TaughtClass], label: str
     pairs = (float(np.square(given.sum(axis=0)).sum()) - float(np.square(given).sum())) / (count * (count - 1))
     own = float(np.sqrt(max(0.0, pairs)))
     others = [one for one in classes if one.label != label]
-    prototypes = np.concatenate([unit(material.rehearsal.prototypes), *([prototypes_of(others)] if others else [])])
+    prototypes = np.concatenate([unit(material.rehearsal.prototypes), *([unit(means_of(others))] if others else [])])
     means = (given @ prototypes.T).mean(axis=0)
     nearest, other = max(zip(means.tolist(), (*material.own, *(one.label for one in others)), strict=True))
     if nearest >= _SAME * own:

