@@ -3,8 +3,8 @@
 The network's softmax decides among its own classes. Every class has a prototype, the mean direction of its pictures,
 and by it a linear discriminant (see `Discriminants`). The score of a taught class is that of the network's answer,
 times an exponential: of how much greater the discriminant of the taught class is than that of the network's answer,
-less a bias. So a taught class is the answer exactly where that difference is greater than the bias, and the scores of the
-network's classes keep their ratios.
+less a bias. So a taught class is the answer exactly where that difference is greater than the bias, and the scores of
+the network's classes keep their ratios.
 """
 
 from __future__ import annotations
