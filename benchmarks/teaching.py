@@ -85,14 +85,14 @@ def measure(root: Path, work: Path, seed: int, trained: int, judge: str, options
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=30, help="of each class that is trained")
     parser.add_argument("--judge", choices=("test", "train"), default="test")
     parser.add_argument("--work", type=Path, help="keep what is made in this new folder")
     given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(given.pictures, given.work or Path(scratch), given.seed, given.pictures, given.judge, options)
+        measure(given.folder, given.work or Path(scratch), given.seed, given.pictures, given.judge, options)
 
 
 if __name__ == "__main__":
