@@ -7,6 +7,7 @@ Images are stored with few pixels, vectors of features as they are. `exporter.se
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ from ..model_file import ModelFile
 MEMBER = "selftest.json"
 MAX_BYTES = 4 * 2**20
 MAX_IMAGES = 8
-#: Pixels on a side of a stored image, at most.
-MAX_STORED_SIDE = 32
+#: Pixels on a side of a stored image, at most; a writer keeps to `_STORED_VALUES` as well: 18 on a side in colour.
+_MAX_STORED_SIDE, _STORED_VALUES = 32, 32 * 32
 
 _FORMAT, _VERSION = "pocketlens-selftest", 1
 _FIELDS = {"format", "version", "shape", "images", "same_tolerance", "other_tolerance", "answers"}
@@ -84,7 +85,7 @@ class SelfTest(NamedTuple):
 
 
 def shrink(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Subsample (height, width, channels) so that no side exceeds 32 pixels; a vector stays as it is."""
+    """Subsample (height, width, channels) to sides of 32 pixels at most, or 18 in colour; a vector stays as it is."""
     if pixels.ndim == 1:
         return pixels
     # Of the pixels that `enlarge` repeats, the first.
@@ -104,7 +105,8 @@ def enlarge(image: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
 
 
 def _sides(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [(long, min(long, MAX_STORED_SIDE)) for long in shape[:2]]
+    most = math.isqrt(_STORED_VALUES // shape[2])
+    return [(long, min(long, most)) for long in shape[:2]]
 
 
 def read_selftest(file: ModelFile) -> SelfTest:
@@ -136,13 +138,14 @@ def _parse(document: Any, contract: Contract) -> SelfTest:
 
 
 def _parse_images(text: Any, shape: Any, spec: InputSpec) -> npt.NDArray[Any]:
-    if spec.kind == "features":
-        wanted, dtype = list(spec.shape), "float64"
-    else:
-        wanted, dtype = [*(short for _, short in _sides(spec.shape)), spec.channels], "uint8"
+    most = list(spec.shape)
+    if spec.kind == "image":
+        most[:2] = (min(side, _MAX_STORED_SIDE) for side in most[:2])
+    least = most if spec.kind == "features" else [1, 1, most[2]]
     require(isinstance(shape, list) and all(type(n) is int for n in shape), "shape of the images")
-    require(1 <= (shape or [0])[0] <= MAX_IMAGES and shape[1:] == wanted, "shape of the images")
-    images = decode_array(text, dtype, tuple(shape))
+    require(len(shape) == 1 + len(most) and 1 <= shape[0] <= MAX_IMAGES, "shape of the images")
+    require(all(a <= n <= b for a, n, b in zip(least, shape[1:], most, strict=True)), "shape of the images")
+    images = decode_array(text, "float64" if spec.kind == "features" else "uint8", tuple(shape))
     if spec.kind == "features":
         refuse_implausible(images, spec, lambda row: f"vector {row}")
     return images

@@ -212,11 +212,12 @@ def test_answers_of_another_type_than_the_models(int8: ModelFile) -> None:
         run_selftest(changed(int8, lambda document: [answers.update(dtype="int8") for answers in document["answers"]]))
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (224, 96, 3), (33, 1, 1), (32, 64, 3)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (224, 96, 3), (33, 1, 1), (32, 64, 3), (8, 8, 3)])
 def test_large_images_are_stored_small_and_come_back_at_their_size(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     small = shrink(pixels)
     assert max(small.shape[:2]) <= 32
+    assert small.size <= 32 * 32, "a file in colour grows no more than a grey one"
     again = enlarge(small, ImageInput(shape[0], shape[1], "grey" if shape[2] == 1 else "rgb"))
     assert again.shape == shape
     np.testing.assert_array_equal(shrink(again), small)
