@@ -366,7 +366,11 @@ def _warn(opened: Repository) -> None:
     """Say what expires soon."""
     for role in _roles(opened):
         if role["days_left"] < _WARNING_DAYS[role["role"]]:
-            how = "`pocketlens repo refresh`" + " --all" * (role["role"] in ("root", "targets"))
+            how = (
+                "`pocketlens repo refresh --all`"
+                if role["role"] in ("root", "targets")
+                else "`pocketlens repo refresh`"
+            )
             print_line(
                 f"warning: {role['role']} expires in {role['days_left']:.1f} days; renew it by {how}", error=True
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runtime.files import read_regular_file, shown
-from runtime.model_file import read_model, read_model_bytes
+from runtime.model_file import read_model
 
 from ..errors import RepositoryError
 
@@ -45,11 +45,11 @@ def admit(model: Path, report: Path | None = None, *, force: bool = False) -> Ad
         ModelFileError, ContractError: it is no such model.
         RepositoryError: the report is missing, describes other files, or says that a gate failed.
     """
-    content = read_model_bytes(model)[0]
-    contract = read_model(content).contract
+    file = read_model(model)
+    content = bytes(file.content)
     digest = hashlib.sha256(content).hexdigest()
     path = model.parent / _REPORT_NAME if report is None else report
-    document, notes, problem = b"", {"labels": str(len(contract.labels))}, ""
+    document, notes, problem = b"", {"labels": str(len(file.contract.labels))}, ""
     try:
         document = read_regular_file(path, _MAX_REPORT_BYTES, RepositoryError)[0]
         entry = _entry(document, digest, shown(path))

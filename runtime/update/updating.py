@@ -15,7 +15,7 @@ from ..progress import progress
 from ..service import Service
 from .client import UpdateClient
 from .clock import MachineClock
-from .releases import Offer, chosen_offer
+from .releases import Offer, check_app_name, chosen_offer
 from .rings import check_device_id, own_device_id
 from .transport import open_transport
 
@@ -99,6 +99,7 @@ def update_once(
         OSError: a file cannot be written.
     """
     transport = open_transport(settings.source)
+    check_app_name(settings.app)
     if settings.device_id:
         check_device_id(settings.device_id)
     with open_slot(settings.folder) as slot:
@@ -116,7 +117,9 @@ def update_once(
         offer = chosen_offer(offers, device_id, (each.sha256 for each in offers if slot.refused(each.sha256)))
         before = slot.current
         if offer is None or (before is not None and before.sha256 == offer.sha256):
-            outcome = judged or UpdateOutcome(_CURRENT if offer else _NOTHING, before, probation=_left(slot))
+            # A bundle brings a model without saying which release it is.
+            known = before if offer is None else _release(offer)
+            outcome = judged or UpdateOutcome(_CURRENT if offer else _NOTHING, known, probation=_left(slot))
         else:
             result = _install(slot, client, offer, settings, keep_going)
             outcome = UpdateOutcome(_INSTALLED, result.release, before, _checks(result), probation=result.probation)
@@ -201,15 +204,19 @@ def _install(
                 raise _StoppedError("stopped; the next update goes on from here")
 
         candidate = client.fetch(offer, arrived)
-    notes = {**offer.notes, "forced": offer.forced} if offer.forced else dict(offer.notes)
     return install(
         slot,
         candidate,
-        Release(offer.app, offer.version, offer.name, offer.sha256, notes),
+        _release(offer),
         allow_new_labels=settings.allow_new_labels,
         canaries=settings.canaries,
         probation=settings.probation,
     )
+
+
+def _release(offer: Offer) -> Release:
+    notes = {**offer.notes, "forced": offer.forced} if offer.forced else dict(offer.notes)
+    return Release(offer.app, offer.version, offer.name, offer.sha256, notes)
 
 
 def _checks(result: InstallResult) -> str:

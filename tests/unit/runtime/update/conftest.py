@@ -29,6 +29,12 @@ def plain_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(updating, "install", _install)
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk, which may be busy."""
+    monkeypatch.setattr("os.fsync", lambda _handle: None)
+
+
 @pytest.fixture(scope="session")
 def first_state(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
     """A repository with one release; not to be changed."""
