@@ -23,7 +23,7 @@ import numpy as np
 
 from runtime import Classifier
 
-TAUGHT = 5
+TRAINED, TAUGHT = 30, 5
 JUDGES = 2000
 _TRAIN = ("--arch", "efficientnet_lite0", "--weights", "bundled", "--image-size", "160")
 
@@ -46,8 +46,14 @@ def answers(model: Path, pictures: Sequence[Path]) -> list[str]:
         return [found[0].label for found in classifier.classify_batch(pictures, top=1)]  # type: ignore[index]
 
 
-def measure(root: Path, work: Path, seed: int, trained: int, judge: str, options: Sequence[str]) -> None:
-    """Train, export, teach, and print the recall of each class before and after."""
+def measure(
+    root: Path, work: Path, seed: int, trained: int, judge: str, options: Sequence[str] = ()
+) -> tuple[float, float]:
+    """Train, export, teach, and print the recall of each class before and after.
+
+    Returns:
+        what the trained classes lose, in points, and the mean recall of the taught ones.
+    """
     classes = sorted(path.name for path in (root / "train").iterdir())
     old, new = classes[:6], classes[6:]
     skipped = trained + 10 if judge == "train" else 0
@@ -76,10 +82,12 @@ def measure(root: Path, work: Path, seed: int, trained: int, judge: str, options
     first = {name: before[name].count(name) / len(before[name]) for name in old}
     for name in classes:
         print(f"{name:12} {f'{first[name]:.3f} ->' if name in old else 'taught  '} {recall[name]:.3f}")
-    lost = np.mean([first[name] - recall[name] for name in old])
+    lost = 100 * float(np.mean([first[name] - recall[name] for name in old]))
+    won = float(np.mean([recall[name] for name in new]))
     print(f"trained in {minutes:.1f} min; old classes {np.mean([*first.values()]):.4f}")
-    print(f"old classes lose {100 * lost:.2f} points")
-    print(f"new classes {np.mean([recall[name] for name in new]):.4f}; taught in {max(seconds):.2f} s each at most")
+    print(f"old classes lose {lost:.2f} points")
+    print(f"new classes {won:.4f}; taught in {max(seconds):.2f} s each at most")
+    return lost, won
 
 
 def main() -> None:
@@ -87,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pictures", type=int, default=30, help="of each class that is trained")
+    parser.add_argument("--pictures", type=int, default=TRAINED, help="of each class that is trained")
     parser.add_argument("--judge", choices=("test", "train"), default="test")
     parser.add_argument("--work", type=Path, help="keep what is made in this new folder")
     given, options = parser.parse_known_args()
