@@ -256,7 +256,7 @@ def refresh(
 @_key_options
 @with_options(JSON_OPTION, group="Output")
 def rotate_key(folder: Path, role: str, key_folder: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
-    """Give ROLE (root, targets, snapshot or timestamp) a new key, where the old one was lost or stolen, or is old.
+    """Give ROLE, a role of root, targets, snapshot and timestamp, a new key, where the old one was lost or stolen.
 
     It needs the key of root. Devices follow by themselves. The file of the old key stays; remove it.
     """

@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("tuf")
 pytest.importorskip("cryptography")
 
-from tests.support.updates import APP, Device, Publisher, content_of, web_server
+from tests.support.slots import APP
+from tests.support.updates import Device, Publisher, content_of, web_server
 from tests.unit.runtime.update.conftest import plain_install, quick_disk
 from tests.unit.runtime.update.test_updating import roll_out
 

@@ -8,24 +8,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from exporter.repository.admission import Admitted
 from exporter.repository.keys import KeyFolder
 from exporter.repository.repository import Repository
+from runtime import Classifier
 from runtime.update.clock import MachineClock
 from runtime.update.releases import Offer
 from runtime.update.rings import FULL_ROLLOUT
 from runtime.update.updating import UpdateOutcome, UpdateSettings, update_once
+from tests.support.slots import APP, slot_model
 
 DAY_S = 86_400.0
-APP = "door"
 
 
+@cache
 def content_of(number: int) -> bytes:
-    """What stands for the model file of a release."""
-    return b"model %d " % number * 200
+    """The model file of a release: it works, and answers "light" for white pixels."""
+    return slot_model(number)
 
 
 class Publisher:
@@ -99,6 +104,11 @@ class Device:
         """The model that its services run."""
         path = self.folder / "model.tflite"
         return path.read_bytes() if path.exists() else b""
+
+    def answers(self) -> str:
+        """What its model answers to a white picture."""
+        with Classifier(self.folder / "model.tflite") as classifier:
+            return classifier.classify(np.full((2, 2), 255, np.uint8))[0].label
 
 
 class WebServer(http.server.ThreadingHTTPServer):

@@ -21,7 +21,8 @@ from exporter.repository.repository import Repository
 from runtime.errors import UsageError
 from runtime.update.rings import FULL_ROLLOUT
 from tests.support.kills import killed_at_each_change
-from tests.support.updates import APP, DAY_S, Device, Publisher, content_of
+from tests.support.slots import APP
+from tests.support.updates import DAY_S, Device, Publisher, content_of
 from tests.unit.runtime.update.conftest import first_state, plain_install, publisher, quick_disk
 
 __all__ = ["first_state", "plain_install", "publisher", "quick_disk"]

@@ -32,6 +32,7 @@ def refuse(device: Device, problem: str, source: object = "", model: bytes = ONE
     assert problem in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert device.model == model
+    assert device.answers() == "light", "the old model answers on"
     return str(refusal.value)
 
 

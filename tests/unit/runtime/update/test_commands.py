@@ -16,7 +16,8 @@ import pytest
 
 from runtime.cli.app import MissingExtraError
 from tests.support.commands import ROOT, answer, invoke, run_pocketlens
-from tests.support.updates import APP, Device, Publisher, WebServer, content_of, web_server
+from tests.support.slots import APP
+from tests.support.updates import Device, Publisher, WebServer, content_of, web_server
 from tests.unit.exporter.repository.test_admission import write_model, write_report
 
 pytestmark = pytest.mark.fast

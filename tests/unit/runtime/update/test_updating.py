@@ -17,7 +17,8 @@ from runtime.update import updating
 from runtime.update.client import fingerprint
 from runtime.update.rings import FULL_ROLLOUT, in_rollout, parse_rollout, rollout_text
 from runtime.update.updating import UpdateOutcome, keep_updating
-from tests.support.updates import APP, Device, Publisher, WebServer, content_of, web_server
+from tests.support.slots import APP
+from tests.support.updates import Device, Publisher, WebServer, content_of, web_server
 
 pytestmark = pytest.mark.fast
 
