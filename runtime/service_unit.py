@@ -66,6 +66,7 @@ class ServicePlan(NamedTuple):
         memory: the value of MemoryMax.
         environment_file: a file of `NAME=value` lines, such as passwords; None for none.
         systemd_version: decides which settings are known.
+        program: the folders that the program needs; empty for those of this process.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ServicePlan(NamedTuple):
     memory: str = "512M"
     environment_file: Path | None = None
     systemd_version: int = 252
+    program: tuple[Path, ...] = ()
 
 
 def check_service_name(name: str) -> str:
@@ -259,7 +261,7 @@ def _system_limits(plan: ServicePlan) -> Iterator[str]:
 def _bound_paths(plan: ServicePlan) -> Iterator[str]:
     """What is seen of the folders that are hidden, and what is writable of the rest."""
     writes = tuple(dict.fromkeys(plan.writes))
-    for path in dict.fromkeys((*program_folders(), *plan.reads)):
+    for path in dict.fromkeys((*(plan.program or program_folders()), *plan.reads)):
         if _is_hidden(path) and path not in writes:
             yield f"BindReadOnlyPaths={_path_value(path)}"
     for path in writes:

@@ -25,7 +25,7 @@ ALLOWED = {
         *("jinja2", "markupsafe"),
     },
     "exporter": {
-        *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers"),
+        *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers", "pip"),
         *("tuf", "securesystemslib", "cryptography"),
     },
 }
@@ -93,6 +93,8 @@ OTHER_PROGRAMS = {
     *("runtime/camera/byte_sources.py", "runtime/camera/device_sources.py"),
     "trainer/review/rsync.py",
     "runtime/serve/app.py",  # curl's
+    "exporter/bundle/wheels.py",  # pip's
+    "exporter/bundle/check_device.py",  # the installer's, which starts it
     "runtime/serve/page.py",  # variables of its style sheet
 }
 #: `describe` words the last line of a command; the other one is an option of Python's venv.
