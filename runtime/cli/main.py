@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": ("trainer.cli.compare:compare", "Compare runs, or a new model with an old one (workstation)."),
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
     "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
+    "review": ("trainer.cli.review:review", "Label collected pictures on a page (workstation)."),
     "repo": ("exporter.cli.repo:repo", "Publish models in a signed repository (workstation)."),
     "bundle": ("exporter.cli.bundle:bundle", "Pack a model for a device, to install without a network (workstation)."),
     "cache": ("runtime.cli.cache:cache", "Show or clear what Pocketlens keeps between two starts."),

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._version import __version__
-from ..errors import ContractError, PocketlensError, UsageError
+from ..errors import ContractError, UsageError
 from ..files import read_regular_file, shown
 from ..input_spec import FeaturesInput
 from ..memory import share_heap
+from ..serve.listener import LOOPBACK, ServeError, open_listener, url_of
 from ..service import Service
 from .app import Command, with_options
 from .click_options import option_in
@@ -39,16 +40,10 @@ if TYPE_CHECKING:
     from ..serve.live_view import LiveView
 
 TOKEN_VARIABLE = "POCKETLENS_TOKEN"
-_LOOPBACK = "127.0.0.1"
 _SHORTEST_TOKEN = 16
 _LONGEST_TOKEN = 1024
-_BACKLOG = 256
 #: Seconds for a camera to stop when the server ends.
 _RELEASE_S = 5.0
-
-
-class ServeError(PocketlensError, OSError):
-    """The server cannot listen, or its token cannot be read."""
 
 
 @click.command(
@@ -63,7 +58,7 @@ class ServeError(PocketlensError, OSError):
 @with_options(MODEL, *INTERPRETER_OPTIONS, TRUSTED, *ANSWER_OPTIONS, *EXTERNAL_OPTIONS)
 @RELOAD
 @option_in("Server")(
-    "--host", metavar="ADDRESS", default=_LOOPBACK, show_default=True, help="Listen there; 0.0.0.0 is every address."
+    "--host", metavar="ADDRESS", default=LOOPBACK, show_default=True, help="Listen there; 0.0.0.0 is every address."
 )
 @option_in("Server")(
     "--port",
@@ -131,7 +126,7 @@ def serve(
     share_heap()  # before threads are started
     with (
         Service() as service,
-        _listen(host, port) as listener,
+        open_listener(host, port) as listener,
         running_model("serve", service, **model) as running,
     ):
         spec = running.contract.input
@@ -166,9 +161,7 @@ def _run(
     def start() -> None:
         if live is not None:
             live.start()
-        address = listener.getsockname()
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        url = f"http://{host}:{address[1]}"
+        url, address = url_of(listener), listener.getsockname()
         if as_json:
             print_json({"url": url, "host": address[0], "port": address[1]})
         else:
@@ -213,24 +206,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        ServeError: the address is not this machine's, or the port is taken or not allowed.
-    """
-    where = f"{shown(host)}:{port}"
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-        # Connections inherit it. asyncio sets it for sockets of its own alone, and an answer of two parts took 44 ms.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ServeError(f"{where}: {reason}; choose another with --host and --port, where 0 is a free port") from error
 
 
 def _token(path: str | None) -> str | None:

@@ -26,7 +26,7 @@ from .limits import RETRY_AFTER_S, BodyReader, RefusedRequestError, ServeLimits
 from .live_view import LiveView
 from .metrics import CONTENT_TYPE, ServeMetrics
 from .openapi import MOST_PREDICTIONS, describe_api
-from .page import PAGE, PAGE_POLICY
+from .page import PAGE
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class PictureServer:
         return JSONResponse(self._api)
 
     async def _page(self, _request: Request) -> Response:
-        return HTMLResponse(PAGE, headers={"Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(PAGE.html, headers=PAGE.headers)
 
     async def _newest(self, _request: Request) -> Response:
         assert self._live is not None

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from .one_page import one_page
 
 _STYLE = """
-:root { color-scheme: light dark; --back: #fbfbfa; --card: #fff; --ink: #1f2430; --soft: #5d6473; --line: #d9dce3;
-  --mark: #2f5fb3; --bar: #c9d8f2; --bad: #a3352b; }
-@media (prefers-color-scheme: dark) { :root { --back: #14171d; --card: #1c2028; --ink: #e8eaf0; --soft: #a2a9b8;
-  --line: #343a46; --mark: #8fb4f5; --bar: #2f4468; --bad: #f09a90; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 64rem; margin: 0 auto; padding: 1rem; display: grid; gap: 1rem; }
-header { display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: baseline; }
-h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.05rem; margin: 0 0 .75rem; }
-p { margin: 0; } a { color: var(--mark); } .soft { color: var(--soft); } .bad { color: var(--bad); }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; min-width: 0; }
-[hidden] { display: none !important; }
-.two { display: grid; gap: 1rem; } @media (min-width: 44rem) { .two { grid-template-columns: 1fr 1fr; } }
-.two > * { min-width: 0; }
 #drop { display: grid; place-items: center; min-height: 12rem; padding: 1rem; text-align: center; cursor: pointer;
   border: 2px dashed var(--line); border-radius: .5rem; }
 #drop.over, #drop:focus-within { border-color: var(--mark); }
@@ -27,13 +12,6 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .shown { display: block; width: 100%; max-height: 22rem; object-fit: contain; border-radius: .5rem;
   background: var(--back); }
 #drop .shown { max-height: 16rem; margin-bottom: .5rem; }
-button, input { font: inherit; color: inherit; }
-button { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .4rem .8rem;
-  cursor: pointer; }
-button:hover, button:focus-visible { border-color: var(--mark); }
-input[type=password] { width: 100%; padding: .4rem; border: 1px solid var(--line); border-radius: .4rem;
-  background: var(--back); }
-form, .row { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; margin-top: .75rem; }
 .best { font-size: 1.5rem; font-weight: 600; overflow-wrap: anywhere; line-height: 1.25; margin-bottom: .5rem; }
 ol { list-style: none; margin: 0; padding: 0; }
 .scores li { position: relative; display: flex; gap: 1rem; justify-content: space-between; padding: .25rem .5rem;
@@ -242,18 +220,4 @@ start();
 """
 
 
-def _hashed(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-PAGE = (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Pocketlens</title>'
-    f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n'
-    f"<body>{_BODY}<script>{_SCRIPT}</script></body></html>\n"
-)
-#: Nothing but the style and the script above, pictures made by the script, and requests to this server.
-PAGE_POLICY = (
-    f"default-src 'none'; script-src {_hashed(_SCRIPT)}; style-src {_hashed(_STYLE)}; img-src blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+PAGE = one_page("Pocketlens", _STYLE, _BODY, _SCRIPT)

@@ -6,11 +6,18 @@ import io
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.support.serving import Reply, Served, listening
+from trainer.review.app import Review
+from trainer.review.class_folders import ClassFolders
 
 #: Runs what it is asked to run there here.
 _SSH = """#!{python}
@@ -63,3 +70,45 @@ def own_ssh(folder: Path) -> dict[str, str]:
     program.write_text(_SSH.format(python=sys.executable))
     program.chmod(0o755)
     return {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "SSH_LOG": str(folder / "ssh.log")}
+
+
+def make_dataset(
+    root: Path, classes: tuple[str, ...] = ("cat", "dog"), splits: tuple[str, ...] = ("train", "test")
+) -> Path:
+    """A data set of a few pictures a class, in folders for its splits if there are any."""
+    seed = 10_000
+    for split in splits or ("",):
+        for label in classes:
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(3):
+                seed += 1
+                (folder / f"{number}.jpg").write_bytes(picture_of(seed))
+    return root
+
+
+TOKEN = "correct-horse-battery"
+
+
+@contextmanager
+def reviewing(folder: Path, dataset: Path, port: int = 0, random_to: str = "train") -> Iterator[Served]:
+    """A review in a thread of this process, whose pictures have been looked at; its token is `TOKEN`."""
+    opened = Review(folder, ClassFolders(dataset, random_to), TOKEN)
+    with listening(opened, opened.start, port=port) as served:
+        yield served
+
+
+def until_ready(served: Served) -> dict[str, Any]:
+    """What a review says of itself once it has looked at all pictures."""
+    for _ in range(400):
+        found: dict[str, Any] = call(served, "/v1/review").value
+        if found["stage"] == "ready":
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the pictures are not looked at")
+
+
+def call(served: Served, path: str, value: object = None, **headers: str) -> Reply:
+    """An answer to the page's own requests: a POST where there is a value."""
+    body = None if value is None else json.dumps(value).encode()
+    return served.ask(path, body, **{"Authorization": f"Bearer {TOKEN}", **headers})

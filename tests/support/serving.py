@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,9 +24,13 @@ from runtime.postprocessing import Prediction
 from runtime.serve.app import PictureServer, ServedModel
 from runtime.serve.connections import Connections, HttpServer
 from runtime.serve.limits import ServeLimits
+from runtime.serve.listener import open_listener
 from runtime.serve.live_view import LiveView
 from runtime.testing import FakeInterpreter
 from tests.support.commands import ROOT
+
+if TYPE_CHECKING:
+    from trainer.review.app import Review
 
 
 def fake_classifier() -> Classifier:
@@ -108,16 +112,27 @@ def served(
     description = {"labels": ["cat", "dog"], "contract": {}, "sha256": "", "version": "0"}
     model = ServedModel(classify or fake_classifier().classify, lambda: description)
     pictures = PictureServer(model, limits or ServeLimits(), workers, token, names, live)
+    end: Callable[[], object] = live.close if live is not None else lambda: None
+    with listening(pictures, live.start if live is not None else lambda: None, end) as server:
+        yield server
+
+
+@contextmanager
+def listening(
+    pictures: PictureServer | Review,
+    begin: Callable[[], object] = lambda: None,
+    end: Callable[[], object] = lambda: None,
+    port: int = 0,
+) -> Iterator[Served]:
+    """A server on the loopback, in a thread, by default on a free port; it is closed at the end."""
     started, stopped = threading.Event(), threading.Event()
 
     def start() -> None:
-        if live is not None:
-            live.start()
+        begin()
         started.set()
 
-    end: Callable[[], object] = live.close if live is not None else lambda: None
     server = HttpServer(pictures.app, pictures.connections, lambda: not stopped.is_set(), start, end)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with open_listener("127.0.0.1", port) as listener:
         thread = threading.Thread(target=server.listen, args=(listener,))
         thread.start()
         try:

@@ -22,7 +22,7 @@ ALLOWED = {
     "runtime": {"runtime", "numpy", "PIL", "click", "paho", "starlette", "uvicorn", "tuf", "securesystemslib"},
     "trainer": {
         *("runtime", "numpy", "PIL", "click", "tensorflow", "keras", "h5py", "sklearn", "matplotlib"),
-        *("jinja2", "markupsafe"),
+        *("jinja2", "markupsafe", "starlette"),
     },
     "exporter": {
         *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers", "pip"),
@@ -95,7 +95,7 @@ OTHER_PROGRAMS = {
     "runtime/serve/app.py",  # curl's
     "exporter/bundle/wheels.py",  # pip's
     "exporter/bundle/check_device.py",  # the installer's, which starts it
-    "runtime/serve/page.py",  # variables of its style sheet
+    *("runtime/serve/page.py", "runtime/serve/one_page.py", "trainer/review/page.py"),  # variables of style sheets
 }
 #: `describe` words the last line of a command; the other one is an option of Python's venv.
 OPTIONS_ALLOWED = {("runtime/errors.py", "--debug"), ("runtime/diagnostics.py", "--system-site-packages")}

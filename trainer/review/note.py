@@ -48,6 +48,21 @@ class Note(NamedTuple):
         """The time in UTC as ISO 8601 writes it, such as `2026-11-26T18:00:00Z`; "" if it is not known."""
         return "" if self.time is None else f"{datetime.fromtimestamp(self.time, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the picture is one of the random share, which shows what the device sees."""
+        return self.reason == RANDOM
+
+    def note_values(self) -> dict[str, str]:
+        """What stands in `SOURCES.csv` of it."""
+        return {
+            "reason": self.reason,
+            "device": self.device,
+            "time": self.moment,
+            "model": self.model,
+            "origin": self.origin,
+        }
+
     def to_json(self) -> bytes:
         """The note as the content of a file, which `read_note` reads back."""
         values = {**self._asdict(), "kind": self.reason, "scores": dict(self.scores)}

@@ -116,9 +116,9 @@ def test_without_its_extra_it_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_connection_sends_what_it_has_at_once() -> None:
     """Otherwise the second part of an answer waits for a late acknowledgement, 40 ms on Linux."""
-    from runtime.cli.serve import _listen
+    from runtime.serve.listener import open_listener
 
-    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+    with open_listener("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
