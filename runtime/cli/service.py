@@ -47,7 +47,7 @@ _USER = Option(
 
 @click.group("service", cls=SuggestingGroup)
 def service() -> None:
-    """Run `live`, `watch` or `serve` as a service of systemd, from the start of the machine on."""
+    """Run `live`, `watch`, `serve` or `update` as a service of systemd, from the start of the machine on."""
 
 
 @service.command(
@@ -55,6 +55,8 @@ def service() -> None:
     cls=Command,
     example="sudo pocketlens service install --name door -- \\\n      live --model /srv/door.tflite /dev/video0\n"
     "pocketlens service install --name web --user -- serve --model int8.tflite\n"
+    "sudo pocketlens service install --name door-update -- \\\n"
+    "      update --from https://example.org/models --app door --into /var/lib/door --every 1h\n"
     "pocketlens service install --name web --print -- serve --model int8.tflite",
 )
 @_NAME
@@ -93,17 +95,20 @@ def install_service(
     as_json: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Write, enable and start a systemd unit that runs COMMAND: `live`, `watch` or `serve` with its options.
+    """Write, enable and start a systemd unit that runs COMMAND: `live`, `watch`, `serve` or `update --every`.
 
     The service is restarted when it fails or hangs, and its lines are in the journal of systemd. A system service has
     an account of its own, which can read what COMMAND names, and write only to its state in /var/lib; relative paths
-    of output folders lie there. Installing it again replaces it.
+    of output folders lie there. An update runs as the owner of its folder, without any further right, and writes there
+    alone. Installing it again replaces it.
     """
     if own_account and run_as:
         raise UsageError("`run_as` is for a service of the system; leave out it or --user.")
     if not _MEMORY.fullmatch(memory):
         raise UsageError(f"`memory` is {shown(memory)!r}, expected a number with K, M or G, such as 512M")
     found = understood(command, has_credentials=not own_account and not run_as)
+    if not own_account:
+        run_as = run_as or found.run_as
     plan = ServicePlan(
         check_service_name(name),
         (*program_words(), *found.words),

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from ..deployment.health import slot_of
+from ..deployment.slot import HEALTH_NAME
 from ..errors import UsageError
 from ..files import shown
 from ..service_unit import Credential
 from .model_options import default_model
 
 #: The commands that run until they are stopped.
-_ENDLESS = ("live", "watch", "serve")
+_ENDLESS = ("live", "watch", "serve", "update")
 #: Options whose value is written to; a relative value stays relative, to the folder of the service's state.
 _WRITTEN = frozenset(("--journal", "--move-to", "--snapshots", "--uncertain", "--state"))
+#: The option with the folder of an update's model, which is where other services look for it.
+_SLOT = "--into"
 #: Options that name a file with a secret; another account need not be able to read it.
 _SECRETS = frozenset(("--token", "--mqtt-credentials", "--webhook-secret"))
 _PROGRAMS = frozenset(("--exec", "--command"))
@@ -30,7 +35,11 @@ _LOWEST_FREE_PORT = 1024
 
 
 class ServiceCommand(NamedTuple):
-    """A command of a service, its paths absolute, and what it uses."""
+    """A command of a service, its paths absolute, and what it uses.
+
+    Attributes:
+        run_as: the account that must run it; "" for any.
+    """
 
     words: tuple[str | Credential, ...]
     reads: tuple[Path, ...]
@@ -40,6 +49,7 @@ class ServiceCommand(NamedTuple):
     binds_low_port: bool
     runs_programs: bool
     network: bool
+    run_as: str = ""
 
 
 def understood(
@@ -68,8 +78,15 @@ def understood(
     options = {flag: option for option in command.params if isinstance(option, click.Option) for flag in option.opts}
     paths = _Paths(has_credentials)
     changed: list[str | Credential] = [words[0], *paths.absolute_words(words[1:], options)]
-    if not values.get("model_path"):  # the service starts in another folder, and has another environment
-        changed += ["--model", str(paths.note_read(default()))]
+    if words[0] == "update":
+        run_as = _check_update(values)
+    else:
+        run_as = ""
+        model = values.get("model_path")
+        if not model:  # the service starts in another folder, and has another environment
+            model = str(paths.note_read(default()))
+            changed += ["--model", model]
+        paths.note_slot(model)
     if words[0] == "watch":
         if not values.get("journal"):  # the folder need not be writable for the service
             changed[1:1] = ["--journal", "journal.sqlite"]
@@ -87,7 +104,23 @@ def understood(
         0 < (values.get("port") or 0) < _LOWEST_FREE_PORT,
         paths.has_programs,
         words[0] != "watch" or paths.has_programs or bool(values.get("mqtt") or values.get("webhook")),
+        run_as,
     )
+
+
+def _check_update(values: Mapping[str, Any]) -> str:
+    """The account that owns the slot of an update.
+
+    Raises:
+        UsageError: the update would look once, or its slot is not there.
+    """
+    if values.get("every") is None:
+        raise UsageError("update: a service looks again and again; give it --every, such as --every 1h")
+    folder = absolute(str(values["folder"]))
+    try:
+        return pwd.getpwuid(folder.stat().st_uid).pw_name
+    except (OSError, KeyError) as error:
+        raise UsageError(f"{shown(folder)}: no such folder; make it, with sudo mkdir, before its updates") from error
 
 
 class _Paths:
@@ -116,6 +149,8 @@ class _Paths:
                     yield from (flag, self._value(flag, option, value))
 
     def _value(self, flag: str, option: click.Option, value: str) -> str:
+        if flag == _SLOT:
+            return self._slot(value)
         if flag in _WRITTEN:
             return self._written(value)
         if flag in _PROGRAMS:
@@ -136,11 +171,23 @@ class _Paths:
         self.reads.append(absolute(path))
         return self.reads[-1]
 
+    def note_slot(self, model: str) -> None:
+        """If the model lies in a slot of updates: the slot is read as a whole, as its files are renamed."""
+        slot = slot_of(model)
+        if slot is not None:
+            self.reads = [path for path in self.reads if path.parent != slot]
+            self.reads.append(absolute(str(slot)))
+            self.writes.append(absolute(str(slot / HEALTH_NAME)))
+
     def _written(self, value: str) -> str:
         folder = Path(value.partition("{")[0])
         if folder.is_absolute():
             self.writes.append(folder if folder.is_dir() else folder.parent)
         return value
+
+    def _slot(self, value: str) -> str:
+        self.writes.append(absolute(value))
+        return str(self.writes[-1])
 
 
 def absolute(path: str) -> Path:

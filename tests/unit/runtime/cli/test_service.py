@@ -11,6 +11,7 @@ import pytest
 
 from runtime.service_unit import UNIT_MARK
 from tests.support.commands import answer, invoke
+from tests.support.slots import filled_slot, slot_model
 
 pytestmark = pytest.mark.fast
 
@@ -58,7 +59,7 @@ def calls(home: Path) -> list[str]:
 def command_of(unit: str) -> list[str]:
     (line,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
     words = shlex.split(line.removeprefix("ExecStart="))
-    return words[next(place for place, word in enumerate(words) if word in ("watch", "serve", "live")) :]
+    return words[next(place for place, word in enumerate(words) if word in ("watch", "serve", "live", "update")) :]
 
 
 def printed(*words: str) -> str:
@@ -224,3 +225,41 @@ def test_units_of_others_stay(home: Path) -> None:
     assert foreign.read_text().startswith("[Service]")
     missing = invoke("service", "remove", "--name", "other", "--user")
     assert (missing.exit_code, "service status" in missing.stderr) == (1, True)
+
+
+def test_a_service_of_a_slot_sees_its_renames_and_writes_health_alone(home: Path) -> None:
+    filled_slot(home / "slot", slot_model()).close()
+    lines = printed("live", "--model", "slot/model.tflite", "/dev/video0").splitlines()
+    assert "DynamicUser=yes" in lines
+    assert f"BindReadOnlyPaths={home}/slot" in lines
+    assert f"BindPaths={home}/slot/health" in lines
+    assert not [line for line in lines if line.startswith("Bind") and "model.tflite" in line]
+
+
+def test_an_update_runs_as_the_owner_of_its_slot_and_writes_there_alone(home: Path) -> None:
+    (home / "slot").mkdir()
+    words = ("update", "--from", "https://example.org/m", "--app", "door", "--into", "slot", "--every", "1h")
+    text = printed(*words)
+    found = command_of(text)
+    assert found[found.index("--into") + 1] == f"{home}/slot"
+    assert f"User={(home / 'slot').owner()}" in text
+    assert "DynamicUser" not in text
+    assert "CapabilityBoundingSet=\n" in text
+    assert [line for line in text.splitlines() if line.startswith("BindPaths=")] == [f"BindPaths={home}/slot"]
+    assert "PrivateNetwork" not in text
+    assert "User=" not in answer("service", "install", "--name", "u", "--user", "--print", "--", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--into", "slot"), "give it --every"),
+        (("--into", "missing", "--every", "1h"), "no such folder"),
+    ],
+)
+def test_an_update_that_is_no_service_is_refused(home: Path, words: tuple[str, ...], reason: str) -> None:
+    (home / "slot").mkdir()
+    command = ("update", "--from", "repo", "--app", "door", *words)
+    result = invoke("service", "install", "--name", "door", "--print", "--", *command)
+    assert result.exit_code == 2
+    assert reason in result.stderr
