@@ -21,8 +21,8 @@ from exporter.repository.admission import Admitted
 from runtime import read_model
 from runtime.deployment.slot import digest_of
 from runtime.update.rings import FULL_ROLLOUT
-from tests.support.slots import canary_folder, release_of, slot_model
-from tests.support.updates import APP, Publisher
+from tests.support.slots import APP, canary_folder, release_of, slot_model
+from tests.support.updates import Publisher
 
 MODELS = {release_of(content, 1).sha256: content for content in (slot_model(1), slot_model(2))}
 OLD, NEW = MODELS
@@ -55,7 +55,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_killed_update_leaves_the_old_model_or_the_new_one(device: Path, tmp_path: Path, kills: int) -> None:
     shutil.copytree(device, tmp_path / "whole")
     began = time.monotonic()
