@@ -76,8 +76,8 @@ class ModelFollower:
         self._load = partial(Classifier, **options) if load is None else load
         self._needs_restart = needs_restart
         self._every = check_every
-        slot = slot_of(path)
-        self._recorder = None if slot is None else HealthRecorder(slot, service_name(kind))
+        self._name = service_name(kind)
+        self._recorder = self._find_recorder()
         self._identity = _identity(path)
         first = path if self._recorder is None else self._recorder.model_to_load(path)
         self._served = self._opened(first, "")
@@ -130,17 +130,29 @@ class ModelFollower:
         if self._recorder is not None and classifier is served.classifier:
             self._recorder.failed(served.sha256, str(error))
 
+    def _find_recorder(self) -> HealthRecorder | None:
+        slot = slot_of(self._path)
+        return None if slot is None else HealthRecorder(slot, self._name)
+
     def _opened(self, path: PathLike, running: str) -> _Served:
-        """Load a model; the slot's marker says so before, as it may take the process down."""
+        """Load a model; the slot's marker says so before, as it may take the process down.
+
+        Args:
+            path: the model file.
+            running: the SHA-256 of the model that answers meanwhile, for which the new one is tried; "" for none.
+        """
         content, name = read_model_bytes(path)
         digest = sha256(content)
-        if self._recorder is not None:
-            self._recorder.loading(digest)
+        recorder = self._recorder = self._recorder or self._find_recorder()  # the first update makes the slot
+        if recorder is not None:
+            recorder.loading(digest)
         try:
             classifier = self._load(_NamedBytes(content, name))
-        except PocketlensError as error:
-            if self._recorder is not None:
-                self._recorder.load_failed(digest, running, str(error))
+            if running:
+                _try_once(classifier)
+        except (PocketlensError, MemoryError) as error:
+            if recorder is not None:
+                recorder.load_failed(digest, running, describe(error))
             raise
         return _Served(classifier, digest)
 
@@ -163,7 +175,6 @@ class ModelFollower:
                     self._recorder.not_taken(running.sha256)
                 self._needs_restart()
                 return
-            _warm_up(fresh.classifier)
         except (PocketlensError, MemoryError) as error:
             _log.warning("warning: %s; the model before it answers on", describe(error))
             return
@@ -195,8 +206,13 @@ def _answers_alike(new: Classifier, old: Classifier) -> bool:
     return kinds[0] == kinds[1] and answers[0] == answers[1]
 
 
-def _warm_up(classifier: Classifier) -> None:
-    """Let the first invocation, which takes longer, wait for nobody; a model that cannot run raises here."""
+def _try_once(classifier: Classifier) -> None:
+    """Run a model on zeros: the first invocation takes longer, and nobody waits for it here.
+
+    Raises:
+        InterpreterError: it fails, or gives numbers that are none.
+    """
     import numpy as np
 
-    classifier.run_tensor(np.zeros((1, *classifier.contract.input.shape), classifier.input.dtype))
+    zeros = np.zeros((1, *classifier.contract.input.shape), classifier.input.dtype)
+    classifier.interpret(classifier.run_tensor(zeros))

@@ -13,6 +13,7 @@ import pytest
 
 from runtime import InterpreterError, ModelFileError, ModelFollower
 from runtime.camera.reader import FrameReader
+from runtime.deployment import open_slot
 from runtime.deployment.health import read_health
 from runtime.deployment.state import Probation
 from runtime.live.engine import LiveEngine
@@ -191,6 +192,32 @@ def test_a_slot_learns_what_its_model_does(tmp_path: Path) -> None:
         assert health.phase == "ended"
         assert health.models[digest(OLD)].answers == 5
         assert health.models[model.sha256][:3] == (2, 2, 0)
+
+
+def test_a_model_that_gives_no_numbers_never_takes_over(tmp_path: Path, messages: list[str]) -> None:
+    bad = slot_model(2, weights=nan_weights())
+    with filled_slot(tmp_path / "door", OLD) as slot, ModelFollower(slot.model, check_every=SOON) as model:
+        slot.write_state(slot.state._replace(current=release_of(bad, 2), probation=Probation.starting(60)))
+        replace(slot.model, bad)
+        until(lambda: any("answers on" in line for line in messages))
+        assert model.classify(LIGHT)[0].label == "light"
+        (health,) = read_health(slot.health)
+        assert (health.phase, health.model) == ("answering", digest(OLD))
+        assert health.models[digest(bad)].load_failures == 1
+
+
+def test_the_folder_may_become_a_slot_while_the_model_runs(tmp_path: Path) -> None:
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "model.tflite").write_bytes(OLD)
+    with ModelFollower(tmp_path / "door" / "model.tflite", check_every=SOON) as model:
+        with open_slot(tmp_path / "door") as slot:
+            assert slot.current is not None
+            put(slot, BLIND, 2, probation=60.0)
+            assert slot.probation is not None
+        until(lambda: model.sha256 == digest(BLIND))
+        model.classify(LIGHT)
+    (health,) = read_health(slot.health)
+    assert health.models[digest(BLIND)].answers == 1
 
 
 def test_an_error_of_a_model_on_probation_is_counted(tmp_path: Path) -> None:
