@@ -85,7 +85,9 @@ def install(
         bar.update(1)
     _compare(release, trial, before, len(pictures))
     previous = slot.current
-    _swap(slot, candidate, release, probation if previous is not None else 0.0)
+    # The first model has none before it; and an older release, to which a revocation leads, was known before.
+    is_newer = previous is not None and not (release.app == previous.app and release.version < previous.version)
+    _swap(slot, candidate, release, probation if is_newer else 0.0)
     return InstallResult(
         release,
         previous,

@@ -31,6 +31,7 @@ from tests.support.slots import (
 )
 
 OLD, NEW = slot_model(1), slot_model(2)
+PASSED = trials.CandidateTrial("passed", (), ())
 
 
 @pytest.fixture
@@ -38,6 +39,12 @@ def slot(tmp_path: Path) -> Iterator[Slot]:
     """A slot with the model OLD."""
     with filled_slot(tmp_path / "door", OLD) as slot:
         yield slot
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is tried, which takes time."""
+    monkeypatch.setattr("runtime.deployment.installation.try_candidate", lambda *_, **__: PASSED)
 
 
 def unchanged(slot: Slot) -> bool:
@@ -64,6 +71,19 @@ def test_the_first_model_has_no_probation(tmp_path: Path) -> None:
     with open_slot(tmp_path / "door") as slot:
         found = put(slot, OLD, 1, probation=60.0)
         assert (found.previous, found.probation, slot.probation) == (None, 0, None)
+
+
+def test_a_release_that_comes_during_a_probation_keeps_the_way_back(slot: Slot, untried: None) -> None:
+    put(slot, NEW, 2, probation=60.0)
+    put(slot, slot_model(3), 3, probation=60.0)
+    assert slot.previous_model.read_bytes() == OLD
+    assert slot.state.previous == release_of(OLD, 1)
+
+
+def test_an_older_release_has_no_probation(slot: Slot, untried: None) -> None:
+    put(slot, NEW, 5)
+    put(slot, slot_model(3), 3, probation=60.0)
+    assert slot.probation is None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_an_old_model_that_cannot_be_read_is_replaced(slot: Slot, messages: list
     assert any("nothing is compared" in line for line in messages)
 
 
-def test_a_file_system_without_links_gets_a_copy(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_links_gets_a_copy(slot: Slot, untried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_link(*_arguments: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -181,10 +201,7 @@ def test_a_file_system_without_links_gets_a_copy(slot: Slot, monkeypatch: pytest
     assert (slot.model.read_bytes(), slot.previous_model.read_bytes()) == (NEW, OLD)
 
 
-def test_a_disk_that_takes_no_more_leaves_all_as_it_was(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
-    )
+def test_a_disk_that_takes_no_more_leaves_all_as_it_was(slot: Slot, untried: None) -> None:
     (slot.incoming / "candidate-2").write_bytes(NEW)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -204,10 +221,7 @@ def test_a_disk_that_takes_no_more_leaves_all_as_it_was(slot: Slot, monkeypatch:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_file_system_that_fills_up_keeps_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
-    )
+def test_a_file_system_that_fills_up_keeps_the_old_model(tmp_path: Path, untried: None) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -235,12 +249,7 @@ def test_a_file_system_that_fills_up_keeps_the_old_model(tmp_path: Path, monkeyp
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_kill_before_any_change_leaves_the_old_model_or_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "runtime.deployment.installation.try_candidate", lambda *_, **__: trials.CandidateTrial("passed", (), ())
-    )
+def test_a_kill_before_any_change_leaves_the_old_model_or_the_new_one(tmp_path: Path, untried: None) -> None:
 
     def prepare(folder: Path) -> None:
         filled_slot(folder / "door", OLD).close()
