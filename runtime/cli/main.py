@@ -12,7 +12,7 @@ COMMANDS = {
     "watch": ("runtime.cli.watch:watch", "Classify each image that arrives in a folder, once."),
     "live": ("runtime.cli.live:live", "Answer what a camera sees, and tell when the answer changes."),
     "serve": ("runtime.cli.serve:serve", "Answer pictures over HTTP, and show a camera on a page."),
-    "service": ("runtime.cli.service:service", "Run live, watch or serve as a service of systemd."),
+    "service": ("runtime.cli.service:service", "Run live, watch, serve or update as a service of systemd."),
     "update": ("runtime.cli.update:update", "Install the newest model of a signed repository."),
     "info": ("runtime.cli.info:info", "Show what is inside an exported model."),
     "explain": ("runtime.cli.explain:explain_command", "Show which parts of a picture an answer comes from."),

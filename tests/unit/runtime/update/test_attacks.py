@@ -244,9 +244,8 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", [*ROLES, "root", "model"])
-def test_damaged_and_truncated_files(file: str, damage: str, device: Device, publisher: Publisher) -> None:
+def test_damaged_and_truncated_files(file: str, device: Device, publisher: Publisher) -> None:
     offer = publisher.add(2)
     if file == "root":
         publisher.repository.refresh(renew_all=True)
@@ -254,8 +253,9 @@ def test_damaged_and_truncated_files(file: str, damage: str, device: Device, pub
     path = {"timestamp": folder / "timestamp.json", "model": publisher.folder / offer.file_path}.get(file)
     path = path or newest(folder, file)
     whole = path.read_bytes()
-    path.write_bytes(DAMAGES[damage](whole))
-    refuse(device, "")
+    for damage in DAMAGES.values():
+        path.write_bytes(damage(whole))
+        refuse(device, "")
     path.write_bytes(whole)
     assert device.update().status == "installed"
 

@@ -199,6 +199,8 @@ def test_nothing_new_takes_less_than_a_second(publisher: Publisher, tmp_path: Pa
             done = run_pocketlens("update", "--from", server.address, "--app", APP, "--into", device.folder, "--json")
             times.append(time.monotonic() - began)
             assert json.loads(done.stdout)["status"] == "current"
+            if times[-1] < 1.0:  # the machine may be busy
+                break
     assert min(times) < 1.0
 
 
