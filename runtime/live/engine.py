@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 #: The longest wait for a frame, after which the caller's function is asked whether to go on.
 _WAIT_S = 0.2
+#: One answer in so many seconds counts for the probation of a new model: frames of one scene are all alike.
+_COUNT_EVERY_S = 1.0
 #: Labels in an event: those with the best scores.
 _MOST_SCORES = 20
 
@@ -94,7 +96,7 @@ class LiveEngine:
         self._every = every
         self._region = region
         self._clock = clock
-        self._due = float("-inf")
+        self._due = self._count_due = float("-inf")
         self._previous: str | None = None
         self._stop = threading.Event()
         self._counter = Counter(clock())
@@ -166,6 +168,7 @@ class LiveEngine:
             self._classifier = classifier
             self._size = _decoded_size(classifier)
             self._stabilizer.adopt(classifier.contract)
+            self._count_due = float("-inf")
 
     def _scores(self, frame: Frame) -> npt.NDArray[np.float32]:
         image, layout = frame.image, frame.layout
@@ -181,7 +184,8 @@ class LiveEngine:
     def _answer(self, frame: Frame, scores: npt.NDArray[np.float32]) -> None:
         change = self._stabilizer.update(scores, frame.time)
         self._counter.add("answered")
-        if self._follower is not None:
+        if self._follower is not None and frame.clock >= self._count_due:
+            self._count_due = frame.clock + _COUNT_EVERY_S
             self._follower.note_answer(self._stabilizer.state == UNKNOWN, self._classifier)
         if change is not None:
             self._counter.add("changes")

@@ -194,6 +194,15 @@ def test_a_slot_learns_what_its_model_does(tmp_path: Path) -> None:
         assert health.models[model.sha256][:3] == (2, 2, 0)
 
 
+def test_a_camera_counts_one_answer_a_second(tmp_path: Path) -> None:
+    with filled_slot(tmp_path / "door", OLD) as slot:
+        with ModelFollower(slot.model, follows=False) as model:
+            reader = FrameReader(FakeCamera([LIGHT], fps=100, rounds=130))
+            LiveEngine(reader, model, Stabilizer(LABELS), lambda _event: None).run()
+        (health,) = read_health(slot.health)
+        assert health.models[digest(OLD)].answers == 2
+
+
 def test_a_model_that_gives_no_numbers_never_takes_over(tmp_path: Path, messages: list[str]) -> None:
     bad = slot_model(2, weights=nan_weights())
     with filled_slot(tmp_path / "door", OLD) as slot, ModelFollower(slot.model, check_every=SOON) as model:
