@@ -250,7 +250,7 @@ class LazyGroup(SuggestingGroup):
         lazy: the subcommands, name to ("module:attribute", one line of help); `--help` imports none of them.
     """
 
-    deeper = ("data show", "data save", "data errors")
+    deeper = ("data show", "data save", "data errors", "data correct")
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

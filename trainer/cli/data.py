@@ -1,4 +1,4 @@
-"""`pocketlens data`: `show` and `save`, and the group that also has `errors`."""
+"""`pocketlens data`: `show` and `save`, and the group that also has `errors` and `correct`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from runtime.cli.tables import columns
 from runtime.errors import UsageError
 from runtime.files import shown
 
+from .data_correct import correct
 from .data_errors import errors
 from .options import (
     GEOMETRY_OPTIONS,
@@ -169,6 +170,7 @@ def save(dataset: str, file: Path, seed: int, index: SampleIndex | None, as_json
 data.add_command(show, "show")
 data.add_command(save, "save")
 data.add_command(errors, "errors")
+data.add_command(correct, "correct")
 
 
 def _page(summary: DatasetSummary, seed: int) -> str:
