@@ -34,7 +34,7 @@ class Move(NamedTuple):
     label: str
 
 
-class Decisions(NamedTuple):
+class LabelDecisions(NamedTuple):
     """What a CSV file asks for.
 
     Attributes:
@@ -48,7 +48,7 @@ class Decisions(NamedTuple):
     done: int
 
 
-def read_decisions(path: Path, root: Path) -> Decisions:
+def read_decisions(path: Path, root: Path) -> LabelDecisions:
     """Read a CSV file as `data errors` writes it, with the column `decision` filled in; nothing is moved yet.
 
     A decision is the name of a class, `suggested`, `remove`, or `keep`, which nothing at all means too. Files that are
@@ -83,10 +83,10 @@ def read_decisions(path: Path, root: Path) -> Decisions:
         target = _free(target, row["label"], taken)
         taken.add(target)
         moves.append(Move(source, target, label))
-    return Decisions(tuple(moves), kept, done)
+    return LabelDecisions(tuple(moves), kept, done)
 
 
-def carry_out(decisions: Decisions) -> None:
+def carry_out(decisions: LabelDecisions) -> None:
     """Move the files, each by one rename; a second call after a kill does the rest.
 
     Raises:
