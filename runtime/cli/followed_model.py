@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,21 +68,20 @@ def running_model(
         UsageError: as `build_classifier` does.
         ModelFileError, ContractError, InterpreterError: as `Classifier` does.
     """
+    from ..classifier import Classifier
     from ..model_follower import ModelFollower
     from ..native_output import held_stderr
 
     path = named_model(model_path)
     options: dict[str, Any] = {"num_threads": threads, "interpreter": interpreter, "delegate": delegate}
-    with held_stderr():  # the interpreter announces its delegates
-        follower = ModelFollower(
-            path,
-            follows=reload,
-            kind=kind,
-            needs_restart=service.stop_for_restart,
-            **options,
-            **without_none(external),
-        )
-    with follower:
+    loads = itertools.count()
+
+    def load(source: Any) -> Classifier:
+        # The interpreter announces its delegates. Later loads are in a thread, beside which others may write.
+        with held_stderr() if next(loads) == 0 else nullcontext():
+            return Classifier(source, **options, **without_none(external))
+
+    with ModelFollower(path, follows=reload, kind=kind, load=load, needs_restart=service.stop_for_restart) as follower:
         classifier = follower.current()
         print_notes(path, classifier)
         choice: dict[str, Any] = {"top": top, "min_score": min_score, "allow": allow or None, "deny": deny}

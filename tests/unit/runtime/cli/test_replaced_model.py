@@ -20,6 +20,7 @@ from PIL import Image
 pytest.importorskip("uvicorn")  # an extra
 
 from runtime.deployment.health import read_health
+from runtime.deployment.state import Probation
 from tests.support.serving import ServeProcess
 from tests.support.slots import blind_weights, filled_slot, picture, put, release_of, slot_model
 from tests.support.watching import Running
@@ -129,3 +130,18 @@ def test_no_frame_file_or_request_is_lost_while_the_model_is_replaced(tmp_path: 
         assert found.phase == "ended"
         assert found.models[release_of(NEW, 2).sha256].answers > 0
         assert found.models[release_of(NEW, 2).sha256].errors == 0
+
+
+def test_a_service_that_keeps_dying_says_that_it_runs_the_model_before(tmp_path: Path) -> None:
+    with filled_slot(tmp_path / "door", OLD, NEW) as slot:
+        slot.write_state(slot.state._replace(probation=Probation.starting(600)))
+        frame = tmp_path / "frame.jpg"
+        frame.write_bytes(white_jpeg())
+        words = [sys.executable, "-m", "runtime.cli.main", "live", "--model", str(slot.model), "--json", str(frame)]
+        subprocess.run(words, check=True, capture_output=True)
+        (health,) = read_health(slot.health)
+        found = health.models[release_of(NEW, 2).sha256]
+        dying = health._replace(phase="answering", models={release_of(NEW, 2).sha256: found._replace(deaths=2)})
+        (slot.health / f"{health.service}.json").write_bytes(dying.to_json())
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert "died 3 times with this model on probation; it runs previous.tflite" in done.stderr
