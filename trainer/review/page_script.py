@@ -130,10 +130,12 @@ async function show() {
 
 function describe(item) {
   const parts = [item.device, item.time && new Date(item.time).toLocaleString(), REASONS[item.reason]].filter(Boolean);
+  const copies = item.copies.length;
+  if (copies) { parts.push("with " + copies + (copies === 1 ? " near copy" : " near copies")); }
   at("about").textContent = (parts.length ? parts.join(", ") + " \\u2013 " : "") + item.name;
   const guess = item.scores.length ? ", probably " + item.scores[0][0] : "";
   at("picture").alt = "Picture" + (item.device ? " from " + item.device : "") + guess;
-  say("Next picture" + guess + (item.copies.length ? ", with " + item.copies.length + " near copies" : ""));
+  say("Next picture" + guess + (copies ? ", with " + copies + " near copies" : ""));
 }
 
 function showCopies(item) {
@@ -199,8 +201,7 @@ function choose(name) {
     if (at("find").value) { button.scrollIntoView({block: "nearest"}); }
   }
   at("accept").disabled = chosen === null;
-  const short = chosen !== null && chosen.length > 18 ? chosen.slice(0, 17) + "\\u2026" : chosen;
-  at("accept-text").textContent = chosen === null ? "No guess" : "Take " + short;
+  at("accept-text").textContent = chosen === null ? "No guess" : "Take " + chosen;
 }
 
 function move(step) {
