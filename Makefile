@@ -101,7 +101,7 @@ release: $(VENV)/dev.stamp $(PACKAGER)/done.stamp ## Build sdist and wheel; chec
 	$(PACKAGER)/bin/python -m build --no-isolation --outdir dist .
 	$(BIN)/python -m tools.release dist
 
-device: wheel ## Run the runtime's tests on emulated Raspberry Pis (TARGETS=)
+device: wheel ## Run the runtime's tests, and install bundles, on emulated Raspberry Pis (TARGETS=)
 	$(BIN)/python -m tools.device.check device $(TARGETS)
 
 slim: wheel ## Run the runtime's tests without TensorFlow (SLIM_PYTHONS=)

@@ -185,8 +185,11 @@ install_release() {
     "$release/env/bin/python" "$pip" --isolated install --quiet --disable-pip-version-check --no-input \
         --no-cache-dir --no-compile --no-warn-script-location --root-user-action=ignore \
         --no-index --find-links "$here/wheels" --only-binary :all: --require-hashes --requirement "$here/requirements.txt"
+    packages=$(echo "$release"/env/lib/python*/site-packages)
+    # numpy's own tests take 7 MB, and nothing imports them.
+    [ ! -d "$packages/numpy" ] || find "$packages/numpy" -depth -type d -name tests -exec rm -rf {} +
     # What the checks below import is compiled by them; of the rest, only our commands.
-    "$release/env/bin/python" -m compileall -q "$release"/env/lib/python*/site-packages/runtime
+    "$release/env/bin/python" -m compileall -q "$packages/runtime"
     for file in model.tflite labels.txt bundle.json; do
         cp "$here/$file" "$release/$file"
     done

@@ -1,6 +1,7 @@
 """Runs the runtime's own tests, with the wheel, on systems without TensorFlow, and prints the results.
 
     python -m tools.device.check device [TARGET...]   emulated Raspberry Pis: arm64, armhf, trixie (rig.sh)
+    python -m tools.device.check bundle [TARGET...]   on these, bundles alone: made, installed offline, asked
     python -m tools.device.check slim [PYTHON...]     virtual environments on this processor
 
 The models and the expected answers are made first, on this machine (`material.py`).
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import runtime
+from tools.device.bundle import BundleOutcome, print_bundles, try_bundle
 from tools.device.outcome import Outcome, print_table
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +57,15 @@ def prepare_device(target: str, wheel: Path) -> Path:
     limits = constraints(FROM_DEBIAN if target == "armhf" else ())
     run(RIG, "pip", target, "install", *system, "--no-compile", "-c", limits, wheel, "pytest")
     return HOME / target / "usr" / "bin" / "python3"
+
+
+def install_bundle(target: str, wheel: Path, material: Path) -> BundleOutcome:
+    """Build the emulated system, and install a bundle in it without a network."""
+    try:
+        run(RIG, "build", target)
+    except (subprocess.CalledProcessError, OSError) as error:
+        return BundleOutcome(target, f"cannot be prepared: {error}")
+    return try_bundle(target, HOME / target, HOME / "runs" / f"bundle-{target}", wheel, material)
 
 
 def prepare_slim(python: str, litert: bool, folder: Path, wheel: Path) -> Path:
@@ -107,7 +118,7 @@ def make_material() -> Path:
     digest = hashlib.sha256(sys.version.encode())
     for package in ("runtime", "trainer", "exporter", "tools/device", "tests/device"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            if path.name not in ("check.py", "on_device.py", "outcome.py"):
+            if path.name not in ("bundle.py", "check.py", "on_device.py", "outcome.py"):
                 digest.update(path.read_bytes())
     for name in (
         "tests/conftest.py",
@@ -172,10 +183,10 @@ def slim_places(requested: Sequence[str], wheel: Path) -> dict[str, Callable[[],
 
 def main(arguments: Sequence[str]) -> int:
     """Check every system, even if another fails; return 1 unless all passed."""
-    if not arguments or arguments[0] not in ("device", "slim"):
+    if not arguments or arguments[0] not in ("device", "bundle", "slim"):
         sys.exit(__doc__)
     kind, requested = arguments[0], list(arguments[1:])
-    unknown = [name for name in requested if kind == "device" and name not in TARGETS]
+    unknown = [name for name in requested if kind != "slim" and name not in TARGETS]
     if unknown:
         sys.exit(f"error: no target {', '.join(unknown)}; there are {', '.join(TARGETS)}")
     wheel = ROOT / "dist" / f"pocketlens-{runtime.__version__}-py3-none-any.whl"
@@ -188,9 +199,13 @@ def main(arguments: Sequence[str]) -> int:
     else:
         places = {target: partial(prepare_device, target, wheel) for target in requested or TARGETS}
     material = make_material()
-    outcomes = [check(name, prepare, material) for name, prepare in places.items()]
-    print_table(outcomes)
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    bundles = [install_bundle(target, wheel, material) for target in places if kind != "slim"]
+    outcomes = [check(name, prepare, material) for name, prepare in places.items() if kind != "bundle"]
+    if outcomes:
+        print_table(outcomes)
+    if bundles:
+        print_bundles(bundles)
+    return 0 if all(outcome.passed for outcome in outcomes) and not any(one.problem for one in bundles) else 1
 
 
 if __name__ == "__main__":

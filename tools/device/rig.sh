@@ -130,7 +130,8 @@ unpack() {
 }
 
 # python3 is a script of this machine which starts the emulator and passes itself off as sys.executable. So a child
-# process, or a script whose first line names it, comes back here with nothing registered in the kernel.
+# process, a script whose first line names it, and a virtual environment made by it come back here with nothing
+# registered in the kernel. pip reads the processor from the header of sys.executable: it gets the program's.
 # Compiled modules are always kept: compiling is the slowest thing that an emulated Python does.
 write_python() {
     local script=$1
@@ -140,9 +141,23 @@ write_python() {
 unset PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
 export PYTHONNOUSERSITE=1 QEMU_LD_PREFIX=$root QEMU_CPU=\${QEMU_CPU:-$cpu}
 ulimit -c 0
-exec $qemu -0 \${RIG_ARGV0:-$root/usr/bin/python3} $root/usr/bin/$python "\$@"
+exec $qemu -0 "\$0" $root/usr/bin/$python "\$@"
 EOF_PYTHON
     chmod +x "$script"
+    rm -f "$root/usr/lib/$python/sitecustomize.py"
+    cat >"$root/usr/lib/$python/sitecustomize.py" <<EOF_SITE
+import builtins
+import sys
+
+_open = builtins.open
+
+
+def open(file, *arguments, **options):
+    return _open("$root/usr/bin/$python" if file == sys.executable else file, *arguments, **options)
+
+
+builtins.open = open
+EOF_SITE
 }
 
 # Compiling under emulation is slow; this machine's Python does it where it is of the same minor version.
@@ -154,7 +169,10 @@ compile() {
 build() {
     check_tools
     get_emulator
-    [ ! -e "$root/usr/bin/python3.ready" ] || return 0
+    if [ -e "$root/usr/bin/python3.ready" ]; then
+        write_python "$root/usr/bin/python3"
+        return 0
+    fi
     say "fetching Debian $suite for $architecture"
     local partial=$root.partial
     rm -rf "$root" "$partial"
@@ -178,10 +196,7 @@ pip_in_target() {
         "${PYTHON:-python3}" -m pip download --quiet --no-deps --dest "$home" pip || fail "pip cannot be fetched"
         wheels=("$home"/pip-*.whl)
     fi
-    # pip reads the processor from the header of sys.executable, so for pip that has to be the real program.
-    RIG_ARGV0=$root/usr/bin/$python "$root/usr/bin/python3" "${wheels[0]}/pip" "$@" || fail "pip $*: failed on $target"
-    local scripts=("$root"/usr/local/bin/*)
-    [ ! -e "${scripts[0]}" ] || sed -i "1s|^#!$root/usr/bin/$python\$|#!$root/usr/bin/python3|" "${scripts[@]}"
+    "$root/usr/bin/python3" "${wheels[0]}/pip" "$@" || fail "pip $*: failed on $target"
     compile "$root/usr/local/lib/$python"
 }
 
