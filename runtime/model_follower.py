@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .classifier import Classifier
+from .deployment.fit import other_answers, other_input
 from .deployment.health import HealthRecorder, service_name, slot_of
 from .errors import InterpreterError, PocketlensError, describe
 from .files import PathLike, shown
-from .input_spec import FeaturesInput
 from .model_file import read_model_bytes, sha256
 from .postprocessing import UNKNOWN, Prediction
 
@@ -169,8 +169,10 @@ class ModelFollower:
         running = self._served
         try:
             fresh = self._opened(self._path, running.sha256)
-            if not _answers_alike(fresh.classifier, running.classifier):
-                _log.warning("warning: %s: its labels or its input are others; it needs a new start", shown(self._path))
+            contracts = fresh.classifier.contract, running.classifier.contract
+            differs = other_input(*contracts) or other_answers(*contracts)
+            if differs:
+                _log.warning("warning: %s: %s; it needs a new start", shown(self._path), differs)
                 if self._recorder is not None:
                     self._recorder.not_taken(running.sha256)
                 self._needs_restart()
@@ -196,14 +198,6 @@ def _identity(path: PathLike) -> _FileIdentity:
     except OSError:
         return _NO_FILE
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _answers_alike(new: Classifier, old: Classifier) -> bool:
-    """Whether a caller can go on as before: the same labels and task, and the same kind of input."""
-    contracts = (new.contract, old.contract)
-    kinds = [spec.names if isinstance(spec := each.input, FeaturesInput) else spec.kind for each in contracts]
-    answers = [(each.labels, each.task, each.gives_probabilities) for each in contracts]
-    return kinds[0] == kinds[1] and answers[0] == answers[1]
 
 
 def _try_once(classifier: Classifier) -> None:

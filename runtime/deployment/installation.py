@@ -12,9 +12,9 @@ from typing import NamedTuple
 from ..contract import Contract
 from ..errors import ContractError, DeploymentError, ModelFileError, PocketlensError
 from ..files import shown
-from ..input_spec import FeaturesInput
 from ..model_file import MAX_MODEL_BYTES, read_model, sha256
 from ..progress import progress
+from .fit import other_answers, other_input
 from .slot import PREVIOUS_NAME, Slot, unwritable
 from .state import Probation, Release
 from .trial import Canary, CandidateTrial, find_canaries, try_candidate
@@ -114,7 +114,7 @@ def _read_candidate(candidate: Path, release: Release) -> Contract:
             )
         return file.contract
     except (ModelFileError, ContractError) as error:
-        raise DeploymentError(f"{error}; the model before it stays") from error
+        raise DeploymentError(f"{error}; nothing is changed") from error
 
 
 def _old_contract(slot: Slot) -> Contract | None:
@@ -130,29 +130,13 @@ def _old_contract(slot: Slot) -> Contract | None:
 
 def _check_fit(release: Release, new: Contract, old: Contract, allow_new_labels: bool) -> None:
     """Refuse a model that gives other answers, or takes another input, than services expect."""
-    takes = [spec.describe() if isinstance(spec := each.input, FeaturesInput) else "images" for each in (new, old)]
-    if takes[0] != takes[1]:
-        raise DeploymentError(
-            f"{release}: takes {takes[0]}, and the installed model {takes[1]}; install it into a slot of its own"
-        )
-    if allow_new_labels:
-        return
-    cure = "permit it by `allow_new_labels`, or install it into a slot of its own"
-    if new.task != old.task:
-        raise DeploymentError(f"{release}: its task is {new.task}, that of the installed model {old.task}; {cure}")
-    if new.labels != old.labels:
-        raise DeploymentError(
-            f"{release}: its labels are not those of the installed model: {_differ(new, old)}; {cure}"
-        )
-
-
-def _differ(new: Contract, old: Contract) -> str:
-    added = [shown(label) for label in new.labels if label not in old.labels]
-    gone = [shown(label) for label in old.labels if label not in new.labels]
-    parts = [
-        f"{word} {', '.join(names[:_MOST_NAMED])}" for word, names in (("new:", added), ("missing:", gone)) if names
-    ]
-    return "; ".join(parts) or "in another order"
+    own_slot = "install it into a slot of its own"
+    input_differs = other_input(new, old)
+    if input_differs:
+        raise DeploymentError(f"{release}: {input_differs}; {own_slot}")
+    answers_differ = "" if allow_new_labels else other_answers(new, old)
+    if answers_differ:
+        raise DeploymentError(f"{release}: {answers_differ}; permit it by `allow_new_labels`, or {own_slot}")
 
 
 def _try(candidate: Path, release: Release, pictures: tuple[Canary, ...]) -> CandidateTrial:

@@ -112,7 +112,7 @@ def try_candidate(model: Path, canaries: Sequence[Canary], *, selftest: bool) ->
             variables={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # their threads would take the memory
         )
     except ChildError as error:
-        raise DeploymentError(f"{error}; the model before it stays") from error
+        raise DeploymentError(f"{error}; nothing is changed") from error
     right = tuple(canary for canary, answer in zip(canaries, found["answers"], strict=True) if answer is None)
     wrong = tuple(
         (canary, str(answer)) for canary, answer in zip(canaries, found["answers"], strict=True) if answer is not None
@@ -138,7 +138,7 @@ def run_here(model: str, canaries: Sequence[tuple[str, str]], selftest: bool) ->
         outcome = run_selftest(model)
         line = outcome.text()
         if not outcome.passed:
-            raise DeploymentError(f"{shown(model)}: the self-test {line}")
+            raise DeploymentError(f"the self-test {line}")
     classifier = Classifier(model)
     return {"selftest": line, "answers": [_wrong_answer(classifier, *canary) for canary in canaries]}
 
