@@ -56,7 +56,7 @@ def service() -> None:
     example="sudo pocketlens service install --name door -- \\\n      live --model /srv/door.tflite /dev/video0\n"
     "pocketlens service install --name web --user -- serve --model int8.tflite\n"
     "sudo pocketlens service install --name door-update -- \\\n"
-    "      update --from https://example.org/models --app door --into /var/lib/door --every 1h\n"
+    "      update --from https://me.org/m --app door --into /srv/door --every 1h\n"
     "pocketlens service install --name web --print -- serve --model int8.tflite",
 )
 @_NAME
