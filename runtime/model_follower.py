@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 #: Device, inode, size and time of the last change.
 _FileIdentity = tuple[int, int, int, int]
+#: A model that is being loaded while the program ends is waited for so long.
+_LOADING_S = 10.0
 _NO_FILE: _FileIdentity = (0, 0, 0, 0)
 
 
@@ -95,6 +97,8 @@ class ModelFollower:
     def close(self) -> None:
         """End the thread; the last model answers on."""
         self._end.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(_LOADING_S)  # native code must not be at work when Python ends
         if self._recorder is not None:
             self._recorder.close()
 
