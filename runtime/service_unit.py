@@ -25,6 +25,8 @@ PREFIX = "pocketlens-"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 #: Folders that a service does not see, because of ProtectHome and PrivateTmp.
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
+#: Seconds in which a service says that it lives.
+USUAL_SILENCE_S = 60
 #: This version of systemd waits longer after each failure.
 _BACKOFF_VERSION = 254
 #: Classes of /proc/devices that the camera of a Raspberry Pi consists of.
@@ -66,6 +68,7 @@ class ServicePlan(NamedTuple):
         memory: the value of MemoryMax.
         environment_file: a file of `NAME=value` lines, such as passwords; None for none.
         systemd_version: decides which settings are known.
+        silence: seconds without a sign of life after which it is started again.
         program: the folders that the program needs; empty for those of this process.
     """
 
@@ -83,6 +86,7 @@ class ServicePlan(NamedTuple):
     memory: str = "512M"
     environment_file: Path | None = None
     systemd_version: int = 252
+    silence: int = USUAL_SILENCE_S
     program: tuple[Path, ...] = ()
 
 
@@ -199,7 +203,7 @@ def _process(plan: ServicePlan) -> Iterator[str]:
     for word in plan.words:
         if isinstance(word, Credential):
             yield f"LoadCredential={word.name}:{str(word.path).replace('%', '%%')}"
-    yield "WatchdogSec=60"
+    yield f"WatchdogSec={plan.silence}"
     yield "TimeoutStartSec=300"  # a model of others is tried first, on a slow board
     yield "TimeoutStopSec=30"
     yield "Restart=always"

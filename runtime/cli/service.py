@@ -119,6 +119,7 @@ def install_service(
         binds_low_port=found.binds_low_port,
         runs_programs=found.runs_programs,
         network=found.network,
+        silence=found.silence,
         own_account=own_account,
         run_as=run_as,
         memory=memory,

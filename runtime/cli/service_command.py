@@ -16,7 +16,7 @@ from ..deployment.health import slot_of
 from ..deployment.slot import HEALTH_NAME
 from ..errors import UsageError
 from ..files import shown
-from ..service_unit import Credential
+from ..service_unit import USUAL_SILENCE_S, Credential
 from .model_options import default_model
 
 #: The commands that run until they are stopped.
@@ -32,6 +32,8 @@ _FILE_VALUES = {"FILE", "DIR", "PATH", "FOLDER", "LIST"}
 #: Sources of pictures that are the camera of the board.
 _CAMERAS = ("rpi", "picamera")
 _LOWEST_FREE_PORT = 1024
+#: The trial of a new model and that of the old one on the canaries may take ten minutes each, on a slow board.
+_UPDATE_SILENCE_S = 1800
 
 
 class ServiceCommand(NamedTuple):
@@ -39,6 +41,7 @@ class ServiceCommand(NamedTuple):
 
     Attributes:
         run_as: the account that must run it; "" for any.
+        silence: seconds for which it may give no sign of life.
     """
 
     words: tuple[str | Credential, ...]
@@ -50,6 +53,7 @@ class ServiceCommand(NamedTuple):
     runs_programs: bool
     network: bool
     run_as: str = ""
+    silence: int = USUAL_SILENCE_S
 
 
 def understood(
@@ -105,6 +109,7 @@ def understood(
         paths.has_programs,
         words[0] != "watch" or paths.has_programs or bool(values.get("mqtt") or values.get("webhook")),
         run_as,
+        _UPDATE_SILENCE_S if words[0] == "update" else USUAL_SILENCE_S,
     )
 
 

@@ -247,6 +247,7 @@ def test_an_update_runs_as_the_owner_of_its_slot_and_writes_there_alone(home: Pa
     assert "CapabilityBoundingSet=\n" in text
     assert [line for line in text.splitlines() if line.startswith("BindPaths=")] == [f"BindPaths={home}/slot"]
     assert "PrivateNetwork" not in text
+    assert "WatchdogSec=1800" in text
     assert "User=" not in answer("service", "install", "--name", "u", "--user", "--print", "--", *words)
 
 
