@@ -85,7 +85,7 @@ def review(
         open_folder(folder),
         tempfile.TemporaryDirectory(prefix="pocketlens-") as private,
     ):
-        opened = Review(folder, target, token, _classifier(model))
+        opened = Review(folder, target, token, _classifier(model, target.classes))
         report_to(Silent)  # the page shows it
         url = f"{url_of(listener)}/#token={token}"
 
@@ -110,12 +110,23 @@ def _open_browser(url: str, folder: Path) -> None:
     webbrowser.open(file.as_uri())
 
 
-def _classifier(model: str | None) -> Any:
+def _classifier(model: str | None, classes: list[str]) -> Any:
+    """The model, which must know at least one of the classes."""
     if model is None:
         return None
-    from runtime import Classifier
+    from runtime import Classifier, ContractError, ImageInput
 
-    return Classifier(model)
+    from ..data.folder_layout import listed
+
+    loaded = Classifier(model)
+    if not isinstance(loaded.contract.input, ImageInput):
+        raise ContractError(f"{model}: takes {loaded.contract.input.describe()}, and review shows pictures")
+    if not {*classes} & {*loaded.contract.labels}:
+        raise ContractError(
+            f"{model}: its labels ({listed(loaded.contract.labels)}) are none of the classes ({listed(classes)}); name "
+            "a model that was trained for them, or leave --model out"
+        )
+    return loaded
 
 
 def _announce(url: str, has_splits: bool, random_to: str, as_json: bool) -> None:

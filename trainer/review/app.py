@@ -86,7 +86,8 @@ class Review:
             Route("/v1/decisions", self._decide, methods=["POST"]),
             Route("/v1/undo", self._undo, methods=["POST"]),
         ]
-        handlers: Any = {HTTPException: _answer_http_error, PocketlensError: _answer_refusal, OSError: _answer_refusal}
+        refusals = dict.fromkeys((PocketlensError, OSError, Exception), _answer_refusal)
+        handlers: Any = {HTTPException: _answer_http_error, **refusals}
         self.app = Guard(Starlette(routes=routes, exception_handlers=handlers), token)
 
     def start(self) -> None:
@@ -150,7 +151,7 @@ class Review:
         return JSONResponse({"pictures": [self._item(place) for place in places], **self._progress()})
 
     def _item(self, place: int) -> dict[str, Any]:
-        note = self._examination.notes[place]
+        note = self._examination.note_of(place)
         classes = set(self._dataset.classes)
         scores = sorted(((score, label) for label, score in note.scores.items() if label in classes), reverse=True)
         return {
@@ -196,7 +197,7 @@ class Review:
         if alone:
             self._ranking.separate(place)
         copies = [self._paths[other] for other in self._ranking.copies_of(place)]
-        note = self._examination.notes[place]
+        note = self._examination.note_of(place)
         known = [name for name in note.scores if name in self._dataset.classes]
         guess = max(known, key=note.scores.__getitem__, default="")
         decision = self._decisions.decide(action, path, note, label=label, guess=guess, copies=copies)
@@ -244,4 +245,4 @@ async def _answer_refusal(_request: Request, error: Exception) -> Response:
     if isinstance(error, ReviewError):
         return JSONResponse({"error": describe(error)}, 400)
     _log.warning("warning: %s", describe(error))
-    return JSONResponse({"error": describe(error)}, 507)
+    return JSONResponse({"error": describe(error)}, 507 if isinstance(error, OSError) else 500)

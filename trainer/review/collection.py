@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from runtime import ImageError
 from runtime.files import shown, write_whole
 from runtime.images import read_header
+from runtime.outputs.uncertain import RANDOM, UNCERTAIN
 from runtime.progress import progress
 from runtime.watch.sorter import plain_name
 
@@ -35,6 +37,8 @@ DIGEST_LENGTH = 12
 #: Bytes that one source may bring in one go.
 MOST_BYTES = 2 * 10**9
 _MOST_NAMED = 3
+#: The name of a picture that a device has just kept: its note is written next.
+_AWAITS_NOTE = re.compile(rf"(?:^|/)\d{{8}}T\d{{6}}\.\d{{3}}Z-(?:{UNCERTAIN}|{RANDOM})-[^/]+$")
 
 
 class Collected(NamedTuple):
@@ -118,6 +122,7 @@ class Collection:
             OSError: the folder cannot be written.
         """
         pictures, passed_over = source.pictures()
+        pictures = [one for one in pictures if one.has_note or not _AWAITS_NOTE.search(one.path)]
         wanted = [one for one in pictures if (source.name, one.path, one.size) not in self._listed]
         taken = _within(wanted, most_bytes)
         found = Collected(source.name, 0, len(pictures) - len(wanted), passed_over, 0, len(wanted) - len(taken))

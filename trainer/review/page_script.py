@@ -46,7 +46,7 @@ function say(text, isResult) {
 
 function load(item, small) {
   return ask("v1/pictures/" + item + (small ? "?small" : "")).then(async answer => {
-    if (!answer.ok) { throw new Error((await answer.json()).error); }
+    if (!answer.ok) { await answerOf(answer); }
     return URL.createObjectURL(await answer.blob());
   });
 }
@@ -124,7 +124,14 @@ async function show() {
     const url = await item.url;
     if (current === item) { image.src = url; image.dataset.place = item.place; }
   } catch (error) {
-    if (current === item) { gone.add(item.place); say("a picture cannot be read, and is set aside", true); next(); }
+    if (current !== item) { return; }
+    item.url = null;
+    if (error.status === 410) {
+      gone.add(item.place); say("a picture cannot be read, and is set aside", true); next();
+      return;
+    }
+    failed(error);
+    setTimeout(() => { if (current === item) { show(); } }, RETRY_MS);
   }
 }
 
@@ -170,7 +177,7 @@ function keysFor(names) {
 function showClasses(item) {
   const names = inOrder(item), scores = new Map(item.scores), word = at("find").value.trim();
   keys = word ? new Map() : keysFor(names);
-  const keyOf = new Map([...keys].map(([key, name]) => [name, key]));
+  const keyOf = new Map([...keys].map(([key, name]) => [name, key])), focused = document.activeElement.dataset.name;
   at("classes").replaceChildren(...names.slice(0, 200).map(name => {
     const button = document.createElement("button"), text = document.createElement("span"), key = keyOf.get(name);
     button.type = "button"; button.dataset.name = name;
@@ -188,6 +195,8 @@ function showClasses(item) {
     }
     return button;
   }));
+  const again = [...at("classes").children].find(button => button.dataset.name === focused);
+  if (again) { again.focus(); }
   choose(word ? names[0] : (item.scores.length ? item.scores[0][0] : null));
 }
 

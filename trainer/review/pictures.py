@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime import Classifier, ImageError, ImageInput, PocketlensError, load_pixels
+from runtime import Classifier, ImageError, ImageInput, load_pixels
 from runtime.files import is_hidden_name, read_regular_file, shown
 from runtime.image_formats import SUFFIXES
 from runtime.image_limits import MAX_IMAGE_BYTES
@@ -71,7 +71,6 @@ class Examination:
         model: gives scores, and its embedding if it has one; None to use the scores in the notes.
 
     Attributes:
-        notes: of each picture what is known.
         stage: what is done now: `"notes"`, `"dataset"`, `"pictures"`, `"copies"` or `"ready"`.
         done: how many pictures the stage has behind it.
     """
@@ -84,7 +83,7 @@ class Examination:
         self._spec = ImageInput(_SIDE, _SIDE, "rgb")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pocketlens-review", daemon=True)
-        self.notes = [Note()] * len(paths)
+        self._notes: list[Note | None] = [None] * len(paths)
         self.stage, self.done = "notes", 0
 
     def start(self) -> None:
@@ -114,6 +113,18 @@ class Examination:
             _log.warning("warning: the pictures cannot be sorted: %s", error)
             self._begin("ready")
 
+    def note_of(self, place: int) -> Note:
+        """What is known of a picture; it is read now if its turn has not come yet."""
+        note = self._notes[place]
+        if note is None:
+            try:
+                name = self._folder / f"{self._paths[place].rpartition('.')[0]}{NOTE_SUFFIX}"
+                note = read_note(read_regular_file(name, MAX_NOTE_BYTES, ReviewError)[0])
+            except ReviewError:
+                note = Note()
+            self._notes[place] = note
+        return note
+
     def _begin(self, stage: str) -> None:
         self.stage, self.done = stage, 0
 
@@ -123,15 +134,9 @@ class Examination:
         self.done += 1
 
     def _read_notes(self) -> None:
-        for place, path in enumerate(self._paths):
+        for place in range(len(self._paths)):
             self._step()
-            try:
-                name = self._folder / f"{path.rpartition('.')[0]}{NOTE_SUFFIX}"
-                content, _ = read_regular_file(name, MAX_NOTE_BYTES, ReviewError)
-            except ReviewError:
-                continue
-            self.notes[place] = note = read_note(content)
-            self._ranking.set_scores(place, note.scores)
+            self._ranking.set_scores(place, self.note_of(place).scores)
 
     def _look_at_dataset(self) -> PictureValues:
         """The values of pictures with a label, shape (n, values)."""
@@ -146,7 +151,7 @@ class Examination:
         try:
             content, _ = read_regular_file(path, MAX_IMAGE_BYTES, ImageError)
             return self._values_of(content, load_pixels(content, self._spec))
-        except PocketlensError:
+        except ImageError:
             return None
 
     def _look_at_pictures(self) -> tuple[PictureValues, Fingerprints, list[int], Any]:
@@ -162,7 +167,7 @@ class Examination:
                 row = self._values_of(content, pixels[place])
                 if self._model is not None:
                     self._set_scores(place, content, self._model)
-            except PocketlensError as error:
+            except ImageError as error:
                 self._ranking.leave_out(place)
                 unreadable.append(str(error))
                 continue
@@ -177,7 +182,7 @@ class Examination:
 
     def _set_scores(self, place: int, content: bytes, model: Classifier) -> None:
         scores = dict(zip(model.contract.labels, map(float, model.scores(content)), strict=True))
-        self.notes[place] = self.notes[place]._replace(scores=scores, model=model.sha256)
+        self._notes[place] = self.note_of(place)._replace(scores=scores, model=model.sha256)
         self._ranking.set_scores(place, scores)
 
     def _values_of(self, content: bytes, pixels: Any) -> PictureValues:

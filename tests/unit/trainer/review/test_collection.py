@@ -242,3 +242,56 @@ def test_a_torn_last_line_is_mended(device: Path, tmp_path: Path) -> None:
     assert (found.new, found.known) == (1, 3)
     assert len(pictures_in(into)) == 4
     assert ledger.read_bytes() == b"".join(lines)
+
+
+def test_a_picture_whose_note_is_not_written_yet_waits(device: Path, tmp_path: Path) -> None:
+    late = device / "20260101T000000.000Z-random-ab12-cat.jpg"
+    late.write_bytes(picture_of(50))
+    into = tmp_path / "review"
+    into.mkdir()
+    assert Collection(into).collect(FolderSource(device)).new == 4
+    late.with_suffix(".json").write_text('{"kind": "random"}')
+    assert Collection(into).collect(FolderSource(device)).new == 1
+
+
+def fake_rsync(folder: Path, script: str) -> None:
+    program = folder / "bin" / "rsync"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+@needs_rsync
+def test_a_transfer_that_breaks_off_keeps_what_has_arrived_and_goes_on(device: Path, tmp_path: Path, ssh: Path) -> None:
+    real = shutil.which("rsync")
+    # The last note is lost on the way, so that its picture must wait for it.
+    begin = f'case "$*" in *--list-only*|*--server*) exec {real} "$@";; esac; {real} "$@"'
+    end = 'for last; do :; done; rm "$last"20260003*.json; echo "rsync: connection unexpectedly closed" >&2; exit 12'
+    fake_rsync(tmp_path / "own", f"{begin}; {end}")
+    into = tmp_path / "review"
+    broken = call_pocketlens("collect", f"door:{device}", "--into", into, "--quiet")
+    assert (broken.returncode, broken.stdout) == (1, "")
+    assert broken.stderr.endswith(
+        "rsync ended with status 12: rsync: connection unexpectedly closed; collect again to go on\n"
+    )
+    assert len(pictures_in(into)) == 3
+    fake_rsync(tmp_path / "own", f'exec {real} "$@"')
+    assert ": 1 new" in succeed(call_pocketlens("collect", f"door:{device}", "--into", into, "--quiet")).stdout
+    assert [read_note(path.with_suffix(".json").read_bytes()).reason for path in pictures_in(into)].count("random") == 1
+
+
+@needs_rsync
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("yes 'drwxr-xr-x 4,096 2026/01/01 00:00:00 x'", "its list does not end"),
+        ("yes -- '-rw-r--r-- 4,096 2026/01/01 00:00:00 x.jpg'", "more than 200,000 files"),
+        ("yes | tr -d '\\n' | head -c 200000; exit 5", "rsync ended with status 5: it gave no reason"),
+    ],
+)
+def test_what_an_endless_device_says_is_cut(script: str, problem: str, tmp_path: Path, ssh: Path) -> None:
+    fake_rsync(tmp_path / "own", script)
+    result = call_pocketlens("collect", "door:/x", "--into", tmp_path / "review", "--quiet")
+    assert result.returncode == 1
+    assert problem in result.stderr
+    assert len(result.stderr) < 1000
+    assert result.stderr.count("\n") == 1

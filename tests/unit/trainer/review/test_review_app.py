@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime import Classifier
 from runtime.testing import FakeInterpreter
+from tests.support.models import colour_picture
 from tests.support.review import TOKEN, call, keep, make_dataset, picture_of, reviewing, until_ready
 from tests.support.serving import Served
 from tests.unit.trainer.review.test_decisions import added, rows
@@ -22,8 +24,6 @@ from trainer.review.class_folders import ClassFolders, ReviewError
 from trainer.review.pictures import Examination, find_pictures
 from trainer.review.ranking import Ranking
 from trainer.review.shown_picture import picture_for_page
-
-pytestmark = pytest.mark.fast
 
 
 @pytest.fixture
@@ -203,8 +203,8 @@ def test_a_model_looks_at_the_pictures_anew(review: Path) -> None:
     examination.start()
     examination._thread.join(30)
     assert examination.stage == "ready"
-    assert {round(note.scores["cat"], 2) for note in examination.notes} == {0.55, 0.95, 0.7}
-    margins = [2 * examination.notes[place].scores["cat"] - 1 for place in ranking.first(9)]
+    assert {round(note.scores["cat"], 2) for note in map(examination.note_of, range(6))} == {0.55, 0.95, 0.7}
+    margins = [2 * examination.note_of(place).scores["cat"] - 1 for place in ranking.first(9)]
     assert margins == sorted(margins)
 
 
@@ -244,3 +244,30 @@ def test_what_is_sent_is_text(tmp_path: Path) -> None:
         answer = call(server, "/v1/pictures?count=1")
         assert answer.headers["content-type"] == "application/json"
         assert json.loads(answer.body)["pictures"][0]["scores"] == [["cat", 0.1]]
+
+
+def test_the_embedding_says_how_far_pictures_are(tmp_path: Path, embedding_models: Path) -> None:
+    """Two pictures are as unsure; the one that is unlike everything with a label comes first."""
+    folder = tmp_path / "review"
+    for number, colour in enumerate(((0, 1, 0), (0, 1, 0), (0, 0, 1))):
+        keep(folder, number, png_of(colour, 90 + number))
+    for label, colour in (("red", (1, 0, 0)), ("green", (0, 1, 0)), ("blue", (0, 0, 1))):
+        (tmp_path / "colours" / label).mkdir(parents=True)
+        if label != "blue":
+            for number in range(3):
+                (tmp_path / "colours" / label / f"{number}.png").write_bytes(png_of(colour, number))
+    with Classifier(embedding_models / "embedding-float32.tflite") as model:
+        ranking = Ranking(3)
+        dataset = ClassFolders(tmp_path / "colours")
+        examination = Examination(folder, find_pictures(folder), ranking, dataset, model)
+        examination.start()
+        examination._thread.join(30)
+        assert examination.note_of(2).scores["blue"] > 0.5
+        assert examination.note_of(2).model == model.sha256
+    assert ranking.first(3)[0] == 2
+
+
+def png_of(colour: tuple[int, int, int], number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(colour_picture(colour, number)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime import ContractError
+from runtime.testing import FakeInterpreter
 from tests.e2e.test_review_at_scale import review_process
 from tests.support.commands import call_pocketlens
 from tests.support.review import keep, make_dataset
@@ -115,3 +117,16 @@ def test_the_browser_is_not_given_the_token_as_an_argument(tmp_path: Path, monke
     command._open_browser("http://127.0.0.1:1/#token=secret", tmp_path)
     assert opened == [(tmp_path / "review.html").as_uri()]
     assert "secret" in (tmp_path / "review.html").read_text()
+
+
+def test_a_model_must_know_a_class_and_take_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = {
+        "birds": FakeInterpreter(["gull", "finch"], [[0.9, 0.1]]),
+        "plants": FakeInterpreter(["cat", "dog"], [[0.9, 0.1]], features=("moisture", "light")),
+        "pets": FakeInterpreter(["cat", "mouse"], [[0.9, 0.1]]),
+    }
+    monkeypatch.setattr("runtime.Classifier", lambda name: fakes[name].classifier())
+    assert command._classifier("pets", ["cat", "dog"]) is not None
+    for name, problem in (("birds", "are none of the classes"), ("plants", "review shows pictures")):
+        with pytest.raises(ContractError, match=problem):
+            command._classifier(name, ["cat", "dog"])
