@@ -203,13 +203,14 @@ set_link() {
     "$python" -c 'import os, sys; os.replace(sys.argv[1], sys.argv[2])' "$prefix/.new-$2" "$prefix/$2"
 }
 
+# The Python is named through the link, so that a unit which this command writes outlives a release.
 write_command() {
     mkdir -p "$prefix/bin"
     cat >"$prefix/.new-command" <<EOF_COMMAND
 #!/bin/sh
 POCKETLENS_MODEL=\${POCKETLENS_MODEL:-$prefix/current/model.tflite}
 export POCKETLENS_MODEL
-exec $prefix/current/env/bin/pocketlens "\$@"
+exec $prefix/current/env/bin/python $prefix/current/env/bin/pocketlens "\$@"
 EOF_COMMAND
     chmod 755 "$prefix/.new-command"
     mv -f "$prefix/.new-command" "$prefix/bin/pocketlens"
@@ -247,5 +248,5 @@ trap - EXIT INT TERM HUP
 if [ -n "$with_service" ]; then
     enable_service
 elif [ -n "$unit" ]; then
-    say "to run it from the start of the machine on: sudo sh $here/install.sh --service"
+    say "to run it from the start of the machine on, or anew: sudo sh $here/install.sh --service"
 fi

@@ -30,6 +30,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command(
     cls=Command,
     quiet=True,
+    option_names={"extra": "--extra"},
     example="pocketlens bundle models/digits --target rpi-bookworm-arm64 --out door.tar.gz\n"
     "pocketlens bundle models/digits --target rpi-trixie-arm64 --out door.tar.gz \\\n"
     '      --service "live /dev/video0 --mqtt mqtt://broker"\n'
@@ -155,6 +156,10 @@ def _unit(name: str, service: str, target: DeviceTarget) -> tuple[str, tuple[str
         raise UsageError(f"`service` is {shown(service)!r}: {error}") from error
     if not words:
         raise UsageError("`service` is empty, expected a command such as 'live /dev/video0'")
+    if words[0] == "update":  # its account is the one that owns the folder there
+        raise UsageError(
+            "`service`: an update is set up on the device; add `extra=update`, and there: pocketlens service install"
+        )
     found = understood(words, has_credentials=True, default=lambda: model)
     _check_paths(words, found)
     plan = ServicePlan(

@@ -47,11 +47,16 @@ needs_this_machine = pytest.mark.skipif(
 )
 
 
-def stub_wheel(name: str, version: str, tag: str) -> tuple[str, bytes]:
-    """The file name and the bytes of a wheel of the index."""
+def stub_wheel(name: str, version: str, tag: str, requires: str = "") -> tuple[str, bytes]:
+    """The file name and the bytes of a wheel of the index.
+
+    Args:
+        requires: further lines of its metadata.
+    """
     info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n{requires}"
     files = {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n".encode(),
+        f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
     }
     if name == "click":
@@ -96,8 +101,18 @@ def unpacked(bundle: Bundle, folder: Path) -> Path:
 
 def run_installer(folder: Path, prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installer of an unpacked bundle with the Python of the tests."""
-    command = ["sh", str(folder / "install.sh"), "--prefix", str(prefix), "--python", _real_python(), *arguments]
+    command = [*_installer(folder, prefix), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def start_installer(folder: Path, prefix: Path) -> subprocess.Popen[bytes]:
+    """As `run_installer`, in a process group of its own, which can be killed."""
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(_installer(folder, prefix), stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def _installer(folder: Path, prefix: Path) -> list[str]:
+    return ["sh", str(folder / "install.sh"), "--prefix", str(prefix), "--python", _real_python()]
 
 
 def _real_python() -> str:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import os
+import random
 import shutil
+import signal
 import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from exporter.bundle import check_device
 from exporter.bundle.wheels import Wheel
-from tests.support.bundles import needs_this_machine, run_installer, small_bundle, this_machine, unpacked
+from tests.support.bundles import (
+    needs_this_machine,
+    run_installer,
+    small_bundle,
+    start_installer,
+    this_machine,
+    unpacked,
+)
 from tests.support.slots import slot_model
 
 pytestmark = [pytest.mark.fast, needs_this_machine]
@@ -40,10 +52,21 @@ def test_an_installation_answers_stays_and_is_replaced_only_by_one_that_works(
     assert done.returncode == 0, done.stderr
     assert f"installed: {prefix}/bin/pocketlens, with the model {prefix}/current/model.tflite" in done.stdout
     assert "passed: 2 images" in done.stdout  # the self-test
-    info = subprocess.run(
-        [prefix / "bin/pocketlens", "info", "--json", prefix / "current/model.tflite"], capture_output=True
+    # A unit that the installed command writes names the link, which outlives this release, and the bundle's model.
+    command = (
+        prefix / "bin/pocketlens",
+        "service",
+        "install",
+        "--name",
+        "door",
+        "--print",
+        "--",
+        "live",
+        "/dev/video0",
     )
-    assert json.loads(info.stdout)["contract"]["labels"] == ["dark", "light"]
+    unit = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    start = f"{prefix}/current/env/bin/pocketlens live /dev/video0 --model {prefix}/current/model.tflite"
+    assert f"ExecStart={start}" in unit
     before = tree(prefix)
     # A kill leaves a half-made release and link; the next start removes them. The same bundle again changes nothing.
     (prefix / "releases" / "half").mkdir()
@@ -62,6 +85,37 @@ def test_an_installation_answers_stays_and_is_replaced_only_by_one_that_works(
     ]
     assert tree(prefix) == before
     assert (prefix / "current" / "bundle.json").read_bytes() == (folders["good"] / "bundle.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_an_installer_that_is_killed_leaves_one_installation_that_works(
+    folders: dict[str, Path], wheels: list[Wheel], tmp_path: Path
+) -> None:
+    prefix = tmp_path / "door"
+    other = unpacked(small_bundle(slot_model(2), tmp_path / "other", wheels), tmp_path / "other" / "unpacked")
+    start = time.monotonic()
+    assert run_installer(folders["good"], prefix).returncode == 0
+    duration = time.monotonic() - start
+    rng = random.Random(0)
+    seen = Counter[str]()
+    for number in range(20):
+        folder = (other, folders["good"])[number % 2]
+        process = start_installer(folder, prefix)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 1.2 * duration))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        installed = (prefix / "current" / "bundle.json").read_bytes()
+        assert installed in {(found / "bundle.json").read_bytes() for found in (other, folders["good"])}
+        seen["new" if installed == (folder / "bundle.json").read_bytes() else "old"] += 1
+        model = prefix / "current" / "model.tflite"
+        assert subprocess.run([prefix / "bin/pocketlens", "selftest", model], capture_output=True).returncode == 0
+    print(f"installed after {seen.total()} kills: {dict(seen)}")
+    assert seen["old"] >= 5
+    assert run_installer(other, prefix).returncode == 0
+    assert len([*(prefix / "releases").iterdir()]) <= 2
+    assert not [*prefix.glob(".new-*")]
 
 
 def test_what_fails_first_leaves_nothing(folders: dict[str, Path], tmp_path: Path) -> None:

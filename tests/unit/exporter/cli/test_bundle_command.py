@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.bundle.own_wheel import own_wheel
 from exporter.bundle.wheels import Wheel
 from tests.support.bundles import stub_wheel, use_index, write_index
 from tests.support.commands import answer, invoke, run_pocketlens
@@ -34,16 +33,17 @@ def test_the_targets_are_listed() -> None:
 
 def test_a_bundle_is_made_and_described(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_index(monkeypatch, write_index(tmp_path / "index"))
-    own = own_wheel()
-    (tmp_path / own.file).write_bytes(own.content)
+    requires = "Provides-Extra: mqtt\nRequires-Dist: paho-mqtt; extra == 'mqtt'\nRequires-Dist: numpy<2\n"
+    file, content = stub_wheel("pocketlens", "0.1.0", "py3-none-any", requires)
+    (tmp_path / file).write_bytes(content)
     out = tmp_path / "door.tar.gz"
-    command = ("bundle", models, "--target", "rpi-bookworm-armhf", "--out", out, "--wheel", tmp_path / own.file)
+    command = ("bundle", models, "--target", "rpi-bookworm-armhf", "--out", out, "--wheel", tmp_path / file)
     found = json.loads(answer(*command, "--service", "live /dev/video0 --mqtt mqtt://broker", "--json"))
     assert (found["path"], found["bytes"], found["name"]) == (str(out), out.stat().st_size, "door")
     assert found["needs"]["from_system"] == {"numpy": "python3-numpy", "PIL": "python3-pil"}
     assert (found["model"]["selftest"], found["service"]) == (True, "pocketlens-door.service")
-    # The service's command needs these, so nobody has to ask for them.
-    assert {"linuxpy", "paho-mqtt"} <= {wheel["name"] for wheel in found["wheels"]}
+    # The service's command needs the extra, so nobody has to ask for it.
+    assert {wheel["name"] for wheel in found["wheels"]} == {"paho-mqtt", "pip", "pocketlens"}
     refused = invoke(*command)
     assert (refused.exit_code, refused.stderr) == (
         1,
@@ -79,6 +79,7 @@ def test_what_was_made_is_told_with_the_next_step(
         (("--target", "linux-x86_64", "--out", "d.tar.gz", "--service", "classify x"), "a service runs one of live"),
         (("--target", "linux-x86_64", "--out", "d.tar.gz", "--service", "live --no"), "No such option '--no'"),
         (("--target", "linux-x86_64", "--out", "d.tar.gz", "--service", "live 'x"), "No closing quotation"),
+        (("--target", "linux-x86_64", "--out", "d.tar.gz", "--service", "update --every 1h"), "add --extra update"),
         (("--target", "linux-x86_64", "--out", "d.tar.gz", "--service", "watch ."), "its absolute path on the device"),
     ],
 )
