@@ -319,10 +319,7 @@ def _passphrase(file: Path | None, *, is_new: bool = False) -> str:
     elif PASSPHRASE_VARIABLE in os.environ:
         found = os.environ[PASSPHRASE_VARIABLE]
     elif sys.stdin is not None and sys.stdin.isatty():
-        text = "Passphrase for the keys of root and targets"
-        found = click.prompt(
-            text, hide_input=True, confirmation_prompt=is_new, default="", show_default=False, err=True
-        )
+        found = _ask(is_new)
     else:
         raise RepositoryError(
             f"the offline keys need a passphrase, and nobody can be asked; set ${PASSPHRASE_VARIABLE}, or name a file "
@@ -332,6 +329,17 @@ def _passphrase(file: Path | None, *, is_new: bool = False) -> str:
         cure = "give one, or choose --no-passphrase" if is_new else "give one"
         raise RepositoryError(f"the passphrase is empty; {cure}")
     return found
+
+
+def _ask(is_new: bool) -> str:
+    text = "Passphrase for the keys of root and targets"
+    try:
+        answer: str = click.prompt(
+            text, hide_input=True, confirmation_prompt=is_new, default="", show_default=False, err=True
+        )
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    return answer
 
 
 def _new_passphrase(file: Path | None) -> Callable[[], str]:

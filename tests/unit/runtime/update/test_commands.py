@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,36 @@ def test_a_passphrase_of_a_file(environment: Path, monkeypatch: pytest.MonkeyPat
     secret.chmod(0o600)
     answer("repo", "init", "repo", "--passphrase-file", secret)
     answer("repo", "add", "repo", "int8.tflite", "--app", "door", "--passphrase-file", secret)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown", "status"),
+    [
+        ([b"correct horse\n", b"correct horse\n"], "an empty repository", 0),
+        ([b"\n", b"\n"], "the passphrase is empty; give one, or choose --no-passphrase", 1),
+        ([b"\x03"], "Aborted!", 130),
+    ],
+)
+def test_a_person_is_asked_for_a_passphrase(typed: list[bytes], shown: str, status: int, environment: Path) -> None:
+    process, terminal = pty.fork()
+    if process == 0:
+        try:
+            os.environ["PYTHONPATH"] = str(ROOT)
+            os.environ.pop("POCKETLENS_REPO_PASSPHRASE")
+            os.execv(sys.executable, [sys.executable, "-m", "runtime.cli.main", "repo", "init", "repo"])
+        finally:
+            os._exit(127)
+    said = b""
+    with suppress(OSError):  # the other side is closed
+        while select.select([terminal], [], [], 20)[0] and (chunk := os.read(terminal, 4096)):
+            said += chunk
+            if chunk.rstrip().endswith(b":") and typed:
+                time.sleep(0.2)  # until the terminal no longer shows what is typed
+                os.write(terminal, typed.pop(0))
+    os.close(terminal)
+    assert shown in said.decode()
+    assert b"horse" not in said
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == status
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import os
 import shutil
 import signal
+import socket
+import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runtime.errors import PocketlensError, UpdateError, UsageError
 from runtime.service import Service
-from runtime.update import updating
+from runtime.update import transport, updating
 from runtime.update.client import fingerprint
 from runtime.update.rings import FULL_ROLLOUT, in_rollout, parse_rollout, rollout_text
 from runtime.update.updating import UpdateOutcome, keep_updating
@@ -242,6 +251,62 @@ def test_sources_that_are_refused(source: str, device: Device) -> None:
 def test_a_folder_that_is_not_there(device: Device, tmp_path: Path) -> None:
     with pytest.raises(UpdateError, match="no such folder"):
         device.update(tmp_path / "nowhere")
+
+
+# --- An encrypted connection.
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return path
+
+
+def test_an_encrypted_connection(
+    device: Device, publisher: Publisher, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.add(2)
+    with web_server(publisher.folder) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        source = server.address.replace("http:", "https:")
+        with pytest.raises(UpdateError, match="certificate verify failed"):
+            device.update(source)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert device.update(source).status == "installed"
+
+        def redirect(handler: Any) -> None:
+            handler.send_response(302)
+            handler.send_header("Location", "http://127.0.0.1:9/")
+            handler.end_headers()
+
+        server.hostile["/metadata/timestamp.json"] = redirect
+        with pytest.raises(UpdateError, match=r"redirects to http://127\.0\.0\.1:9/, which is not"):
+            device.update(source)
+
+
+def test_a_server_that_never_ends_its_handshake(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_LEAST_BYTES_A_SECOND", 1e6)
+    monkeypatch.setattr(transport.HttpTransport.__init__, "__kwdefaults__", {"silence": 5.0, "start": 0.3})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(UpdateError, match="no answer within"):
+            device.update(f"https://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - began < 3
 
 
 # --- Again and again.
