@@ -41,6 +41,12 @@ def updated(folder: Path) -> dict[str, Any]:
     return found
 
 
+def timed(folder: Path) -> tuple[dict[str, Any], float]:
+    """What an update says, and how many seconds it takes."""
+    began = time.monotonic()
+    return updated(folder), time.monotonic() - began
+
+
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a repository of two releases, and a device that has the first; not to be changed."""
@@ -62,15 +68,13 @@ def test_a_killed_update_leaves_the_old_model_or_the_new_one(
     device: Path, tmp_path: Path, seed: int, kills: int
 ) -> None:
     shutil.copytree(device, tmp_path / "whole")
-    began = time.monotonic()
-    assert updated(tmp_path / "whole")["status"] == "installed"
-    lasts = time.monotonic() - began
+    _, lasts = timed(tmp_path / "whole")
     chance, found = random.Random(seed), Counter[str]()
-    for number in range(kills):
-        folder = tmp_path / f"{number}"
+    while found.total() < kills:
+        folder = tmp_path / f"{found.total()}"
         shutil.copytree(device, folder)
         process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.1, 1.1) * lasts)
+        time.sleep(chance.uniform(0.1, 1.0) * lasts)
         was_killed = process.poll() is None
         process.kill()
         process.wait()
@@ -79,8 +83,10 @@ def test_a_killed_update_leaves_the_old_model_or_the_new_one(
         read_model(folder / "door" / "model.tflite")
         state = json.loads((folder / "door" / "state.json").read_text())
         assert state["current"]["sha256"] in MODELS
-        found[f"{'killed' if was_killed else 'ended'}, {'new' if model == NEW else 'old'} model"] += 1
-        again = updated(folder)
+        if was_killed:
+            found["the new model" if model == NEW else "the old model"] += 1
+        again, seconds = timed(folder)
+        lasts = seconds if model == OLD else lasts  # other work on this machine makes it longer and shorter
         assert again["status"] == ("current" if model == NEW else "installed")
         assert again["release"]["version"] == 2
         assert again["probation"] > 0
@@ -89,4 +95,4 @@ def test_a_killed_update_leaves_the_old_model_or_the_new_one(
         left = {path.name for path in (folder / "door").iterdir() if "partial" in path.name}
         assert not left
         shutil.rmtree(folder)
-    print(f"{kills} kills within {lasts:.1f} s: {dict(found)}")
+    print(f"{kills} kills: {dict(found)}")
