@@ -186,7 +186,7 @@ def read_state(folder: Path) -> SlotState:
         if os.path.lexists(path):
             raise
         return SlotState()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "damaged"
         raise DeploymentError(f"{shown(path)}: {reason}") from error
 

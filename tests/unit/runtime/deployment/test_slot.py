@@ -72,7 +72,17 @@ def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
         open_slot(tmp_path / "door")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"format": "pocketlens-slot", "version": 9}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        SlotState(OLD_RELEASE, None, Probation(9.5, "", 0)).to_json().replace(b"9.5", b"9" * 400),
+        b'{"format": "pocketlens-slot", "version": 9}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_state_is_begun_anew_from_the_model(tmp_path: Path, messages: list[str], content: bytes) -> None:
     folder = write_slot(tmp_path / "door", SlotState(OLD_RELEASE), OLD)
     (folder / "state.json").write_bytes(content)
