@@ -117,7 +117,7 @@ class SlotState(NamedTuple):
         """Read back what `to_json` gave.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError: it is no state, or a damaged one.
+            ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError: it is no state, or damaged.
         """
         document = json.loads(content)
         if document["format"] != _FORMAT or document["version"] != _VERSION:
