@@ -42,10 +42,18 @@ class Guard:
         app: the application.
         token: what clients send as `Authorization: Bearer TOKEN`; None demands nothing.
         names: further names of this machine.
+        public: the paths that can be had without the token.
     """
 
-    def __init__(self, app: Any, token: str | None, names: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: Any,
+        token: str | None,
+        names: Collection[str] = (),
+        public: Collection[str] = PUBLIC_PATHS,
+    ) -> None:
         self._app = app
+        self._public = frozenset(public)
         self._token = None if token is None else token.encode()
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", *(name.lower().rstrip(".") for name in names)}
@@ -77,7 +85,7 @@ class Guard:
             return _refusal(403, f"origin {_short(origin)}: pages of other sites may not use this server")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
             return _refusal(403, "a page of another site may not use this server")
-        if self._token is None or scope["path"] in PUBLIC_PATHS:
+        if self._token is None or scope["path"] in self._public:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         known = hmac.compare_digest(given.strip().encode("latin-1", "replace"), self._token)

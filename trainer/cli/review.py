@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import tempfile
 import threading
 import webbrowser
 from pathlib import Path
@@ -77,37 +76,29 @@ def review(
     if not folder.is_dir():
         raise ReviewError(f"{folder}: no such folder; collect pictures into it first (`pocketlens collect`)")
     target = ClassFolders(dataset, random_to)
-    token = secrets.token_urlsafe(24)
+    token, code = secrets.token_urlsafe(24), None if no_browser else secrets.token_urlsafe(24)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     with (
         Service() as service,
         open_listener(LOOPBACK, port) as listener,
         open_folder(folder),
-        tempfile.TemporaryDirectory(prefix="pocketlens-") as private,
     ):
-        opened = Review(folder, target, token, _classifier(model, target.classes))
+        opened = Review(folder, target, token, _classifier(model, target.classes), code)
         report_to(Silent)  # the page shows it
-        url = f"{url_of(listener)}/#token={token}"
+        page = f"{url_of(listener)}/"
 
         def start() -> None:
             opened.start()
-            _announce(url, target.has_splits, random_to, as_json)
+            _announce(f"{page}#token={token}", target.has_splits, random_to, as_json)
             service.ready()
             if not no_browser:
-                threading.Thread(target=_open_browser, args=(url, Path(private)), daemon=True).start()
+                threading.Thread(target=webbrowser.open, args=(f"{page}#once={code}",), daemon=True).start()
 
         try:
             HttpServer(opened.app, opened.connections, service.keep_going, start, lambda: None).listen(listener)
         finally:
             opened.close()
         _print_summary(opened.summary(), as_json)
-
-
-def _open_browser(url: str, folder: Path) -> None:
-    """Open the page. Other accounts may read the arguments of programs, so that the browser is given a file."""
-    file = folder / "review.html"
-    file.write_text(f'<!DOCTYPE html><meta http-equiv="refresh" content="0; url={url}"><title>Review</title>')
-    webbrowser.open(file.as_uri())
 
 
 def _classifier(model: str | None, classes: list[str]) -> Any:

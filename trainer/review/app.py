@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import logging
 from collections import Counter
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 #: What a decision is sent as has a few hundred bytes.
 _LIMITS = ServeLimits(body_bytes=64 * 1024, all_bodies_bytes=2**20, connections=64)
+_EXCHANGE_PATH = "/v1/token"
 _MOST_AT_ONCE, _MOST_SCORES = 64, 10
 
 _Result = TypeVar("_Result")
@@ -47,6 +49,8 @@ class Review:
         folder: the review folder.
         dataset: where labelled pictures go.
         token: what the page must send.
+        code: what the page may exchange for the token, once: other accounts can read the arguments of programs, so that
+            a browser is started with a code that is of no use afterwards. None for no such code.
         model: as for `Examination`.
 
     Attributes:
@@ -58,7 +62,15 @@ class Review:
         OSError: the decisions cannot be read or written.
     """
 
-    def __init__(self, folder: Path, dataset: ClassFolders, token: str, model: Classifier | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dataset: ClassFolders,
+        token: str,
+        model: Classifier | None = None,
+        code: str | None = None,
+    ) -> None:
+        self._token, self._code = token, code
         self._folder, self._dataset = folder, dataset
         own = folder.resolve()
         if own == dataset.root or own in dataset.root.parents or dataset.root in own.parents:
@@ -85,10 +97,12 @@ class Review:
             Route("/v1/pictures/{place:int}/about", self._about),
             Route("/v1/decisions", self._decide, methods=["POST"]),
             Route("/v1/undo", self._undo, methods=["POST"]),
+            Route(_EXCHANGE_PATH, self._exchange, methods=["POST"]),
         ]
         refusals = dict.fromkeys((PocketlensError, OSError, Exception), _answer_refusal)
         handlers: Any = {HTTPException: _answer_http_error, **refusals}
-        self.app = Guard(Starlette(routes=routes, exception_handlers=handlers), token)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        self.app = Guard(app, token, public=("/", _EXCHANGE_PATH))
 
     def start(self) -> None:
         """Begin to look at the pictures."""
@@ -127,6 +141,13 @@ class Review:
 
     async def _page(self, _request: Request) -> Response:
         return HTMLResponse(REVIEW_PAGE.html, headers=REVIEW_PAGE.headers)
+
+    async def _exchange(self, request: Request) -> Response:
+        given = str((await self._body(request)).get("code", ""))
+        code, self._code = self._code, None  # also a wrong one ends it: somebody guesses
+        if code is None or not hmac.compare_digest(given.encode(errors="replace"), code.encode()):
+            raise RefusedRequestError(401, "the code was used already, or is wrong; open the address that was printed")
+        return JSONResponse({"token": self._token})
 
     async def _describe(self, _request: Request) -> Response:
         return JSONResponse(

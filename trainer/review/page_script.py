@@ -16,12 +16,13 @@ const STAGES = {notes: "reads what is known of the pictures", dataset: "looks at
 let token = "", classes = [], queue = [], current = null, chosen = null, keys = new Map(), state = {}, outbox = [];
 let filling = false, stage = "", gone = new Set(), offline = false, epoch = 0, result = "";
 
-function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  try {
-    if (given) { sessionStorage.setItem("review-token", given); history.replaceState(null, "", location.pathname); }
-    token = given || sessionStorage.getItem("review-token") || "";
-  } catch (error) { token = given || ""; }
+/* The address has the token, or a code that is exchanged for it once. Neither stays in the address. */
+async function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)), code = given.get("once");
+  history.replaceState(null, "", location.pathname);
+  token = given.get("token") || sessionStorage.getItem("review-token") || "";
+  if (code) { token = (await answerOf(await post("v1/token", {code}))).token; }
+  sessionStorage.setItem("review-token", token);
 }
 
 function ask(path, options = {}) {
@@ -372,8 +373,8 @@ async function refresh() {
 }
 
 async function start() {
-  takeToken();
   try {
+    await takeToken();
     const review = await answerOf(await ask("v1/review"));
     classes = review.classes;
     at("find").hidden = classes.length <= FEW;

@@ -163,9 +163,8 @@ def _prepare(folder: Path) -> None:
 def _work(folder: Path) -> None:
     decisions = opened(folder / "review")
     decisions.decide(LABEL, FIRST, NOTE, label="cat")
+    decisions.undo()
     decisions.decide(NONE, SECOND, NOTE)
-    decisions.undo()
-    decisions.undo()
     decisions.decide(LABEL, FIRST, NOTE, label="dog")
 
 

@@ -17,7 +17,7 @@ from runtime import Classifier
 from runtime.testing import FakeInterpreter
 from tests.support.models import colour_picture
 from tests.support.review import TOKEN, call, keep, make_dataset, picture_of, reviewing, until_ready
-from tests.support.serving import Served
+from tests.support.serving import Served, listening
 from tests.unit.trainer.review.test_decisions import added, rows
 from trainer.review.app import Review
 from trainer.review.class_folders import ClassFolders, ReviewError
@@ -114,6 +114,7 @@ def test_what_is_no_decision_is_refused_and_does_nothing(
 
 
 def test_strangers_get_nothing(server: Served) -> None:
+    assert server.ask("/v1/token", b"{}").status == 401, "a review without a code gives its token away"
     paths = ("/v1/review", "/v1/pictures", "/v1/pictures/0", "/v1/decisions", "/v1/undo")
     for path in paths:
         assert server.ask(path).status == 401
@@ -128,6 +129,17 @@ def test_strangers_get_nothing(server: Served) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
     assert server.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("first", ["right-code", "wrong", ""])
+def test_the_code_of_the_browser_is_good_once(first: str, review: Path) -> None:
+    opened = Review(review, ClassFolders(review.parent / "pets"), TOKEN, code="right-code")
+    with listening(opened, opened.start) as server:
+        assert call(server, "/v1/token", {"code": "right-code"}, Host="evil.example").status == 421
+        answers = [server.ask("/v1/token", json.dumps({"code": code}).encode()) for code in (first, "right-code")]
+    assert [answer.status for answer in answers] == [200 if first == "right-code" else 401, 401]
+    assert (answers[0].value.get("token") == TOKEN) is (first == "right-code")
+    assert TOKEN.encode() not in answers[1].body
 
 
 def test_megabytes_are_refused(server: Served) -> None:
@@ -246,6 +258,7 @@ def test_what_is_sent_is_text(tmp_path: Path) -> None:
         assert json.loads(answer.body)["pictures"][0]["scores"] == [["cat", 0.1]]
 
 
+@pytest.mark.slow
 def test_the_embedding_says_how_far_pictures_are(tmp_path: Path, embedding_models: Path) -> None:
     """Two pictures are as unsure; the one that is unlike everything with a label comes first."""
     folder = tmp_path / "review"

@@ -6,7 +6,6 @@ import fcntl
 import json
 import signal
 import urllib.request
-import webbrowser
 from pathlib import Path
 
 import pytest
@@ -109,14 +108,6 @@ def test_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
         "labelled: 1,200 (1,200 cat)",
         "none of these: 2, skipped: 3, near copies: 1, cannot be read: 4, left: 5",
     ]
-
-
-def test_the_browser_is_not_given_the_token_as_an_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
-    command._open_browser("http://127.0.0.1:1/#token=secret", tmp_path)
-    assert opened == [(tmp_path / "review.html").as_uri()]
-    assert "secret" in (tmp_path / "review.html").read_text()
 
 
 def test_a_model_must_know_a_class_and_take_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.e2e.test_review_at_scale import FIRST_PAGE_S, KEY_MS, measure
 from tests.support.browser import browser
 from tests.support.review import TOKEN, keep, make_dataset, picture_of, reviewing
-from tests.support.serving import Served
+from tests.support.serving import Served, listening
 from tests.unit.trainer.review.test_decisions import added
+from trainer.review.app import Review
+from trainer.review.class_folders import ClassFolders
 from trainer.review.journal import JsonLines
 
 pytestmark = pytest.mark.fast
@@ -35,7 +39,7 @@ def chromium() -> Iterator[Any]:
         found.close()
 
 
-def opened(chromium: Any, server: Served, width: int = 1280, **options: Any) -> Any:
+def opened(chromium: Any, server: Served, width: int = 1280, start: str = f"token={TOKEN}", **options: Any) -> Any:
     """The page, with its first picture."""
     context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
     page = context.new_page()
@@ -43,7 +47,7 @@ def opened(chromium: Any, server: Served, width: int = 1280, **options: Any) -> 
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
     page.set_default_timeout(20_000)
-    page.goto(f"{server.url}/#token={TOKEN}")
+    page.goto(f"{server.url}/#{start}")
     page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
     assert page.url == f"{server.url}/", "the token stays in the address"
     return page
@@ -193,6 +197,19 @@ def test_what_was_decided_while_the_server_was_away_is_sent_again(chromium: Any,
         wait_for(page, "1 of 8 done")
         page.wait_for_selector("#problem", state="hidden")
         assert len(added(pets)) == 1
+        page.context.close()
+
+
+def test_a_browser_that_is_started_with_a_code_gets_in(chromium: Any, review: Path) -> None:
+    started = Review(review, ClassFolders(review.parent / "pets"), TOKEN, code="one-time-code")
+    with listening(started, started.start) as server:
+        page = opened(chromium, server, start="once=one-time-code")
+        page.reload()
+        page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
+        first, times = measure(page, page.url, 6)
+        assert first < FIRST_PAGE_S
+        assert statistics.median(times) < KEY_MS
+        wait_for(page, "6 of 8 done")
         page.context.close()
 
 
