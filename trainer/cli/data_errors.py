@@ -80,6 +80,8 @@ def errors(run: Path, folds: int, epochs: int | None, out: Path | None, csv: Pat
     from ..out_of_fold import score_out_of_fold
 
     listed = list_suspects(found, score_out_of_fold(found, folds, epochs))
+    if doubt := listed.doubt():
+        print_line(f"warning: {errors.in_its_words(doubt)}", error=True)
     if csv:
         listed.write_csv(csv)
     page = write_page(out, lambda: _page(listed))
@@ -104,7 +106,7 @@ def _print(listed: SuspectList) -> None:
     scored, noun = listed.scored, listed.run.contract.input.noun
     print_wrapped(
         f"{listed.run.name}: {len(scored.members):,} {noun} of training and validation examined, in {scored.folds} "
-        f"folds of {scored.epochs} epochs"
+        f"folds of {scored.epochs} epochs; answered as labelled: {listed.agreement:.4f}"
     )
     if scored.skipped:
         print_wrapped(f"not examined: {scored.skipped:,} {noun} of classes with too few of them")

@@ -17,6 +17,8 @@ from ..data.sources import FileSource, Indices
 from .confident_learning import LabelErrors, find_label_errors
 from .predictions import Scores
 
+#: How much less often than the run's own model those of the folds may answer as labelled.
+_MOST_LOST = 0.1
 #: The columns of the CSV file; the last one is for a person's decision.
 COLUMNS = ("rank", "index", "file", "split", "label", "suggested", "label_score", "suggested_score", "decision")
 
@@ -81,6 +83,24 @@ class SuspectList:
     errors: LabelErrors
     suspects: tuple[Suspect, ...]
 
+    @property
+    def agreement(self) -> float:
+        """The share of samples whose label has the highest score, 0 to 1."""
+        given = self.run.targets[self.scored.members]
+        return float((self.scored.scores.argmax(axis=1) == given).mean())
+
+    def doubt(self) -> str:
+        """Why the list is of little use, or "": the models of the folds are much worse than the run's own."""
+        known = {row["epoch"]: row.get("val_accuracy", 0.0) for row in self.run.history}
+        own = known.get(float(self.run.metrics.get("best_epoch", 0)), 0.0)
+        if self.agreement >= own - _MOST_LOST:
+            return ""
+        return (
+            f"the models of the folds answer as labelled on {self.agreement:.2f} of the samples, and the run's own on "
+            f"{own:.2f} of its validation split: they have learned too little to judge, or many labels are wrong; give "
+            "more `epochs`"
+        )
+
     def pairs(self) -> list[tuple[str, str, int]]:
         """How often each pair of label and suggestion occurs, the most frequent first."""
         counts = Counter((each.label, each.suggested) for each in self.suspects)
@@ -95,6 +115,8 @@ class SuspectList:
             "examined": len(self.scored.members),
             "skipped": self.scored.skipped,
             "estimated": self.errors.estimated,
+            "agreement": self.agreement,
+            "warning": self.doubt() or None,
             "pairs": [{"label": a, "suggested": b, "samples": count} for a, b, count in self.pairs()],
             "suspects": [vars(each) for each in self.suspects],
         }

@@ -30,6 +30,7 @@ def errors_page(suspects: SuspectList) -> str:
         ("in too small classes", f"{scored.skipped:,}"),
         ("folds", str(scored.folds)),
         ("epochs of each", str(scored.epochs)),
+        ("answered as labelled", f"{suspects.agreement:.4f}"),
     ]
     card: dict[str, Any] = {"name": run.name, "verdict": "", "style": "", "figures": figures, "remarks": []}
     listed = suspects.suspects[:_MAX_TILES]

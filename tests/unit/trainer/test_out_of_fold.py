@@ -21,7 +21,7 @@ from trainer.data import Geometry, load_dataset
 from trainer.data.run_dataset import dataset_of_run
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
-from trainer.evaluation.label_suspects import COLUMNS
+from trainer.evaluation.label_suspects import COLUMNS, OutOfFold, list_suspects
 from trainer.out_of_fold import fold_config, score_out_of_fold
 from trainer.training import train
 
@@ -104,7 +104,10 @@ def test_swapped_labels_are_found_and_a_stopped_call_goes_on(
 
     monkeypatch.setattr(out_of_fold, "train", refuse)
     lines = answer(*command).splitlines()
-    assert lines[0].endswith("1,438 images of training and validation examined, in 2 folds of 10 epochs")
+    about = "1,438 images of training and validation examined, in 2 folds of 10 epochs; answered as labelled: "
+    assert lines[0].endswith(f"{about}{found['agreement']:.4f}")
+    assert 0.8 < found["agreement"] < 0.96
+    assert found["warning"] is None
     assert lines[1].startswith(f"{len(rows)} labels may be wrong, about {found['estimated']} by estimate")
     damaged = sorted(own_folds.iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:-200])
@@ -122,6 +125,16 @@ def test_a_yes_or_no_has_scores_of_both_labels(small_run: Path, own_folds: Path)
     scored = score_out_of_fold(binary, 2)
     assert scored.scores.shape == (len(scored.members), 2)
     np.testing.assert_allclose(scored.scores.sum(axis=1), 1, atol=1e-5)
+
+
+def test_folds_that_learned_little_are_warned_of(small_run: Path) -> None:
+    run = read_run(small_run)
+    members = run.splits["train"]
+    scores = np.full((len(members), 10), 0.05, np.float32)
+    scores[:, 0] = 0.55
+    listed = list_suspects(run, OutOfFold(members, scores, 0, 2, 1))
+    assert listed.agreement == pytest.approx(0.1, abs=0.02)
+    assert "they have learned too little to judge" in listed.doubt()
 
 
 def test_several_labels_are_refused(small_run: Path) -> None:
