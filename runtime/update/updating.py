@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +25,6 @@ _CURRENT, _INSTALLED, _NOTHING = "current", "installed", "none"
 #: Pauses differ by this share, so that a hundred devices do not come at the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_S = 30.0
-_LONGEST_LOOK_S, _SIGN_OF_LIFE_S = 7200.0, 5.0
 
 
 class UpdateSettings(NamedTuple):
@@ -152,8 +149,7 @@ def keep_updating(
     service.ready()
     while service.keep_going():
         try:
-            with _alive(service):
-                outcome = update_once(settings, machine, service.keep_going)
+            outcome = update_once(settings, machine, service.keep_going)
             failures = 0
             if outcome[:2] != told:
                 tell(outcome)
@@ -174,26 +170,6 @@ def keep_updating(
 def _pause(failures: int, every: float) -> float:
     """Seconds until the next look, after so many failures in a row."""
     return every if not failures else min(every, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20))
-
-
-@contextmanager
-def _alive(service: Service) -> Iterator[None]:
-    """Send watchdog messages during a look: a slow board tries a model for minutes. They end, as a look may hang."""
-    over = threading.Event()
-
-    def send() -> None:
-        for _ in range(round(_LONGEST_LOOK_S / _SIGN_OF_LIFE_S)):
-            if over.wait(_SIGN_OF_LIFE_S):
-                return
-            service.keep_going()
-
-    thread = threading.Thread(target=send, name="pocketlens-update-alive", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _watch(settings: UpdateSettings, service: Service, tell: Callable[[UpdateOutcome], object]) -> None:

@@ -83,10 +83,10 @@ def test_a_release_on_probation_that_is_revoked(device: Device, publisher: Publi
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (lambda: slot_model(2, labels=("cat", "dog")), "its labels are not those of the installed model"),
+        (lambda: slot_model(2, labels=("cat", "dog")), "its labels are not those of the model before it"),
         (lambda: slot_model(2, weights=blind_weights()), "answers 2 of 4 canaries right, the installed model 4"),
         (lambda: slot_model(2, wrong_selftest=True), "door 2: "),
-        (lambda: b"signed, and no model", "the model before it stays"),
+        (lambda: b"signed, and no model", "not a TensorFlow Lite model"),
     ],
 )
 def test_what_is_signed_and_does_not_fit(
