@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,14 @@ def canary_folder(folder: Path, each: int = 2) -> Path:
         picture(folder / "dark" / f"{number}.png", 10 + number)
         picture(folder / "light" / f"{number}.png", 240 + number)
     return folder
+
+
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until something holds; an AssertionError after so many seconds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.005)
 
 
 def die(*_arguments: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from tests.support.slots import (
     release_of,
     slot_model,
     unsure_weights,
+    until,
 )
 
 pytestmark = pytest.mark.fast
@@ -44,13 +44,6 @@ def replace(path: Path, content: bytes) -> None:
     beside = path.with_name("beside")
     beside.write_bytes(content)
     beside.replace(path)
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.005)
 
 
 def digest(content: bytes) -> str:

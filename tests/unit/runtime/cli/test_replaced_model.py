@@ -8,9 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +20,7 @@ pytest.importorskip("uvicorn")  # an extra
 from runtime.deployment.health import read_health
 from runtime.deployment.state import Probation
 from tests.support.serving import ServeProcess
-from tests.support.slots import blind_weights, filled_slot, picture, put, release_of, slot_model
+from tests.support.slots import blind_weights, filled_slot, picture, put, release_of, slot_model, until
 from tests.support.watching import Running
 
 #: They give a white picture different labels.
@@ -34,13 +32,6 @@ def white_jpeg() -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (8, 8), 255).save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
 
 
 def is_one_change(labels: list[str]) -> bool:
