@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -92,6 +94,7 @@ def find_wheels(
 
     Raises:
         BundleError: there is no pip here, a wheel does not exist for the target, or no index answers.
+        OSError: the temporary folder is full.
     """
     if importlib.util.find_spec("pip") is None:
         raise BundleError(f"pip is not installed beside {sys.executable}; give: {sys.executable} -m ensurepip")
@@ -182,6 +185,8 @@ def _pip(target: DeviceTarget, *arguments: object) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise BundleError(f"pip: no end after {_TIMEOUT_S} s; is the package index reachable?") from error
+    if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
     if done.returncode:
         raise BundleError(_reason(f"{done.stderr}\n{done.stdout}", target))
 
@@ -189,14 +194,15 @@ def _pip(target: DeviceTarget, *arguments: object) -> None:
 def _reason(said: str, target: DeviceTarget) -> str:
     """One line about why pip failed."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    missing = re.search(r"No matching distribution found for (.+)", said)
+    missing = re.search(r"No matching distribution found for ([^;\n]+)", said)
+    wanted = shown(missing[1].strip()) if missing else ""
     if missing and "Retrying (" in said:
         cure = "connect this machine, or name a folder of wheels in $PIP_FIND_LINKS"
-        return f"{shown(missing[1].strip())}: the package index does not answer; {cure}"
+        return f"{wanted}: the package index does not answer; {cure}"
     if missing:
         python = target.markers["python_version"]
         return (
-            f"{shown(missing[1].strip())}: no wheel for {target.name} (Python {python}, {target.machine}, glibc "
+            f"{wanted}: no wheel for {target.name} (Python {python}, {target.machine}, glibc "
             f"{target.glibc[0]}.{target.glibc[1]}) on the package index; is its version right?"
         )
     conflicts = [line for line in lines if re.search(r" depends on |The user requested ", line)]
