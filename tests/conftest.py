@@ -24,8 +24,10 @@ from tests.support.exports import READY_MADE, Exported, Samples, Trip, made_once
 # tflite-runtime does not work where TensorFlow was imported before it, as some tests of this process do.
 importlib.import_module(f"{choose()}.interpreter")
 
-#: `serve` needs an extra, which the environments of `make slim` and `make device` lack.
+#: `serve` and `update` need extras, which the environments of `make slim` and `make device` lack; signing needs more.
 collect_ignore = [] if importlib.util.find_spec("uvicorn") else ["unit/runtime/serve", "unit/runtime/cli/test_serve.py"]
+if not all(map(importlib.util.find_spec, ("tuf", "cryptography"))):
+    collect_ignore += ["unit/runtime/update", "unit/exporter/repository"]
 
 #: What the digits run and its export, which take most of a minute, come with.
 _MADE_OF_DIGITS = {"digits_run", "digits_export", "digits_samples", "io_models", "nan_model"}

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tuf")
-pytest.importorskip("cryptography")
-
 from exporter.errors import RepositoryError
 from exporter.repository.keys import KeyFolder
 from exporter.repository.repository import Repository

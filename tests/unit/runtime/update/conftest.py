@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("tuf")  # an extra
-pytest.importorskip("cryptography")
-
 from runtime.deployment import InstallResult, Release, Slot
 from runtime.update import updating
 from tests.support.updates import Device, Publisher, WebServer, web_server
