@@ -37,7 +37,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "pocketlens bundle --targets",
 )
 @click.argument("models", required=False, type=click.Path(path_type=Path), metavar="MODELS")
-@option_in("Device")("--target", metavar="NAME", help=f"The kind of device: {', '.join(DEVICE_TARGETS)}.")
+@option_in("Device")(
+    "--target", metavar="NAME", help=f"The kind of device: {', '.join(DEVICE_TARGETS)}.  [default: none]"
+)
 @option_in("Device")(
     "--targets",
     "only_list",
@@ -47,7 +49,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @option_in("Device")(
     "--python", type=click.Choice(list(_PYTHONS)), help="Another Python, for linux-x86_64 only. [default: the target's]"
 )
-@option_in("Output")("--out", type=_FILE, metavar="FILE", help="The archive to write: a name that ends in .tar.gz.")
+@option_in("Output")(
+    "--out", type=_FILE, metavar="FILE", help="The archive: a name that ends in .tar.gz.  [default: none]"
+)
 @option_in("Output")("--force", is_flag=True, help="Replace the archive if it exists.")
 @option_in("Content")("--name", metavar="NAME", help="What the installation is called. [default: the archive's name]")
 @option_in("Content")(

@@ -26,7 +26,9 @@ _MAX_LINES = 20
 )
 @click.argument("table", type=click.Path(path_type=Path, dir_okay=False), metavar="CSV")
 @with_options(
-    Option(("--dataset",), "The folder of images that the run was trained on.", type=Path, metavar="DIR"),
+    Option(
+        ("--dataset",), "The folder of images that the run was trained on.  [default: none]", type=Path, metavar="DIR"
+    ),
     Option(("--dry-run",), "Move nothing; show what would be moved.", type=bool, default=False),
     JSON_OPTION,
 )

@@ -132,7 +132,7 @@ QUIET = {
         ("data", "save"),
         ("bench",),
     ),
-    *(("explain",), ("collect",), ("update",)),
+    *(("explain",), ("collect",), ("bundle",), ("compare",), ("data", "errors")),
 }
 
 
