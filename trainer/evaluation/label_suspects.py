@@ -18,7 +18,7 @@ from .confident_learning import LabelErrors, find_label_errors
 from .predictions import Scores
 
 #: How much less often than the run's own model those of the folds may answer as labelled.
-_MOST_LOST = 0.1
+_MOST_LOST = 0.15
 #: The columns of the CSV file; the last one is for a person's decision.
 COLUMNS = ("rank", "index", "file", "split", "label", "suggested", "label_score", "suggested_score", "decision")
 

@@ -171,11 +171,11 @@ def test_a_closed_tab_loses_nothing_and_the_next_start_goes_on(chromium: Any, re
         for _ in range(5):
             page.keyboard.press("2")
         page.close(run_before_unload=False)
-        page.context.close()
         for _ in range(100):
             if len(added(pets)) == 5:
                 break
             time.sleep(0.05)
+        page.context.close()  # that ends the browser's connections too
         assert len(added(pets)) == 5
     with reviewing(review, pets) as server:
         page = opened(chromium, server)
