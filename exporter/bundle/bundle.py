@@ -28,7 +28,7 @@ SUFFIX = ".tar.gz"
 #: What a device needs stays below this size, installed; the environment's links and our model are not counted.
 SITE_PACKAGES_LIMIT = 110_000_000
 _FORMAT, _VERSION = "pocketlens-bundle", 1
-_INSTALL, _CHECK = "install.sh", "check_device.py"
+_INSTALL, _CHECK, _ROOT = "install.sh", "check_device.py", "root.json"
 #: The modules of packages that a distribution brings.
 _MODULES = {"numpy": "numpy", "pillow": "PIL"}
 
@@ -66,6 +66,7 @@ def make_bundle(
     labels: Path | None = None,
     extras: Sequence[str] = (),
     unit: str = "",
+    root: Path | None = None,
     wheel: Path | None = None,
     constraint: Path | None = None,
     force: bool = False,
@@ -81,6 +82,8 @@ def make_bundle(
         labels: a file of labels, for a model that Pocketlens did not make.
         extras: extras of our package, such as `"mqtt"`.
         unit: the text of a unit that runs the model as a service.
+        root: the root.json of a repository of `pocketlens repo`, which the device trusts at first; it brings the extra
+            `update`.
         wheel: a wheel of our package; by default it is made from what runs here.
         constraint: a file of versions for pip; by default the newest versions.
         force: replace an existing archive.
@@ -88,6 +91,7 @@ def make_bundle(
     Raises:
         UsageError: an argument is not possible.
         BundleError: the archive exists, the model is not published, or a wheel cannot be had.
+        UpdateError: `root` is no root.json that its own keys have signed.
         ModelFileError, ContractError: the model is damaged, or is not accepted.
         OSError: the archive cannot be written.
     """
@@ -96,9 +100,10 @@ def make_bundle(
         cure = "name another `out`" if out.is_dir() else "name another `out`, or give `force`"
         raise BundleError(f"{shown(out)}: exists already; {cure}")
     chosen = bundled_model(place, target.interpreter, model, labels)
-    wheels = find_wheels(own_wheel(wheel), target, extras, constraint)
+    trusted = _trusted(root) if root else b""
+    wheels = find_wheels(own_wheel(wheel), target, sorted({*extras, *(("update",) if root else ())}), constraint)
     facts = _facts(name, target, chosen, wheels, bool(unit))
-    files = _files(name, target, chosen, wheels, unit)
+    files = _files(name, target, chosen, wheels, unit) | ({_ROOT: trusted} if trusted else {})
     content = archive_content(name, {**files, MANIFEST: manifest(facts, files)})
     try:
         write_whole(out, content)
@@ -163,6 +168,12 @@ def _files(
         **({_unit_name(name): unit.encode()} if unit else {}),
         **{f"{INSTALLER if wheel.name == INSTALLER else 'wheels'}/{wheel.file}": wheel.content for wheel in wheels},
     }
+
+
+def _trusted(root: Path) -> bytes:
+    from runtime.update.client import read_root  # here: it needs tuf, which few bundles do
+
+    return read_root(root)
 
 
 def _unit_name(name: str) -> str:

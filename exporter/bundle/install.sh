@@ -193,6 +193,7 @@ install_release() {
     for file in model.tflite labels.txt bundle.json; do
         cp "$here/$file" "$release/$file"
     done
+    [ ! -f "$here/root.json" ] || cp "$here/root.json" "$release/root.json"
     works "$release" || fail "the installation does not work here, see above"
     sync
 }
@@ -242,6 +243,8 @@ else
     set_link "releases/${release##*/}" current
     release='' made_prefix=''
     say "installed: $prefix/bin/pocketlens, with the model $prefix/current/model.tflite"
+    [ ! -f "$prefix/current/root.json" ] ||
+        say "for updates: $prefix/bin/pocketlens update --root $prefix/current/root.json --from ... --app ... --into ..."
 fi
 remove_leftovers
 trap - EXIT INT TERM HUP

@@ -76,6 +76,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     multiple=True,
     help="Packages for a part of Pocketlens; repeatable. [default: what the service needs]",
 )
+@option_in("Content")(
+    "--root",
+    type=_FILE,
+    metavar="FILE",
+    help="The root.json of a repository of `pocketlens repo`, for updates on the device. [default: none]",
+)
 @option_in("Packages")(
     "--wheel", type=_FILE, metavar="FILE", help="The wheel of Pocketlens. [default: made from what runs here]"
 )

@@ -60,6 +60,26 @@ def fingerprint(root: bytes) -> str:
     return " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))
 
 
+def read_root(path: Path) -> bytes:
+    """The root metadata in a file, which its own keys have signed.
+
+    Raises:
+        UpdateError: it is something else, or cannot be read.
+    """
+    content = read_regular_file(path, _MAX_ROOT_BYTES, UpdateError)[0]
+    check_root(content, shown(path))
+    return content
+
+
+def check_root(content: bytes, origin: str) -> None:
+    """Raise UpdateError unless this is root metadata that its own keys have signed."""
+    try:
+        metadata = Metadata[Root].from_bytes(content)
+        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+    except (exceptions.RepositoryError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UpdateError(f"{origin}: not a root.json that is signed by its own keys") from error
+
+
 class UpdateClient:
     """The verified view of a repository that one device has of one application.
 
@@ -195,11 +215,7 @@ def _trusted_root(stored: Path, given: Path | None, transport: Transport, trust_
             raise UpdateError(f"{shown(stored.parent.parent)}: {_ASK_FOR_TRUST}")
         origin = f"{transport.name}, at the first use"
         wanted = b"".join(transport.chunks(_FIRST_ROOT, _MAX_ROOT_BYTES))
-    try:
-        metadata = Metadata[Root].from_bytes(wanted)
-        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-    except (exceptions.RepositoryError, ValueError, AttributeError) as error:
-        raise UpdateError(f"{origin}: not a root.json that is signed by its own keys") from error
+    check_root(wanted, origin)
     write_whole(stored, wanted)
     _log.info("trusting the root of %s; its fingerprint: %s", origin, fingerprint(wanted))
     return wanted

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,11 +121,11 @@ def _real_python() -> str:
     return str(Path(sys.base_prefix, "bin", f"python{PYTHON[0]}.{PYTHON[1]}"))
 
 
-def small_bundle(model: bytes, folder: Path, wheels: list[Wheel], unit: str = "") -> Bundle:
-    """The bundle `door` of a model for this machine, of wheels that were found before."""
+def small_bundle(model: bytes, folder: Path, wheels: list[Wheel], **options: Any) -> Bundle:
+    """The bundle `door` of a model for this machine, of wheels that were found before; `options` of `make_bundle`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "int8.tflite").write_bytes(model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.bundle.bundle.own_wheel", lambda _path: None)
         patch.setattr("exporter.bundle.bundle.find_wheels", lambda *_arguments: wheels)
-        return make_bundle(folder, this_machine(), folder / "door.tar.gz", unit=unit)
+        return make_bundle(folder, this_machine(), folder / "door.tar.gz", **options)

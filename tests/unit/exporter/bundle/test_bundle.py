@@ -14,14 +14,15 @@ import pytest
 
 from exporter.bundle import own_wheel as own_wheel_module
 from exporter.bundle.archive import archive_content
-from exporter.bundle.bundle import bundle_name
+from exporter.bundle.bundle import bundle_name, make_bundle
 from exporter.bundle.model import bundled_model
 from exporter.bundle.own_wheel import own_wheel
 from exporter.bundle.wheels import BundleError, Wheel
-from runtime.errors import ModelFileError, UsageError
+from runtime.errors import ModelFileError, UpdateError, UsageError
 from runtime.model_file import sha256
-from tests.support.bundles import small_bundle, unpacked
+from tests.support.bundles import small_bundle, this_machine, unpacked
 from tests.support.slots import slot_model
+from tests.support.updates import Publisher
 
 pytestmark = pytest.mark.fast
 LIBRARY = "tflite-runtime"
@@ -44,6 +45,36 @@ def test_the_same_inputs_give_the_same_bytes(
     # Each file has its digest, but for the list itself.
     listed = {entry["path"]: entry["sha256"] for entry in json.loads(files["bundle.json"])["files"]}
     assert listed == {name: sha256(content) for name, content in files.items() if name != "bundle.json"}
+
+
+def test_the_root_of_a_repository_comes_along(tmp_path: Path, wheels: list[Wheel]) -> None:
+    root = Publisher(tmp_path / "published").folder / "metadata" / "root.json"
+    bundle = small_bundle(slot_model(), tmp_path / "made", wheels, root=root)
+    assert (unpacked(bundle, tmp_path / "x") / "root.json").read_bytes() == root.read_bytes()
+    changed = tmp_path / "root.json"
+    document = json.loads(root.read_bytes())
+    document["signed"]["version"] += 1
+    changed.write_text(json.dumps(document))
+    with pytest.raises(UpdateError, match=r"root\.json: not a root\.json that is signed by its own keys"):
+        small_bundle(slot_model(), tmp_path / "other", wheels, root=changed)
+    assert not (tmp_path / "other" / "door.tar.gz").exists()
+
+
+def test_with_a_root_the_packages_for_updates_come_along(
+    tmp_path: Path, wheels: list[Wheel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def find(_own: object, _target: object, extras: list[str], _constraint: object) -> list[Wheel]:
+        asked.append(extras)
+        return wheels
+
+    monkeypatch.setattr("exporter.bundle.bundle.own_wheel", lambda _path: None)
+    monkeypatch.setattr("exporter.bundle.bundle.find_wheels", find)
+    (tmp_path / "int8.tflite").write_bytes(slot_model())
+    root = Publisher(tmp_path / "published").folder / "metadata" / "root.json"
+    make_bundle(tmp_path, this_machine(), tmp_path / "door.tar.gz", extras=("mqtt",), root=root)
+    assert asked == [["mqtt", "update"]]
 
 
 def test_a_date_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

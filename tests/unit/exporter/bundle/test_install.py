@@ -25,6 +25,7 @@ from tests.support.bundles import (
     unpacked,
 )
 from tests.support.slots import slot_model
+from tests.support.updates import Publisher
 
 pytestmark = [pytest.mark.fast, needs_this_machine]
 
@@ -35,7 +36,8 @@ def folders(wheels: list[Wheel], tmp_path_factory: pytest.TempPathFactory) -> di
     base = tmp_path_factory.mktemp("bundles")
     found = {}
     for name, wrong in (("good", False), ("bad", True)):
-        bundle = small_bundle(slot_model(wrong_selftest=wrong), base / name, wheels)
+        root = None if wrong else Publisher(base / "published").folder / "metadata" / "root.json"
+        bundle = small_bundle(slot_model(wrong_selftest=wrong), base / name, wheels, root=root)
         found[name] = unpacked(bundle, base / name / "unpacked")
     return found
 
@@ -52,6 +54,8 @@ def test_an_installation_answers_stays_and_is_replaced_only_by_one_that_works(
     assert done.returncode == 0, done.stderr
     assert f"installed: {prefix}/bin/pocketlens, with the model {prefix}/current/model.tflite" in done.stdout
     assert "passed: 2 images" in done.stdout  # the self-test
+    assert f"for updates: {prefix}/bin/pocketlens update --root {prefix}/current/root.json" in done.stdout
+    assert (prefix / "current/root.json").read_bytes() == (folders["good"] / "root.json").read_bytes()
     # A unit that the installed command writes names the link, which outlives this release, and the bundle's model.
     command = (
         prefix / "bin/pocketlens",
@@ -189,7 +193,7 @@ def test_the_installer_is_clean_posix_shell(folders: dict[str, Path]) -> None:
 
 def test_a_service_is_in_the_bundle(wheels: list[Wheel], tmp_path: Path) -> None:
     unit = "# Written by `pocketlens service install`.\n[Service]\nExecStart=/opt/pocketlens-door/x\n"
-    bundle = small_bundle(slot_model(), tmp_path, wheels, unit)
+    bundle = small_bundle(slot_model(), tmp_path, wheels, unit=unit)
     folder = unpacked(bundle, tmp_path / "unpacked")
     assert (folder / "pocketlens-door.service").read_text() == unit
     done = run_installer(folder, Path("/tmp/door"), "--service")
