@@ -30,7 +30,7 @@ COMMANDS = {
     "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
     "review": ("trainer.cli.review:review", "Label collected pictures on a page (workstation)."),
     "repo": ("exporter.cli.repo:repo", "Publish models in a signed repository (workstation)."),
-    "bundle": ("exporter.cli.bundle:bundle", "Pack a model for a device, to install without a network (workstation)."),
+    "bundle": ("exporter.cli.bundle:bundle", "Pack a model for a device without a network (workstation)."),
     "cache": ("runtime.cli.cache:cache", "Show or clear what Pocketlens keeps between two starts."),
     "completion": ("runtime.cli.completion:completion", "Print the script that completes commands in a shell."),
 }
