@@ -153,8 +153,9 @@ class Command(click.Command):
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
         if missing:
             where = ", which a device does not have; on a workstation" if self.extra == "workstation" else ""
+            words = ctx.command_path.partition(" ")[2] or self.name  # `repo status`, not `status`
             raise MissingExtraError(
-                f"`pocketlens {self.name}` needs {', '.join(missing)}{where}: pip install 'pocketlens[{self.extra}]'"
+                f"`pocketlens {words}` needs {', '.join(missing)}{where}: pip install 'pocketlens[{self.extra}]'"
             )
         return super().invoke(ctx)
 

@@ -255,3 +255,10 @@ def test_a_service_looks_again_and_ends_with_sigterm(device: Device, server: Web
         assert process.wait(10) == 0
         assert process.stdout.read() == "", "the same outcome is told once"
     assert len(server.asked) >= asked + 4
+
+
+def test_a_command_of_a_group_is_named_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cryptography" else object())
+    result = invoke("repo", "status", "models-repo")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: `pocketlens repo status` needs cryptography, which a device does not have")
