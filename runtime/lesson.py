@@ -126,11 +126,11 @@ def teach(
         _refuse_number(label, len(given.embeddings), copies)
     classes = [given if one.label == label else one for one in material.taught.classes]
     classes += [given] if before is None else []
-    taught = _fitted(material, classes, floor)
+    taught, confidence = _fitted(material, classes, floor)
     _check_apart(material, taught.classes, label)
     found = next(one for one in taught.classes if one.label == label)
     known = tuple((one.label, len(one.embeddings), one.recognized) for one in taught.classes)
-    return Lesson(_sealed(material, taught, floor), label, len(found.embeddings), copies, found.recognized, known)
+    return Lesson(_sealed(material, taught, confidence), label, len(found.embeddings), copies, found.recognized, known)
 
 
 def forget(model: ModelSource, label: str) -> bytes:
@@ -154,7 +154,7 @@ def forget(model: ModelSource, label: str) -> bytes:
     left = [one for one in material.taught.classes if one.label != label]
     with Classifier(file.content, trusted=True) as classifier:
         floor = network_floor(file.contract, classifier.output)
-    return _sealed(material, _fitted(material, left, floor), floor)
+    return _sealed(material, *_fitted(material, left, floor))
 
 
 def _open(file: ModelFile) -> _Material:
@@ -242,15 +242,17 @@ def _refuse_number(label: str, count: int, copies: Sequence[str]) -> None:
     )
 
 
-def _fitted(material: _Material, classes: Sequence[TaughtClass], floor: float) -> Taught:
-    """The classes with the decision fitted to them."""
+def _fitted(material: _Material, classes: Sequence[TaughtClass], floor: float) -> tuple[Taught, Confidence]:
+    """The classes with the decision fitted to them, and the temperature and threshold of the file with them."""
+    confidence = material.taught.confidence
     if not classes:
-        return material.taught._replace(classes=())
+        return material.taught._replace(classes=()), confidence
     trial = _trial(material, classes, floor)
     bias, temperature = trial.fit()
     recognized = trial.recognized(bias, temperature)
     counted = tuple(one._replace(recognized=n) for one, n in zip(classes, recognized, strict=True))
-    return Taught(counted, bias, temperature, material.taught.confidence)
+    threshold = trial.threshold(confidence.threshold, bias, temperature)
+    return Taught(counted, bias, temperature, confidence), Confidence(confidence.temperature, threshold)
 
 
 def _trial(material: _Material, classes: Sequence[TaughtClass], floor: float) -> Trial:
@@ -284,17 +286,13 @@ def _check_apart(material: _Material, classes: Sequence[TaughtClass], label: str
         )
 
 
-def _sealed(material: _Material, taught: Taught, floor: float) -> bytes:
-    """The model file with these taught classes."""
-    file, confidence = material.file, taught.confidence
+def _sealed(material: _Material, taught: Taught, confidence: Confidence) -> bytes:
+    """The model file with these taught classes, and the temperature and threshold that go with them."""
+    file = material.file
     members = associated_files(file.content)
     members.pop(TAUGHT_NAME, None)
     if taught.classes:
         members[TAUGHT_NAME] = taught.to_json()
-        threshold = _trial(material, taught.classes, floor).threshold(
-            confidence.threshold, taught.bias, taught.temperature
-        )
-        confidence = Confidence(confidence.temperature, threshold)
     labels = (*material.own, *(one.label for one in taught.classes))
     contract = replace(file.contract, labels=labels, taught=len(taught.classes), confidence=confidence)
     return seal(file.flatbuffer, contract, members)

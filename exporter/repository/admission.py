@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,12 +46,11 @@ def admit(model: Path, report: Path | None = None, *, force: bool = False) -> Ad
     """
     file = read_model(model)
     content = bytes(file.content)
-    digest = hashlib.sha256(content).hexdigest()
     path = model.parent / _REPORT_NAME if report is None else report
     document, notes, problem = b"", {"labels": str(len(file.contract.labels))}, ""
     try:
         document = read_regular_file(path, _MAX_REPORT_BYTES, RepositoryError)[0]
-        entry = _entry(document, digest, shown(path))
+        entry = _entry(document, file.sha256, shown(path))
         problem = _problem(entry)
         notes |= _figures(entry)
     except RepositoryError as error:

@@ -177,8 +177,7 @@ def _swap(slot: Slot, candidate: Path, release: Release, probation: float) -> No
     keeps_previous = state.probation is not None and state.previous is not None
     old = state.previous if keeps_previous else state.current
     try:
-        with candidate.open("rb+") as file:
-            os.fsync(file.fileno())
+        _put_on_disk(candidate)
         candidate.chmod(0o644)  # services have accounts of their own
         if old is not None and not keeps_previous:
             _keep(slot)
@@ -203,7 +202,11 @@ def _keep(slot: Slot) -> None:
     except OSError:
         slot.check_room(min(slot.model.stat().st_size, MAX_MODEL_BYTES))
         shutil.copyfile(slot.model, beside)
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
+        _put_on_disk(beside)
     slot.rename(beside, slot.previous_model)
     beside.unlink(missing_ok=True)  # renaming one of two names of the same file does nothing
+
+
+def _put_on_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -57,11 +57,12 @@ class Discriminants:
         self._gram = self._within @ self._within.T + self._even * np.eye(count)
         self._scale = 1.0
         prototypes = rehearsal.prototypes.astype(np.float64)
-        products = self.apply(prototypes) @ prototypes.T
+        weights = self.apply(prototypes)
+        products = weights @ prototypes.T
         squares = np.diag(products)
         apart = squares[:, np.newaxis] + squares - products - products.T
         self._scale = 1 / max(float(apart.sum()) / max(len(apart) * (len(apart) - 1), 1), 1e-9)
-        self.own = self.of(rehearsal.prototypes)
+        self.own = _weights_and_constants(weights * self._scale, prototypes)
 
     def apply(self, vectors: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """The inverse of the scatter, times vectors of shape (n, values)."""
@@ -73,9 +74,14 @@ class Discriminants:
 
     def of(self, prototypes: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
         """The weights (classes, values) and constants (classes,) of classes with these prototypes, float32."""
-        weights = self.apply(prototypes)
-        constants = -(weights * prototypes).sum(axis=1) / 2
-        return weights.astype(np.float32), constants.astype(np.float32)
+        return _weights_and_constants(self.apply(prototypes), prototypes)
+
+
+def _weights_and_constants(
+    weights: npt.NDArray[np.float64], prototypes: npt.NDArray[np.floating[Any]]
+) -> tuple[Floats, Floats]:
+    constants = -(weights * prototypes).sum(axis=1) / 2
+    return weights.astype(np.float32), constants.astype(np.float32)
 
 
 class TaughtDecision:
@@ -209,10 +215,11 @@ class Trial:
             own[np.arange(len(old)), old] = _without(
                 discriminants, rehearsal.embeddings, rehearsal.prototypes[old], counts
             )
-        weights, constants = discriminants.of(means_of(classes))
+        means = means_of(classes)
+        weights, constants = discriminants.of(means)
         taught = pictures @ weights.T + constants
         shots, counts = pictures[len(old) :], np.array([len(one.embeddings) for one in classes])[new]
-        taught[np.arange(len(old), len(pictures)), new] = _without(discriminants, shots, means_of(classes)[new], counts)
+        taught[np.arange(len(old), len(pictures)), new] = _without(discriminants, shots, means[new], counts)
         self.more = taught - own[np.arange(len(own)), answers][:, np.newaxis]
         sizes = np.bincount(self.targets, minlength=count + len(classes))
         self.weights = 1 / sizes[self.targets]
