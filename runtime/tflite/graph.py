@@ -140,6 +140,12 @@ class GraphTensor(NamedTuple):
     variable: bool
 
 
+def tensor_bytes(kind: str, shape: Sequence[int]) -> int | None:
+    """The bytes of a tensor of a type and shape; None for a type whose elements have no fixed size."""
+    bits = _BITS.get(kind)
+    return None if bits is None else (math.prod(shape) * bits + 7) // 8
+
+
 def operator_use(table: Table) -> OperatorUse:
     """Read an entry of the list of operators."""
     # Codes from 127 on have a field of their own, and a placeholder in the old one.
@@ -207,9 +213,8 @@ def read_tensor(table: Table, sizes: Sequence[int]) -> GraphTensor:
         f"tensor {name!r} has the shape {list(shape)} and the signature {list(signature)}",
     )
     size = sizes[buffer] if buffer else 0
-    bits = _BITS.get(TENSOR_TYPES[kind])
-    if bits is not None:
-        needed = (math.prod(shape) * bits + 7) // 8
+    needed = tensor_bytes(TENSOR_TYPES[kind], shape)
+    if needed is not None:
         demand(needed <= MAX_TENSOR_BYTES, f"tensor {name!r} of shape {list(shape)} needs {needed:,} bytes")
         sparse = table.has(6)
         demand(

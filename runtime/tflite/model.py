@@ -44,6 +44,22 @@ class Structure(NamedTuple):
     unbounded: str = ""
 
 
+class MainGraph(NamedTuple):
+    """The first subgraph of a model, whose structure has been checked.
+
+    Attributes:
+        table: the subgraph.
+        tensors: its tensors.
+        codes: the model's operators, by their number in the file.
+        buffers: for each tensor, where its content begins and ends in the file; the same place twice if it has none.
+    """
+
+    table: Table
+    tensors: list[GraphTensor]
+    codes: list[OperatorUse]
+    buffers: list[tuple[int, int]]
+
+
 def operators(content: bytes, name: str = "model") -> tuple[OperatorUse, ...]:
     """The operators that a model file needs; raises ModelFileError as `check_structure` does."""
     return check_structure(content, name).operators
@@ -59,8 +75,18 @@ def check_structure(content: bytes, name: str = "model") -> Structure:
     Raises:
         ModelFileError: not a TensorFlow Lite model, or a damaged one.
     """
+    return _checked(content, name)[0]
+
+
+def main_graph(content: bytes, name: str = "model") -> MainGraph:
+    """The first subgraph of a model file; raises ModelFileError as `check_structure` does."""
+    return _checked(content, name)[1].main_graph()
+
+
+def _checked(content: bytes, name: str) -> tuple[Structure, _Checker]:
     try:
-        return _Checker(content, verify_flatbuffer(content, MODEL_SCHEMA)).structure()
+        checker = _Checker(content, verify_flatbuffer(content, MODEL_SCHEMA))
+        return checker.structure(), checker
     except FlatBufferError as error:
         raise ModelFileError(f"{name}: damaged, or no TensorFlow Lite model: {error}; copy it again") from error
 
@@ -74,6 +100,11 @@ class _Checker:
         self._graphs = self._model.tables(2)
         #: The byte positions at which the content of each buffer begins and ends.
         self._buffers = [self._buffer(table) for table in self._model.tables(4)]
+
+    def main_graph(self) -> MainGraph:
+        main, sizes = self._graphs[0], [end - begin for begin, end in self._buffers]
+        places = [self._buffers[table.number(2, "I")] for table in main.tables(0)]
+        return MainGraph(main, [read_tensor(table, sizes) for table in main.tables(0)], self._codes, places)
 
     def structure(self) -> Structure:
         version = self._model.number(0, "I")

@@ -68,6 +68,29 @@ class Node(NamedTuple):
         return int(self.options.number(slot, "b", default)) if self.options else default
 
 
+def multiply_adds(name: str, inputs: Sequence[tuple[int, ...] | None], output: tuple[int, ...]) -> int:
+    """The multiplications, each with an addition, of an operator that sums products; 0 for all others.
+
+    Args:
+        name: the operator.
+        inputs: the shapes of its inputs; None for an input that is left out.
+        output: the shape of its output.
+    """
+    given, weights, spread = (*inputs, None, None, None)[:3]
+    if given is None or weights is None:
+        return 0
+    if name == "DEPTHWISE_CONV_2D":
+        return math.prod(output) * math.prod(weights[1:3])
+    if name in ("CONV_2D", "FULLY_CONNECTED"):
+        return math.prod(output) * math.prod(weights[1:])
+    if name == "BATCH_MATMUL" and len(output) > 1:
+        # The first input has a row for each row of the output: the rest is the length of each sum.
+        return math.prod(output) * math.prod(given) // max(1, math.prod(given[:-2]) * output[-2])
+    if name == "TRANSPOSE_CONV" and spread is not None:  # each value of the third input is spread over a window
+        return math.prod(spread) * math.prod(weights[:3])
+    return 0
+
+
 def family(*tensors: Operand) -> str:
     """The type that activations share, if their quantization is that of the type; else ""."""
     kind = tensors[0].type

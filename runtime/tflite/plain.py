@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 
 from .graph import GraphTensor, OperatorUse
-from .operands import Node, Operand
+from .operands import Node, Operand, multiply_adds
 from .operator_rules import is_plain
 from .reader import Table
 
@@ -19,7 +19,6 @@ _LARGEST_ELEMENT = 8
 _ALIGNMENT = 4
 #: Values of a constant that rules read: lengths, axes and margins.
 _SHORT = 64
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 #: Fields of an operator beyond code, inputs, outputs and options: only strange ones have them.
 _STRANGE_FIELDS = (5, 7, 8, 9, 10, 11, 12)
 
@@ -89,7 +88,4 @@ def _operand(content: bytes, table: Table, tensor: GraphTensor, buffers: Sequenc
 
 def _work(name: str, node: Node) -> int:
     """How many multiplications an operator takes, about."""
-    weights = node.inputs[1] if name in _WEIGHTED and len(node.inputs) > 1 else None
-    if weights is None:
-        return node.output.size
-    return node.output.size * math.prod(weights.shape[1:3] if name == "DEPTHWISE_CONV_2D" else weights.shape[1:])
+    return multiply_adds(name, [one and one.shape for one in node.inputs], node.output.shape) or node.output.size
