@@ -21,8 +21,10 @@ from .interpreter import LIBRARIES, installed
 from .model_file import ModelFile, is_flatbuffer, is_sealed, read_model_bytes, verify_seal
 from .preprocessing import TensorSpec
 from .tflite._operator_versions import MEASURED, unknown_to
+from .tflite.arena import arena_bytes
 from .tflite.metadata import read_metadata
 from .tflite.model import Structure, check_structure
+from .tflite.workload import read_workload
 
 #: The pixel values that `inspect_model` shows on their way into the tensor.
 _SHOWN_PIXELS = (0, 128, 255)
@@ -39,11 +41,12 @@ def inspect_model(
         known: what is known of a model that Pocketlens did not make, by the names of `Classifier`'s parameters.
 
     Returns:
-        path, bytes, sha256, sealed, operators, outputs (the shape of each), lacking, obstacles (why it is no image
-        classifier, and what it needs to run), missing and files; and, unless something is missing or an obstacle,
-        contract, input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0, 128 and
-        255; None for features), feeds_raw_pixels and notes; for a model with an embedding also embedding, the number
-        of its values, and taught, the classes that were taught to it.
+        path, bytes, sha256, sealed, operators, cost (multiply_adds, weight_bytes and arena_bytes, the memory that the
+        tensors share; None if they depend on the input), outputs (the shape of each), lacking, obstacles (why it is
+        no image classifier, and what it needs to run), missing and files; and, unless something is missing or an
+        obstacle, contract, input, output, pixels (what the tensor stores, one value a channel, for the pixel values 0,
+        128 and 255; None for features), feeds_raw_pixels and notes; for a model with an embedding also embedding, the
+        number of its values, and taught, the classes that were taught to it.
 
     Raises:
         ModelFileError, ContractError, InterpreterError: as `Classifier` does, except for missing parameters.
@@ -66,6 +69,7 @@ def inspect_model(
         "sha256": hashlib.sha256(content).hexdigest(),
         "sealed": sealed,
         "operators": [str(use) for use in structure.operators],
+        "cost": _cost(content, structure, name),
         "outputs": [list(answer.shape) for answer in structure.outputs],
         "lacking": lacking_operators(structure, delegate),
         "obstacles": obstacles,
@@ -84,6 +88,18 @@ def inspect_model(
         "feeds_raw_pixels": classifier.preprocessor.feeds_raw_pixels,
         "pixels": _stored_pixels(classifier),
         "notes": list(classifier.notes),
+    }
+
+
+def _cost(content: bytes, structure: Structure, name: str) -> dict[str, int] | None:
+    """What one call takes, from the shapes in the file; None if it depends on the input."""
+    if structure.unbounded:
+        return None
+    work = read_workload(content, name)
+    return {
+        "multiply_adds": work.multiply_adds,
+        "weight_bytes": work.weight_bytes,
+        "arena_bytes": arena_bytes(work),
     }
 
 

@@ -34,7 +34,7 @@ _WANTED = {"labels": "FILE", "scores": "softmax|sigmoid|as-is"}
 @with_options(*EXTERNAL_OPTIONS, DELEGATE, TRUSTED, JSON_OPTION)
 @click.argument("model", metavar="MODEL", shell_complete=complete_files)
 def info(model: str, verify: bool, delegate: str | None, trusted: bool, as_json: bool, **external: Any) -> None:
-    """Show MODEL: its contract, tensors, size, and how it was made. Its integrity is checked first.
+    """Show MODEL: its contract, tensors, size, what a call costs, and how it was made. Its integrity is checked first.
 
     The options under "External model" describe a model that was not made by Pocketlens; without them, the output
     says what is missing.
@@ -63,6 +63,12 @@ def _info_lines(found: dict[str, Any]) -> Iterator[str]:
     else:
         yield f"  outputs   {len(found['outputs'])}: {', '.join(map(str, found['outputs']))}"
     yield f"  operators {', '.join(found['operators'])}"
+    if found["cost"]:
+        cost = found["cost"]
+        yield (
+            f"  cost      {cost['multiply_adds']:,} multiply-adds, {cost['weight_bytes']:,} bytes of weights, "
+            f"{cost['arena_bytes']:,} bytes of memory for tensors"
+        )
     yield f"  files     {', '.join(map(shown, found['files'])) or 'none'}"
     for text in found["lacking"]:
         yield f"  lacking   {text}"

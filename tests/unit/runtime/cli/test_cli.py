@@ -13,6 +13,8 @@ from PIL import Image
 
 import runtime
 from runtime import Classifier
+from runtime.tflite.arena import arena_bytes
+from runtime.tflite.workload import read_workload
 from tests.support.commands import run_pocketlens, succeed
 from tests.support.exports import Exported, Samples
 
@@ -254,6 +256,10 @@ def test_info(digits_export: Exported) -> None:
     assert found["contract"]["labels"] == [str(n) for n in range(10)]
     assert found["feeds_raw_pixels"] is True
     assert found["contract"]["provenance"]["dataset"] == "digits"
+    work = read_workload(digits_export.int8.read_bytes())
+    cost = {"multiply_adds": work.multiply_adds, "weight_bytes": work.weight_bytes, "arena_bytes": arena_bytes(work)}
+    assert found["cost"] == cost
+    assert f"{work.multiply_adds:,} multiply-adds" in text
     # The mean as the zero point, 1/std as the scale.
     assert found["input"]["zero_point"] == found["contract"]["input"]["mean"][0]
     assert found["input"]["scale"] == pytest.approx(1 / found["contract"]["input"]["std"][0], rel=1e-5)
