@@ -29,6 +29,8 @@ LOSSES = (AUTO_LOSS, SPARSE, CATEGORICAL, BINARY, FOCAL)
 #: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
+#: Stages of `cnn`, and the most filters and residual blocks of each.
+STAGES, MAX_FILTERS, MAX_BLOCKS = 3, 512, 8
 #: How pixels are scaled: to about zero mean and unit variance, before the network or by its first layer; to 0 to 1; not
 #: at all.
 STANDARDISE, INSIDE, UNIT, UNSCALED = "standardise", "inside", "unit", "none"
@@ -48,6 +50,8 @@ class TrainingConfig:
     Attributes:
         architecture: `"cnn"`, `"dense"`, a backbone in `BACKBONES`, or `"own"`.
         size: size of `cnn`, one of `SIZES`.
+        widths: filters of the three stages of `cnn`; none for those of `size`.
+        blocks: residual blocks in each stage of `cnn`, 0 to 8; None for those of `size`.
         units, activation: the hidden layers of `dense`; without units it is a linear network.
         model_file: for `"own"`: a Python file with `build_model(input_shape, classes)`.
         weights: initial weights of a backbone: `"bundled"`, `"imagenet"`, `"none"`, a file or a run folder; None for
@@ -127,6 +131,8 @@ class TrainingConfig:
     quantization_aware: bool = False
     quantization_aware_epochs: int = 0
     seed: int = 0
+    widths: tuple[int, ...] = ()
+    blocks: int | None = None
 
     def __post_init__(self) -> None:
         if self.weights is None and self.architecture in BACKBONES:
@@ -167,7 +173,7 @@ class TrainingConfig:
         return self.loss
 
     def _check_types(self) -> None:
-        for name in ("units", "augmentation"):
+        for name in ("units", "augmentation", "widths"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Sequence):
                 raise TrainingError(f"{name} {value!r}, expected a tuple, such as ({value!r},)")
@@ -202,6 +208,7 @@ class TrainingConfig:
     def _check_numbers(self) -> None:
         if not all(1 <= n <= MAX_UNITS for n in self.units):
             raise TrainingError(f"units {list(self.units)}, expected numbers from 1 to {MAX_UNITS}, or none")
+        self._check_stages()
         if not 0 < self.learning_rate <= 10:
             raise TrainingError(f"learning rate {self.learning_rate}, expected a number above 0, at most 10")
         if not 0 <= self.weight_decay <= 1:
@@ -218,6 +225,18 @@ class TrainingConfig:
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name.replace('_', ' ')} {getattr(self, name)}, expected {least} or more")
+
+    def _check_stages(self) -> None:
+        widths: Sequence[Any] = self.widths
+        numbers = all(isinstance(n, Integral) and 1 <= n <= MAX_FILTERS for n in widths)
+        if len(widths) not in (0, STAGES) or not numbers:
+            raise TrainingError(
+                f"widths {list(widths)}, expected {STAGES} whole numbers from 1 to {MAX_FILTERS}, or none"
+            )
+        if self.blocks is not None and not 0 <= self.blocks <= MAX_BLOCKS:
+            raise TrainingError(f"blocks {self.blocks}, expected a number from 0 to {MAX_BLOCKS}")
+        if self.architecture != "cnn" and (self.widths or self.blocks is not None):
+            raise TrainingError(f"widths and blocks are for `architecture=cnn`; {self.architecture} has none of them")
 
     def _check_distillation(self) -> None:
         if not 0 < self.distillation_temperature <= _MAX_TEMPERATURE:

@@ -96,6 +96,8 @@ def teacher_config(config: TrainingConfig) -> TrainingConfig:
     return replace(
         config,
         size=_TEACHER_SIZES[config.size],
+        widths=(),
+        blocks=None,
         teacher=None,
         label_smoothing=0.0,
         quantization_aware=False,

@@ -199,6 +199,18 @@ _NETWORK_OPTIONS = (
         show_default=True,
     ),
     Option(
+        ("--widths",),
+        "Filters of the three stages, as in 8,16,32 (cnn only). [default: those of --size]",
+        type=_units,
+        metavar="TEXT",
+    ),
+    Option(
+        ("--blocks",),
+        "Residual blocks in each stage, 0 to 8 (cnn only). [default: those of --size]",
+        type=int,
+        metavar="NUMBER",
+    ),
+    Option(
         ("--units",),
         "Units of the hidden layers, as in 4,4; none for a linear network (dense only).",
         type=_units,

@@ -46,6 +46,8 @@ TRAINING_REQUIRES = ("tensorflow", "sklearn", "matplotlib")
 #: The architectures that an option is for.
 _ARCHITECTURES_OF = {
     "size": ("cnn",),
+    "widths": ("cnn",),
+    "blocks": ("cnn",),
     "units": ("dense",),
     "activation": ("dense",),
     "weights": tuple(BACKBONES),
@@ -64,6 +66,8 @@ _FOR_IMAGES = (
     "filter",
     "orientation",
     "size",
+    "widths",
+    "blocks",
     "cache",
     "weights",
     "alpha",

@@ -60,7 +60,7 @@ def build_model(config: TrainingConfig, input_shape: tuple[int, ...], labels: in
     if config.architecture in BACKBONES:
         return build_pretrained(config, input_shape, output)
     if config.architecture == "cnn":
-        return _cnn(input_shape, output, _SIZES[config.size])
+        return _cnn(input_shape, output, _stages(config))
     return _dense(input_shape, output, config.units, config.activation)
 
 
@@ -120,6 +120,13 @@ def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], acti
         x = layers.Dense(width, activation=activation, name=f"hidden_{place}")(x)
     output.name = "output"  # it was made first, and Keras would number it before the hidden layers
     return keras.Model(inputs, output(x), name="dense")
+
+
+def _stages(config: TrainingConfig) -> _Stages:
+    """The stages of the configured size, with the widths and blocks that are set beside it."""
+    named = _SIZES[config.size]
+    first, second, third = config.widths or named[:3]
+    return _Stages(first, second, third, named.blocks if config.blocks is None else config.blocks)
 
 
 def _cnn(input_shape: tuple[int, ...], output: Any, stages: _Stages) -> Any:

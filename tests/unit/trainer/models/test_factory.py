@@ -32,6 +32,34 @@ def test_cnn_names_a_size_beyond_its_range(shape: tuple[int, int, int]) -> None:
         build_model(TrainingConfig("cnn"), shape, 2)
 
 
+def test_widths_and_blocks_stand_before_those_of_the_size() -> None:
+    def parameters(**settings: Any) -> int:
+        return int(build_model(TrainingConfig("cnn", **settings), (28, 28, 1), 10).count_params())
+
+    assert parameters(size="large", widths=(8, 16, 32), blocks=1) == parameters(size="tiny")
+    assert parameters(widths=(4, 8, 16), blocks=0) < parameters(widths=(4, 8, 16)) < parameters(size="tiny")
+    assert parameters(size="tiny", blocks=2) > parameters(size="tiny")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"widths": (8, 16)},
+        {"widths": (8, 16, 0)},
+        {"widths": (8, 16, 513)},
+        {"widths": (8, 16, 1.5)},
+        {"widths": "8,16,32"},
+        {"blocks": 9},
+        {"blocks": 1.0},
+        {"architecture": "dense", "blocks": 1},
+        {"architecture": "dense", "widths": (8, 16, 32)},
+    ],
+)
+def test_widths_and_blocks_that_cannot_be(settings: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=r"widths|blocks"):
+        TrainingConfig(**settings)
+
+
 def test_dense_has_the_layers_that_are_asked_for() -> None:
     model = build_model(TrainingConfig("dense", units=(128,)), (28, 28, 1), 10)
     assert model.count_params() == 784 * 128 + 128 + 128 * 10 + 10
