@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 from .backbones import BACKBONES, BUNDLED, IMAGENET, NO_WEIGHTS, Backbone
 from .errors import TrainingError
@@ -13,8 +13,25 @@ from .errors import TrainingError
 ARCHITECTURES = ("cnn", "dense", *BACKBONES)
 #: The architecture of a user's own `build_model` in a Python file.
 CUSTOM_ARCHITECTURE = "own"
-#: Sizes of `cnn`: int8 files of about 45, 97, 295 and 910 kB for images of 28x28.
-SIZES = ("tiny", "small", "base", "large")
+
+
+class Stages(NamedTuple):
+    """Filters of the three stages of `cnn`, and the residual blocks of each."""
+
+    first: int
+    second: int
+    third: int
+    blocks: int
+
+
+#: The stages of each size of `cnn`: int8 files of about 45, 97, 295 and 910 kB for images of 28x28.
+STAGES_OF_SIZE = {
+    "tiny": Stages(8, 16, 32, 1),
+    "small": Stages(16, 28, 48, 1),
+    "base": Stages(16, 36, 70, 2),
+    "large": Stages(32, 64, 128, 2),
+}
+SIZES = tuple(STAGES_OF_SIZE)
 #: Activations of the hidden layers of `dense`; each has an int8 kernel in tflite-runtime 2.14.
 ACTIVATIONS = ("relu", "relu6", "elu", "tanh", "sigmoid", "leaky_relu", "silu", "gelu", "linear")
 OPTIMIZERS = ("adamw", "adam", "nadam", "rmsprop", "sgd")
@@ -29,8 +46,8 @@ LOSSES = (AUTO_LOSS, SPARSE, CATEGORICAL, BINARY, FOCAL)
 #: Changes of training images; see `fitting.augmentation`.
 AUGMENTATIONS = ("shift", "flip", "erase", "colour")
 MAX_UNITS = 8192
-#: Stages of `cnn`, and the most filters and residual blocks of each.
-STAGES, MAX_FILTERS, MAX_BLOCKS = 3, 512, 8
+#: The most filters and residual blocks of a stage of `cnn`.
+MAX_FILTERS, MAX_BLOCKS = 512, 8
 #: How pixels are scaled: to about zero mean and unit variance, before the network or by its first layer; to 0 to 1; not
 #: at all.
 STANDARDISE, INSIDE, UNIT, UNSCALED = "standardise", "inside", "unit", "none"
@@ -228,11 +245,9 @@ class TrainingConfig:
 
     def _check_stages(self) -> None:
         widths: Sequence[Any] = self.widths
-        numbers = all(isinstance(n, Integral) and 1 <= n <= MAX_FILTERS for n in widths)
-        if len(widths) not in (0, STAGES) or not numbers:
-            raise TrainingError(
-                f"widths {list(widths)}, expected {STAGES} whole numbers from 1 to {MAX_FILTERS}, or none"
-            )
+        numbers = all(isinstance(n, int) and 1 <= n <= MAX_FILTERS for n in widths)
+        if len(widths) not in (0, 3) or not numbers:
+            raise TrainingError(f"widths {list(widths)}, expected 3 whole numbers from 1 to {MAX_FILTERS}, or none")
         if self.blocks is not None and not 0 <= self.blocks <= MAX_BLOCKS:
             raise TrainingError(f"blocks {self.blocks}, expected a number from 0 to {MAX_BLOCKS}")
         if self.architecture != "cnn" and (self.widths or self.blocks is not None):

@@ -34,6 +34,8 @@ class EpochLoop:
         dataset: the session's; the checkpoint's identity covers it.
         checkpoint_file: file to write after each epoch; None writes none.
         callbacks: Keras callbacks of the user. While only a head is trained, their model is the head alone.
+        pause_after: the epoch after which `run` returns, though the schedule goes on; None for the last one. A later
+            loop that resumes from the checkpoint goes on as if there had been no pause.
 
     Attributes:
         best: the best epoch so far.
@@ -41,12 +43,18 @@ class EpochLoop:
     """
 
     def __init__(
-        self, session: TrainingSession, dataset: Dataset, checkpoint_file: Path | None, callbacks: Sequence[Any] = ()
+        self,
+        session: TrainingSession,
+        dataset: Dataset,
+        checkpoint_file: Path | None,
+        callbacks: Sequence[Any] = (),
+        pause_after: int | None = None,
     ) -> None:
         config, objective = session.config, session.objective
         self.best = BestEpochKeeper(config.patience, objective.monitor, objective.effective_images, session.model)
         self.log = EpochLogger(len(session.passes), config.epochs, [], objective.monitor)
         self._session, self._file, self._callbacks = session, checkpoint_file, callbacks
+        self._pause_after = pause_after
         self._optimizer: Any = None  # of the phase that is trained
         self._resumed: checkpoint.Checkpoint | None = None
         self._identity = ""
@@ -125,7 +133,10 @@ class EpochLoop:
         if done and best.patience_exhausted(len(log.rows)):
             best.stopped_early = True  # the stopped training had found so before it was killed
             return
-        if done == phase.epochs:  # killed between two phases
+        last = first + phase.epochs
+        if self._pause_after is not None:
+            last = min(last, self._pause_after)
+        if len(log.rows) >= last:  # killed between two phases, or paused
             return
         set_trainable(session.model, phase)
         if phase.name == HEAD and can_cache(session):
@@ -144,12 +155,12 @@ class EpochLoop:
             session.strategy.batches(passes.batches),
             validation_data=session.validation,
             initial_epoch=len(log.rows),
-            epochs=first + phase.epochs,
+            epochs=last,
             shuffle=False,
             verbose=0,
             callbacks=[EpochSetter(passes), *callbacks],
         )
-        if len(log.rows) < first + phase.epochs:
+        if len(log.rows) < last:
             best.stopped_early = True  # by patience, or by a callback of the user
 
     def _save(self) -> None:

@@ -134,17 +134,8 @@ def _train(
     loop = EpochLoop(session, dataset, checkpoint_file, callbacks)
     if resume:
         loop.resume()
-    stopped, problem = loop.run()
-    model, best_epoch, figures = _plain_model(session), loop.best.epoch, None
-    with _resumable(checkpoint_file), session.pipeline.dataset_errors():
-        if config.quantization_aware and stopped in ("", "early"):
-            result = _fine_tune(session, model, loop)
-            model, best_epoch = result.network or model, result.best_epoch or best_epoch
-            figures = result.figures(loop.best.accuracy)
-            stopped = result.stopped if result.stopped == "interrupted" else stopped
-    if config.scaling == INSIDE:  # only now: augmentation and quantization-aware training work on scaled pixels
-        model = with_scaling_layer(model, session.contract.image_input)
-        session = session.without_scaling()
+    fitted = fit(session, loop, checkpoint_file)
+    session, model = fitted.session, fitted.model
     with _resumable(checkpoint_file), session.pipeline.dataset_errors():
         metrics, validation = (
             _measure(session, dataset, model, split) for split in (session.splits.test, session.splits.validation)
@@ -156,15 +147,67 @@ def _train(
         dataset=dataset,
         splits=session.splits,
         history=loop.log.rows,
-        best_epoch=best_epoch,
+        best_epoch=fitted.best_epoch,
         metrics=metrics,
         config=config,
         monitor=session.objective.monitor,
-        stopped=stopped,
-        problem=problem,
-        quantization_aware=figures,
+        stopped=fitted.stopped,
+        problem=fitted.problem,
+        quantization_aware=fitted.quantization_aware,
         warnings=(doubt,) if doubt else (),
     )
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model that was trained and not measured yet.
+
+    Attributes:
+        session: the session, with the contract of this model.
+        model: the Keras model with the weights of the best epoch, in float32 and with layers of Keras alone.
+        best_epoch, stopped, problem, quantization_aware: as in `TrainedRun`.
+    """
+
+    session: TrainingSession
+    model: Any
+    best_epoch: int
+    stopped: str
+    problem: str
+    quantization_aware: dict[str, Any] | None
+
+
+def fit(
+    session: TrainingSession, loop: EpochLoop, checkpoint_file: Path | None = None, *, is_paused: bool = False
+) -> FittedModel:
+    """Train to the end of the loop, then with simulated rounding if so configured; no split is measured.
+
+    Args:
+        loop: of this session; its `resume` was called where the training goes on.
+        checkpoint_file: the loop's.
+        is_paused: whether the loop ends before its schedule does: the quantization-aware phase is not due yet.
+
+    Raises:
+        DatasetError, TrainingError: as `train`.
+    """
+    config = session.config
+    stopped, problem = loop.run()
+    model, best_epoch, figures = plain_model(session), loop.best.epoch, None
+    with _resumable(checkpoint_file), session.pipeline.dataset_errors():
+        if config.quantization_aware and not is_paused and stopped in ("", "early"):
+            result = _fine_tune(session, model, loop)
+            model, best_epoch = result.network or model, result.best_epoch or best_epoch
+            figures = result.figures(loop.best.accuracy)
+            stopped = result.stopped if result.stopped == "interrupted" else stopped
+    model, session = with_inner_scaling(session, model)
+    return FittedModel(session, model, best_epoch, stopped, problem, figures)
+
+
+def with_inner_scaling(session: TrainingSession, model: Any) -> tuple[Any, TrainingSession]:
+    """The model, and the session with its contract: with `scaling="inside"` the model scales pixels itself."""
+    if session.config.scaling != INSIDE:
+        return model, session
+    # Only after training: augmentation and quantization-aware training work on scaled pixels.
+    return with_scaling_layer(model, session.contract.image_input), session.without_scaling()
 
 
 def _log_objective(session: TrainingSession, dataset: Dataset) -> None:
@@ -185,7 +228,7 @@ def _measure(session: TrainingSession, dataset: Dataset, model: Any, split: Indi
     return compute_metrics(scores, dataset.targets[split], dataset.labels, dataset.task)
 
 
-def _plain_model(session: TrainingSession) -> Any:
+def plain_model(session: TrainingSession) -> Any:
     """The trained model in float32, with layers of Keras alone."""
     # Keras copies the loss of a compiled model by its name, and does not know ours.
     model = strip_compile_state(session.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import layers
@@ -11,28 +11,12 @@ from keras import layers
 from runtime import ImageInput
 
 from ..backbones import BACKBONES
-from ..config import CUSTOM_ARCHITECTURE, TrainingConfig
+from ..config import CUSTOM_ARCHITECTURE, STAGES_OF_SIZE, Stages, TrainingConfig
 from ..errors import TrainingError
 from .custom import build_custom
 from .pretrained import build_pretrained
 from .weight_standardization import StandardizedConv2D
 
-
-class _Stages(NamedTuple):
-    """Filters of the three stages of `cnn`, and the residual blocks of each."""
-
-    first: int
-    second: int
-    third: int
-    blocks: int
-
-
-_SIZES = {
-    "tiny": _Stages(8, 16, 32, 1),
-    "small": _Stages(16, 28, 48, 1),
-    "base": _Stages(16, 36, 70, 2),
-    "large": _Stages(32, 64, 128, 2),
-}
 #: Rows at which the first stage works. Larger images are halved before it, since the first layers cost most.
 _STEM_SIDE = 32
 
@@ -122,14 +106,14 @@ def _dense(input_shape: tuple[int, ...], output: Any, units: Sequence[int], acti
     return keras.Model(inputs, output(x), name="dense")
 
 
-def _stages(config: TrainingConfig) -> _Stages:
+def _stages(config: TrainingConfig) -> Stages:
     """The stages of the configured size, with the widths and blocks that are set beside it."""
-    named = _SIZES[config.size]
+    named = STAGES_OF_SIZE[config.size]
     first, second, third = config.widths or named[:3]
-    return _Stages(first, second, third, named.blocks if config.blocks is None else config.blocks)
+    return Stages(first, second, third, named.blocks if config.blocks is None else config.blocks)
 
 
-def _cnn(input_shape: tuple[int, ...], output: Any, stages: _Stages) -> Any:
+def _cnn(input_shape: tuple[int, ...], output: Any, stages: Stages) -> Any:
     """Three stages of residual blocks (K. He et al., arXiv:1512.03385), each at half the rows of the last.
 
     The first stage works on every pixel of an image of up to 32 rows: on 28x28 this gains more than its time would gain
