@@ -1,0 +1,111 @@
+"""Successive halving: which trials are trained on, and to which epoch.
+
+A trial is trained to the first rung. Of those that have reached a rung the best share goes on to the next one, and this
+is decided again whenever a result comes, so that no worker waits for another (L. Li et al., A System for Massively
+Parallel Hyperparameter Tuning, arXiv:1810.05934, algorithm 2). All trials follow one schedule of the learning rate,
+that of the last rung: at a rung each has had the same share of it.
+
+With several objectives the best are those that no other trial of the rung surpasses in everything (non-dominated
+sorting, K. Deb et al., doi:10.1109/4235.996017): by accuracy alone all small networks would stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+#: Of the trials at a rung one in so many goes on, to so many times the epochs.
+FACTOR = 3
+
+
+class Result(NamedTuple):
+    """What a trial reached at a rung.
+
+    Attributes:
+        accuracy: of the int8 file on validation; higher is better.
+        costs: bytes, and predicted latency where there is a profile; lower is better.
+    """
+
+    accuracy: float
+    costs: tuple[float, ...]
+
+
+class Step(NamedTuple):
+    """A trial that is due to be trained to a rung.
+
+    Attributes:
+        trial: its number.
+        epochs: of the rung.
+    """
+
+    trial: int
+    epochs: int
+
+
+def make_rungs(epochs: int, factor: int = FACTOR, least: int = 1) -> tuple[int, ...]:
+    """The epochs after which trials are compared, ascending; the last is `epochs`.
+
+    Args:
+        epochs: of a whole training, at least 1.
+        factor: between a rung and the next, at least 2.
+        least: epochs of the first rung, at least.
+    """
+    rungs = [epochs]
+    while rungs[0] // factor >= max(1, least):
+        rungs.insert(0, rungs[0] // factor)
+    return tuple(rungs)
+
+
+def next_promotion(
+    results: Mapping[Step, Result],
+    rungs: Sequence[int],
+    claimed: Collection[Step] = (),
+    kept: Collection[int] = (),
+    factor: int = FACTOR,
+) -> Step | None:
+    """The next step of a trial that has earned it, the highest rung first; None where a new trial is due.
+
+    Args:
+        results: of the steps that are done.
+        rungs: from `make_rungs`.
+        claimed: steps that run or wait already.
+        kept: numbers of trials that go on in any case, such as the presets.
+        factor: one in so many goes on.
+    """
+    for rung, following in reversed([*pairwise(rungs)]):
+        here = {step.trial: result for step, result in results.items() if step.epochs == rung}
+        order = rank(here)
+        earned = [*order[: len(order) // factor], *(number for number in order if number in kept)]
+        for number in earned:
+            step = Step(number, following)
+            if step not in results and step not in claimed:
+                return step
+    return None
+
+
+def rank(results: Mapping[int, Result]) -> list[int]:
+    """Numbers of trials, best first: front after front of those that no other surpasses, by accuracy within a front.
+
+    Trials with equal results keep the order of their numbers.
+    """
+    order: list[int] = []
+    remaining = dict(sorted(results.items()))
+    while remaining:
+        front = pareto_front(remaining)
+        order += sorted(front, key=lambda number: -remaining[number].accuracy)
+        remaining = {number: result for number, result in remaining.items() if number not in front}
+    return order
+
+
+def pareto_front(results: Mapping[int, Result]) -> list[int]:
+    """Numbers of the trials that no other equals in every objective and surpasses in one."""
+    return [
+        number for number, result in results.items() if not any(_dominates(other, result) for other in results.values())
+    ]
+
+
+def _dominates(one: Result, other: Result) -> bool:
+    ours, theirs = ((-each.accuracy, *each.costs) for each in (one, other))
+    pairs = [*zip(ours, theirs, strict=True)]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
