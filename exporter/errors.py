@@ -11,3 +11,7 @@ class ExportError(PocketlensError, RuntimeError):
 
 class RepositoryError(PocketlensError, RuntimeError):
     """A repository of signed models cannot be read, changed or signed; what is published stays as it was."""
+
+
+class StorageError(PocketlensError, RuntimeError):
+    """The database of a search cannot be used, or its study has other data."""

@@ -1,0 +1,74 @@
+"""The study of a search, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optuna", reason="needs optuna")
+import optuna
+
+from exporter.errors import StorageError
+from exporter.search.storage import open_study
+from tests.support.postgresql import temporary_postgresql
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield str(tmp_path_factory.mktemp("study") / "a {study}?.db")
+    else:
+        pytest.importorskip("psycopg", reason="needs psycopg")
+        with temporary_postgresql() as address:
+            yield address
+
+
+def test_a_study_goes_on_with_the_same_data_and_refuses_others(storage: str) -> None:
+    open_study(storage, "a" * 64, ["maximize"]).enqueue_trial({"x": 1.0})
+    assert len(open_study(storage, "a" * 64, ["maximize"]).trials) == 1
+    with pytest.raises(StorageError, match=r"has the data set aaaaaaaaaaaa, not bbbbbbbbbbbb: .*`name`$"):
+        open_study(storage, "b" * 64, ["maximize"])
+    assert not open_study(storage, "b" * 64, ["maximize"], name="other").trials
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_trial_without_a_heartbeat_is_queued_again(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(storage, "c", ["maximize"], name="lost", heartbeat=1)
+    study.enqueue_trial({"x": 0.25})
+    database = study._storage
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        lost = study.ask()
+    lost.suggest_float("x", 0, 1)
+    monkeypatch.setattr(optuna.storages.RDBStorage, "_get_stale_trial_ids", lambda *_: [lost._trial_id])
+    optuna.storages.fail_stale_trials(study)
+    assert database.get_heartbeat_interval() == 1  # type: ignore[attr-defined]
+    states = [trial.state for trial in study.trials]
+    assert states == [optuna.trial.TrialState.FAIL, optuna.trial.TrialState.WAITING]
+    assert study.trials[1].params == {"x": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://me:secret@127.0.0.1:1/none", r"me:\*\*\*@127.0.0.1:1/none cannot be used: .*refused"),
+        ("mysql://host/none", "begins with mysql://"),
+        ("://none", "is no address"),
+        ("/nowhere/study.db", "unable to open database file"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line(address: str, said: str) -> None:
+    with pytest.raises(StorageError, match=said) as raised:
+        open_study(address, "a", ["maximize"])
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    path.write_text("no database" * 100, "utf-8")
+    with pytest.raises(StorageError, match="file is not a database"):
+        open_study(path, "a", ["maximize"])
