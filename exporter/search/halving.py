@@ -19,7 +19,7 @@ from typing import NamedTuple
 FACTOR = 3
 
 
-class Result(NamedTuple):
+class StepResult(NamedTuple):
     """What a trial reached at a rung.
 
     Attributes:
@@ -31,7 +31,7 @@ class Result(NamedTuple):
     costs: tuple[float, ...]
 
 
-class Step(NamedTuple):
+class TrialStep(NamedTuple):
     """A trial that is due to be trained to a rung.
 
     Attributes:
@@ -58,12 +58,12 @@ def make_rungs(epochs: int, factor: int = FACTOR, least: int = 1) -> tuple[int, 
 
 
 def next_promotion(
-    results: Mapping[Step, Result],
+    results: Mapping[TrialStep, StepResult],
     rungs: Sequence[int],
-    claimed: Collection[Step] = (),
+    claimed: Collection[TrialStep] = (),
     kept: Collection[int] = (),
     factor: int = FACTOR,
-) -> Step | None:
+) -> TrialStep | None:
     """The next step of a trial that has earned it, the highest rung first; None where a new trial is due.
 
     Args:
@@ -75,16 +75,16 @@ def next_promotion(
     """
     for rung, following in reversed([*pairwise(rungs)]):
         here = {step.trial: result for step, result in results.items() if step.epochs == rung}
-        order = rank(here)
+        order = rank_trials(here)
         earned = [*order[: len(order) // factor], *(number for number in order if number in kept)]
         for number in earned:
-            step = Step(number, following)
+            step = TrialStep(number, following)
             if step not in results and step not in claimed:
                 return step
     return None
 
 
-def rank(results: Mapping[int, Result]) -> list[int]:
+def rank_trials(results: Mapping[int, StepResult]) -> list[int]:
     """Numbers of trials, best first: front after front of those that no other surpasses, by accuracy within a front.
 
     Trials with equal results keep the order of their numbers.
@@ -98,14 +98,14 @@ def rank(results: Mapping[int, Result]) -> list[int]:
     return order
 
 
-def pareto_front(results: Mapping[int, Result]) -> list[int]:
+def pareto_front(results: Mapping[int, StepResult]) -> list[int]:
     """Numbers of the trials that no other equals in every objective and surpasses in one."""
     return [
         number for number, result in results.items() if not any(_dominates(other, result) for other in results.values())
     ]
 
 
-def _dominates(one: Result, other: Result) -> bool:
+def _dominates(one: StepResult, other: StepResult) -> bool:
     ours, theirs = ((-each.accuracy, *each.costs) for each in (one, other))
     pairs = [*zip(ours, theirs, strict=True)]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from ..errors import ExportError
-from .halving import Result, Step, next_promotion
+from .halving import StepResult, TrialStep, next_promotion
 from .space import Space
 
 _NAME = "search"
@@ -36,7 +36,7 @@ class Due(NamedTuple):
     """
 
     number: int
-    step: Step
+    step: TrialStep
     value: dict[str, Any]
 
 
@@ -87,12 +87,12 @@ class SearchStudy:
         trial = self._study.ask()
         value = self._space.suggest(trial)
         attributes = trial.user_attrs
-        step = Step(attributes.get(_OF, trial.number), attributes.get(_EPOCHS, self._rungs[0]))
+        step = TrialStep(attributes.get(_OF, trial.number), attributes.get(_EPOCHS, self._rungs[0]))
         trial.set_user_attr(_OF, step.trial)
         trial.set_user_attr(_EPOCHS, step.epochs)
         return Due(trial.number, step, value)
 
-    def finish(self, due: Due, result: Result) -> None:
+    def finish(self, due: Due, result: StepResult) -> None:
         """Note the result of a step."""
         self._study.tell(due.number, [result.accuracy, *result.costs])
 
@@ -119,10 +119,10 @@ class SearchStudy:
             self._study.tell(trial.number, state=TrialState.FAIL)
         return len(running)
 
-    def results(self) -> dict[Step, Result]:
+    def results(self) -> dict[TrialStep, StepResult]:
         """The steps that are done."""
         done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return {_step(trial): Result(trial.values[0], tuple(trial.values[1:])) for trial in done}
+        return {_step(trial): StepResult(trial.values[0], tuple(trial.values[1:])) for trial in done}
 
     def counts(self) -> dict[str, int]:
         """How many steps are done, running, waiting, rejected and failed."""
@@ -146,5 +146,5 @@ class SearchStudy:
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
 
-def _step(trial: optuna.trial.FrozenTrial) -> Step:
-    return Step(trial.user_attrs[_OF], trial.user_attrs[_EPOCHS])
+def _step(trial: optuna.trial.FrozenTrial) -> TrialStep:
+    return TrialStep(trial.user_attrs[_OF], trial.user_attrs[_EPOCHS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.search.halving import Result, Step, make_rungs, next_promotion, pareto_front, rank
+from exporter.search.halving import StepResult, TrialStep, make_rungs, next_promotion, pareto_front, rank_trials
 
 pytestmark = pytest.mark.fast
 
@@ -19,47 +19,47 @@ def test_rungs_end_with_the_whole_training(epochs: int, least: int, rungs: tuple
 
 def test_a_front_holds_those_that_nothing_surpasses() -> None:
     results = {
-        0: Result(0.90, (50.0,)),
-        1: Result(0.80, (20.0,)),
-        2: Result(0.79, (21.0,)),  # surpassed by 1
-        3: Result(0.90, (50.0,)),  # equal to 0: both stay
+        0: StepResult(0.90, (50.0,)),
+        1: StepResult(0.80, (20.0,)),
+        2: StepResult(0.79, (21.0,)),  # surpassed by 1
+        3: StepResult(0.90, (50.0,)),  # equal to 0: both stay
     }
     assert pareto_front(results) == [0, 1, 3]
-    assert rank(results) == [0, 3, 1, 2]
+    assert rank_trials(results) == [0, 3, 1, 2]
 
 
 def test_a_third_of_a_rung_goes_on_and_each_once() -> None:
     rungs = (1, 3, 9)
-    results = {Step(n, 1): Result(n / 10, (1.0,)) for n in range(2)}
+    results = {TrialStep(n, 1): StepResult(n / 10, (1.0,)) for n in range(2)}
     assert next_promotion(results, rungs) is None  # too few to judge
-    results |= {Step(n, 1): Result(n / 10, (1.0,)) for n in range(2, 6)}
+    results |= {TrialStep(n, 1): StepResult(n / 10, (1.0,)) for n in range(2, 6)}
     first = next_promotion(results, rungs)
-    assert first == Step(5, 3)
+    assert first == TrialStep(5, 3)
     second = next_promotion(results, rungs, claimed={first})
-    assert second == Step(4, 3)
+    assert second == TrialStep(4, 3)
     assert next_promotion(results, rungs, claimed={first, second}) is None
-    results |= {first: Result(0.7, (1.0,)), second: Result(0.6, (1.0,))}
+    results |= {first: StepResult(0.7, (1.0,)), second: StepResult(0.6, (1.0,))}
     assert next_promotion(results, rungs) is None
 
 
 def test_a_later_result_promotes_an_earlier_trial() -> None:
-    results = {Step(n, 1): Result(0.5 - n / 10, (1.0,)) for n in range(3)}
-    assert next_promotion(results, (1, 3), claimed={Step(0, 3)}) is None
-    results |= {Step(n, 1): Result(0.1, (1.0,)) for n in range(3, 6)}
-    assert next_promotion(results, (1, 3), claimed={Step(0, 3)}) == Step(1, 3)
+    results = {TrialStep(n, 1): StepResult(0.5 - n / 10, (1.0,)) for n in range(3)}
+    assert next_promotion(results, (1, 3), claimed={TrialStep(0, 3)}) is None
+    results |= {TrialStep(n, 1): StepResult(0.1, (1.0,)) for n in range(3, 6)}
+    assert next_promotion(results, (1, 3), claimed={TrialStep(0, 3)}) == TrialStep(1, 3)
 
 
 def test_the_highest_rung_comes_first_and_presets_go_on_in_any_case() -> None:
-    results = {Step(n, rung): Result(n / 10, (1.0,)) for n in range(3) for rung in (1, 3)}
-    assert next_promotion(results, (1, 3, 9)) == Step(2, 9)
-    assert next_promotion({Step(0, 1): Result(0.1, (1.0,))}, (1, 3), kept={0}) == Step(0, 3)
+    results = {TrialStep(n, rung): StepResult(n / 10, (1.0,)) for n in range(3) for rung in (1, 3)}
+    assert next_promotion(results, (1, 3, 9)) == TrialStep(2, 9)
+    assert next_promotion({TrialStep(0, 1): StepResult(0.1, (1.0,))}, (1, 3), kept={0}) == TrialStep(0, 3)
 
 
 def test_a_small_network_goes_on_beside_an_accurate_one() -> None:
-    results = {Step(n, 1): Result(0.9 + n / 1000, (100.0 + n,)) for n in range(5)}
-    results |= {Step(5, 1): Result(0.8, (10.0,)), Step(6, 1): Result(0.7, (11.0,))}
-    results |= {Step(n, 1): Result(0.5, (200.0,)) for n in range(7, 18)}
-    claimed = set[Step]()
+    results = {TrialStep(n, 1): StepResult(0.9 + n / 1000, (100.0 + n,)) for n in range(5)}
+    results |= {TrialStep(5, 1): StepResult(0.8, (10.0,)), TrialStep(6, 1): StepResult(0.7, (11.0,))}
+    results |= {TrialStep(n, 1): StepResult(0.5, (200.0,)) for n in range(7, 18)}
+    claimed = set[TrialStep]()
     for _ in range(6):
         step = next_promotion(results, (1, 3), claimed)
         assert step is not None

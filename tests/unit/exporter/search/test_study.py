@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optuna")
 
 from exporter.errors import ExportError
-from exporter.search.halving import Result, Step
+from exporter.search.halving import StepResult, TrialStep
 from exporter.search.space import Space
 from exporter.search.study import SearchStudy
 
@@ -25,8 +25,8 @@ def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(tmp_path: Path) 
     study = open_study(tmp_path)
     presets = SPACE.presets()
     first = study.next_step()
-    assert (first.value, first.step) == (presets[0], Step(0, 1))
-    study.finish(first, Result(0.8, (900.0,)))
+    assert (first.value, first.step) == (presets[0], TrialStep(0, 1))
+    study.finish(first, StepResult(0.8, (900.0,)))
     killed = study.next_step()
     del study
 
@@ -38,11 +38,11 @@ def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(tmp_path: Path) 
         due = study.next_step()
         assert due.step not in seen, "no step is done twice"
         seen[due.step] = due.value
-        study.finish(due, Result(0.5 + number / 100, (1000.0 - number,)))
+        study.finish(due, StepResult(0.5 + number / 100, (1000.0 - number,)))
     assert seen[killed.step] == killed.value
     assert set(study.results()) == set(seen)
-    assert Step(0, 4) in seen  # a preset goes on in any case, with its own value
-    assert seen[Step(0, 4)] == presets[0]
+    assert TrialStep(0, 4) in seen  # a preset goes on in any case, with its own value
+    assert seen[TrialStep(0, 4)] == presets[0]
     assert study.counts() == {
         "done": 13,
         "running": 0,
