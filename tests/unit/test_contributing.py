@@ -14,7 +14,8 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_it_is_short() -> None:
-    assert len(TEXT.splitlines()) <= 165
+    # A line for each room and each decision: the search and the budget of a device brought rooms.
+    assert len(TEXT.splitlines()) <= 185
 
 
 def test_every_path_that_it_names_exists() -> None:
