@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runtime.files import shown
 from runtime.recognition import recognize, suggestion
@@ -16,6 +19,7 @@ from .loaders.fashion_mnist import load_fashion_mnist
 from .loaders.features import holds_features, load_features
 from .loaders.image_folder import load_image_folder
 from .loaders.multilabel import load_multilabel
+from .relabel import check_relabelling, choose_task, merge_classes
 
 #: The other names are paths.
 DATASET_NAMES = ("digits", "fashion-mnist", "circles")
@@ -62,6 +66,30 @@ def load_dataset(
     if is_csv:
         return load_multilabel(Path(name), geometry, cache or "temporary", check_labels)
     return load_image_folder(Path(name), geometry, cache or "temporary", check_labels)
+
+
+def load_described(data: Mapping[str, Any]) -> Dataset:
+    """The data set that plain values describe, as JSON holds them for another process.
+
+    Args:
+        data: `name`, and optionally `data_dir`, `image_size` as [height, width], `colour`, `resize`, `filter`,
+            `orientation`, `cache`, `merge` as a list, `task` and `positive`.
+
+    Raises:
+        DatasetError: as `load_dataset`, or the labels are not as `merge`, `task` and `positive` expect.
+    """
+    given = {name: value for name, value in data.items() if value not in (None, [], ())}
+    of_images = {name: given[name] for name in ("colour", "resize", "filter", "orientation") if name in given}
+    size = (int(given["image_size"][0]), int(given["image_size"][1])) if "image_size" in given else None
+    merge, positive, cache = tuple(given.get("merge", ())), given.get("positive"), given.get("cache")
+    found = load_dataset(
+        given["name"],
+        Geometry(image_size=size, **of_images),
+        Path(given["data_dir"]) if "data_dir" in given else None,
+        "none" if cache == "none" else Path(cache) if cache else None,
+        check_labels=partial(check_relabelling, merge=merge, positive=positive),
+    )
+    return choose_task(merge_classes(found, merge), given.get("task"), positive)
 
 
 #: What to do with something that is no data set, by its kind.

@@ -9,6 +9,8 @@ The arguments and results are values that JSON can hold, for `runtime.child_work
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -16,28 +18,39 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from runtime import Contract
 
 from ..config import TrainingConfig
-from ..data import Dataset, Geometry, load_dataset
+from ..data import Dataset
+from ..data.datasets import load_described
 from ..data.run_folder import RUN_MARKER
 from ..epoch_loop import EpochLoop
+from ..fitting.callbacks import InterruptedTrainingError
+from ..fitting.memory import reuse_memory
 from ..session import prepare_session
+from ..teachers import check_teacher
 from ..training import fit, plain_model, with_inner_scaling
 
 #: The files of a trial's folder, beside `RUN_MARKER`.
 MODEL, CHECKPOINT = "model.keras", "checkpoint.npz"
+#: The size of the biases that a model gets which is converted untrained.
+_BIAS = 0.01
 
 
-def train_trial(data: Mapping[str, Any], settings: Mapping[str, Any], folder: str, until: int) -> dict[str, Any]:
+def train_trial(
+    data: Mapping[str, Any], settings: Mapping[str, Any], folder: str, until: int, seconds: float | None = None
+) -> dict[str, Any]:
     """Train up to an epoch, from the checkpoint in the folder if there is one, and write the model of the best epoch.
 
     Args:
-        data: `name` of the data set, and optionally `image_size` as [height, width], `colour` and `data_dir`.
+        data: the data set, as `load_described` takes it.
         settings: fields of `TrainingConfig`, lists for tuples; `epochs` is the length of the schedule.
         folder: the trial's own folder; it is made.
         until: the epoch to pause after. The quantization-aware phase follows the last epoch.
+        seconds: the time after which the epoch at hand is the last one, even if it is before `until`; None for any
+            time.
 
     Returns:
         `epochs`: those that are done; `seconds`: their time together; `best_epoch`; `validation`: the monitored metric
@@ -51,7 +64,8 @@ def train_trial(data: Mapping[str, Any], settings: Mapping[str, Any], folder: st
     keras.backend.clear_session()  # else the graphs of all trials stay in memory
     dataset = _load(data)
     session = prepare_session(dataset, config)
-    loop = EpochLoop(session, dataset, place / CHECKPOINT, pause_after=until)
+    deadline = [] if seconds is None else [_Deadline(seconds, until)]
+    loop = EpochLoop(session, dataset, place / CHECKPOINT, deadline, pause_after=until)
     loop.resume()
     fitted = fit(session, loop, place / CHECKPOINT, is_paused=until < config.epochs)
     _write(fitted.model, fitted.session.contract, place)
@@ -79,7 +93,23 @@ def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder
     # A teacher costs time here, and does not change the network.
     session = prepare_session(_load(data), replace(read_settings(settings), teacher=None))
     model, session = with_inner_scaling(session, plain_model(session))
+    _fill_biases(model)
     _write(model, session.contract, place)
+
+
+def check_data(data: Mapping[str, Any], teacher: str | None = None) -> None:
+    """Load the data set for the trials that follow, and refuse a teacher of other labels or another input.
+
+    Args:
+        data: as for `train_trial`.
+        teacher: a run folder or a `.keras` file; None for none.
+
+    Raises:
+        DatasetError, TrainingError: the data set or the teacher cannot be used.
+    """
+    dataset = _load(data)
+    if teacher is not None:
+        check_teacher(teacher, dataset)
 
 
 def read_settings(settings: Mapping[str, Any]) -> TrainingConfig:
@@ -92,15 +122,33 @@ def read_settings(settings: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**values)
 
 
+class _Deadline(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training after the epoch in which its time is over; the checkpoint of that epoch is written before."""
+
+    def __init__(self, seconds: float, until: int) -> None:
+        super().__init__()
+        self._end, self._until = time.monotonic() + seconds, until
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch + 1 < self._until and time.monotonic() >= self._end:
+            raise InterruptedTrainingError
+
+
 def _load(data: Mapping[str, Any]) -> Dataset:
-    size = data.get("image_size")
-    return _load_once(data["name"], tuple(size) if size else None, data.get("colour"), data.get("data_dir"))
+    return _load_once(json.dumps(data, sort_keys=True))
 
 
 @lru_cache(maxsize=2)
-def _load_once(name: str, size: tuple[int, int] | None, colour: str | None, data_dir: str | None) -> Dataset:
-    geometry = Geometry(image_size=size, colour=colour)
-    return load_dataset(name, geometry, Path(data_dir) if data_dir else None)
+def _load_once(data: str) -> Dataset:
+    reuse_memory()
+    return load_described(json.loads(data))
+
+
+def _fill_biases(model: Any) -> None:
+    """Give small values to weights that are all zero: the converter drops a bias of zeros, which a training fills."""
+    rng = np.random.default_rng(0)
+    values = model.get_weights()
+    model.set_weights([each if each.any() else rng.uniform(-_BIAS, _BIAS, each.shape) for each in values])
 
 
 def _write(model: Any, contract: Contract, folder: Path) -> None:

@@ -1,0 +1,233 @@
+"""Runs the trials of a search: cost of the untrained network, training to a rung, int8 file, score on validation.
+
+TensorFlow runs in a child process that keeps it loaded, and the int8 files in another one without it, as on a device.
+A child that dies, of memory for instance, is a failed trial; the next call starts a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from runtime import Contract, seal
+from runtime.child_process import ChildError
+from runtime.child_worker import ChildWorker
+from runtime.files import write_whole
+from trainer.data.run_folder import RUN_MARKER
+from trainer.evaluation.metrics import compute_metrics
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.scoring import ScoringWorker
+
+from ..errors import ExportError
+from ..operator_support import DEFAULT_TARGET, runnable_library
+from ..recipe import ExportConfig, Recipe
+from ..representative_dataset import prepare_representative_dataset
+from ..scoring import SplitScorer
+from ..selftest import make_selftest_member
+from .budget import Cost, CostModel
+from .data import SearchData
+from .halving import TrialStep
+from .space import Space
+
+#: The int8 file in a trial's folder.
+INT8_FILE = "int8.tflite"
+_TRIALS = "trainer.trials.trial"
+#: Settings that decide the layers of a network, and so what it costs.
+_LAYERS = ("architecture", "widths", "blocks", "units")
+#: Samples for an untrained network: the size of its file does not depend on the ranges that they show.
+_FEW_SAMPLES = 8
+#: What TensorFlow reads the number of its threads from.
+_THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+Self = TypeVar("Self", bound="TrialRunner")
+
+
+class TrialSeconds(NamedTuple):
+    """Where the time of a step went.
+
+    Attributes:
+        training: the epochs; of those before a pause or a kill too.
+        conversion: to int8, of the untrained and of the trained network.
+        scoring: the start of the interpreter, the self-test and the validation split.
+    """
+
+    training: float = 0.0
+    conversion: float = 0.0
+    scoring: float = 0.0
+
+
+class TrialOutcome(NamedTuple):
+    """What a trial reached at a rung.
+
+    Attributes:
+        accuracy: of the int8 file on validation, 0 to 1; for the task multilabel the mean average precision.
+        cost: of the int8 file.
+        seconds: where the time went.
+    """
+
+    accuracy: float
+    cost: Cost
+    seconds: TrialSeconds
+
+
+class TrialRunner:
+    """Runs trials, one after the other; use it as a context manager.
+
+    Args:
+        data: the samples.
+        space: gives the settings of a value.
+        folder: trials have their folders in it, by their numbers.
+        cost_model: gives the cost of a file.
+        target: the interpreter of the device, one of `operator_support.TARGETS`.
+        threads: of the training; None for one a processor core.
+    """
+
+    def __init__(
+        self,
+        data: SearchData,
+        space: Space,
+        folder: Path,
+        cost_model: CostModel,
+        *,
+        target: str = DEFAULT_TARGET,
+        threads: int | None = None,
+    ) -> None:
+        self._data, self._space, self._folder, self._cost_model = data, space, folder, cost_model
+        self._target, self._library = target, runnable_library(target)[0]
+        self._child = ChildWorker({} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        self._worker = ScoringWorker()
+        self._scorer: SplitScorer | None = None
+        self._stack = ExitStack()
+        self._costs: dict[str, Cost] = {}
+        self._samples: dict[Any, tuple[Path, Path]] = {}
+        self._clock = dict.fromkeys(TrialSeconds._fields, 0.0)
+
+    def __enter__(self: Self) -> Self:
+        self._stack.enter_context(self._child)
+        self._stack.enter_context(self._worker)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def check(self) -> None:
+        """Load the data set in the child, and refuse a teacher that does not suit it.
+
+        Raises:
+            ExportError: the data set cannot be loaded there, or another teacher is needed.
+        """
+        self._call(f"{_TRIALS}:check_data", self._description({}), self._space.teacher)
+
+    def folder_of(self, trial: int) -> Path:
+        """The folder of a trial: its model, contract, checkpoint and int8 file."""
+        return self._folder / str(trial)
+
+    def cost(self, value: Mapping[str, Any]) -> Cost:
+        """What the network of a value costs, from its untrained file. The cost of each network is computed once.
+
+        Raises:
+            ExportError: the network cannot be built or converted, or has an operator that the profile does not know.
+        """
+        settings = self._space.settings(value)
+        layers = {name: settings[name] for name in _LAYERS if name in settings}
+        key = json.dumps([layers, self._space.geometry(value)], sort_keys=True)
+        if key not in self._costs:
+            place = self._child.folder / "untrained"
+            with self._timed("conversion"):
+                self._call(f"{_TRIALS}:write_untrained", self._description(value), settings, str(place))
+            self._costs[key] = self._cost_model.cost_of(self._convert(place, is_trained=False))
+        return self._costs[key]
+
+    def train(self, step: TrialStep, value: Mapping[str, Any], seconds: float | None = None) -> TrialOutcome | None:
+        """Train a trial to its rung, from its checkpoint if there is one, convert it, and score it.
+
+        Args:
+            step: the trial, and the epoch of its rung.
+            value: of the space.
+            seconds: the time for the epochs; None for any.
+
+        Returns:
+            None if the time was over before the last epoch began; the checkpoint keeps what was trained.
+
+        Raises:
+            ExportError: the training failed, or its process died; or the model cannot be converted or scored.
+        """
+        place = self.folder_of(step.trial)
+        settings, until = self._space.settings(value), step.epochs
+        figures = self._call(f"{_TRIALS}:train_trial", self._description(value), settings, str(place), until, seconds)
+        if figures["stopped"] == "interrupted" and figures["epochs"] < until:
+            return None
+        if figures["stopped"] == "unreadable":
+            raise ExportError("a training image cannot be read any more; put it back as it was")
+        content = self._convert(place, is_trained=True)
+        write_whole(place / INT8_FILE, content)
+        with self._timed("scoring"):
+            accuracy = self._score(place)
+        used = TrialSeconds(**self._clock)._replace(training=figures["seconds"])
+        self._clock = dict.fromkeys(TrialSeconds._fields, 0.0)
+        return TrialOutcome(accuracy, self._cost_model.cost_of(content), used)
+
+    def _convert(self, place: Path, *, is_trained: bool) -> bytes:
+        """The whole int8 file of a trial's folder, with a self-test as `export` gives it: it takes room too."""
+        contract = Contract.from_json((place / RUN_MARKER).read_bytes())
+        bare = self._child.folder / INT8_FILE
+        with self._timed("conversion"):
+            every, few = self._representative(contract)
+            self._call(
+                "exporter.search.trial_file:convert_trial",
+                *(str(place), str(every if is_trained else few), str(bare), self._target),
+            )
+        with self._timed("scoring"):
+            members = make_selftest_member(self._worker, bare, contract, Recipe.int8(), np.load(every))
+        return seal(bare.read_bytes(), contract, members)
+
+    def _representative(self, contract: Contract) -> tuple[Path, Path]:
+        """Files with the quantizer's samples for an input: all of them, and a few."""
+        if contract.input not in self._samples:
+            run = self._data.as_run(self._folder, contract)
+            count = ExportConfig.calibration_samples
+            samples = prepare_representative_dataset(run, count, contract.provenance.seed).samples
+            paths = tuple(
+                self._worker.folder / f"calibration-{len(self._samples)}-{part}.npy" for part in ("all", "few")
+            )
+            np.save(paths[0], samples)
+            np.save(paths[1], samples[:_FEW_SAMPLES])
+            self._samples[contract.input] = (paths[0], paths[1])
+        return self._samples[contract.input]
+
+    def _score(self, place: Path) -> float:
+        contract = Contract.from_json((place / RUN_MARKER).read_bytes())
+        if self._scorer is None:
+            self._scorer = SplitScorer(self._worker, self._data.as_run(place, contract), self._library)
+        return headline_of(self._scorer.submit(place / INT8_FILE, "validation")(), contract.labels)
+
+    def _description(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._data.description, **(self._space.geometry(value) if value else {})}
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        try:
+            return self._child.submit(function, *arguments).result()
+        except ChildError as error:
+            raise ExportError(str(error)) from error
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._clock[part] += time.perf_counter() - started
+
+
+def headline_of(predictions: Predictions, labels: tuple[str, ...]) -> float:
+    """The figure by which trials are compared: the accuracy, or for the task multilabel the mean average precision."""
+    if predictions.task != "multilabel":
+        return float(predictions.correct.mean())
+    metrics = compute_metrics(predictions.scores, predictions.targets, labels, predictions.task)
+    return metrics.figures["mean_average_precision"]
