@@ -103,6 +103,14 @@ class Space:
         value["quantization_aware"] = self._choose(trial, "quantization_aware", aware)
         return value
 
+    def complete(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """A value of the space from the choices that a study knows, which are those with alternatives.
+
+        Raises:
+            KeyError: a choice is not known.
+        """
+        return self.suggest(_Known(known))
+
     def settings(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `TrainingConfig` of a value, as JSON holds them."""
         names = ("architecture", "learning_rate", "batch_size", "quantization_aware")
@@ -159,3 +167,19 @@ class Space:
     def _choose(trial: Suggest, name: str, choices: Sequence[Any]) -> Any:
         """One of the choices; a study does not learn of a choice without an alternative."""
         return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
+
+
+class _Known:
+    """Draws what is known already; see `Suggest`."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self._known = known
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return int(self._known[name])
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self._known[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._known[name]

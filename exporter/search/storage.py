@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import StorageError
@@ -13,70 +16,99 @@ if TYPE_CHECKING:
     import optuna
     from sqlalchemy import URL
 
-#: A lost trial is begun anew so often; a trial that kills each worker must come to an end.
-_RETRIES = 3
+Direction = Literal["minimize", "maximize"]
+
+#: Attribute of the study: its choices, to say what is different.
+_CHOICES = "choices"
+#: libpq notices a network that is gone only after hours without these. Heartbeats of machines in several time zones
+#: must be comparable, and a database without an encoding gives bytes instead of text.
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "client_encoding": "utf8",
+    "options": "-c timezone=UTC",
+}
 
 
 def open_study(
     storage: str | os.PathLike[str],
     data: str,
-    directions: Sequence[Literal["minimize", "maximize"]],
+    directions: Sequence[Direction],
     *,
+    choices: Mapping[str, Any] | None = None,
     name: str = "search",
     heartbeat: int = 60,
-    sampler: optuna.samplers.BaseSampler | None = None,
-    pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
-    """The study of this name and data, which is created if there is none.
+    """The study of this name, data and choices, which is created if there is none.
 
-    The hash of the data is a part of the study's name in the database: creating and naming are one transaction, so that
-    two searches that start at once cannot mix their data. The older study is the valid one.
+    The hashes of the data and of the choices are a part of the study's name in the database: creating and naming are
+    one transaction, so that two searches that start at once cannot mix their data. The older study is the valid one.
 
     Args:
         storage: path of a SQLite file, or `postgresql://USER:PASSWORD@HOST/DATABASE`.
         data: the hash that identifies the data set.
-        directions: `"maximize"` or `"minimize"` for each objective.
+        directions: for each objective.
+        choices: what makes the trials of the study comparable, as values that JSON can hold.
         name: several searches in one database need several names.
         heartbeat: seconds between two signs of life of a running trial, from 1 on. A trial without one for twice as
-            long counts as failed and is queued again, at most three times.
-        sampler, pruner: Optuna's; None for its defaults.
+            long is stale.
 
     Raises:
         StorageError: Optuna or psycopg is not installed; the database is not there, refuses, or is none; or its study
-            has other data.
+            has other data or choices.
+    """
+    with plain_errors(storage):
+        import optuna
+
+        text = json.dumps(choices or {}, sort_keys=True)
+        full_name = f"{name}@{data}+{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        database = _storage(database_url(storage), heartbeat)
+        _check_study(database, name, full_name, json.loads(text), storage)
+        study = optuna.create_study(
+            storage=database,
+            study_name=full_name,
+            directions=list(directions),
+            load_if_exists=True,
+        )
+        study.set_user_attr(_CHOICES, json.loads(text))
+        _check_study(database, name, full_name, json.loads(text), storage)
+    return study
+
+
+@contextmanager
+def plain_errors(storage: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a database, its driver and Optuna raise inside of the context into a StorageError of one line.
+
+    Args:
+        storage: its address, which the line names without the password.
     """
     try:
         import optuna
         import sqlalchemy
     except ImportError as error:
         raise StorageError(f"a search needs {error.name}: install pocketlens[search]") from error
-    url = _url(storage)
-    shown = url.render_as_string(hide_password=True)
-    full_name = f"{name}@{data}"
+    shown = database_url(storage).render_as_string(hide_password=True)
     try:
-        database = _storage(url, heartbeat)
-        _check_data(database, name, full_name, shown)
-        study = optuna.create_study(
-            storage=database,
-            study_name=full_name,
-            directions=list(directions),
-            load_if_exists=True,
-            sampler=sampler,
-            pruner=pruner,
-        )
-        _check_data(database, name, full_name, shown)
+        yield
     except ImportError as error:
         raise StorageError(f"{shown} needs psycopg: install pocketlens[search]") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
         if isinstance(error, StorageError):
             raise
         cause = getattr(error, "orig", None) or error.__cause__ or error
+        cause = getattr(cause, "orig", None) or cause
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         raise StorageError(f"{shown} cannot be used: {lines[0]}; check the address and that its server runs") from error
-    return study
 
 
-def _url(storage: str | os.PathLike[str]) -> URL:
+def database_url(storage: str | os.PathLike[str]) -> URL:
+    """The URL of a path or address; `render_as_string` shows it without the password.
+
+    Raises:
+        StorageError: the text is no address, or one of another kind of database.
+    """
     import sqlalchemy
 
     text = os.fspath(storage)
@@ -95,29 +127,55 @@ def _url(storage: str | os.PathLike[str]) -> URL:
 
 def _storage(url: URL, heartbeat: int) -> optuna.storages.RDBStorage:
     import optuna
+    import sqlalchemy
 
     engine: dict[str, Any] = {"connect_args": {"timeout": 60}}
     if url.drivername != "sqlite":
         # One connection stays open; that of the heartbeat's thread comes and goes.
-        engine = {"connect_args": {"connect_timeout": 10}, "pool_size": 1, "pool_pre_ping": True}
+        engine = {"connect_args": _POSTGRESQL, "pool_size": 1, "pool_pre_ping": True}
     # Optuna fills in braces.
     address = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.RDBStorage(
-            address,
-            engine,
-            heartbeat_interval=heartbeat,
-            grace_period=2 * heartbeat,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_RETRIES),
-        )
+        database = optuna.storages.RDBStorage(address, engine, heartbeat_interval=heartbeat, grace_period=2 * heartbeat)
+    if url.drivername == "sqlite":
+        database.engine.dispose()  # its connections were opened before the listener
+        sqlalchemy.event.listen(database.engine, "connect", _hasten)
+    return database
 
 
-def _check_data(database: optuna.storages.RDBStorage, name: str, full_name: str, shown: str) -> None:
-    """Refuse where the oldest study of this name has other data."""
-    names = [study.study_name for study in database.get_all_studies() if study.study_name.startswith(f"{name}@")]
-    if names and names[0] != full_name:
-        theirs, ours = (text.rpartition("@")[2][:12] for text in (names[0], full_name))
+def _hasten(connection: Any, _: Any) -> None:
+    """Let SQLite write once for a transaction instead of three times: a step has about 20 of them.
+
+    A process that is killed loses nothing by this; a power cut may lose the last seconds, and damages nothing.
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _check_study(
+    database: optuna.storages.RDBStorage,
+    name: str,
+    full_name: str,
+    choices: Mapping[str, Any],
+    storage: str | os.PathLike[str],
+) -> None:
+    """Refuse where the oldest study of this name has other data or choices."""
+    found = [study for study in database.get_all_studies() if study.study_name.startswith(f"{name}@")]
+    if not found or found[0].study_name == full_name:
+        return
+    shown = database_url(storage).render_as_string(hide_password=True)
+    (their_data, _, _), (our_data, _, _) = (
+        text.rpartition("@")[2].partition("+") for text in (found[0].study_name, full_name)
+    )
+    if their_data != our_data:
         raise StorageError(
-            f"the search {name!r} in {shown} has the data set {theirs}, not {ours}: use its data, or another `name`"
+            f"the search {name!r} in {shown} has the data set {their_data[:12]}, not {our_data[:12]}: use its data, or "
+            "another `name`"
         )
+    theirs = found[0].user_attrs.get(_CHOICES, {})
+    different = [key for key in sorted({*theirs, *choices}) if theirs.get(key) != choices.get(key)]
+    said = (
+        f" `{different[0]}` {theirs.get(different[0])}, not {choices.get(different[0])}" if theirs else " other choices"
+    )
+    raise StorageError(f"the search {name!r} in {shown} has{said}: use the same, or another `name`")

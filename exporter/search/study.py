@@ -1,28 +1,38 @@
-"""The study of a search: its steps lie in a database, each once, and a search that was killed goes on with them.
+"""The study of a search: its steps lie in a database, each once, and any number of processes take them.
 
 A step, a trial trained to a rung, is one trial of Optuna. Its attributes name the trial that it belongs to. Every step
 that is done counts for the sampler: accuracy grows with the rungs, so those that went on come before the others. Optuna
 has no pruner for several objectives; `halving` decides.
 
-Optuna is imported by this module and by `storage` alone.
+No process waits for another one, and none decides for the others. Two may therefore add the same step at once. Steps
+that are the same have the same claim, and Optuna gives out a trial once and numbers them in the order in which they
+appear; so the lower number is done and the other one is dropped before its training begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from ..errors import ExportError
+from . import records as attribute
+from .budget import Cost
 from .halving import StepResult, TrialStep, next_promotion
+from .heartbeat import Heartbeat
+from .importance import importance_of_choices
+from .records import StepRecord, begun_trials, is_surplus, read_records
 from .space import Space
+from .storage import Direction, open_study, plain_errors
 
-_NAME = "search"
-#: Attributes of the study, and of a trial in it.
-_IDENTITY, _OF, _EPOCHS, _PRESET, _REPEATS, _PROBLEM = "identity", "of", "epochs", "preset", "repeats", "problem"
+_log = logging.getLogger(__name__)
 _BUDGET = "budget"
 
 
@@ -33,118 +43,307 @@ class Due(NamedTuple):
         number: of the step in the study.
         step: the trial, and the epoch to train it to.
         value: of the space.
+        cost: what an earlier process noted of the trial with `note_cost`; None for a new trial.
     """
 
     number: int
     step: TrialStep
     value: dict[str, Any]
+    cost: Cost | None = None
 
 
 class SearchStudy:
-    """The steps of a search.
+    """The steps of a search, for one process; `close` ends its heartbeat.
 
     Args:
-        storage: an address such as `sqlite:///search/study.db`, or a storage of Optuna.
+        storage: path of a SQLite file, or `postgresql://USER:PASSWORD@HOST/DATABASE`, as for `open_study`.
+        data: the hash that identifies the data set.
         space: what is tried.
-        identity: a digest of the data set and of everything else that makes trials comparable.
         rungs: from `make_rungs`.
         costs: the number of costs in each result, at least 1.
-        seed: of the sampler.
+        settings: everything else that makes trials comparable, such as the budget, as plain values.
+        name: several searches in one database need several names.
+        worker: identifies the process for `reclaim`: the same for a later process in its place, and another one for
+            each that runs at the same time.
+        heartbeat: seconds between two signs of life of a running step, from 1 on. A step without one for twice as long
+            is taken over by another process.
+        seed: of the sampler. The values of a new trial follow from it, the number of the trial and the results so far.
 
     Raises:
-        ExportError: the study is one with other data or choices.
+        StorageError: the database cannot be used, or the study has other data, choices or settings.
     """
 
     def __init__(
-        self, storage: Any, space: Space, identity: str, rungs: Sequence[int], costs: int = 1, seed: int = 0
+        self,
+        storage: str | os.PathLike[str],
+        data: str,
+        space: Space,
+        rungs: Sequence[int],
+        *,
+        costs: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        name: str = "search",
+        worker: str = "",
+        heartbeat: int = 60,
+        seed: int = 0,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space, self._rungs, self._seed = space, rungs, seed
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=_NAME,
-            directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * costs],
-            load_if_exists=True,
-        )
-        found = self._study.user_attrs.get(_IDENTITY)
-        if found is None:  # the presets first: one that is killed in between adds no preset twice
-            for value in space.presets():
-                self._study.enqueue_trial(value, user_attrs={_PRESET: True}, skip_if_exists=True)
-            self._study.set_user_attr(_IDENTITY, identity)
-        elif found != identity:
-            raise ExportError(
-                "the study is a search with other images, choices or limits; give those of the first one, or another "
-                "`storage`"
-            )
+        self.space, self.rungs, self.settings = space, tuple(rungs), dict(settings or {})
+        self._address, self._worker, self._seed = storage, worker, seed
+        self._presets = space.presets()
+        choices = {key: value for key, value in asdict(space).items() if key != "teacher"}  # a path of this machine
+        choices |= {"rungs": self.rungs, "costs": costs} | self.settings
+        directions: list[Direction] = ["maximize"]
+        directions += ["minimize"] * costs
+        self._study = open_study(storage, data, directions, choices=choices, name=name, heartbeat=heartbeat)
+        self._storage: Any = self._study._storage
+        self._heart = Heartbeat(self._record_heartbeat, heartbeat)
+        self._held: dict[int, int] = {}  # number -> key of the steps that this process works on
+        self._adopted: set[int] = set()
 
-    def next_step(self) -> Due:
-        """Take the next step: one that waits, a promotion, or a new trial."""
-        trials = self._study.get_trials(deepcopy=False)
-        if not any(trial.state == TrialState.WAITING for trial in trials):
-            self._enqueue_promotion()
-        # A new generator for each step: a search that goes on does not draw the first trials again.
-        self._study.sampler = optuna.samplers.TPESampler(seed=self._seed * 1_000_003 + len(trials))
-        trial = self._study.ask()
-        value = self._space.suggest(trial)
-        attributes = trial.user_attrs
-        step = TrialStep(attributes.get(_OF, trial.number), attributes.get(_EPOCHS, self._rungs[0]))
-        trial.set_user_attr(_OF, step.trial)
-        trial.set_user_attr(_EPOCHS, step.epochs)
-        return Due(trial.number, step, value)
+    def __enter__(self) -> SearchStudy:
+        return self
 
-    def finish(self, due: Due, result: StepResult) -> None:
-        """Note the result of a step."""
-        self._study.tell(due.number, [result.accuracy, *result.costs])
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def reject(self, due: Due, excess: float) -> None:
-        """Note that a trial was not trained, since it costs `excess` times the budget, more than 1."""
-        self._trial(due.number).set_constraint(_BUDGET, excess - 1)
-        self._study.tell(due.number, state=TrialState.PRUNED)
+    def close(self) -> None:
+        """End the heartbeat. Steps that were not finished are taken over by another process after some time."""
+        self._heart.close()
 
-    def fail(self, due: Due, problem: str) -> None:
-        """Note that a step failed, with the problem in one line. The trial does not go on."""
-        self._trial(due.number).set_user_attr(_PROBLEM, problem)
-        self._study.tell(due.number, state=TrialState.FAIL)
+    def next_step(self, trials: int | None = None) -> Due | None:
+        """Take the next step: one that waits, a preset, a promotion, or a new trial. Lost steps are taken over first.
+
+        Args:
+            trials: the number of trials, of all processes together, after which no new one begins; rejected ones do not
+                count. None for no end.
+
+        Returns:
+            The step; None where nothing is due. While steps run in other processes, more may become due: a promotion,
+            or a step whose process dies.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        with plain_errors(self._address):
+            while True:
+                self._take_over()
+                records = self.records()
+                is_full = trials is not None and len(begun_trials(records)) >= trials
+                waits = any(record.state == "waiting" for record in records)
+                if not waits and not self._enqueue(records, is_full) and is_full:
+                    return None
+                due = self._take(trials)
+                if due is not None:
+                    return due
+
+    def note_cost(self, due: Due, cost: Cost, excess: float | None = None) -> None:
+        """Note what the untrained network of a first step costs, and how many times the budget that is.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        with plain_errors(self._address):
+            self._note(due, {attribute.COST: cost._asdict(), attribute.EXCESS: excess})
+
+    def finish(self, due: Due, result: StepResult, seconds: float) -> bool:
+        """Note the result of a step, and the seconds that it took.
+
+        Returns:
+            Whether the result counts; False where another process has taken the step over, since this one gave no sign
+            of life for too long.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        values = [result.accuracy, *result.costs]
+        if not all(map(math.isfinite, values)):
+            return self.fail(due, f"the result {values} is not finite")
+        return self._end(due, TrialState.COMPLETE, {attribute.SECONDS: seconds}, values)
+
+    def reject(self, due: Due, cost: Cost, excess: float) -> bool:
+        """Note that a trial was not trained, since it costs `excess` times the budget, more than 1; as `finish`."""
+        with plain_errors(self._address):
+            try:
+                optuna.Trial(self._study, self._held[due.number]).set_constraint(_BUDGET, excess - 1)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                _log.debug("trial %d has ended", due.step.trial)  # which `_end` says
+        noted = {attribute.COST: cost._asdict(), attribute.EXCESS: excess}
+        return self._end(due, TrialState.PRUNED, noted)
+
+    def fail(self, due: Due, problem: str) -> bool:
+        """Note that a step failed, with the problem in one line. The trial does not go on; as `finish`."""
+        return self._end(due, TrialState.FAIL, {attribute.PROBLEM: " ".join(problem.split())})
+
+    def give_back(self, due: Due) -> bool:
+        """Let a step wait again that this process will not finish, since it was interrupted; as `finish`."""
+        is_ours = self._end(due, TrialState.FAIL, {attribute.GIVEN_BACK: True})
+        with plain_errors(self._address):
+            self._enqueue_lost(self.records())
+        return is_ours
 
     def reclaim(self) -> int:
-        """Let the steps of a killed process wait again, where no other process works on the study; their number."""
-        trials = self._study.get_trials(deepcopy=False)
-        repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        for trial in running:
-            if trial.number not in repeated:  # before it counts as failed: a kill in between loses nothing
-                attributes = {_OF: trial.number, _EPOCHS: self._rungs[0], **trial.user_attrs, _REPEATS: trial.number}
-                fixed = trial.system_attrs.get("fixed_params", {}) | trial.params
-                self._study.enqueue_trial(fixed, user_attrs=attributes)
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        return len(running)
+        """Let the steps wait again that a dead process with the name of this worker had taken; their number.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        with plain_errors(self._address):
+            ours = [
+                record
+                for record in self.records()
+                if record.state == "running" and record.worker == self._worker and record.number not in self._held
+            ]
+            for record in ours:
+                self._tell(record.key, TrialState.FAIL)
+            self._enqueue_lost(self.records())
+        return len(ours)
+
+    def records(self) -> list[StepRecord]:
+        """All steps, in the order of their numbers.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        with plain_errors(self._address):
+            return read_records(self._study.get_trials(deepcopy=False), self.rungs[0])
 
     def results(self) -> dict[TrialStep, StepResult]:
-        """The steps that are done."""
-        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return {_step(trial): StepResult(trial.values[0], tuple(trial.values[1:])) for trial in done}
+        """The results of the steps that are done."""
+        return {record.step: record.result for record in self.records() if record.result is not None}
 
-    def counts(self) -> dict[str, int]:
-        """How many steps are done, running, waiting, rejected and failed."""
-        names = {"done": "COMPLETE", "running": "RUNNING", "waiting": "WAITING", "rejected": "PRUNED", "failed": "FAIL"}
-        states = [trial.state.name for trial in self._study.get_trials(deepcopy=False)]
-        return {name: states.count(state) for name, state in names.items()}
+    def counts(self) -> dict[attribute.State, int]:
+        """How many steps are in each state."""
+        states = [record.state for record in self.records()]
+        names: tuple[attribute.State, ...]
+        names = ("done", "running", "waiting", "rejected", "failed", "lost", "surplus")
+        return {name: states.count(name) for name in names}
 
-    def _enqueue_promotion(self) -> None:
-        trials = self._study.get_trials(deepcopy=False)
-        open_states = (TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL)
-        claimed = {_step(trial) for trial in trials if trial.state in open_states and _OF in trial.user_attrs}
-        kept = {_step(t).trial for t in trials if t.user_attrs.get(_PRESET) and _OF in t.user_attrs}
-        step = next_promotion(self.results(), self._rungs, claimed, kept)
-        if step is not None:
-            attributes = {_OF: step.trial, _EPOCHS: step.epochs}
-            # The first step may have been killed before its values were drawn; one that is done has all of them.
-            done = next(t for t in trials if t.state == TrialState.COMPLETE and _step(t).trial == step.trial)
-            self._study.enqueue_trial(dict(done.params), user_attrs=attributes)
+    def whole_value(self, record: StepRecord) -> dict[str, Any]:
+        """The value of the space of a step, with the choices that have one alternative; {} before it was drawn."""
+        try:
+            return self.space.complete(record.value)
+        except KeyError:
+            return {}
 
-    def _trial(self, number: int) -> optuna.Trial:
-        return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
+    def importance(self) -> dict[str, float]:
+        """How much each choice decides about accuracy, as shares of 1, the most important first.
 
+        PED-ANOVA (S. Watanabe et al., arXiv:2304.10255) over the first steps that are done, so that trials are compared
+        after the same number of epochs. {} before there are enough of them, and for choices that not all of them have.
+        """
+        with plain_errors(self._address):
+            trials = self._study.get_trials(deepcopy=False)
+        firsts = {record.number for record in self.records() if record.result and record.step.epochs == self.rungs[0]}
+        return importance_of_choices([trial for trial in trials if trial.number in firsts])
 
-def _step(trial: optuna.trial.FrozenTrial) -> TrialStep:
-    return TrialStep(trial.user_attrs[_OF], trial.user_attrs[_EPOCHS])
+    def _take_over(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self._study)
+        records = self.records()
+        for record in records:
+            # Its process may have been killed between taking the step and its first sign of life. This sign ages.
+            if record.state == "running" and record.worker is None and record.key not in self._adopted:
+                self._adopted.add(record.key)
+                self._record_heartbeat(record.key)
+        self._enqueue_lost(records)
+
+    def _enqueue_lost(self, records: Sequence[StepRecord]) -> None:
+        """Add the steps that are lost and wait nowhere yet; the process that did this last may have been killed."""
+        claims = {record.claim for record in records}
+        for record in records:
+            claim = f"again {record.number}"
+            if record.state == "lost" and claim not in claims:
+                _log.info("trial %d waits again: the process that had it is gone", record.step.trial)
+                self._add(record, record.step, claim, record.attempt + (not record.was_given_back))
+
+    def _enqueue(self, records: Sequence[StepRecord], is_full: bool) -> bool:
+        """Add the next preset or promotion; whether there was one."""
+        claims = {record.claim for record in records}
+        for place, value in enumerate(self._presets):
+            claim = f"preset {place}"
+            if claim not in claims and not is_full:
+                noted = {attribute.PRESET: True, attribute.CLAIM: claim, attribute.EPOCHS: self.rungs[0]}
+                self._study.enqueue_trial(value, user_attrs=noted)
+                return True
+        results = {record.step: record.result for record in records if record.result is not None}
+        presets = {record.step.trial for record in records if record.is_preset and record.state != "surplus"}
+        step = next_promotion(results, self.rungs, {record.step for record in records}, presets)
+        if step is None:
+            return False
+        # The first step may have been killed before its values were drawn; one that is done has all of them.
+        done = next(record for record in records if record.result is not None and record.step.trial == step.trial)
+        self._add(done, step, f"{step.trial} to {step.epochs}")
+        return True
+
+    def _add(self, source: StepRecord, step: TrialStep, claim: str, attempt: int = 0) -> None:
+        noted: dict[str, Any] = {attribute.TRIAL: step.trial, attribute.EPOCHS: step.epochs}
+        noted |= {attribute.CLAIM: claim, attribute.ATTEMPT: attempt}
+        if source.is_preset and step == source.step:
+            noted[attribute.PRESET] = True
+        if source.cost is not None:
+            noted |= {attribute.COST: source.cost._asdict(), attribute.EXCESS: source.excess}
+        self._study.enqueue_trial(source.value, user_attrs=noted)
+
+    def _take(self, trials: int | None) -> Due | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Optuna expects its own heartbeat
+            trial = self._study.ask()
+        key, number = trial._trial_id, trial.number
+        self._heart.hold(key)
+        try:
+            trial.set_user_attr(attribute.WORKER, self._worker)
+            records = self.records()
+            mine = records[number]
+            if is_surplus(mine, records[:number], trials):
+                trial.set_user_attr(attribute.SURPLUS, True)
+                self._tell(key, TrialState.FAIL)
+                self._heart.release(key)
+                return None
+            # A new generator for each step: a search that goes on does not draw the first trials again.
+            self._study.sampler = optuna.samplers.TPESampler(seed=self._seed * 1_000_003 + number)
+            value = self.space.suggest(trial)
+            trial.set_user_attr(attribute.TRIAL, mine.step.trial)
+            trial.set_user_attr(attribute.EPOCHS, mine.step.epochs)
+        except BaseException:
+            self._heart.release(key)  # else the step would seem to run for ever
+            raise
+        self._held[number] = key
+        return Due(number, mine.step, value, mine.cost)
+
+    def _end(
+        self, due: Due, state: TrialState, noted: Mapping[str, Any], values: Sequence[float] | None = None
+    ) -> bool:
+        key = self._held[due.number]
+        try:
+            with plain_errors(self._address):
+                is_ours = self._note(due, noted) and self._tell(key, state, values)
+        finally:
+            self._heart.release(key)
+        del self._held[due.number]
+        if not is_ours:
+            _log.info("trial %d was taken over by another process; this result does not count", due.step.trial)
+        return is_ours
+
+    def _note(self, due: Due, noted: Mapping[str, Any]) -> bool:
+        """Write attributes of a step; False where it has ended in the meantime."""
+        try:
+            for name, value in noted.items():
+                self._storage.set_trial_user_attr(self._held[due.number], name, value)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+        return True
+
+    def _tell(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """End a step; False where it has ended in the meantime."""
+        try:
+            return bool(self._storage.set_trial_state_values(key, state, values))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+
+    def _record_heartbeat(self, key: int) -> None:
+        with plain_errors(self._address):
+            self._storage.record_heartbeat(key)

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("optuna", reason="needs optuna")
-import optuna
-
 from exporter.errors import StorageError
 from exporter.search.storage import open_study
 from tests.support.postgresql import temporary_postgresql
@@ -33,22 +31,6 @@ def test_a_study_goes_on_with_the_same_data_and_refuses_others(storage: str) -> 
     with pytest.raises(StorageError, match=r"has the data set aaaaaaaaaaaa, not bbbbbbbbbbbb: .*`name`$"):
         open_study(storage, "b" * 64, ["maximize"])
     assert not open_study(storage, "b" * 64, ["maximize"], name="other").trials
-
-
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_a_trial_without_a_heartbeat_is_queued_again(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = open_study(storage, "c", ["maximize"], name="lost", heartbeat=1)
-    study.enqueue_trial({"x": 0.25})
-    database = study._storage
-    with pytest.warns(UserWarning, match="Heartbeat"):
-        lost = study.ask()
-    lost.suggest_float("x", 0, 1)
-    monkeypatch.setattr(optuna.storages.RDBStorage, "_get_stale_trial_ids", lambda *_: [lost._trial_id])
-    optuna.storages.fail_stale_trials(study)
-    assert database.get_heartbeat_interval() == 1  # type: ignore[attr-defined]
-    states = [trial.state for trial in study.trials]
-    assert states == [optuna.trial.TrialState.FAIL, optuna.trial.TrialState.WAITING]
-    assert study.trials[1].params == {"x": 0.25}
 
 
 @pytest.mark.parametrize(

@@ -1,63 +1,206 @@
-"""The study: presets first, budgets, promotions, going on after a kill, and other data refused."""
+"""The study: presets first, budgets, promotions, steps of dead processes, and other data refused; in both databases."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("optuna")
 
-from exporter.errors import ExportError
+import optuna
+
+from exporter.errors import StorageError
+from exporter.search.budget import Cost
 from exporter.search.halving import StepResult, TrialStep
+from exporter.search.records import RETRIES
 from exporter.search.space import Space
-from exporter.search.study import SearchStudy
+from exporter.search.study import Due, SearchStudy
+from tests.support.postgresql import temporary_postgresql
+
+pytestmark = pytest.mark.fast
 
 SPACE = Space(1797, 4, (8,), ("grey",), quantization_aware=False)
 RUNGS = (1, 4)
+Open = Callable[..., SearchStudy]
 
 
-def open_study(folder: Path, identity: str = "same") -> SearchStudy:
-    return SearchStudy(f"sqlite:///{folder / 'study.db'}", SPACE, identity, RUNGS)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield str(tmp_path_factory.mktemp("study") / "study.db")
+    else:
+        pytest.importorskip("psycopg", reason="needs psycopg")
+        with temporary_postgresql() as found:
+            yield found
 
 
-def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(tmp_path: Path) -> None:
-    study = open_study(tmp_path)
+@pytest.fixture
+def open_study(address: str, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Opens the study of this test, as often as the test asks; another `worker` is another process."""
+    opened = []
+
+    def opens(worker: str = "", data: str = "same", space: Space = SPACE, **settings: Any) -> SearchStudy:
+        settings = {"name": request.node.name, "worker": worker} | settings
+        opened.append(SearchStudy(address, data, space, RUNGS, **settings))
+        return opened[-1]
+
+    yield opens
+    for study in opened:
+        study.close()
+
+
+def taken(study: SearchStudy, trials: int | None = None) -> Due:
+    due = study.next_step(trials)
+    assert due is not None
+    return due
+
+
+def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(open_study: Open) -> None:
+    study = open_study()
     presets = SPACE.presets()
-    first = study.next_step()
+    first = taken(study)
     assert (first.value, first.step) == (presets[0], TrialStep(0, 1))
-    study.finish(first, StepResult(0.8, (900.0,)))
-    killed = study.next_step()
-    del study
+    study.note_cost(first, Cost(900, 1.5), 0.5)
+    assert study.finish(first, StepResult(0.8, (900.0,)), 3.5)
+    killed = taken(study)
+    study.close()
 
-    study = open_study(tmp_path)
+    study = open_study()
     assert study.reclaim() == 1
     assert study.reclaim() == 0
     seen = {first.step: first.value}
-    for number in range(12):
-        due = study.next_step()
+    for number in range(8):
+        due = taken(study)
         assert due.step not in seen, "no step is done twice"
         seen[due.step] = due.value
-        study.finish(due, StepResult(0.5 + number / 100, (1000.0 - number,)))
+        if due.step == TrialStep(0, 4):
+            assert due.cost == Cost(900, 1.5), "what a trial costs is known to the process that goes on with it"
+        study.finish(due, StepResult(0.5 + number / 100, (1000.0 - number,)), 1.0)
     assert seen[killed.step] == killed.value
     assert set(study.results()) == set(seen)
-    assert TrialStep(0, 4) in seen  # a preset goes on in any case, with its own value
-    assert seen[TrialStep(0, 4)] == presets[0]
-    assert study.counts() == {
-        "done": 13,
-        "running": 0,
-        "waiting": study.counts()["waiting"],
-        "rejected": 0,
-        "failed": 1,
-    }
-
-
-def test_rejected_and_failed_steps_are_told_apart_and_other_data_is_refused(tmp_path: Path) -> None:
-    study = open_study(tmp_path)
-    study.reject(study.next_step(), 1.5)
-    study.fail(study.next_step(), "out of memory")
-    assert not study.results()
+    assert seen[TrialStep(0, 4)] == presets[0]  # a preset goes on in any case, with its own value
+    firsts = [value for step, value in seen.items() if step.epochs == 1]
+    assert firsts[: len(presets)] == presets
     counts = study.counts()
-    assert (counts["rejected"], counts["failed"], counts["running"]) == (1, 1, 0)
-    with pytest.raises(ExportError, match="other images"):
-        open_study(tmp_path, "other")
+    assert (counts["done"], counts["lost"], counts["failed"], counts["running"]) == (9, 1, 0, 0)
+    record = study.records()[0]
+    assert (record.seconds, record.cost, record.excess, record.is_preset) == (3.5, Cost(900, 1.5), 0.5, True)
+    assert study.whole_value(record) == presets[0]
+
+
+def test_the_number_of_trials_is_that_of_all_processes_and_rejected_ones_do_not_count(open_study: Open) -> None:
+    one, other = open_study("one"), open_study("other")
+    rejected = taken(one, 2)
+    assert one.reject(rejected, Cost(5000), 1.5)
+    first, second = taken(one, 2), taken(other, 2)
+    assert one.next_step(2) is None
+    one.finish(first, StepResult(0.5, (1.0,)), 1.0)
+    due = taken(other, 2)
+    assert due.step == TrialStep(first.step.trial, 4), "a preset goes on when no new trial begins"
+    other.fail(due, "out\nof memory")
+    other.finish(second, StepResult(0.5, (1.0,)), 1.0)
+    other.finish(taken(other, 2), StepResult(0.6, (1.0,)), 1.0)
+    assert one.next_step(2) is None
+    assert one.next_step(3) is not None
+    records = one.records()
+    assert [record.state for record in records] == ["rejected", "done", "done", "failed", "done", "running"]
+    assert (records[0].cost, records[0].excess, records[3].problem) == (Cost(5000), 1.5, "out of memory")
+
+
+def test_a_stale_step_is_taken_over_and_its_old_process_is_told(
+    open_study: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead, alive = open_study("dead", heartbeat=1), open_study("alive", heartbeat=1)
+    step = taken(dead)
+    dead.close()  # no more signs of life
+    kept = taken(alive)
+    time.sleep(3.2)
+    again = taken(alive)
+    assert (again.step, again.value) == (step.step, step.value)
+    assert alive.records()[kept.number].state == "running", "the heartbeat's thread keeps this one"
+    with caplog.at_level(logging.INFO):
+        assert not dead.finish(step, StepResult(0.9, (1.0,)), 1.0)
+    assert "taken over by another process" in caplog.text
+    assert alive.finish(again, StepResult(0.8, (1.0,)), 1.0)
+    assert alive.results() == {step.step: StepResult(0.8, (1.0,))}
+
+
+def test_a_step_that_nobody_gave_a_sign_of_life_becomes_stale_too(open_study: Open) -> None:
+    killed = open_study("killed", heartbeat=1)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        killed._study.ask()  # and here the process died
+    other = open_study("other", heartbeat=1)
+    assert taken(other).step.trial == 1
+    time.sleep(3.2)
+    assert taken(other).step.trial == 0
+
+
+def test_a_trial_that_kills_each_process_fails_in_the_end(open_study: Open) -> None:
+    study = open_study()
+    for attempt in range(RETRIES + 1):
+        assert taken(open_study()).step == TrialStep(0, 1), attempt
+        assert study.reclaim() == 1
+    assert taken(study).step.trial == RETRIES + 1
+    assert study.records()[RETRIES].problem == f"its process was lost {RETRIES + 1} times"
+
+
+def test_a_step_given_back_waits_again_without_counting_as_lost(open_study: Open) -> None:
+    study = open_study()
+    for _ in range(RETRIES + 2):
+        due = taken(study)
+        assert due.step == TrialStep(0, 1)
+        study.give_back(due)
+
+
+def test_a_lost_step_waits_again_although_a_process_died_before_adding_it(open_study: Open) -> None:
+    study = open_study()
+    due = taken(study)
+    study._storage.set_trial_state_values(study._held[due.number], optuna.trial.TrialState.FAIL)
+    assert taken(open_study("other")).step == due.step
+    assert open_study("third").counts()["lost"] == 1
+
+
+def test_of_two_promotions_that_are_the_same_the_second_is_dropped(open_study: Open) -> None:
+    one, other = open_study("one"), open_study("other")
+    one.finish(taken(one, 1), StepResult(0.5, (1.0,)), 1.0)
+    records = one.records()  # both processes see the same, and both add the promotion
+    assert one._enqueue(records, True)
+    assert other._enqueue(records, True)
+    assert taken(other, 1).step == TrialStep(0, 4)
+    assert one.next_step(1) is None
+    assert one.counts() == {"done": 1, "running": 1, "waiting": 0, "rejected": 0, "failed": 0, "lost": 0, "surplus": 1}
+
+
+def test_a_result_that_is_no_number_fails(open_study: Open) -> None:
+    study = open_study()
+    study.finish(taken(study), StepResult(float("nan"), (1.0,)), 1.0)
+    assert study.records()[0].problem == "the result [nan, 1.0] is not finite"
+
+
+def test_the_same_seed_and_results_draw_the_same_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Space, "presets", lambda _: [])
+    drawn = []
+    for name in ("one", "other"):
+        with SearchStudy(tmp_path / name, "same", SPACE, RUNGS, seed=3) as study:
+            for number in range(3):
+                due = taken(study)
+                study.reject(due, Cost(number), 1.5)
+        drawn.append(due.value)
+    assert drawn[0] == drawn[1]
+
+
+def test_other_data_and_other_choices_are_refused_by_name(open_study: Open) -> None:
+    open_study(settings={"max_bytes": 30_000})
+    with pytest.raises(StorageError, match=r"has the data set same, not other: .*`name`$"):
+        open_study(data="other", settings={"max_bytes": 30_000})
+    with pytest.raises(StorageError, match=r"has `max_bytes` 30000, not 20000: .*`name`$"):
+        open_study(settings={"max_bytes": 20_000})
+    with pytest.raises(StorageError, match=r"has `seed` 0, not 1: "):
+        open_study(
+            space=Space(1797, 4, (8,), ("grey",), quantization_aware=False, seed=1), settings={"max_bytes": 30_000}
+        )
