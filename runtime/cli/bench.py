@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,24 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
 @click.command(
     cls=Command,
     quiet=True,
-    example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite",
+    example="pocketlens bench int8.tflite\npocketlens bench --json --image photo.jpg int8.tflite\n"
+    "pocketlens bench --profile pi-zero-2.json",
 )
 @option_in("Measurement")("--image", metavar="FILE", help="The picture to classify.  [default: a JPEG of 640x480]")
 @with_options(FEATURES, group="Measurement")
 @option_in("Measurement")(
     "--rounds", type=click.IntRange(1, 10**6), default=200, show_default=True, help="Number of measured calls."
+)
+@option_in("Measurement")(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Instead of a MODEL, measure this device: the operators of our networks in small models, in int8 and float, "
+    "for under five minutes. A workstation predicts from FILE how fast a model would be here; see `export --budget`.  "
+    "[default: measure MODEL]",
+)
+@option_in("Measurement")(
+    "--device", metavar="NAME", help="The name of this device in FILE.  [default: the model of its board or processor]"
 )
 @option_in("Measurement")(
     "--max-threads",
@@ -47,15 +60,17 @@ _COLUMNS = ("interpreter", "threads", "load", "first", "prepare", "invoke", "cal
     help="Measure with 1, 2, 4... threads up to this number.  [default: one per processor]",
 )
 @with_options(*EXTERNAL_OPTIONS, TRUSTED, JSON_OPTION)
-@click.argument("model", metavar="MODEL", shell_complete=complete_files)
+@click.argument("model", required=False, metavar="MODEL", shell_complete=complete_files)
 def bench(
     image: str | None,
     features: tuple[float, ...] | None,
     rounds: int,
+    profile: Path | None,
+    device: str | None,
     max_threads: int,
     trusted: bool,
     as_json: bool,
-    model: str,
+    model: str | None,
     **external: Any,
 ) -> None:
     """Measure how fast MODEL answers here, with each installed interpreter and 1, 2, 4... threads.
@@ -63,9 +78,19 @@ def bench(
     All times are milliseconds and hold for this machine only; call is the median of one whole classification. A model
     that takes readings is measured with its means, or with --features.
 
+    With --profile FILE no MODEL is measured, but the device itself.
+
     The options under "External model" describe a model that was not made by Pocketlens.
     """
     description = without_none(external)
+    if profile is not None:
+        _refuse_beside_profile(model, {"image": image, "features": features, **description})
+        _measure_device(profile, device or "", max_threads, as_json)
+        return
+    if device is not None:
+        raise UsageError("--device is the name in a profile; add --profile FILE, or leave it out.")
+    if model is None:
+        raise UsageError("Missing argument 'MODEL': name a .tflite file, or --profile FILE to measure this device.")
     # An error is printed here, once, and not for every combination.
     file = read_model(model, adopting(ExternalOptions(**description), trusted=trusted))
     if is_sealed(file.content) and not trusted:
@@ -83,6 +108,45 @@ def bench(
         _print_table(rows)
     if all("error" in row for row in rows):
         click.get_current_context().exit(1)
+
+
+def _refuse_beside_profile(model: str | None, others: Mapping[str, object]) -> None:
+    """Refuse what says how a model is measured; `others` holds the options' values by parameter."""
+    if model is not None:
+        raise UsageError(f"--profile measures models of its own; leave {model} out, or --profile.")
+    given = next((name for name, value in others.items() if value is not None), None)
+    if given is not None:
+        raise UsageError(f"--profile measures models of its own; leave --{given} out.")
+
+
+def _measure_device(path: Path, device: str, max_threads: int, as_json: bool) -> None:
+    """Measure this device, write its profile, and print how much was measured."""
+    from ..device_profile.measurement import measure_device
+
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first.")  # before minutes are spent
+    profile = measure_device(max_threads, device)
+    profile.write(path)
+    rows = [
+        {
+            "interpreter": setting.interpreter,
+            "version": setting.version,
+            "threads": setting.threads,
+            "probes": sum(time is not None for time in setting.times_ms),
+            "refused": sum(time is None for time in setting.times_ms),
+        }
+        for setting in profile.settings
+    ]
+    if as_json:
+        print_json({"profile": str(path), "device": profile.device, "machine": profile.machine, "settings": rows})
+        return
+    names = ("interpreter", "version", "threads", "probes", "refused")
+    for line in columns([names, *([str(row[name]) for name in names] for row in rows)], left=2):
+        print_line(line)
+    print_wrapped(
+        f"{path} is the profile of {profile.device}. Copy it to your workstation: `pocketlens export --budget "
+        f"{path.name}` predicts there how fast a model would be here."
+    )
 
 
 def _sample(contract: Contract, image: str | None, features: tuple[float, ...] | None) -> bytes:

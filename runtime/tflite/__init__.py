@@ -1,4 +1,4 @@
-"""The TensorFlow Lite file format, read and checked without an interpreter; which operators it has, and what they cost.
+"""The TensorFlow Lite file format, read, checked and written without an interpreter; its operators and their cost.
 
 Imports only the runtime's own modules, and none of `runtime.cli`, `runtime.external` and `runtime.watch`.
 """

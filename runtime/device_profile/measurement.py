@@ -1,0 +1,124 @@
+"""Measures the probes on this machine, for each interpreter and number of threads, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import interpreter
+from .._version import __version__
+from ..benchmark import combinations
+from ..child_process import ChildError, call_in_child
+from ..errors import InterpreterError
+from ..native_output import held_stderr
+from ..progress import progress
+from .format import DeviceProfile, Setting
+from .probes import all_probes, count_probes
+
+#: Calls are timed in batches, and the fastest batch counts: other work on the machine only ever adds time.
+_BATCHES, _BATCH_S, _MAX_CALLS = 5, 0.003, 500
+_TIMEOUT_S = 1800
+#: Where Linux says what board or processor this is.
+_BOARD, _PROCESSOR = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
+
+
+def measure_device(max_threads: int, device: str = "") -> DeviceProfile:
+    """The profile of this machine: every probe with each installed interpreter and 1, 2, 4... threads.
+
+    It takes about 10 s a combination on a workstation, and a minute on a small board.
+
+    Args:
+        max_threads: the largest number of threads.
+        device: the device's name; by default the model of this board or processor.
+
+    Raises:
+        InterpreterError: no interpreter is installed, or none of them measured anything.
+    """
+    probes = tuple(probe._replace(content=b"") for probe in all_probes())
+    settings, problems = [], []
+    for library, threads in combinations(max_threads):
+        try:
+            times = call_in_child(
+                f"{__name__}:measure_probes_here", library, threads, shows_progress=True, timeout=_TIMEOUT_S
+            )
+            settings.append(Setting(library, interpreter.version_of(library), threads, tuple(times)))
+        except ChildError as error:
+            problems.append(f"{interpreter.LIBRARIES[library]}: {error}")
+    if not any(time is not None for setting in settings for time in setting.times_ms):
+        interpreter.choose()  # says what to install
+        raise InterpreterError(f"no probe could be measured: {'; '.join(problems) or 'every interpreter refuses them'}")
+    return DeviceProfile(
+        device=device or _model(),
+        machine=platform.machine(),
+        processors=os.cpu_count() or 1,
+        pocketlens=__version__,
+        probes=probes,
+        settings=tuple(settings),
+    )
+
+
+def measure_probes_here(library: str, threads: int) -> list[float | None]:
+    """The ms of a call of each probe in this process; None for a probe that the interpreter refuses."""
+    times: list[float | None] = []
+    with progress(count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
+        for probe in all_probes():
+            try:
+                times.append(round(1000 * seconds_a_call(ready_call(probe.content, library, threads)), 6))
+            except InterpreterError:
+                times.append(None)
+            bar.update(1)
+    return times
+
+
+def ready_call(content: bytes, library: str, threads: int = 1) -> Callable[[], object]:
+    """One invocation of a model, with inputs of ordinary values.
+
+    Args:
+        content: the model file, which must be trusted.
+        library, threads: the interpreter library, and the threads of one invocation.
+
+    Raises:
+        InterpreterError: the interpreter refuses the model.
+    """
+    with held_stderr():  # XNNPACK says that it is there
+        built = interpreter.build(content, threads, library)
+    generator = np.random.default_rng(0)
+    for detail in built.get_input_details():
+        values = generator.uniform(0, 100, detail["shape"])
+        built.set_tensor(detail["index"], values.astype(detail["dtype"]))
+    return built.invoke
+
+
+def seconds_a_call(call: Callable[[], Any]) -> float:
+    """The seconds that a call takes, in the fastest of several batches."""
+    call()
+    started = time.perf_counter()
+    call()
+    count = max(1, min(_MAX_CALLS, int(_BATCH_S / max(time.perf_counter() - started, 1e-7))))
+    batches = []
+    for _ in range(_BATCHES):
+        started = time.perf_counter()
+        for _ in range(count):
+            call()
+        batches.append((time.perf_counter() - started) / count)
+    return min(batches)
+
+
+def _model() -> str:
+    """The model of this board or processor, as Linux names it."""
+    try:
+        return _BOARD.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        pass
+    try:
+        lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("model name", "hardware"))]
+    return next(filter(None, named), "") or platform.processor() or platform.machine()
