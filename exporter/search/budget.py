@@ -13,7 +13,7 @@ class Cost(NamedTuple):
     Attributes:
         file_bytes: its size.
         latency_ms: predicted for one call; None without a profile of the device.
-        memory_bytes: peak of the interpreter's tensors; None without a profile.
+        memory_bytes: predicted, of the file and the interpreter's tensors; None without a profile.
     """
 
     file_bytes: int
@@ -29,7 +29,7 @@ class Cost(NamedTuple):
 
 
 class CostModel(Protocol):
-    """Gives the cost of a model file; `exporter.budget` has one for each profile of a device."""
+    """Gives the cost of a model file; `profile_cost` has one for each profile of a device."""
 
     def cost_of(self, content: bytes) -> Cost:
         """The cost of the file with these bytes.
@@ -54,7 +54,7 @@ class Budget:
     Attributes:
         max_bytes: of the file; None for any size.
         max_latency_ms: predicted, of one call; None for any time. It needs a cost model with a profile.
-        max_memory_bytes: predicted peak of the tensors; None for any. It needs a cost model with a profile.
+        max_memory_bytes: predicted, of the file and the tensors; None for any. It needs a cost model with a profile.
     """
 
     max_bytes: int | None = None

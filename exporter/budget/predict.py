@@ -1,0 +1,147 @@
+"""Predicts what a model file will cost on a device, from the device's profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.benchmark import best_combination
+from runtime.device_profile.format import DeviceProfile, ProfileError, Setting
+from runtime.interpreter import LIBRARIES
+from runtime.tflite.arena import arena_bytes
+from runtime.tflite.workload import Workload, read_workload
+
+from .latency import LatencyModel, fit_latency, timed_operators
+
+
+@dataclass(frozen=True)
+class CostPrediction:
+    """What a model file will cost on a device; all of it is predicted, but for `file_bytes`.
+
+    Attributes:
+        device: the device's name.
+        interpreter, threads: how the device would run it.
+        latency_ms: the ms of one invocation. Reading and scaling the picture come on top. None if the device has
+            not measured an operator of the file.
+        low_ms, high_ms: the interval in which it lies with a probability of 90 %.
+        arena_bytes: what the interpreter needs for its tensors.
+        file_bytes: the size of the file.
+        unknown_operators: the operators that the device has not measured, such as "CONV_2D FLOAT32 INT8".
+    """
+
+    device: str
+    interpreter: str
+    threads: int
+    latency_ms: float | None
+    low_ms: float | None
+    high_ms: float | None
+    arena_bytes: int
+    file_bytes: int
+    unknown_operators: tuple[str, ...] = ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the model adds to a process: the file, and the interpreter's tensors."""
+        return self.file_bytes + self.arena_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "device": self.device,
+            "interpreter": self.interpreter,
+            "threads": self.threads,
+            "latency_ms": self.latency_ms,
+            "low_ms": self.low_ms,
+            "high_ms": self.high_ms,
+            "memory_bytes": self.memory_bytes,
+            "unknown_operators": list(self.unknown_operators),
+        }
+
+    def describe(self) -> str:
+        """In words, for one line."""
+        where = f"{self.device} with {LIBRARIES[self.interpreter]}, {self.threads} thread{'s' * (self.threads != 1)}"
+        if self.latency_ms is None:
+            time = f"time not predicted (not measured there: {', '.join(self.unknown_operators)})"
+        else:
+            time = f"predicted {self.latency_ms:.3g} ms ({self.low_ms:.3g} to {self.high_ms:.3g})"
+        return f"{time} and {self.memory_bytes:,} bytes of memory on {where}"
+
+
+class Predictor:
+    """Predicts for one device.
+
+    Args:
+        profile: the device's.
+        interpreter: the interpreter library that it will use, one of `runtime.interpreter.LIBRARIES`; by default the
+            fastest for each model.
+        threads: the threads of one invocation; by default the fastest, where more threads must save 15 % of the time.
+
+    Raises:
+        ProfileError: the profile has no such interpreter or number of threads.
+    """
+
+    def __init__(self, profile: DeviceProfile, interpreter: str | None = None, threads: int | None = None) -> None:
+        self._device = profile.device
+        chosen = [
+            setting
+            for setting in profile.settings
+            if interpreter in (None, setting.interpreter) and threads in (None, setting.threads)
+        ]
+        if not chosen:
+            wanted = f"{LIBRARIES[interpreter]} " if interpreter in LIBRARIES else ""
+            wanted += f"with {threads} threads" if threads else ""
+            has = "; ".join(setting.describe() for setting in profile.settings)
+            raise ProfileError(
+                f"the profile of {profile.device} has no times of {wanted.strip() or interpreter}, but of: {has}; "
+                "choose one of these, or measure the device again"
+            )
+        self._models = [(setting, fit_latency(profile, setting)) for setting in chosen]
+
+    def predict(self, content: bytes, name: str = "model") -> CostPrediction:
+        """What a file will cost.
+
+        Args:
+            content: the model file.
+            name: the file's name, for messages.
+
+        Raises:
+            ModelFileError: it is damaged, or no TensorFlow Lite model.
+        """
+        work = read_workload(content, name)
+        found = [self._with(setting, model, work, len(content)) for setting, model in self._models]
+        known = [one for one in found if one.latency_ms is not None]
+        return _fastest(known) if known else min(found, key=lambda one: len(one.unknown_operators))
+
+    def _with(self, setting: Setting, model: LatencyModel, work: Workload, file_bytes: int) -> CostPrediction:
+        operators = list(timed_operators(work))
+        unknown = tuple(sorted({" ".join(kind) for kind, _ in operators if not model.knows(kind)}))
+        latency = None if unknown else model.predict_ms(operators)
+        return CostPrediction(
+            device=self._device,
+            interpreter=setting.interpreter,
+            threads=setting.threads,
+            latency_ms=latency,
+            low_ms=None if latency is None else latency * model.low,
+            high_ms=None if latency is None else latency * model.high,
+            arena_bytes=arena_bytes(work),
+            file_bytes=file_bytes,
+            unknown_operators=unknown,
+        )
+
+
+def _fastest(predictions: Sequence[CostPrediction]) -> CostPrediction:
+    """The one that `pocketlens bench` would recommend on the device."""
+    rows = [
+        {
+            "interpreter": one.interpreter,
+            "threads": one.threads,
+            "call_ms": {"median": one.latency_ms},
+            "prediction": one,
+        }
+        for one in predictions
+    ]
+    best = best_combination(rows)
+    assert best is not None
+    found: CostPrediction = best["prediction"]
+    return found
