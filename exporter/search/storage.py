@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,9 @@ _POSTGRESQL = {
     "client_encoding": "utf8",
     "options": "-c timezone=UTC",
 }
+
+#: How often tables are created that several processes create at once, and what PostgreSQL and SQLite say then.
+_CREATIONS, _EXISTS = 8, ("already exists", "duplicate key", "UNIQUE constraint")
 
 
 def open_study(
@@ -137,7 +142,16 @@ def _storage(url: URL, heartbeat: int) -> optuna.storages.RDBStorage:
     address = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        database = optuna.storages.RDBStorage(address, engine, heartbeat_interval=heartbeat, grace_period=2 * heartbeat)
+        for attempt in range(_CREATIONS):
+            try:
+                database = optuna.storages.RDBStorage(
+                    address, engine, heartbeat_interval=heartbeat, grace_period=2 * heartbeat
+                )
+                break
+            except sqlalchemy.exc.DBAPIError as error:  # another process creates the tables at this moment
+                if attempt == _CREATIONS - 1 or not any(words in str(error) for words in _EXISTS):
+                    raise
+                time.sleep(random.uniform(0.1, 0.5))
     if url.drivername == "sqlite":
         database.engine.dispose()  # its connections were opened before the listener
         sqlalchemy.event.listen(database.engine, "connect", _hasten)

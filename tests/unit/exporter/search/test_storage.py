@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,13 @@ import pytest
 pytest.importorskip("optuna", reason="needs optuna")
 from exporter.errors import StorageError
 from exporter.search.storage import open_study
-from tests.support.postgresql import temporary_postgresql
 
 pytestmark = pytest.mark.fast
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield str(tmp_path_factory.mktemp("study") / "a {study}?.db")
-    else:
-        pytest.importorskip("psycopg", reason="needs psycopg")
-        with temporary_postgresql() as address:
-            yield address
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "a {study}?.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")
 
 
 def test_a_study_goes_on_with_the_same_data_and_refuses_others(storage: str) -> None:

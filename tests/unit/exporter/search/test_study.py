@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 pytest.importorskip("optuna")
 
 import optuna
+import sqlalchemy
 
 from exporter.errors import StorageError
 from exporter.search.budget import Cost
@@ -20,7 +20,6 @@ from exporter.search.halving import StepResult, TrialStep
 from exporter.search.records import RETRIES
 from exporter.search.space import Space
 from exporter.search.study import Due, SearchStudy
-from tests.support.postgresql import temporary_postgresql
 
 pytestmark = pytest.mark.fast
 
@@ -29,14 +28,9 @@ RUNGS = (1, 4)
 Open = Callable[..., SearchStudy]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield str(tmp_path_factory.mktemp("study") / "study.db")
-    else:
-        pytest.importorskip("psycopg", reason="needs psycopg")
-        with temporary_postgresql() as found:
-            yield found
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "study.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")
 
 
 @pytest.fixture
@@ -58,6 +52,15 @@ def taken(study: SearchStudy, trials: int | None = None) -> Due:
     due = study.next_step(trials)
     assert due is not None
     return due
+
+
+def let_time_pass(study: SearchStudy, due: Due | None = None) -> None:
+    """Make the last sign of life of a step, or of all steps, an old one."""
+    which = "" if due is None else f" WHERE trial_id = {study.records()[due.number].key}"
+    with study._storage._backend.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(f"UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00.000000'{which}")
+        )
 
 
 def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(open_study: Open) -> None:
@@ -115,14 +118,12 @@ def test_the_number_of_trials_is_that_of_all_processes_and_rejected_ones_do_not_
 def test_a_stale_step_is_taken_over_and_its_old_process_is_told(
     open_study: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dead, alive = open_study("dead", heartbeat=1), open_study("alive", heartbeat=1)
-    step = taken(dead)
-    dead.close()  # no more signs of life
-    kept = taken(alive)
-    time.sleep(3.2)
+    dead, alive = open_study("dead"), open_study("alive")
+    step, kept = taken(dead), taken(alive)
+    let_time_pass(alive, step)
     again = taken(alive)
     assert (again.step, again.value) == (step.step, step.value)
-    assert alive.records()[kept.number].state == "running", "the heartbeat's thread keeps this one"
+    assert alive.records()[kept.number].state == "running", "this one gives signs of life"
     with caplog.at_level(logging.INFO):
         assert not dead.finish(step, StepResult(0.9, (1.0,)), 1.0)
     assert "taken over by another process" in caplog.text
@@ -131,20 +132,21 @@ def test_a_stale_step_is_taken_over_and_its_old_process_is_told(
 
 
 def test_a_step_that_nobody_gave_a_sign_of_life_becomes_stale_too(open_study: Open) -> None:
-    killed = open_study("killed", heartbeat=1)
+    killed, other = open_study("killed"), open_study("other")
     with pytest.warns(UserWarning, match="Heartbeat"):
         killed._study.ask()  # and here the process died
-    other = open_study("other", heartbeat=1)
     assert taken(other).step.trial == 1
-    time.sleep(3.2)
+    let_time_pass(other)
+    other._heart.hold(other._held[1])
     assert taken(other).step.trial == 0
 
 
 def test_a_trial_that_kills_each_process_fails_in_the_end(open_study: Open) -> None:
     study = open_study()
     for attempt in range(RETRIES + 1):
-        assert taken(open_study()).step == TrialStep(0, 1), attempt
-        assert study.reclaim() == 1
+        due = taken(study)
+        assert due.step == TrialStep(0, 1), attempt
+        let_time_pass(study)
     assert taken(study).step.trial == RETRIES + 1
     assert study.records()[RETRIES].problem == f"its process was lost {RETRIES + 1} times"
 
