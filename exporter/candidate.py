@@ -17,6 +17,7 @@ from trainer.evaluation.score_calibration import choose_decision, decide_from, f
 from trainer.keras_inspection.graph import layer_names
 
 from .artifacts.tflite_metadata import with_metadata
+from .budget.predict import CostPrediction, Predictor
 from .edgetpu import OperatorMapping, map_operators
 from .operator_support import (
     CRASHES_ON_ARM,
@@ -107,6 +108,7 @@ class CandidateBuilder:
         scorer: scores the splits of the run.
         samples: the representative dataset, from which the self-test of each file is made.
         staged: folder for the sealed files.
+        predictor: predicts what a file will cost on a device; None without a device's profile.
     """
 
     contract: Contract
@@ -114,6 +116,7 @@ class CandidateBuilder:
     scorer: SplitScorer
     samples: npt.NDArray[Any]
     staged: Path
+    predictor: Predictor | None = None
 
     def build(self, convert: Converter, model: Any, recipe: Recipe) -> Candidate:
         """Convert a model, check every operator against the target, add metadata and a self-test, fit the confidence.
@@ -155,6 +158,10 @@ class CandidateBuilder:
             fitted, predictions = choose_decision(fitted, predictions, name, rule)
         contract = replace(self.contract, confidence=fitted.confidence)
         return replace(candidate, contract=contract, notes=(*candidate.notes, *fitted.notes), validation=predictions)
+
+    def cost_of(self, candidate: Candidate) -> CostPrediction | None:
+        """What the file will cost on the device; None without a device's profile."""
+        return None if self.predictor is None else self.predictor.predict(candidate.content, candidate.recipe.file_name)
 
     def path_of(self, candidate: Candidate) -> Path:
         """The path from which the sealed file is published."""

@@ -12,6 +12,7 @@ from trainer.evaluation.comparison import Comparison, compare_predictions, metri
 from trainer.evaluation.predictions import DECISION_THRESHOLD, Predictions
 from trainer.evaluation.robustness import Robustness
 
+from .budget.predict import CostPrediction
 from .candidate import Candidate
 from .gates import Gate, Limits, MeasuredSamples, check_gates
 
@@ -30,6 +31,7 @@ class EvaluatedModel:
         gates: the gates that were checked; empty for a reference among other models.
         is_reference: whether the other models are compared with it.
         robustness: its figures under corruptions; None if they were not measured.
+        cost: what it will cost on a device; None without a device's profile.
     """
 
     candidate: Candidate
@@ -39,6 +41,7 @@ class EvaluatedModel:
     gates: tuple[Gate, ...]
     is_reference: bool
     robustness: Robustness | None = None
+    cost: CostPrediction | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +97,7 @@ class EvaluatedModel:
             "rejection": asdict(rejection(self.predictions.scores, self.predictions.targets, threshold)),
             "confusion": found.confusion.tolist(),
             **({} if self.robustness is None else {"corruptions": self.robustness.as_dict(reference)}),
+            **({} if self.cost is None else {"predicted": self.cost.as_dict()}),
             "interpreter": self.predictions.interpreter,
             "gate": self.verdict,
             "gates": [gate.as_dict() for gate in self.gates],
@@ -114,6 +118,7 @@ def evaluate_model(
     reference: Predictions | None,
     limits: Limits | None,
     robustness: Robustness | None = None,
+    cost: CostPrediction | None = None,
 ) -> EvaluatedModel:
     """The figures of one candidate.
 
@@ -121,6 +126,10 @@ def evaluate_model(
         reference: the predictions of the float32 model; None for that model itself.
         limits: the limits of the gates; None to check no gate.
         robustness: its figures under corruptions, if they were measured.
+        cost: what it will cost on a device, if there is a profile.
+
+    Raises:
+        ProfileError: a limit of the latency cannot be checked, as the device has not measured one of its operators.
     """
     comparison = compare_predictions(predictions, predictions if reference is None else reference)
     gates: tuple[Gate, ...] = ()
@@ -135,8 +144,9 @@ def evaluate_model(
             latency_ms=latency_ms["median"],
             samples=_measured_samples(candidate, predictions, comparison),
             robustness=robustness,
+            cost=cost,
         )
-    return EvaluatedModel(candidate, predictions, latency_ms, comparison, gates, reference is None, robustness)
+    return EvaluatedModel(candidate, predictions, latency_ms, comparison, gates, reference is None, robustness, cost)
 
 
 def _measured_samples(candidate: Candidate, predictions: Predictions, comparison: Comparison) -> MeasuredSamples:
@@ -157,15 +167,21 @@ def evaluate_candidates(
     latencies: Sequence[Mapping[str, float]],
     limits: Limits,
     robustness: Sequence[Robustness | None] = (),
+    costs: Sequence[CostPrediction | None] = (),
 ) -> list[EvaluatedModel]:
     """All candidates of an export, the reference first. No gate is checked for the reference among other models.
 
     Args:
         predictions, latencies: those of the candidates, in the same order.
         robustness: likewise, if the figures under corruptions were measured.
+        costs: likewise, if there is a device's profile.
+
+    Raises:
+        ProfileError: as `evaluate_model` does.
     """
     first, *_ = predictions
     only_reference = len(candidates) == 1
+    nothing = [None] * len(candidates)
     return [
         evaluate_model(
             candidate,
@@ -174,8 +190,9 @@ def evaluate_candidates(
             reference=None if found is first else first,
             limits=None if found is first and not only_reference else limits,
             robustness=under_corruptions,
+            cost=cost,
         )
-        for candidate, found, latency, under_corruptions in zip(
-            candidates, predictions, latencies, robustness or [None] * len(candidates), strict=True
+        for candidate, found, latency, under_corruptions, cost in zip(
+            candidates, predictions, latencies, robustness or nothing, costs or nothing, strict=True
         )
     ]

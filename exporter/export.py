@@ -17,6 +17,7 @@ from trainer.evaluation.robustness import Robustness, choose_images
 from trainer.evaluation.scoring import ScoringWorker
 
 from .artifacts.c_source import C_FILES, write_c_source
+from .budget.predict import Predictor
 from .candidate import Candidate, CandidateBuilder
 from .decision_boundary import draw_boundary
 from .edgetpu import summarize_mapping
@@ -93,6 +94,7 @@ def export(
         TypeError: an argument of another type.
         RunError, ExportError: the run cannot be converted or measured, its images have changed, they do not suit the
             quantizer, the target lacks an operator, or another export is writing into `out`.
+        ProfileError: a latency cannot be predicted, since the device of `budget` has not measured an operator.
         OSError: `out` cannot be written.
     """
     if not isinstance(run, RunFolder):
@@ -106,6 +108,7 @@ def export(
     corrupted = _choose_corrupted(run, config)
     uncalibrated = _check_validation(run, config)
     plan = _plan(recipes)
+    predictor = None if config.budget is None else Predictor(config.budget)
     with ExitStack() as stack:
         worker = worker or stack.enter_context(ScoringWorker())
         exported = with_rgb_contract(run) if config.rgb_input else run
@@ -115,13 +118,14 @@ def export(
         child = stack.enter_context(converter_child())
         representative, model, note = _prepare(run, exported, scorer, config, child)
         staged = stack.enter_context(staging(out))
-        builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged)
+        builder = CandidateBuilder(exported.contract, config, scorer, representative.samples, staged, predictor)
         converted = with_embedding(model, run.name) if config.embedding else model
         converter = ModelConverter(converted, exported.contract, representative.samples, child)
         candidates, predictions = _make_candidates(exported, converter, builder, plan)
         latencies = [scorer.time_calls(builder.path_of(candidate)) for candidate in candidates]
         robustness = _measure_corruptions(builder, candidates, corrupted)
-        models = evaluate_candidates(candidates, predictions, latencies, config.limits, robustness)
+        costs = [builder.cost_of(candidate) for candidate in candidates]
+        models = evaluate_candidates(candidates, predictions, latencies, config.limits, robustness, costs)
         models, doubts = find_doubts(models, model, exported, accept=config.accept_low_accuracy)
         _log.info("writing the report")
         named = final_names(models)

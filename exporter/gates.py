@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainer.evaluation.robustness import Robustness
 
+    from .budget.predict import CostPrediction
+
 #: The tolerance of comparisons: 0.97 - 0.96 is a little more than 0.01 in binary.
 _TOLERANCE = 1e-9
 #: A difference with a smaller p-value is hardly chance.
@@ -29,9 +31,11 @@ class Limits:
         min_agreement: the share of test images for which a model predicts the same label as float32, 0 to 1; for
             multilabel, the same labels.
         max_bytes: the size of the file.
-        max_latency_ms: the median time of one call on this machine, decoding included.
+        max_latency_ms: the median time of one call on this machine, decoding included; with a device's profile, the
+            predicted time of one invocation there.
         min_accuracy: the accuracy that a model must have, 0 to 1; for multilabel the mean average precision.
         min_robustness: the mean of that figure over all corruptions and severities, 0 to 1.
+        max_memory: the predicted bytes of the file and the interpreter's tensors on a device, which needs its profile.
     """
 
     max_drop: float | None = 0.01
@@ -41,11 +45,12 @@ class Limits:
     max_latency_ms: float | None = None
     min_accuracy: float | None = None
     min_robustness: float | None = None
+    max_memory: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; `min_accuracy` and `min_robustness` only if there is one, since older reports do not have them."""
-        limits = asdict(self)
-        return {k: v for k, v in limits.items() if v is not None or k not in ("min_accuracy", "min_robustness")}
+        """For JSON; the newer limits only if there is one, since older reports do not have them."""
+        newer = ("min_accuracy", "min_robustness", "max_memory")
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in newer}
 
 
 #: The gates that a repair can make a file pass. Size and latency are excluded: every repair increases both.
@@ -57,7 +62,8 @@ class Gate:
     """One gate, and the model's value for it.
 
     Attributes:
-        name: "drop", "class-drop", "agreement", "bytes", "latency", "accuracy" or "robustness"; "roc-auc-drop" and
+        name: "drop", "class-drop", "agreement", "bytes", "latency", "predicted-latency", "predicted-memory",
+            "accuracy" or "robustness"; "roc-auc-drop" and
             "f1-drop" for the further metrics that `Limits.max_drop` applies to; or a doubt of `plausibility`.
         value: the model's value.
         limit: the limit.
@@ -116,6 +122,10 @@ class Gate:
             "agreement": f"answers as float32 on a share of {self.value:.4f}, `min_agreement` asks {self.limit:.4f}",
             "bytes": f"has {self.value:,.0f} bytes, `max_bytes` allows {self.limit:,.0f}",
             "latency": f"takes {self.value:.3f} ms a call here, `max_latency_ms` allows {self.limit:.3f}",
+            "predicted-latency": f"takes a predicted {self.value:.3g} ms an invocation on the device, `max_latency_ms` "
+            f"allows {self.limit:g}",
+            "predicted-memory": f"takes a predicted {self.value:,.0f} bytes of memory on the device, `max_memory` "
+            f"allows {self.limit:,.0f}",
         }
         return texts[self.name]
 
@@ -174,6 +184,7 @@ def check_gates(
     latency_ms: float,
     samples: MeasuredSamples | None = None,
     robustness: Robustness | None = None,
+    cost: CostPrediction | None = None,
 ) -> tuple[Gate, ...]:
     """Check every gate that has a limit.
 
@@ -187,6 +198,10 @@ def check_gates(
         latency_ms: the median time of one call.
         samples: what the drops were measured on; None if a failed gate needs no remark on chance.
         robustness: the figures under corruptions; without them there is no gate on them.
+        cost: what it will cost on a device; then the gate on the latency is on this prediction.
+
+    Raises:
+        ProfileError: there is a limit of the latency, and the device has not measured an operator of the model.
     """
 
     def remark(drop: float, limit: float, of_class: bool = False, counted: bool = True) -> str:
@@ -211,7 +226,8 @@ def check_gates(
             under_corruptions = (robustness.mean, limits.min_robustness, robustness.title)
         for name, (value, limit, metric), is_least in (
             ("bytes", (size, limits.max_bytes, ""), False),
-            ("latency", (latency_ms, limits.max_latency_ms, ""), False),
+            _latency(latency_ms, limits, cost),
+            ("predicted-memory", (0 if cost is None else cost.memory_bytes, limits.max_memory, ""), False),
             ("agreement", (agreement, limits.min_agreement, ""), True),
             ("accuracy", (accuracy, limits.min_accuracy, next(iter(drops))), True),
             ("robustness", under_corruptions, True),
@@ -221,3 +237,11 @@ def check_gates(
                 yield Gate(name, value, limit, passed, metric)
 
     return tuple(gates())
+
+
+def _latency(
+    measured_ms: float, limits: Limits, cost: CostPrediction | None
+) -> tuple[str, tuple[float, float | None, str], bool]:
+    if cost is None or limits.max_latency_ms is None:
+        return "latency", (measured_ms, limits.max_latency_ms, ""), False
+    return "predicted-latency", (cost.known_latency_ms(), limits.max_latency_ms, ""), False

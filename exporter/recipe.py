@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runtime.device_profile.format import DeviceProfile
 from trainer.evaluation.decision_threshold import ThresholdRule
 
 from .errors import ExportError
@@ -117,6 +118,8 @@ class ExportConfig:
         corruption_images: on so many test images; None for a number that suits their size, 100 to 1,000.
         embedding: give each file the input of its last dense layer as a second output, and what `pocketlens teach`
             needs to know of its classes; see `embedding`.
+        budget: the profile of a device, from `runtime.device_profile.format.read_profile`: the report has what the
+            files are predicted to cost there, and the gates on latency and memory are on this prediction.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -135,6 +138,11 @@ class ExportConfig:
     corruptions: bool = False
     corruption_images: int | None = None
     embedding: bool = False
+    budget: DeviceProfile | None = None
+
+    def __post_init__(self) -> None:
+        if self.limits.max_memory is not None and self.budget is None:
+            raise ExportError("`max_memory` is predicted for a device: give the device's profile as `budget`")
 
     @property
     def measures_corruptions(self) -> bool:

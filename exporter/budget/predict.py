@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from runtime.benchmark import best_combination
@@ -45,27 +45,33 @@ class CostPrediction:
         """What the model adds to a process: the file, and the interpreter's tensors."""
         return self.file_bytes + self.arena_bytes
 
+    def known_latency_ms(self) -> float:
+        """The ms of one invocation.
+
+        Raises:
+            ProfileError: the device has not measured an operator of the file.
+        """
+        if self.latency_ms is None:
+            raise ProfileError(
+                f"the time on {self.device} cannot be predicted: not measured there: "
+                f"{', '.join(self.unknown_operators)}; measure it with a newer Pocketlens or choose another mode"
+            )
+        return self.latency_ms
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "device": self.device,
-            "interpreter": self.interpreter,
-            "threads": self.threads,
-            "latency_ms": self.latency_ms,
-            "low_ms": self.low_ms,
-            "high_ms": self.high_ms,
-            "memory_bytes": self.memory_bytes,
-            "unknown_operators": list(self.unknown_operators),
-        }
+        return {**asdict(self), "memory_bytes": self.memory_bytes, "unknown_operators": list(self.unknown_operators)}
 
-    def describe(self) -> str:
-        """In words, for one line."""
-        where = f"{self.device} with {LIBRARIES[self.interpreter]}, {self.threads} thread{'s' * (self.threads != 1)}"
-        if self.latency_ms is None:
-            time = f"time not predicted (not measured there: {', '.join(self.unknown_operators)})"
-        else:
-            time = f"predicted {self.latency_ms:.3g} ms ({self.low_ms:.3g} to {self.high_ms:.3g})"
-        return f"{time} and {self.memory_bytes:,} bytes of memory on {where}"
+
+def cost_in_words(found: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The predicted time and memory of a file, and the device, from `CostPrediction.as_dict`."""
+    if found["latency_ms"] is None:
+        time = f"unknown, since {', '.join(found['unknown_operators'])} was not measured there"
+    else:
+        time = f"{found['latency_ms']:.3g} ms ({found['low_ms']:.3g} to {found['high_ms']:.3g})"
+    threads = f"{found['threads']} thread{'s' * (found['threads'] != 1)}"
+    where = f"{found['device']} with {LIBRARIES[found['interpreter']]}, {threads}"
+    return time, f"{found['memory_bytes']:,} bytes", where
 
 
 class Predictor:

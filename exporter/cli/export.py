@@ -14,6 +14,8 @@ from runtime.cli.app import STATUS_GATE_FAILED, Command, with_options
 from runtime.cli.click_options import option_in
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
+from runtime.cli.output_options import ByteSize
+from runtime.device_profile.format import read_profile
 from runtime.native_output import quiet_tensorflow
 from runtime.recognition import recognize
 from trainer.errors import RunError
@@ -35,7 +37,7 @@ _SHARE = click.FloatRange(0, 1)
 _USUAL_DROP, _USUAL_AGREEMENT = 0.01, 0.97
 _GATES = (
     *("max_drop", "max_class_drop", "min_agreement", "max_bytes", "max_latency_ms"),
-    *("min_accuracy", "min_robustness"),
+    *("min_accuracy", "min_robustness", "max_memory"),
 )
 _BY_DROP = ("max_drop", "max_class_drop")
 #: Options that `ExportConfig` calls by the same name.
@@ -76,6 +78,7 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
     requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
     option_names={"validation": "--val", "selftest=False": "--no-selftest", "mode": "--mode"},
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
+    "pocketlens export runs/digits --out models --budget pi.json --max-latency-ms 20\n"
     "pocketlens export runs/digits --out models/digits --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ \\\n"
     "      --test test/ --mean 0 --std 255 --out models",
@@ -115,12 +118,30 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
     help="The share of test images on which a file must agree with float32. [default: no limit]",
 )
 @option_in("Gate")(
-    "--max-bytes", type=click.IntRange(min=1), help="The largest size of a file, in bytes. [default: no limit]"
+    "--max-bytes",
+    type=ByteSize(),
+    metavar="SIZE",
+    help="The largest size of a file, in bytes or such as 50kB. [default: no limit]",
 )
 @option_in("Gate")(
     "--max-latency-ms",
     type=click.FloatRange(0, min_open=True),
-    help="The longest median time of a call on this machine, in milliseconds. [default: no limit]",
+    help="The longest median time of a call on this machine, in milliseconds; with --budget, the longest predicted "
+    "time of an invocation on that device. [default: no limit]",
+)
+@option_in("Gate")(
+    "--budget",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PROFILE",
+    help="The profile of the device, from `pocketlens bench --profile` there. The report has the predicted time and "
+    "memory of each file on it, and --max-latency-ms and --max-memory are about these. [default: none]",
+)
+@option_in("Gate")(
+    "--max-memory",
+    type=ByteSize(),
+    metavar="SIZE",
+    help="The most predicted memory of a file and its tensors on the device of --budget, such as 500kB. "
+    "[default: no limit]",
 )
 @option_in("Gate")(
     "--min-accuracy",
@@ -220,6 +241,9 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
         raise click.UsageError(f"{out} is a run folder; name another folder with --out, such as models/{out.name}")
     if options["corruption_images"] and not options["corruptions"] and options["min_robustness"] is None:
         raise click.UsageError("--corruption-images is the number of images for --corruptions; add that")
+    budget = None if options["budget"] is None else read_profile(options["budget"])
+    if budget is None and options["max_memory"] is not None:
+        raise click.UsageError("--max-memory is predicted for a device: add its profile with --budget PROFILE")
     with ScoringWorker() as worker:
         material, words = _open(run, options, worker)
         seed = options["calibration_seed"]
@@ -227,6 +251,7 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
         config = ExportConfig(
             limits=Limits(*(options[name] for name in _GATES)),
             selftest=not options["no_selftest"],
+            budget=budget,
             **{name: options[name] for name in _SETTINGS},
         )
         config.check_task(material.contract.task)
@@ -260,7 +285,7 @@ def reproduce_command(words: Sequence[str], modes: Sequence[str], io: str, optio
     for mode in modes:
         command += ["--mode", mode]
     command += ["--io", io] if "int8" in modes else []
-    for name in (*_GATES, "target"):
+    for name in (*_GATES, "budget", "target"):
         command += [] if options[name] is None else [_flag(name), str(options[name])]
     command += [_flag(name) for name in _FLAGS if options[name]]
     for name in ("calibration_samples", "calibration_seed"):
@@ -336,6 +361,7 @@ def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tupl
 
 
 def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
+    from ..budget.predict import cost_in_words
     from .summary_table import summary_table
 
     if as_json:
@@ -343,6 +369,10 @@ def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: b
         return
     for line in summary_table(report, timings):
         print_line(line)
+    for model in report["models"]:
+        if "predicted" in model:
+            time, memory, where = cost_in_words(model["predicted"])
+            print_line(f"{model['file']}: predicted on {where}: {time}, memory {memory}")
     for line in report["warnings"]:
         print_line(f"warning: {line}", error=True)
     print_line(f"{'published in' if report['passed'] else 'rejected, left in'} {out}, with report.html")

@@ -84,7 +84,8 @@ class RecoverySearch:
             raise ExportError("a repair needs a validation split, and it is empty")
         latency = self.builder.scorer.time_calls(self.builder.write(candidate), "validation")
         limits = self.builder.config.limits
-        return evaluate_model(candidate, candidate.validation, latency, reference.validation, limits)
+        cost = self.builder.cost_of(candidate)
+        return evaluate_model(candidate, candidate.validation, latency, reference.validation, limits, cost=cost)
 
 
 def _with_note(candidate: Candidate, note: str, attempts: Sequence[RecoveryAttempt]) -> Candidate:

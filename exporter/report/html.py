@@ -24,6 +24,7 @@ from trainer.pages.parts import (
 from trainer.pages.robustness_section import RobustnessSection
 from trainer.pages.templating import render
 
+from ..budget.predict import cost_in_words
 from .report import metric_texts, sample_noun, scores_subject, split_sizes
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -122,6 +123,9 @@ def _card(report: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]
         title = TITLES[model["corruptions"]["metric"]]
         figures.append((title, f"{model['corruptions']['mean']:.4f}"))
     figures.append(("bytes", f"{model['bytes']:,}"))
+    if "predicted" in model:
+        time, memory, where = cost_in_words(model["predicted"])
+        figures += [("predicted on", where), ("predicted time", time), ("predicted memory", memory)]
     reference = report["models"][0]
     if model is not reference:
         figures.append(("size against float32", f"{100 * model['bytes'] / reference['bytes']:.0f} %"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.device_profile.format import DeviceProfile, ProfileError
+from runtime.device_profile.format import DeviceProfile
 
 from ..budget.predict import Predictor
 from .budget import Cost
@@ -29,9 +29,4 @@ class ProfileCost:
             ProfileError: it has an operator that the device has not measured.
         """
         found = self._predictor.predict(content)
-        if found.latency_ms is None:
-            raise ProfileError(
-                f"the time on {found.device} cannot be predicted: not measured there: "
-                f"{', '.join(found.unknown_operators)}; measure it with a newer Pocketlens or choose another mode"
-            )
-        return Cost(found.file_bytes, found.latency_ms, found.memory_bytes)
+        return Cost(found.file_bytes, found.known_latency_ms(), found.memory_bytes)

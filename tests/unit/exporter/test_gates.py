@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from exporter.budget.predict import CostPrediction
 from exporter.gates import Gate, Limits, MeasuredSamples, check_gates
 from runtime import Contract, ImageInput
+from runtime.device_profile.format import ProfileError
 from trainer.evaluation.corruptions import VERSIONS
 from trainer.evaluation.robustness import measure_robustness
 
@@ -73,6 +76,24 @@ def test_a_gate_says_what_was_found_and_what_was_allowed() -> None:
 def test_a_latency_is_not_in_the_report() -> None:
     assert Gate("latency", 3.0, 2.0, False).as_dict() == {"name": "latency", "limit": 2.0, "passed": False}
     assert Gate("bytes", 3, 2, False).as_dict()["value"] == 3
+
+
+def test_with_a_profile_the_gates_are_on_the_prediction() -> None:
+    cost = CostPrediction("a board", "tflite_runtime", 1, 25.0, 20.0, 30.0, 7000, 3000)
+    limits = Limits(max_drop=None, max_latency_ms=20.0, max_memory=9999)
+    latency, memory = check_gates(limits, **FOUND, cost=cost)
+    assert (latency.name, latency.passed) == ("predicted-latency", False)
+    assert latency.describe() == "takes a predicted 25 ms an invocation on the device, `max_latency_ms` allows 20"
+    assert latency.as_dict()["value"] == 25.0
+    assert (memory.name, memory.passed, memory.value) == ("predicted-memory", False, 10_000)
+    assert memory.describe() == "takes a predicted 10,000 bytes of memory on the device, `max_memory` allows 9,999"
+    assert all(
+        gate.passed for gate in check_gates(Limits(None, max_latency_ms=25.0, max_memory=10_000), **FOUND, cost=cost)
+    )
+    unknown = replace(cost, latency_ms=None, unknown_operators=("MEAN INT8",))
+    with pytest.raises(ProfileError, match="the time on a board cannot be predicted: not measured there: MEAN INT8"):
+        check_gates(limits, **FOUND, cost=unknown)
+    assert check_gates(Limits(None), **FOUND, cost=unknown) == ()
 
 
 def test_every_metric_of_a_task_is_gated() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.budget.latency import fit_latency, timed_operators
-from exporter.budget.predict import CostPrediction, Predictor
+from exporter.budget.predict import Predictor, cost_in_words
 from exporter.search.budget import Budget, Cost
 from exporter.search.profile_cost import ProfileCost
 from runtime.device_profile.format import ProfileError
@@ -74,7 +74,7 @@ def test_an_operator_that_was_not_measured_is_named() -> None:
     content = network("FLOAT32")
     found = Predictor(made_profile(without="MEAN")).predict(content)
     assert (found.latency_ms, found.unknown_operators) == (None, ("MEAN FLOAT32",))
-    assert "time not predicted (not measured there: MEAN FLOAT32)" in found.describe()
+    assert cost_in_words(found.as_dict())[0] == "unknown, since MEAN FLOAT32 was not measured there"
     with pytest.raises(ProfileError, match=r"not measured there: MEAN FLOAT32; measure it"):
         ProfileCost(made_profile(without="MEAN")).cost_of(content)
 
@@ -128,10 +128,10 @@ def test_a_damaged_file(predictor: Predictor) -> None:
 
 def test_in_words_and_for_json(predictor: Predictor) -> None:
     found = predictor.predict(TINY_MODEL.read_bytes())
-    assert " on a board with tflite-runtime, " in found.describe()
-    assert found.describe().startswith("predicted ")
+    time, memory, where = cost_in_words(found.as_dict())
+    assert (memory, where) == (f"{found.memory_bytes:,} bytes", "a board with tflite-runtime, 2 threads")
+    assert time == f"{found.latency_ms:.3g} ms ({found.low_ms:.3g} to {found.high_ms:.3g})"
     assert set(found.as_dict()) == {
         *("device", "interpreter", "threads", "latency_ms", "low_ms", "high_ms"),
-        *("memory_bytes", "unknown_operators"),
+        *("arena_bytes", "file_bytes", "memory_bytes", "unknown_operators"),
     }
-    assert isinstance(found, CostPrediction)

@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
+from exporter.budget.predict import Predictor
 from exporter.cli.export import export, propose_repair, reproduce_command
+from exporter.errors import ExportError
+from exporter.gates import Limits
+from exporter.recipe import ExportConfig
 from tests.support.commands import call_pocketlens, invoke, succeed
+from tests.support.profiles import made_profile
 from trainer.evaluation.decision_threshold import ThresholdRule
 
 DEFAULTS: dict[str, Any] = {
@@ -22,6 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "min_agreement": None,
     "max_bytes": None,
     "max_latency_ms": None,
+    "max_memory": None,
+    "budget": None,
     "min_accuracy": None,
     "min_robustness": None,
     "corruptions": False,
@@ -50,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
         (("int8",), "float32", {"rgb_input": True, "c_array": True, "false_accept_rate": 0.05, "max_drop": 0.02}),
         (("int8",), "uint8", {"min_accuracy": 0.9, "accept_low_accuracy": True}),
         (("int8",), "uint8", {"min_robustness": 0.7}),
+        (("int8",), "uint8", {"budget": Path("pi zero.json"), "max_memory": 500_000, "max_latency_ms": 20.0}),
         (("int8",), "uint8", {"corruptions": True, "corruption_images": 50, "embedding": True}),
         (("int8",), "uint8", {"threshold": ThresholdRule("recall", 0.95)}),
     ],
@@ -100,6 +108,41 @@ def test_the_command_gives_the_same_files(digits_run: Path, tmp_path: Path) -> N
     for path in (tmp_path / "first").iterdir():
         if path.is_file() and path.name != "timings.json":
             assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_a_budget_gates_on_the_prediction_and_says_so(digits_run: Path, tmp_path: Path) -> None:
+    made_profile((1,), slower=100).write(tmp_path / "pi.json")
+    out, options = tmp_path / "out", ("--mode", "int8", "--max-drop", 0.5, "--no-selftest")
+    limits = ("--max-latency-ms", 0.001, "--max-memory", "1GB")
+    done = call_pocketlens("export", digits_run, "--out", out, "--budget", tmp_path / "pi.json", *limits, *options)
+    assert done.returncode == 3, done.stderr
+    assert "int8.rejected.tflite: predicted on a board with tflite-runtime, 1 thread: " in done.stdout
+    failed = "gate failed: int8 takes a predicted "
+    assert failed in done.stderr
+    assert "ms an invocation on the device, --max-latency-ms allows 0.001" in done.stderr
+    report = json.loads((out / "report.json").read_text())
+    float32, int8 = report["models"]
+    found = Predictor(made_profile((1,), slower=100)).predict((out / "int8.rejected.tflite").read_bytes())
+    assert int8["predicted"] == found.as_dict()
+    assert float32["predicted"]["latency_ms"] > 0
+    gates = {gate["name"]: gate for gate in int8["gates"]}
+    assert (gates["predicted-latency"]["passed"], gates["predicted-memory"]["passed"]) == (False, True)
+    assert gates["predicted-latency"]["value"] == found.latency_ms
+    assert "latency" not in gates
+    assert report["limits"]["max_memory"] == 10**9
+    assert "predicted on" in (out / "report.html").read_text()
+    assert shlex.quote(str(tmp_path / "pi.json")) in report["command"]
+
+
+def test_memory_is_predicted_with_a_profile_only(digits_run: Path, tmp_path: Path) -> None:
+    result = invoke("export", digits_run, "--out", tmp_path, "--max-memory", "2MB")
+    assert result.exit_code == 2
+    assert "add its profile with --budget" in result.stderr
+    with pytest.raises(ExportError, match="give the device's profile as `budget`"):
+        ExportConfig(Limits(max_memory=10))
+    (tmp_path / "old.json").write_text('{"format": "pocketlens-device-profile", "version": 9}')
+    result = invoke("export", digits_run, "--out", tmp_path, "--budget", tmp_path / "old.json")
+    assert (result.exit_code, "a profile of version 9" in result.stderr) == (1, True)
 
 
 def test_ctrl_c_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
