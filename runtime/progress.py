@@ -73,3 +73,11 @@ def report_to_named(name: str) -> None:
 def progress(length: int, label: str) -> Progress:
     """Begin work of `length` steps; use it as a context manager and call `update` for each step done."""
     return _reporter(length, label)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: seconds, minutes, or hours and minutes."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"

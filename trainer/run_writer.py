@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,15 +31,13 @@ from runtime import PocketlensError
 from runtime.files import shown
 
 from .backbones import describe_origin
-from .data.run_folder import BOUNDARY, RUN_MARKER, SPLITS_VERSION, read_run_file
-from .data.shared_arrays import share_array
+from .data.run_folder import BOUNDARY, RUN_MARKER, read_run_file, write_splits
 from .errors import RunError
 from .files import exchange, locked
 from .fitting.checkpoint import checkpoint_path
 from .teachers import describe_teacher
 
 if TYPE_CHECKING:
-    from .data import Dataset
     from .training import TrainedRun
 
 #: Points of each feature in the drawing of the decision boundary.
@@ -149,7 +147,7 @@ def write_run(run: TrainedRun, target: Path) -> None:
     with _whole_folder(target) as folder:
         run.model.save(folder / "model.keras")
         (folder / RUN_MARKER).write_text(run.contract.to_json(), encoding="utf-8")
-        _write_splits(run, folder)
+        write_splits(folder, run.dataset.source, run.dataset.targets, run.dataset.task, run.splits.items())
         with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, run.history[0])
             writer.writeheader()
@@ -190,27 +188,6 @@ def _draw_boundary(run: TrainedRun, path: Path) -> None:
     titles = (f"{run.dataset.name}: training vectors", f"test vectors, accuracy {run.metrics.accuracy:.4f}")
     samples = {titles[0]: (vectors[train], run.dataset.targets[train])}
     save_png(path, draw_boundaries(dict.fromkeys(titles, scores), plane, samples))
-
-
-def _targets(dataset: Dataset) -> list[Any]:
-    """The class of each image; for multilabel the indices of its labels."""
-    if dataset.task == "multilabel":
-        return [np.flatnonzero(row).tolist() for row in dataset.targets]
-    classes: list[Any] = dataset.targets.tolist()
-    return classes
-
-
-def _write_splits(run: TrainedRun, folder: Path) -> None:
-    images = run.dataset.source.write(folder)
-    if "file" in images:
-        images |= share_array(folder / images["file"])
-    document = {
-        "version": SPLITS_VERSION,
-        "images": images,
-        "targets": _targets(run.dataset),
-        **{name: indices.tolist() for name, indices in run.splits.items()},
-    }
-    (folder / "splits.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -264,7 +264,10 @@ def export(run: Path, out: Path, modes: tuple[str, ...], io: str, as_json: bool,
         command = reproduce_command(words, modes, io, options)
         recipes = [Recipe.of(mode, io) for mode in modes]
         exported = export_run(material, out, recipes, config, command=command, worker=worker)
-    _show(exported.report, exported.timings, out, as_json)
+    if as_json:
+        print_json({**exported.report, "timings": exported.timings})
+    else:
+        show_export(exported.report, exported.timings, out)
     for line in exported.failures:
         logger.warning("gate failed: %s", line)
     proposal = propose_repair(exported.report, options)
@@ -360,13 +363,16 @@ def _open(path: Path, options: Mapping[str, Any], worker: ScoringWorker) -> tupl
     return external_run(path, folders, external.contract), external.words
 
 
-def _show(report: dict[str, Any], timings: dict[str, Any], out: Path, as_json: bool) -> None:
+def show_export(report: dict[str, Any], timings: dict[str, Any], out: Path) -> None:
+    """Print the table of an export, its warnings, and where the files are.
+
+    Args:
+        report, timings: as in `ExportResult`.
+        out: the folder of the files.
+    """
     from ..budget.predict import cost_in_words
     from .summary_table import summary_table
 
-    if as_json:
-        print_json({**report, "timings": timings})
-        return
     for line in summary_table(report, timings):
         print_line(line)
     for model in report["models"]:

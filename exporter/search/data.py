@@ -14,7 +14,7 @@ import numpy.typing as npt
 from runtime import Contract
 from runtime.input_spec import InputSpec
 from trainer.data.datasets import load_described
-from trainer.data.run_folder import RunFolder
+from trainer.data.run_folder import RUN_MARKER, RunFolder, write_splits
 from trainer.data.sources import Indices, Source
 from trainer.data.splits import make_splits
 
@@ -82,3 +82,12 @@ class SearchData:
     def as_run(self, folder: Path, contract: Contract) -> RunFolder:
         """A trial's folder as a run without a test split."""
         return RunFolder(folder, contract, self.source, self.targets, self.splits)
+
+    def complete_run(self, folder: Path) -> None:
+        """Make a trial's folder a run folder, which other commands read; its test split is empty.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if (folder / RUN_MARKER).is_file() and not (folder / "splits.json").is_file():
+            write_splits(folder, self.source, self.targets, self.task, self.splits.items())

@@ -63,6 +63,7 @@ def next_promotion(
     claimed: Collection[TrialStep] = (),
     kept: Collection[int] = (),
     factor: int = FACTOR,
+    least: int = 0,
 ) -> TrialStep | None:
     """The next step of a trial that has earned it, the highest rung first; None where a new trial is due.
 
@@ -72,11 +73,12 @@ def next_promotion(
         claimed: steps that run or wait already.
         kept: numbers of trials that go on in any case, such as the presets.
         factor: one in so many goes on.
+        least: so many of a rung go on at least; 1 at the end of a search, where no other trial comes any more.
     """
     for rung, following in reversed([*pairwise(rungs)]):
         here = {step.trial: result for step, result in results.items() if step.epochs == rung}
         order = rank_trials(here)
-        earned = [*order[: len(order) // factor], *(number for number in order if number in kept)]
+        earned = [*order[: max(least, len(order) // factor)], *(number for number in order if number in kept)]
         for number in earned:
             step = TrialStep(number, following)
             if step not in results and step not in claimed:

@@ -51,7 +51,7 @@ class Space:
         augmentations: those that keep the labels; each is chosen by itself.
         architectures: from `SEARCHED`.
         quantization_aware: whether training with simulated rounding is tried.
-        teacher: a run that teaches; None for none.
+        teacher: a run that teaches networks of the data set's own geometry; None for none.
         seed: of every training.
 
     Raises:
@@ -96,7 +96,8 @@ class Space:
             value[f"augment_{kind}"] = trial.suggest_categorical(f"augment_{kind}", (False, True))
         value["learning_rate"] = trial.suggest_float("learning_rate", *_RATES, log=True)
         value["batch_size"] = trial.suggest_categorical("batch_size", _BATCHES)
-        value["teacher"] = self._choose(trial, "teacher", (False, True) if self.teacher else (False,))
+        teaches = self.teacher and self._is_own_geometry(value)  # a teacher takes the same images
+        value["teacher"] = self._choose(trial, "teacher", (False, True) if teaches else (False,))
         if not value["teacher"]:
             value["label_smoothing"] = trial.suggest_categorical("label_smoothing", _SMOOTHING)
         aware = (False, True) if self.quantization_aware else (False,)
@@ -142,6 +143,20 @@ class Space:
         ]
         return [value for place, value in enumerate(found) if value not in found[:place]]
 
+    def smallest(self) -> list[dict[str, Any]]:
+        """For each architecture the value whose network costs least: where it exceeds a budget, nothing fits."""
+        found = []
+        for architecture in self.architectures:
+            value = self._preset("fast", "tiny" if architecture == "cnn" else None)
+            if architecture == "cnn":
+                value |= {f"width_{place}": low for place, (low, _) in enumerate(_WIDTHS, 1)} | {"blocks": 0}
+            else:
+                value |= {"layers": 0}
+            if self.sides:
+                value |= {"side": min(self.sides), "colour": "grey" if "grey" in self.colours else "rgb"}
+            found.append(value)
+        return found
+
     def _preset(self, preset: str, size: str | None) -> dict[str, Any]:
         architecture = "dense" if size is None else "cnn"
         given = {"architecture": architecture, "size": size, "epochs": self.epochs}
@@ -162,6 +177,9 @@ class Space:
             "label_smoothing": config.label_smoothing,
             "quantization_aware": False,
         }
+
+    def _is_own_geometry(self, value: Mapping[str, Any]) -> bool:
+        return not self.sides or (value["side"], value["colour"]) == (self.sides[0], self.colours[0])
 
     @staticmethod
     def _choose(trial: Suggest, name: str, choices: Sequence[Any]) -> Any:

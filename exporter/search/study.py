@@ -271,7 +271,9 @@ class SearchStudy:
                 return True
         results = {record.step: record.result for record in records if record.result is not None}
         presets = {record.step.trial for record in records if record.is_preset and record.state != "surplus"}
-        step = next_promotion(results, self.rungs, {record.step for record in records}, presets)
+        step = next_promotion(
+            results, self.rungs, {record.step for record in records}, presets, least=1 if is_full else 0
+        )
         if step is None:
             return False
         # The first step may have been killed before its values were drawn; one that is done has all of them.

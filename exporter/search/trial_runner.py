@@ -52,7 +52,7 @@ class TrialSeconds(NamedTuple):
     """Where the time of a step went.
 
     Attributes:
-        training: the epochs; of those before a pause or a kill too.
+        training: the epochs, and what goes before them: building and compiling the network.
         conversion: to int8, of the untrained and of the trained network.
         scoring: the start of the interpreter, the self-test and the validation split.
     """
@@ -100,7 +100,7 @@ class TrialRunner:
     ) -> None:
         self._data, self._space, self._folder, self._cost_model = data, space, folder, cost_model
         self._target, self._library = target, runnable_library(target)[0]
-        self._child = ChildWorker({} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        self._child = ChildWorker(thread_variables(threads))
         self._worker = ScoringWorker()
         self._scorer: SplitScorer | None = None
         self._stack = ExitStack()
@@ -169,7 +169,7 @@ class TrialRunner:
         write_whole(place / INT8_FILE, content)
         with self._timed("scoring"):
             accuracy = self._score(place)
-        used = TrialSeconds(**self._clock)._replace(training=figures["seconds"])
+        used = TrialSeconds(**self._clock)
         self._clock = dict.fromkeys(TrialSeconds._fields, 0.0)
         return TrialOutcome(accuracy, self._cost_model.cost_of(content), used)
 
@@ -223,6 +223,11 @@ class TrialRunner:
             yield
         finally:
             self._clock[part] += time.perf_counter() - started
+
+
+def thread_variables(threads: int | None) -> dict[str, str]:
+    """The environment of a training with so many threads; None for one a processor core."""
+    return {} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 def headline_of(predictions: Predictions, labels: tuple[str, ...]) -> float:

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": ("trainer.cli.evaluate:evaluate", "Measure a run or a model on a data set (workstation)."),
     "inspect": ("trainer.cli.inspect:inspect", "Show the layers and weights of a trained run (workstation)."),
     "compare": ("trainer.cli.compare:compare", "Compare runs, or a new model with an old one (workstation)."),
+    "search": ("exporter.cli.search:search", "Look for the best network within a budget (workstation)."),
     "export": ("exporter.cli.export:export", "Convert, check and publish a trained run (workstation)."),
     "collect": ("trainer.cli.collect:collect", "Collect the pictures that devices have kept (workstation)."),
     "review": ("trainer.cli.review:review", "Label collected pictures on a page (workstation)."),

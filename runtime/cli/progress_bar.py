@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..errors import shortened
 from ..files import shown
-from ..progress import Progress, Silent
+from ..progress import Progress, Silent, duration
 from .output import print_line, redraw_line
 
 Self = TypeVar("Self", bound="_Bar")
@@ -103,7 +103,7 @@ class _Bar:
         share = min(1.0, self._done / self._length) if self._length > 0 else 0.0
         left = self.seconds_left()
         figures = [f"{share:4.0%}"] if self._length > 0 else []
-        figures += [f"{_duration(left)} left"] if left is not None else []
+        figures += [f"{duration(left)} left"] if left is not None else []
         # The last column stays empty: some terminals wrap a line that fills it.
         label = self._label[: max(0, width - 3 - len("  ".join(figures)))]
         room = width - 3 - len(label) - len("  ".join(figures))
@@ -115,13 +115,6 @@ class _Bar:
         bar = min(_MAX_BAR, room) if room >= _MIN_BAR and self._length > 0 else 0
         done = round(share * bar)
         return f"{label} ", full * done, empty * (bar - done), f" {'  '.join(figures)}"[: max(0, width - 3)]
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 class _Display:

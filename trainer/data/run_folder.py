@@ -1,4 +1,4 @@
-"""The one reader of a run folder, the hand-off of a training. Without TensorFlow.
+"""The one reader of a run folder, the hand-off of a training, and the writer of its splits. Without TensorFlow.
 
 `trainer.run_writer` lists the files of the folder.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from runtime import Contract, PocketlensError
 from runtime.errors import shown_value
-from runtime.files import read_regular_file, shown
+from runtime.files import read_regular_file, shown, write_whole
 from runtime.recognition import recognize
 
 from ..errors import RunError
+from .shared_arrays import share_array
 from .sources import Indices, Source, VectorSource, read_source
 
 #: The file by which a folder is known to be a run.
@@ -168,6 +169,30 @@ def read_run_file(path: Path) -> bytes:
     """
     path.stat()  # a missing file has its own message
     return read_regular_file(path, _MAX_TEXT_BYTES, RunError)[0]
+
+
+def write_splits(
+    folder: Path, source: Source, targets: npt.NDArray[Any], task: str, splits: Iterable[tuple[str, Indices]]
+) -> None:
+    """Write `splits.json` of a run folder, and the samples where they do not lie in files.
+
+    Args:
+        source, targets, task: as in `RunFolder`.
+        splits: each of `SPLIT_NAMES` with its indices.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    images = source.write(folder)
+    if "file" in images:
+        images |= share_array(folder / images["file"])
+    document = {
+        "version": SPLITS_VERSION,
+        "images": images,
+        "targets": [np.flatnonzero(row).tolist() for row in targets] if task == "multilabel" else targets.tolist(),
+        **{name: indices.tolist() for name, indices in splits},
+    }
+    write_whole(folder / "splits.json", (json.dumps(document) + "\n").encode())
 
 
 @contextmanager

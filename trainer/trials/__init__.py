@@ -1,4 +1,5 @@
 """Trials of a search, trained in a child process that keeps TensorFlow loaded between them. They never measure test.
 
-May import all of `trainer` but `cli` and `run_writer`; `exporter.search` calls these functions by their names.
+`whole` alone does, for the chosen one. May import all of `trainer` but `cli`; `exporter.search` calls these functions
+by their names.
 """

@@ -62,7 +62,7 @@ def train_trial(
     place, config = Path(folder), read_settings(settings)
     place.mkdir(parents=True, exist_ok=True)
     keras.backend.clear_session()  # else the graphs of all trials stay in memory
-    dataset = _load(data)
+    dataset = load_data(data)
     session = prepare_session(dataset, config)
     deadline = [] if seconds is None else [_Deadline(seconds, until)]
     loop = EpochLoop(session, dataset, place / CHECKPOINT, deadline, pause_after=until)
@@ -91,7 +91,7 @@ def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder
     place.mkdir(parents=True, exist_ok=True)
     keras.backend.clear_session()
     # A teacher costs time here, and does not change the network.
-    session = prepare_session(_load(data), replace(read_settings(settings), teacher=None))
+    session = prepare_session(load_data(data), replace(read_settings(settings), teacher=None))
     model, session = with_inner_scaling(session, plain_model(session))
     _fill_biases(model)
     _write(model, session.contract, place)
@@ -107,7 +107,7 @@ def check_data(data: Mapping[str, Any], teacher: str | None = None) -> None:
     Raises:
         DatasetError, TrainingError: the data set or the teacher cannot be used.
     """
-    dataset = _load(data)
+    dataset = load_data(data)
     if teacher is not None:
         check_teacher(teacher, dataset)
 
@@ -134,7 +134,8 @@ class _Deadline(keras.callbacks.Callback):  # type: ignore[misc]
             raise InterruptedTrainingError
 
 
-def _load(data: Mapping[str, Any]) -> Dataset:
+def load_data(data: Mapping[str, Any]) -> Dataset:
+    """A data set as `load_described` gives it; the last two are kept for the calls that follow."""
     return _load_once(json.dumps(data, sort_keys=True))
 
 

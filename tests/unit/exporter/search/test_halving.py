@@ -65,3 +65,9 @@ def test_a_small_network_goes_on_beside_an_accurate_one() -> None:
         assert step is not None
         claimed.add(step)
     assert {step.trial for step in claimed} == {0, 1, 2, 3, 4, 5}
+
+
+def test_at_the_end_of_a_search_the_best_goes_on_even_where_there_are_few() -> None:
+    results = {TrialStep(n, 1): StepResult(n / 10, (1.0,)) for n in range(2)}
+    assert next_promotion(results, (1, 3), least=1) == TrialStep(1, 3)
+    assert next_promotion(results, (1, 3), {TrialStep(1, 3)}, least=1) is None

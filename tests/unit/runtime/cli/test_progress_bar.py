@@ -12,6 +12,7 @@ import pytest
 
 from runtime.cli import progress_bar
 from runtime.cli.tables import RunningTable
+from runtime.progress import duration
 
 pyte = pytest.importorskip("pyte")
 
@@ -132,7 +133,7 @@ def test_a_bar_of_unknown_length_has_no_share() -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (150, "2 min"), (8000, "2 h 13 min")])
 def test_durations(seconds: float, words: str) -> None:
-    assert progress_bar._duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_rich_is_loaded_for_a_bar_alone(tmp_path: Path) -> None:

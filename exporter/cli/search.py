@@ -1,0 +1,340 @@
+"""`pocketlens search`, and `search finish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.child_process import STATUS_INTERRUPTED
+from runtime.cli.app import STATUS_GATE_FAILED, Command, SuggestingGroup, with_options
+from runtime.cli.click_options import option_in
+from runtime.cli.options import JSON_OPTION
+from runtime.cli.output import print_json, print_line
+from runtime.cli.output_options import ByteSize
+from runtime.cli.progress_bar import is_terminal
+from runtime.contract import TASKS
+from runtime.errors import UsageError
+from runtime.files import shown
+from runtime.input_spec import COLOURS, FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
+from runtime.native_output import quiet_tensorflow
+from runtime.progress import Silent, report_to
+from trainer.config import AUGMENTATIONS
+
+from ..gates import Limits
+from ..operator_support import DEFAULT_TARGET, TARGETS
+
+if TYPE_CHECKING:
+    from ..search.finish import Finished
+    from ..search.loop import SearchState
+    from ..search.plan import SearchPlan
+    from ..search.session import SearchEnd, SearchHost
+
+_SEARCHED = ("cnn", "dense")
+_DEFAULT_TRIALS = 60
+_MAX_SEED = 2**31 - 1
+_REQUIRES = ("tensorflow", "sklearn", "matplotlib", "jinja2", "optuna", "sqlalchemy")
+_OPTION_NAMES = {
+    "sides": "--image-size",
+    "colours": "--colour",
+    "augmentations": "--augment",
+    "architectures": "--arch",
+}
+_OF_DATA = ("data_dir", "merge", "task", "positive", "resize", "filter", "orientation", "cache")
+_data, _choices, _limit = option_in("Data"), option_in("Choice"), option_in("Budget")
+_search, _output = option_in("Search"), option_in("Output")
+_STORAGE = _search(
+    "--storage",
+    metavar="URL",
+    help="Database that several machines share: postgresql://USER@HOST/DATABASE. [default: study.db in --out]",
+)
+_THREADS = _search(
+    "--threads", type=click.IntRange(min=1), help="Threads of a training. [default: one a processor core]"
+)
+
+
+class _SearchGroup(Command, SuggestingGroup):
+    """A command with options of its own that has a command below it."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
+    """Kinds of augmentation with commas between, or none."""
+
+    name = "kinds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        kinds = () if value == "none" else tuple(str(value).split(","))
+        for kind in kinds:
+            if kind not in AUGMENTATIONS:
+                self.fail(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none", param, ctx)
+        return kinds
+
+
+@click.group(
+    "search",
+    cls=_SearchGroup,
+    invoke_without_command=True,
+    quiet=True,
+    requires=_REQUIRES,
+    extra="workstation,search",
+    option_names=_OPTION_NAMES,
+    example="pocketlens search --dataset digits --max-bytes 30kB --trials 40 --out search\n"
+    "pocketlens search --dataset photos/ --image-size 96 --max-bytes 100kB \\\n"
+    "      --minutes 120 --out search\n"
+    "pocketlens search finish search --out models",
+)
+@_data(
+    "--dataset",
+    metavar="NAME|DIR|CSV",
+    help="Data set: digits, fashion-mnist, circles, a folder with one subfolder for each class, or a CSV file. "
+    "[default: none; needed]",
+)
+@_data(
+    "--data-dir",
+    type=click.Path(),
+    help="Folder of Fashion-MNIST's four files. [default: $FASHION_MNIST_DIR, else downloaded]",
+)
+@_data("--merge", multiple=True, metavar="A,B=C", help="Merge A and B into one class, C; repeatable. [default: none]")
+@_data("--task", type=click.Choice(TASKS), help="Task of the model. [default: by data set]")
+@_data("--positive", metavar="NAME", help="Tell this class from all others. [default: no class]")
+@_data(
+    "--resize",
+    type=click.Choice(RESIZES),
+    default=ImageInput.resize,
+    show_default=True,
+    help="How images get the input size.",
+)
+@_data(
+    "--filter",
+    type=click.Choice(FILTERS),
+    default=ImageInput.filter,
+    show_default=True,
+    help="Resampling filter.",
+)
+@_data(
+    "--orientation",
+    type=click.Choice(ORIENTATIONS),
+    default=ImageInput.orientation,
+    show_default=True,
+    help="Turn images by their EXIF tag, or take them as they are stored.",
+)
+@_data("--cache", metavar="DIR|none", help="Folder that keeps decoded image files. [default: images in --out]")
+@_limit("--max-bytes", type=ByteSize(), metavar="SIZE", help="Largest int8 file, such as 100kB. [default: no limit]")
+@_choices(
+    "--image-size",
+    "sides",
+    type=click.IntRange(1, MAX_INPUT_SIDE),
+    multiple=True,
+    help="Side of the input in pixels to try; repeatable. [default: the data set's own, and two smaller ones]",
+)
+@_choices(
+    "--colour",
+    "colours",
+    type=click.Choice(tuple(COLOURS)),
+    multiple=True,
+    help="Colour of the input to try; repeatable. [default: the data set's own, and grey beside rgb]",
+)
+@_choices(
+    "--augment",
+    "augmentations",
+    type=_Augmentations(),
+    metavar="KINDS",
+    help=f"Augmentations to try, each by itself: {','.join(AUGMENTATIONS)}, or none. [default: those that keep the "
+    "labels, and erase]",
+)
+@_choices(
+    "--arch",
+    "architectures",
+    type=click.Choice(_SEARCHED),
+    multiple=True,
+    help="Architecture to try; repeatable. [default: cnn for images, dense for features]",
+)
+@_choices(
+    "--no-quantization-aware",
+    is_flag=True,
+    help="Do not try training with int8 simulated, which takes a fifth more time.",
+)
+@_choices(
+    "--teacher",
+    metavar="RUN",
+    help="Trained run of the same data set and seed, whose scores some of the trials learn. [default: none]",
+)
+@_search(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Networks to train, of all processes together; those beyond the budget do not count. "
+    f"[default: {_DEFAULT_TRIALS}, or no limit with --minutes]",
+)
+@_search("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so many minutes. [default: no limit]")
+@_search(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of a whole training; most trials stop before. [default: those of --preset fast]",
+)
+@_THREADS
+@_search(
+    "--seed",
+    type=click.IntRange(0, _MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of the splits, the trainings and the choices.",
+)
+@_search(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="The interpreter of the device.",
+)
+@_STORAGE
+@_output(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the search. [default: none; needed]",
+)
+@with_options(JSON_OPTION, group="Output")
+@click.pass_context
+def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Look for the network that is most accurate after int8 within a budget.
+
+    Networks of other widths, depths, resolutions and settings are converted before they are trained, and what exceeds
+    the budget is left out. The others are trained for a few epochs; the best third goes on, again and again. Their
+    int8 files are scored on the validation split. The test split is not looked at before `search finish`, which trains
+    the chosen network to its end, exports it and checks it.
+
+    Ctrl-C or a kill loses no more than the epoch at hand: the same command goes on. With --storage, the same command
+    on several machines shares the work.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if dataset is None or out is None:
+        raise UsageError("--dataset and --out are needed; as in: pocketlens search --dataset digits --out search")
+    if options["trials"] is None and options["minutes"] is None:
+        options["trials"] = _DEFAULT_TRIALS
+    plan = _read_plan(dataset, out, options)
+    from ..search.session import SearchHost, search_networks
+
+    quiet_tensorflow()
+    if not is_terminal():
+        report_to(Silent)  # a line for each step is enough
+    host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads")))
+    try:
+        ended = search_networks(plan, host, target=options["target"], report=_show_state)
+    except KeyboardInterrupt:
+        print_line("interrupted: the same command goes on", error=True)
+        ctx.exit(STATUS_INTERRUPTED)
+    _show_result(host, ended, as_json)
+
+
+@search.command(
+    "finish",
+    cls=Command,
+    quiet=True,
+    requires=_REQUIRES,
+    extra="workstation,search",
+    example="pocketlens search finish search --out models\n"
+    "pocketlens search finish search --trial 7 --epochs 80 --out models",
+)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@_search("--trial", type=click.IntRange(min=0), help="Number of the trial. [default: the most accurate one]")
+@_search("--epochs", type=click.IntRange(min=1), help="Epochs of the training. [default: those of the search]")
+@_THREADS
+@_STORAGE
+@option_in("Gate")(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="The accuracy that int8 may lose against float32 on the test split.",
+)
+@option_in("Gate")(
+    "--min-accuracy", type=click.FloatRange(0, 1), help="The accuracy that int8 must have. [default: no limit]"
+)
+@_output(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the files.",
+)
+@_output("--force", is_flag=True, help="Train anew, in place of an earlier run of this trial.")
+@with_options(JSON_OPTION, group="Output")
+def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options: Any) -> None:
+    """Train a trial of the search in DIR to its end, export it, and check it on the test split.
+
+    The run folder lies in DIR/runs. The export's gates are those of `pocketlens export`, and the bytes of the search's
+    budget are one of them. If a gate fails, the exit status is 3.
+    """
+    from ..recipe import ExportConfig
+    from ..search.data import SearchData
+    from ..search.finish import FinishSettings, choose_trial, finish_trial
+    from ..search.plan import SearchPlan
+    from ..search.session import SearchHost, open_search
+
+    plan = SearchPlan.read(folder)
+    quiet_tensorflow()
+    limits = Limits(max_drop=options["max_drop"], min_accuracy=options["min_accuracy"])
+    settings = FinishSettings(ExportConfig(limits), options["epochs"], options["force"], options["threads"])
+    data = SearchData.load(plan.data, plan.seed)
+    with open_search(plan, data, SearchHost(folder, options["storage"])) as study:
+        record = choose_trial(study.records(), trial)
+        finished = finish_trial(plan, study, record, folder, out, settings)
+    _show_finished(finished, out, as_json)
+    if not finished.exported.passed:
+        click.get_current_context().exit(STATUS_GATE_FAILED)
+
+
+def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
+    from ..search.budget import Budget
+    from ..search.plan import SearchPlan
+
+    data = {name: options[name] for name in _OF_DATA if options[name]}
+    data["name"] = dataset
+    is_files = Path(dataset).is_dir() or dataset.lower().endswith(".csv")
+    if is_files and not options["cache"]:
+        data["cache"] = str(out / "images")
+    return SearchPlan(
+        data,
+        Budget(options["max_bytes"]),
+        quantization_aware=not options["no_quantization_aware"],
+        **{name: options[name] for name in ("epochs", "sides", "colours", "augmentations", "architectures")},
+        **{name: options[name] for name in ("teacher", "seed")},
+    )
+
+
+def _show_state(state: SearchState) -> None:
+    print_line(state.describe(), error=True)
+
+
+def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:
+    if as_json:
+        print_json({"out": str(host.folder), **ended.as_dict()})
+        return
+    best = ended.state.best
+    if best is None:
+        print_line("no network is trained yet; the same command goes on")
+        return
+    print_line(
+        f"take trial {best.trial}: accuracy {best.accuracy:.4f} on validation in {best.costs[0]:,.0f} bytes; next: "
+        f"pocketlens search finish {shown(host.folder)} --out models"
+    )
+
+
+def _show_finished(finished: Finished, out: Path, as_json: bool) -> None:
+    from .export import show_export
+
+    report, timings = finished.exported.report, finished.exported.timings
+    if as_json:
+        training = {"trial": finished.trial, "run": str(finished.run), **finished.figures}
+        print_json({**report, "timings": timings, "search": training})
+        return
+    print_line(f"trial {finished.trial}: run in {shown(finished.run)}")
+    show_export(report, timings, out)
+    for line in finished.exported.failures:
+        print_line(f"gate failed: {line}", error=True)

@@ -1,0 +1,117 @@
+"""The end of a search: the chosen trial is trained as a whole run, exported, and gated. Only here test is measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runtime.child_process import ChildError
+from runtime.child_worker import ChildWorker
+from trainer.data.run_folder import read_run
+
+from ..errors import ExportError
+from ..export import DEFAULT_RECIPES, ExportResult, export
+from ..recipe import ExportConfig
+from .plan import SearchPlan
+from .records import StepRecord
+from .session import TRIALS_FOLDER
+from .study import SearchStudy
+from .trial_runner import thread_variables
+
+_log = logging.getLogger(__name__)
+
+#: The folder, within that of a search, with the runs of finished trials.
+RUNS_FOLDER = "runs"
+#: The checkpoint in a trial's folder.
+_CHECKPOINT = "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class FinishSettings:
+    """How a trial is finished.
+
+    Attributes:
+        config: of the export; the budget's bytes become one of its limits.
+        epochs: of the training; None for those of the search.
+        force: replace an earlier run of this trial.
+        threads: of the training; None for one a processor core.
+    """
+
+    config: ExportConfig
+    epochs: int | None = None
+    force: bool = False
+    threads: int | None = None
+
+
+class Finished(NamedTuple):
+    """What a finished trial gives.
+
+    Attributes:
+        trial: its number.
+        run: the run folder.
+        figures: of the training, as `trainer.trials.whole.train_whole` returns them.
+        exported: the files, the report, and the gates.
+    """
+
+    trial: int
+    run: Path
+    figures: dict[str, Any]
+    exported: ExportResult
+
+
+def choose_trial(records: Sequence[StepRecord], wanted: int | None = None) -> StepRecord:
+    """The last step that is done of the wanted trial, or of the most accurate one; of equal ones the cheapest.
+
+    Raises:
+        ExportError: no trial is done, or not the wanted one.
+    """
+    done = [record for record in records if record.result is not None]
+    chosen = [record for record in done if wanted in (None, record.step.trial)]
+    if not chosen:
+        trials = sorted({record.step.trial for record in done})
+        known = f"{', '.join(map(str, trials[:20]))}{', ...' * (len(trials) > 20)}" if trials else "none"
+        raise ExportError(f"`trial` {'' if wanted is None else wanted}: no such trial is trained; trained are {known}")
+    if wanted is not None:
+        return max(chosen, key=lambda record: record.step.epochs)
+    return min(chosen, key=_order)
+
+
+def _order(record: StepRecord) -> tuple[Any, ...]:
+    assert record.result is not None
+    return (-record.result.accuracy, record.result.costs, -record.step.epochs)
+
+
+def finish_trial(
+    plan: SearchPlan, study: SearchStudy, record: StepRecord, folder: Path, out: Path, settings: FinishSettings
+) -> Finished:
+    """Train a trial to its end, from its checkpoint where that is at hand, export it, and check the gates.
+
+    Args:
+        plan, study, folder: of the search.
+        record: a step of the trial, from `choose_trial`.
+        out: folder for the files.
+        settings: how.
+
+    Raises:
+        ExportError: the training failed, or the run cannot be exported.
+    """
+    value, trial = study.whole_value(record), record.step.trial
+    run = folder / RUNS_FOLDER / str(trial)
+    wanted = study.space.settings(value)
+    checkpoint: str | None = str(folder / TRIALS_FOLDER / str(trial) / _CHECKPOINT)
+    if settings.epochs not in (None, wanted["epochs"]):
+        wanted["epochs"], checkpoint = settings.epochs, None  # another schedule
+    _log.info("trial %d: training to epoch %d", trial, wanted["epochs"])
+    data = {**plan.data, **study.space.geometry(value)}
+    with ChildWorker(thread_variables(settings.threads)) as child:
+        arguments = (data, wanted, str(run.absolute()), checkpoint, settings.force)
+        try:
+            figures = child.submit("trainer.trials.whole:train_whole", *arguments).result()
+        except ChildError as error:
+            raise ExportError(str(error)) from error
+    limits = replace(settings.config.limits, max_bytes=plan.budget.max_bytes)
+    exported = export(read_run(run), out, DEFAULT_RECIPES, replace(settings.config, limits=limits))
+    return Finished(trial, run, figures, exported)

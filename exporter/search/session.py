@@ -1,0 +1,209 @@
+"""One call of a search: opens the data set, the study and the child processes, runs the loop, and writes the pages."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runtime.file_lock import try_lock
+from runtime.files import read_regular_file, shown
+
+from ..errors import ExportError
+from ..operator_support import DEFAULT_TARGET
+from .budget import BytesAlone, CostModel
+from .data import SearchData
+from .halving import pareto_front
+from .loop import LoopSeconds, SearchLoop, SearchState
+from .plan import SearchPlan, rungs_of
+from .study import SearchStudy
+from .trial_runner import TrialRunner
+
+_log = logging.getLogger(__name__)
+
+#: The folders of the trials, the database of a search on one machine, and the file whose bytes its processes lock.
+TRIALS_FOLDER, DATABASE, _LOCK = "trials", "study.db", ".lock"
+_MOST_PROCESSES = 1024
+#: The pages are written again after so many seconds, so that a killed search has them too.
+_SECONDS_BETWEEN_PAGES = 30.0
+_MAX_TEACHER_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class SearchHost:
+    """Where and for how long one process searches; none of it changes what a trial reaches.
+
+    Attributes:
+        folder: of the plan, the trials and the pages.
+        storage: address of a PostgreSQL, or the path of a SQLite file; None for one in the folder.
+        trials: networks to train, of all processes together; None for no end.
+        minutes: the time of this call; None for any.
+        threads: of a training; None for one a processor core.
+    """
+
+    folder: Path
+    storage: str | None = None
+    trials: int | None = None
+    minutes: float | None = None
+    threads: int | None = None
+
+
+class SearchEnd(NamedTuple):
+    """How a call of a search ended.
+
+    Attributes:
+        state: of all its processes together.
+        seconds: where the time of this call went.
+    """
+
+    state: SearchState
+    seconds: LoopSeconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        state = {name: value for name, value in self.state._asdict().items() if name not in ("best", "seconds_left")}
+        best = None if self.state.best is None else self.state.best._asdict()
+        seconds = {name: round(value, 1) for name, value in self.seconds._asdict().items()}
+        return {**state, "best": best, "seconds": seconds}
+
+
+def search_networks(
+    plan: SearchPlan,
+    host: SearchHost,
+    cost_model: CostModel | None = None,
+    *,
+    target: str = DEFAULT_TARGET,
+    report: Callable[[SearchState], object] = lambda state: None,
+) -> SearchEnd:
+    """Search, or go on with a search that was stopped or killed.
+
+    Args:
+        plan: what to look for.
+        host: where, and for how long.
+        cost_model: gives latency and memory, from a device's profile; None for the bytes alone.
+        target: the interpreter of the device, one of `operator_support.TARGETS`.
+        report: called with the state after each step.
+
+    Raises:
+        DatasetError, ExportError, StorageError: the data set, the choices, the budget or the database cannot be used;
+            the study has other data or settings; or one trial after the other fails.
+        OSError: the folder cannot be written.
+        KeyboardInterrupt: the same call goes on, and no more than the epoch at hand is lost.
+    """
+    with ExitStack() as stack:
+        worker = stack.enter_context(hold_worker_name(host.folder))
+        data = SearchData.load(plan.data, plan.seed)
+        for remark in data.remarks:
+            _log.info("note: %s", shown(remark))
+        study = stack.enter_context(open_search(plan, data, host, cost_model, worker, target))
+        plan.write(host.folder)
+        lost = study.reclaim()
+        if lost:
+            _log.info("a killed search goes on: %d of its steps wait again", lost)
+        folder, model = host.folder / TRIALS_FOLDER, cost_model or BytesAlone()
+        runner = stack.enter_context(TrialRunner(data, study.space, folder, model, target=target, threads=host.threads))
+        runner.check()
+        pages = _Pages(study, data, host.folder)
+
+        def tell(state: SearchState) -> None:
+            report(state)
+            pages.write_now_and_then()
+
+        loop = SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=tell)
+        try:
+            seconds = loop.run()
+        finally:
+            pages.write()
+        return SearchEnd(loop.state(), seconds)
+
+
+def open_search(
+    plan: SearchPlan,
+    data: SearchData,
+    host: SearchHost,
+    cost_model: CostModel | None = None,
+    worker: str = "",
+    target: str = DEFAULT_TARGET,
+) -> SearchStudy:
+    """The study of a plan.
+
+    Args:
+        plan, host, cost_model, target: as for `search_networks`.
+        data: of the plan.
+        worker: from `hold_worker_name`; "" to look at the study only.
+
+    Raises:
+        ExportError: a choice that does not go with the data set.
+        StorageError: the database cannot be used, or the study has other data or settings.
+    """
+    space = plan.make_space(data)
+    settings: dict[str, Any] = {"budget": asdict(plan.budget), "target": target, "teacher": _digest(plan.teacher)}
+    # A cost model that is not the same on two machines would compare their trials wrongly.
+    settings["profile"] = getattr(cost_model, "digest", None)
+    return SearchStudy(
+        host.storage or host.folder / DATABASE,
+        data.digest,
+        space,
+        rungs_of(space),
+        costs=1 if cost_model is None else 2,
+        settings=settings,
+        worker=worker,
+        seed=plan.seed,
+    )
+
+
+@contextmanager
+def hold_worker_name(folder: Path) -> Iterator[str]:
+    """A name that this process alone has while the block runs, and that a later process gets after its death.
+
+    Args:
+        folder: of the search; it is made. Several processes may share it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        place = next(place for place in range(_MOST_PROCESSES) if try_lock(handle, place))
+        name = os.pread(handle, 32, 0)
+        if not name:  # the folder's own, since machines may have the same name
+            name = uuid.uuid4().hex.encode()
+            os.pwrite(handle, name, 0)
+        yield f"{socket.gethostname()}:{name.decode(errors='replace')[:8]}:{place}"
+    finally:
+        os.close(handle)
+
+
+class _Pages:
+    """The pages of a search, and the run folders of its best trials."""
+
+    def __init__(self, study: SearchStudy, data: SearchData, folder: Path) -> None:
+        self._study, self._data, self._folder = study, data, folder
+        self._written = time.monotonic()
+
+    def write_now_and_then(self) -> None:
+        if time.monotonic() - self._written > _SECONDS_BETWEEN_PAGES:
+            self.write()
+
+    def write(self) -> None:
+        results = {step.trial: result for step, result in sorted(self._study.results().items())}
+        for trial in pareto_front(results):
+            self._data.complete_run(self._folder / TRIALS_FOLDER / str(trial))
+        self._written = time.monotonic()
+
+
+def _digest(teacher: str | None) -> str | None:
+    """SHA-256 of a teacher's model, which may have another path on each machine."""
+    if teacher is None:
+        return None
+    path = Path(teacher) / "model.keras" if Path(teacher).is_dir() else Path(teacher)
+    return hashlib.sha256(read_regular_file(path, _MAX_TEACHER_BYTES, ExportError)[0]).hexdigest()
