@@ -60,7 +60,7 @@ class LatencyModel(NamedTuple):
 def fit_latency(profile: DeviceProfile, setting: Setting) -> LatencyModel:
     """Fit the times of operators to the probes that were measured with a setting."""
     measured = [
-        (_row(((one.name, one.type), one) for one in probe.operators), time, _is_network(probe.operators))
+        (_row((_kind(one), one) for one in probe.operators), time, _is_network(probe.operators))
         for probe, time in zip(profile.probes, setting.times_ms, strict=True)
         if time is not None
     ]
@@ -78,20 +78,26 @@ def timed_operators(work: Workload) -> Iterator[tuple[Kind, OperatorWork]]:
     """The operators of a model that take time in each call, and the kinds under which a device measures them.
 
     What reads constants alone is computed once, when the model is loaded. Weights of another type than the activations
-    make a kind of their own, such as ("CONV_2D", "FLOAT32 INT8"), whose kernels are others.
+    make a kind of their own, such as ("CONV_2D", "FLOAT32 with weights INT8"), whose kernels are others.
     """
     fixed = {index for index, tensor in enumerate(work.tensors) if tensor.constant}
     for operator in work.operators:
         if operator.reads and fixed.issuperset(operator.reads):
             fixed.update(operator.writes)
             continue
-        kinds = [operator.type]
-        if operator.name in _WEIGHTED:
-            weights = operator.reads[1]
-            kind = work.tensors[weights].info.type
-            # Half-precision weights are dequantized when the model is loaded.
-            kinds += [kind] if kind != operator.type else []
-        yield (operator.name, " ".join(kinds)), operator
+        name, kind = _kind(operator)
+        if name in _WEIGHTED:
+            weights = work.tensors[operator.reads[1]].info.type
+            kind += "" if weights == operator.type else f" with weights {weights}"
+        yield (name, kind), operator
+
+
+def _kind(work: OperatorWork) -> Kind:
+    """The kind of an operator whose weights have the type of its activations."""
+    if work.name != "QUANTIZE":
+        return work.name, work.type
+    width = work.bytes_read // max(1, math.prod(work.inputs[0]))
+    return work.name, f"{work.type} from {'quantized' if width < 4 else 'float'} values"
 
 
 def _row(operators: Iterable[tuple[Kind, OperatorWork]]) -> dict[_Column, float]:
@@ -113,8 +119,11 @@ def _features(work: OperatorWork) -> list[float]:
         return [*found, pixels * _whole(channels, _LANES[1]) * math.prod(weights[1:3])]
     if work.name == "FULLY_CONNECTED":
         return [*found, pixels * _whole(channels, _LANES[1]) * _whole(depth, _LANES[1])]
-    rounded = [pixels * _whole(channels, lanes) * _whole(depth, lanes // 2) for lanes in _LANES]
-    return [*found, *rounded, pixels * depth, pixels]
+    # A kernel goes through a window pixel by pixel, or through its row of copied values at once.
+    taps = math.prod(weights[1:3])
+    by_pixel = [pixels * _whole(channels, lanes) * taps * _whole(weights[3], 8) for lanes in _LANES]
+    by_row = [pixels * _whole(channels, lanes) * _whole(depth, lanes // 2) for lanes in _LANES]
+    return [*found, *by_pixel, *by_row, pixels * depth, pixels]
 
 
 def _whole(length: int, lanes: int) -> int:

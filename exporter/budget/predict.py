@@ -27,7 +27,7 @@ class CostPrediction:
         low_ms, high_ms: the interval in which it lies with a probability of 90 %.
         arena_bytes: what the interpreter needs for its tensors.
         file_bytes: the size of the file.
-        unknown_operators: the operators that the device has not measured, such as "CONV_2D FLOAT32 INT8".
+        unknown_operators: the operators that the device has not measured, such as "CONV_2D FLOAT32 with weights INT8".
     """
 
     device: str

@@ -78,7 +78,8 @@ class _Rule(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8
     requires=("tensorflow", "sklearn", "matplotlib", "jinja2"),
     option_names={"validation": "--val", "selftest=False": "--no-selftest", "mode": "--mode"},
     example="pocketlens export runs/digits --out models/digits --max-drop 0.01\n"
-    "pocketlens export runs/digits --out models --budget pi.json --max-latency-ms 20\n"
+    "pocketlens export runs/digits --out models/digits --budget pi-zero-2.json \\\n"
+    "      --max-latency-ms 20 --max-memory 2MB\n"
     "pocketlens export runs/digits --out models/digits --max-class-drop 0.05\n"
     "pocketlens export own.keras --labels labels.txt --calibration train/ \\\n"
     "      --test test/ --mean 0 --std 255 --out models",

@@ -96,7 +96,7 @@ def test_constants_are_computed_once_and_weights_of_another_type_are_another_kin
         (3,),
         0,
     )
-    assert [kind for kind, _ in timed_operators(work)] == [(dense, "FLOAT32"), (dense, "FLOAT32 INT8")]
+    assert [kind for kind, _ in timed_operators(work)] == [(dense, "FLOAT32"), (dense, "FLOAT32 with weights INT8")]
 
 
 def test_the_interval_is_wide_where_networks_differ_from_operators() -> None:
