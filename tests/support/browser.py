@@ -28,7 +28,8 @@ for (const frame of document.querySelectorAll("iframe")) {
       cut.push("in a table: " + name);
     if (!element.matches(".scroll, img") && element.clientWidth && style.overflowX != "visible")
       cut.push("hidden: " + name);
-    if (!element.matches(".scroll, html, body") && element.clientWidth && element.scrollWidth > element.clientWidth + 1)
+    if (!element.matches(".scroll, html, body, svg *") && element.clientWidth
+      && element.scrollWidth > element.clientWidth + 1)
       cut.push("spills: " + name);
     if (element.tagName == "IMG" && !element.naturalWidth) broken.push(element.alt);
   }
