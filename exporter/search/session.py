@@ -21,10 +21,11 @@ from ..errors import ExportError
 from ..operator_support import DEFAULT_TARGET
 from .budget import BytesAlone, CostModel
 from .data import SearchData
-from .halving import pareto_front
 from .loop import LoopSeconds, SearchLoop, SearchState
+from .page import write_pages
 from .plan import SearchPlan, rungs_of
 from .study import SearchStudy
+from .summary import read_summary
 from .trial_runner import TrialRunner
 
 _log = logging.getLogger(__name__)
@@ -195,8 +196,9 @@ class _Pages:
             self.write()
 
     def write(self) -> None:
-        results = {step.trial: result for step, result in sorted(self._study.results().items())}
-        for trial in pareto_front(results):
+        summary = read_summary(self._study)
+        write_pages(summary, self._folder)
+        for trial in summary.front:
             self._data.complete_run(self._folder / TRIALS_FOLDER / str(trial))
         self._written = time.monotonic()
 
