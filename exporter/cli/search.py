@@ -15,6 +15,7 @@ from runtime.cli.output import print_json, print_line
 from runtime.cli.output_options import ByteSize
 from runtime.cli.progress_bar import is_terminal
 from runtime.contract import TASKS
+from runtime.device_profile.format import read_profile
 from runtime.errors import UsageError
 from runtime.files import shown
 from runtime.input_spec import COLOURS, FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
@@ -24,6 +25,7 @@ from trainer.config import AUGMENTATIONS
 
 from ..gates import Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
+from ..search.budget import Budget, PredictedCosts
 
 if TYPE_CHECKING:
     from ..search.finish import Finished
@@ -125,6 +127,24 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
 )
 @_data("--cache", metavar="DIR|none", help="Folder that keeps decoded image files. [default: images in --out]")
 @_limit("--max-bytes", type=ByteSize(), metavar="SIZE", help="Largest int8 file, such as 100kB. [default: no limit]")
+@_limit(
+    "--budget",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PROFILE",
+    help="Profile of the device, from `pocketlens bench --profile` there: the time and memory of each network on it "
+    "are predicted. [default: none]",
+)
+@_limit(
+    "--max-latency-ms",
+    type=click.FloatRange(0, min_open=True),
+    help="Longest predicted time of a call on the device of --budget. [default: no limit]",
+)
+@_limit(
+    "--max-memory",
+    type=ByteSize(),
+    metavar="SIZE",
+    help="Most predicted memory of file and tensors on the device of --budget, such as 2MB. [default: no limit]",
+)
 @_choices(
     "--image-size",
     "sides",
@@ -217,15 +237,22 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
         raise UsageError("--dataset and --out are needed; as in: pocketlens search --dataset digits --out search")
     if options["trials"] is None and options["minutes"] is None:
         options["trials"] = _DEFAULT_TRIALS
+    profile = None if options["budget"] is None else read_profile(options["budget"])
+    if profile is None and (options["max_latency_ms"] is not None or options["max_memory"] is not None):
+        raise UsageError("--max-latency-ms and --max-memory are predicted for a device: add its profile with --budget")
     plan = _read_plan(dataset, out, options)
-    from ..search.session import SearchHost, search_networks
+    from ..search.session import PROFILE, SearchHost, search_networks
 
     quiet_tensorflow()
+    if profile is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        profile.write(out / PROFILE)  # `finish` needs it
+    costs = None if profile is None else PredictedCosts(profile)
     if not is_terminal():
         report_to(Silent)  # a line for each step is enough
     host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads")))
     try:
-        ended = search_networks(plan, host, target=options["target"], report=_show_state)
+        ended = search_networks(plan, host, costs, report=_show_state)
     except KeyboardInterrupt:
         print_line("interrupted: the same command goes on", error=True)
         ctx.exit(STATUS_INTERRUPTED)
@@ -271,18 +298,22 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
     The run folder lies in DIR/runs. The export's gates are those of `pocketlens export`, and the bytes of the search's
     budget are one of them. If a gate fails, the exit status is 3.
     """
+    from ..search.plan import SearchPlan
+    from ..search.session import PROFILE, SearchHost, open_search
+
+    plan = SearchPlan.read(folder)
+    profile = read_profile(folder / PROFILE) if (folder / PROFILE).is_file() else None
+    quiet_tensorflow()
     from ..recipe import ExportConfig
     from ..search.data import SearchData
     from ..search.finish import FinishSettings, choose_trial, finish_trial
-    from ..search.plan import SearchPlan
-    from ..search.session import SearchHost, open_search
 
-    plan = SearchPlan.read(folder)
-    quiet_tensorflow()
     limits = Limits(max_drop=options["max_drop"], min_accuracy=options["min_accuracy"])
-    settings = FinishSettings(ExportConfig(limits), options["epochs"], options["force"], options["threads"])
+    config = ExportConfig(limits, target=plan.target, budget=profile)
+    settings = FinishSettings(config, options["epochs"], options["force"], options["threads"])
     data = SearchData.load(plan.data, plan.seed)
-    with open_search(plan, data, SearchHost(folder, options["storage"])) as study:
+    costs = None if profile is None else PredictedCosts(profile)
+    with open_search(plan, data, SearchHost(folder, options["storage"]), costs) as study:
         record = choose_trial(study.records(), trial)
         finished = finish_trial(plan, study, record, folder, out, settings)
     _show_finished(finished, out, as_json)
@@ -291,7 +322,6 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
 
 
 def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
-    from ..search.budget import Budget
     from ..search.plan import SearchPlan
 
     data = {name: options[name] for name in _OF_DATA if options[name]}
@@ -301,10 +331,10 @@ def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
         data["cache"] = str(out / "images")
     return SearchPlan(
         data,
-        Budget(options["max_bytes"]),
+        Budget(options["max_bytes"], options["max_latency_ms"], options["max_memory"]),
         quantization_aware=not options["no_quantization_aware"],
         **{name: options[name] for name in ("epochs", "sides", "colours", "augmentations", "architectures")},
-        **{name: options[name] for name in ("teacher", "seed")},
+        **{name: options[name] for name in ("teacher", "seed", "target")},
     )
 
 

@@ -34,7 +34,7 @@ class FinishSettings:
     """How a trial is finished.
 
     Attributes:
-        config: of the export; the budget's bytes become one of its limits.
+        config: of the export; the budget's limits become limits of it.
         epochs: of the training; None for those of the search.
         force: replace an earlier run of this trial.
         threads: of the training; None for one a processor core.
@@ -112,6 +112,12 @@ def finish_trial(
             figures = child.submit("trainer.trials.whole:train_whole", *arguments).result()
         except ChildError as error:
             raise ExportError(str(error)) from error
-    limits = replace(settings.config.limits, max_bytes=plan.budget.max_bytes)
+    budget = plan.budget
+    limits = replace(
+        settings.config.limits,
+        max_bytes=budget.max_bytes,
+        max_latency_ms=budget.max_latency_ms,
+        max_memory=budget.max_memory_bytes,
+    )
     exported = export(read_run(run), out, DEFAULT_RECIPES, replace(settings.config, limits=limits))
     return Finished(trial, run, figures, exported)

@@ -13,6 +13,7 @@ from runtime.files import read_regular_file, shown, write_whole
 from trainer.presets import complete_config
 
 from ..errors import ExportError
+from ..operator_support import DEFAULT_TARGET
 from .budget import Budget
 from .data import SearchData
 from .halving import make_rungs
@@ -44,6 +45,7 @@ class SearchPlan:
         quantization_aware: whether training with simulated rounding is tried.
         teacher: a run folder or a `.keras` file that teaches; None for none.
         seed: of the splits, every training, and the sampler.
+        target: the interpreter of the device, one of `operator_support.TARGETS`.
     """
 
     data: Mapping[str, Any]
@@ -56,6 +58,7 @@ class SearchPlan:
     quantization_aware: bool = True
     teacher: str | None = None
     seed: int = 0
+    target: str = DEFAULT_TARGET
 
     def make_space(self, data: SearchData) -> Space:
         """The choices for the data set.

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,6 @@ from runtime.file_lock import try_lock
 from runtime.files import read_regular_file, shown
 
 from ..errors import ExportError
-from ..operator_support import DEFAULT_TARGET
 from .budget import BytesAlone, CostModel
 from .data import SearchData
 from .loop import LoopSeconds, SearchLoop, SearchState
@@ -30,8 +29,9 @@ from .trial_runner import TrialRunner
 
 _log = logging.getLogger(__name__)
 
-#: The folders of the trials, the database of a search on one machine, and the file whose bytes its processes lock.
-TRIALS_FOLDER, DATABASE, _LOCK = "trials", "study.db", ".lock"
+#: The folder of the trials, the database of a search on one machine, the profile of the device, and the file whose
+#: bytes the processes of a search lock.
+TRIALS_FOLDER, DATABASE, PROFILE, _LOCK = "trials", "study.db", "profile.json", ".lock"
 _MOST_PROCESSES = 1024
 #: The pages are written again after so many seconds, so that a killed search has them too.
 _SECONDS_BETWEEN_PAGES = 30.0
@@ -81,7 +81,6 @@ def search_networks(
     host: SearchHost,
     cost_model: CostModel | None = None,
     *,
-    target: str = DEFAULT_TARGET,
     report: Callable[[SearchState], object] = lambda state: None,
 ) -> SearchEnd:
     """Search, or go on with a search that was stopped or killed.
@@ -90,7 +89,6 @@ def search_networks(
         plan: what to look for.
         host: where, and for how long.
         cost_model: gives latency and memory, from a device's profile; None for the bytes alone.
-        target: the interpreter of the device, one of `operator_support.TARGETS`.
         report: called with the state after each step.
 
     Raises:
@@ -104,13 +102,15 @@ def search_networks(
         data = SearchData.load(plan.data, plan.seed)
         for remark in data.remarks:
             _log.info("note: %s", shown(remark))
-        study = stack.enter_context(open_search(plan, data, host, cost_model, worker, target))
+        study = stack.enter_context(open_search(plan, data, host, cost_model, worker))
         plan.write(host.folder)
         lost = study.reclaim()
         if lost:
             _log.info("a killed search goes on: %d of its steps wait again", lost)
         folder, model = host.folder / TRIALS_FOLDER, cost_model or BytesAlone()
-        runner = stack.enter_context(TrialRunner(data, study.space, folder, model, target=target, threads=host.threads))
+        runner = stack.enter_context(
+            TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads)
+        )
         runner.check()
         pages = _Pages(study, data, host.folder)
 
@@ -132,12 +132,11 @@ def open_search(
     host: SearchHost,
     cost_model: CostModel | None = None,
     worker: str = "",
-    target: str = DEFAULT_TARGET,
 ) -> SearchStudy:
     """The study of a plan.
 
     Args:
-        plan, host, cost_model, target: as for `search_networks`.
+        plan, host, cost_model: as for `search_networks`.
         data: of the plan.
         worker: from `hold_worker_name`; "" to look at the study only.
 
@@ -146,9 +145,12 @@ def open_search(
         StorageError: the database cannot be used, or the study has other data or settings.
     """
     space = plan.make_space(data)
-    settings: dict[str, Any] = {"budget": asdict(plan.budget), "target": target, "teacher": _digest(plan.teacher)}
-    # A cost model that is not the same on two machines would compare their trials wrongly.
-    settings["profile"] = getattr(cost_model, "digest", None)
+    settings = {
+        "budget": plan.budget.describe(),
+        "target": plan.target,
+        "teacher": _digest(plan.teacher),
+        "profile": (cost_model or BytesAlone()).digest[:12],
+    }
     return SearchStudy(
         host.storage or host.folder / DATABASE,
         data.digest,
