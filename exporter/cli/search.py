@@ -25,7 +25,7 @@ from trainer.config import AUGMENTATIONS
 
 from ..gates import Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
-from ..search.budget import Budget, PredictedCosts
+from ..search.budget import Budget
 
 if TYPE_CHECKING:
     from ..search.finish import Finished
@@ -247,12 +247,11 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
     if profile is not None:
         out.mkdir(parents=True, exist_ok=True)
         profile.write(out / PROFILE)  # `finish` needs it
-    costs = None if profile is None else PredictedCosts(profile)
     if not is_terminal():
         report_to(Silent)  # a line for each step is enough
     host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads")))
     try:
-        ended = search_networks(plan, host, costs, report=_show_state)
+        ended = search_networks(plan, host, profile, report=_show_state)
     except KeyboardInterrupt:
         print_line("interrupted: the same command goes on", error=True)
         ctx.exit(STATUS_INTERRUPTED)
@@ -312,9 +311,8 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
     config = ExportConfig(limits, target=plan.target, budget=profile)
     settings = FinishSettings(config, options["epochs"], options["force"], options["threads"])
     data = SearchData.load(plan.data, plan.seed)
-    costs = None if profile is None else PredictedCosts(profile)
-    with open_search(plan, data, SearchHost(folder, options["storage"]), costs) as study:
-        record = choose_trial(study.records(), trial)
+    with open_search(plan, data, SearchHost(folder, options["storage"]), profile) as study:
+        record = choose_trial(study, trial)
         finished = finish_trial(plan, study, record, folder, out, settings)
     _show_finished(finished, out, as_json)
     if not finished.exported.passed:
@@ -343,16 +341,19 @@ def _show_state(state: SearchState) -> None:
 
 
 def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:
+    from ..search.page import PAGE_FILE
+
+    summary = ended.summary
     if as_json:
-        print_json({"out": str(host.folder), **ended.as_dict()})
+        seconds = {name: round(value, 1) for name, value in ended.seconds._asdict().items()}
+        print_json({**summary.as_dict(), "out": str(host.folder), "seconds_of_call": seconds})
         return
-    best = ended.state.best
-    if best is None:
-        print_line("no network is trained yet; the same command goes on")
+    if summary.recommended is None:
+        print_line("no trial is done yet; the same command goes on")
         return
+    print_line(f"take {summary.describe()}")
     print_line(
-        f"take trial {best.trial}: accuracy {best.accuracy:.4f} on validation in {best.costs[0]:,.0f} bytes; next: "
-        f"pocketlens search finish {shown(host.folder)} --out models"
+        f"next: pocketlens search finish {shown(host.folder)} --out models; see {shown(host.folder / PAGE_FILE)}"
     )
 
 

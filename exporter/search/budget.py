@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from runtime.device_profile.format import DeviceProfile
+from typing import NamedTuple, Protocol
 
 
 class Cost(NamedTuple):
@@ -46,38 +42,9 @@ class CostModel(Protocol):
 class BytesAlone:
     """The cost without a profile: the size of the file."""
 
-    digest = "bytes"
-
     def cost_of(self, content: bytes) -> Cost:
         """The number of bytes."""
         return Cost(len(content))
-
-
-class PredictedCosts:
-    """The cost on the device of a profile: the size of the file, and predicted time and memory.
-
-    Args:
-        profile: of the device.
-
-    Raises:
-        ProfileError: it has no times.
-    """
-
-    def __init__(self, profile: DeviceProfile) -> None:
-        from ..budget.predict import Predictor  # it needs scikit-learn, which takes a second
-
-        self.digest = hashlib.sha256(profile.to_json().encode()).hexdigest()
-        self._predictor = Predictor(profile)
-
-    def cost_of(self, content: bytes) -> Cost:
-        """Bytes, and the prediction for the interpreter and the threads with which the device is fastest.
-
-        Raises:
-            ModelFileError: the file is damaged.
-            ProfileError: the device has not measured one of its operators.
-        """
-        found = self._predictor.predict(content)
-        return Cost(len(content), found.known_latency_ms(), found.memory_bytes)
 
 
 @dataclass(frozen=True)

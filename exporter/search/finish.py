@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from .plan import SearchPlan
 from .records import StepRecord
 from .session import TRIALS_FOLDER
 from .study import SearchStudy
+from .summary import read_summary
 from .trial_runner import thread_variables
 
 _log = logging.getLogger(__name__)
@@ -62,26 +62,22 @@ class Finished(NamedTuple):
     exported: ExportResult
 
 
-def choose_trial(records: Sequence[StepRecord], wanted: int | None = None) -> StepRecord:
-    """The last step that is done of the wanted trial, or of the most accurate one; of equal ones the cheapest.
+def choose_trial(study: SearchStudy, wanted: int | None = None) -> StepRecord:
+    """The last step that is done of a trial, by default of the one that the summary recommends.
 
     Raises:
         ExportError: no trial is done, or not the wanted one.
     """
-    done = [record for record in records if record.result is not None]
-    chosen = [record for record in done if wanted in (None, record.step.trial)]
-    if not chosen:
+    chosen = read_summary(study).recommended if wanted is None else wanted
+    done = [record for record in study.records() if record.result is not None]
+    steps = [record for record in done if record.step.trial == chosen]
+    if not done:
+        raise ExportError("no trial of this search is trained yet; go on with the search")
+    if not steps:
         trials = sorted({record.step.trial for record in done})
-        known = f"{', '.join(map(str, trials[:20]))}{', ...' * (len(trials) > 20)}" if trials else "none"
-        raise ExportError(f"`trial` {'' if wanted is None else wanted}: no such trial is trained; trained are {known}")
-    if wanted is not None:
-        return max(chosen, key=lambda record: record.step.epochs)
-    return min(chosen, key=_order)
-
-
-def _order(record: StepRecord) -> tuple[Any, ...]:
-    assert record.result is not None
-    return (-record.result.accuracy, record.result.costs, -record.step.epochs)
+        known = f"{', '.join(map(str, trials[:20]))}{', ...' * (len(trials) > 20)}"
+        raise ExportError(f"`trial` {wanted} is not trained; trained are {known}")
+    return max(steps, key=lambda record: record.step.epochs)
 
 
 def finish_trial(

@@ -10,21 +10,23 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from runtime.device_profile.format import DeviceProfile
 from runtime.file_lock import try_lock
 from runtime.files import read_regular_file, shown
 
 from ..errors import ExportError
-from .budget import BytesAlone, CostModel
+from .budget import BytesAlone
 from .data import SearchData
 from .loop import LoopSeconds, SearchLoop, SearchState
 from .page import write_pages
 from .plan import SearchPlan, rungs_of
+from .profile_cost import ProfileCost
 from .study import SearchStudy
-from .summary import read_summary
+from .summary import SearchSummary, read_summary
 from .trial_runner import TrialRunner
 
 _log = logging.getLogger(__name__)
@@ -61,25 +63,18 @@ class SearchEnd(NamedTuple):
     """How a call of a search ended.
 
     Attributes:
-        state: of all its processes together.
+        summary: what all its processes have found together.
         seconds: where the time of this call went.
     """
 
-    state: SearchState
+    summary: SearchSummary
     seconds: LoopSeconds
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        state = {name: value for name, value in self.state._asdict().items() if name not in ("best", "seconds_left")}
-        best = None if self.state.best is None else self.state.best._asdict()
-        seconds = {name: round(value, 1) for name, value in self.seconds._asdict().items()}
-        return {**state, "best": best, "seconds": seconds}
 
 
 def search_networks(
     plan: SearchPlan,
     host: SearchHost,
-    cost_model: CostModel | None = None,
+    profile: DeviceProfile | None = None,
     *,
     report: Callable[[SearchState], object] = lambda state: None,
 ) -> SearchEnd:
@@ -88,7 +83,7 @@ def search_networks(
     Args:
         plan: what to look for.
         host: where, and for how long.
-        cost_model: gives latency and memory, from a device's profile; None for the bytes alone.
+        profile: of the device, by which time and memory are predicted; None for the bytes alone.
         report: called with the state after each step.
 
     Raises:
@@ -102,12 +97,13 @@ def search_networks(
         data = SearchData.load(plan.data, plan.seed)
         for remark in data.remarks:
             _log.info("note: %s", shown(remark))
-        study = stack.enter_context(open_search(plan, data, host, cost_model, worker))
+        study = stack.enter_context(open_search(plan, data, host, profile, worker))
         plan.write(host.folder)
         lost = study.reclaim()
         if lost:
             _log.info("a killed search goes on: %d of its steps wait again", lost)
-        folder, model = host.folder / TRIALS_FOLDER, cost_model or BytesAlone()
+        folder = host.folder / TRIALS_FOLDER
+        model = BytesAlone() if profile is None else ProfileCost(profile)
         runner = stack.enter_context(
             TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads)
         )
@@ -122,21 +118,21 @@ def search_networks(
         try:
             seconds = loop.run()
         finally:
-            pages.write()
-        return SearchEnd(loop.state(), seconds)
+            summary = pages.write()
+        return SearchEnd(summary, seconds)
 
 
 def open_search(
     plan: SearchPlan,
     data: SearchData,
     host: SearchHost,
-    cost_model: CostModel | None = None,
+    profile: DeviceProfile | None = None,
     worker: str = "",
 ) -> SearchStudy:
     """The study of a plan.
 
     Args:
-        plan, host, cost_model: as for `search_networks`.
+        plan, host, profile: as for `search_networks`.
         data: of the plan.
         worker: from `hold_worker_name`; "" to look at the study only.
 
@@ -146,17 +142,17 @@ def open_search(
     """
     space = plan.make_space(data)
     settings = {
-        "budget": plan.budget.describe(),
+        "budget": asdict(plan.budget),
         "target": plan.target,
         "teacher": _digest(plan.teacher),
-        "profile": (cost_model or BytesAlone()).digest[:12],
+        "profile": None if profile is None else hashlib.sha256(profile.to_json().encode()).hexdigest()[:12],
     }
     return SearchStudy(
         host.storage or host.folder / DATABASE,
         data.digest,
         space,
         rungs_of(space),
-        costs=1 if cost_model is None else 2,
+        costs=1 if profile is None else 2,
         settings=settings,
         worker=worker,
         seed=plan.seed,
@@ -197,12 +193,13 @@ class _Pages:
         if time.monotonic() - self._written > _SECONDS_BETWEEN_PAGES:
             self.write()
 
-    def write(self) -> None:
+    def write(self) -> SearchSummary:
         summary = read_summary(self._study)
-        write_pages(summary, self._folder)
         for trial in summary.front:
             self._data.complete_run(self._folder / TRIALS_FOLDER / str(trial))
+        write_pages(summary, self._folder)
         self._written = time.monotonic()
+        return summary
 
 
 def _digest(teacher: str | None) -> str | None:

@@ -10,18 +10,20 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from runtime import Contract, seal
+from runtime import Confidence, Contract, seal
 from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker
 from runtime.files import write_whole
 from trainer.data.run_folder import RUN_MARKER
 from trainer.evaluation.metrics import compute_metrics
 from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.score_calibration import fit_confidence
 from trainer.evaluation.scoring import ScoringWorker
 
 from ..errors import ExportError
@@ -42,6 +44,8 @@ _TRIALS = "trainer.trials.trial"
 _LAYERS = ("architecture", "widths", "blocks", "units")
 #: Samples for an untrained network: the size of its file does not depend on the ranges that they show.
 _FEW_SAMPLES = 8
+#: Stands for the one that is fitted to a trained network: its digits take room in the file.
+_SOME_CONFIDENCE = Confidence(temperature=1.2345678901234567)
 #: What TensorFlow reads the number of its threads from.
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -74,6 +78,19 @@ class TrialOutcome(NamedTuple):
     accuracy: float
     cost: Cost
     seconds: TrialSeconds
+
+
+class _Converted(NamedTuple):
+    """A FlatBuffer in a file, its contract, and the further members of its archive."""
+
+    flatbuffer: Path
+    contract: Contract
+    members: dict[str, bytes]
+
+    def sealed(self, confidence: Confidence) -> bytes:
+        """The whole file."""
+        contract = replace(self.contract, confidence=confidence)
+        return seal(self.flatbuffer.read_bytes(), contract, self.members)
 
 
 class TrialRunner:
@@ -141,7 +158,8 @@ class TrialRunner:
             place = self._child.folder / "untrained"
             with self._timed("conversion"):
                 self._call(f"{_TRIALS}:write_untrained", self._description(value), settings, str(place))
-            self._costs[key] = self._cost_model.cost_of(self._convert(place, is_trained=False))
+            content = self._convert(place, is_trained=False).sealed(_SOME_CONFIDENCE)
+            self._costs[key] = self._cost_model.cost_of(content)
         return self._costs[key]
 
     def train(self, step: TrialStep, value: Mapping[str, Any], seconds: float | None = None) -> TrialOutcome | None:
@@ -160,21 +178,25 @@ class TrialRunner:
         """
         place = self.folder_of(step.trial)
         settings, until = self._space.settings(value), step.epochs
-        figures = self._call(f"{_TRIALS}:train_trial", self._description(value), settings, str(place), until, seconds)
+        with self._timed("training"):
+            figures = self._call(
+                f"{_TRIALS}:train_trial", self._description(value), settings, str(place), until, seconds
+            )
         if figures["stopped"] == "interrupted" and figures["epochs"] < until:
             return None
         if figures["stopped"] == "unreadable":
             raise ExportError("a training image cannot be read any more; put it back as it was")
-        content = self._convert(place, is_trained=True)
-        write_whole(place / INT8_FILE, content)
+        converted = self._convert(place, is_trained=True)
         with self._timed("scoring"):
-            accuracy = self._score(place)
+            predictions = self._score(converted)
+            content = converted.sealed(fit_confidence(predictions, Recipe.int8().name).confidence)
+            write_whole(place / INT8_FILE, content)
         used = TrialSeconds(**self._clock)
         self._clock = dict.fromkeys(TrialSeconds._fields, 0.0)
-        return TrialOutcome(accuracy, self._cost_model.cost_of(content), used)
+        return TrialOutcome(headline_of(predictions, self._data.labels), self._cost_model.cost_of(content), used)
 
-    def _convert(self, place: Path, *, is_trained: bool) -> bytes:
-        """The whole int8 file of a trial's folder, with a self-test as `export` gives it: it takes room too."""
+    def _convert(self, place: Path, *, is_trained: bool) -> _Converted:
+        """The parts of the int8 file of a trial's folder, as `export` makes them."""
         contract = Contract.from_json((place / RUN_MARKER).read_bytes())
         bare = self._child.folder / INT8_FILE
         with self._timed("conversion"):
@@ -185,7 +207,7 @@ class TrialRunner:
             )
         with self._timed("scoring"):
             members = make_selftest_member(self._worker, bare, contract, Recipe.int8(), np.load(every))
-        return seal(bare.read_bytes(), contract, members)
+        return _Converted(bare, contract, members)
 
     def _representative(self, contract: Contract) -> tuple[Path, Path]:
         """Files with the quantizer's samples for an input: all of them, and a few."""
@@ -201,11 +223,11 @@ class TrialRunner:
             self._samples[contract.input] = (paths[0], paths[1])
         return self._samples[contract.input]
 
-    def _score(self, place: Path) -> float:
-        contract = Contract.from_json((place / RUN_MARKER).read_bytes())
-        if self._scorer is None:
-            self._scorer = SplitScorer(self._worker, self._data.as_run(place, contract), self._library)
-        return headline_of(self._scorer.submit(place / INT8_FILE, "validation")(), contract.labels)
+    def _score(self, converted: _Converted) -> Predictions:
+        if self._scorer is None:  # the samples are the same for all trials
+            run = self._data.as_run(self._folder, converted.contract)
+            self._scorer = SplitScorer(self._worker, run, self._library)
+        return self._scorer.submit(converted.flatbuffer, "validation", converted.contract)()
 
     def _description(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._data.description, **(self._space.geometry(value) if value else {})}
