@@ -9,10 +9,11 @@ from typing import Any
 from runtime.benchmark import best_combination
 from runtime.device_profile.format import DeviceProfile, ProfileError, Setting
 from runtime.interpreter import LIBRARIES
-from runtime.tflite.arena import arena_bytes
 from runtime.tflite.workload import Workload, read_workload
 
-from .latency import LatencyModel, fit_latency, timed_operators
+from .latency import LatencyModel, fit_latency
+from .memory import MemoryModel, fit_memory
+from .regression import timed_operators
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CostPrediction:
         latency_ms: the ms of one invocation. Reading and scaling the picture come on top. None if the device has
             not measured an operator of the file.
         low_ms, high_ms: the interval in which it lies with a probability of 90 %.
-        arena_bytes: what the interpreter needs for its tensors.
+        arena_bytes: what the interpreter allocates: the memory of the tensors, copies of weights, and tables.
         file_bytes: the size of the file.
         unknown_operators: the operators that the device has not measured, such as "CONV_2D FLOAT32 with weights INT8".
     """
@@ -42,7 +43,7 @@ class CostPrediction:
 
     @property
     def memory_bytes(self) -> int:
-        """What the model adds to a process: the file, and the interpreter's tensors."""
+        """What the model adds to a process: the file, and what the interpreter allocates."""
         return self.file_bytes + self.arena_bytes
 
     def known_latency_ms(self) -> float:
@@ -102,7 +103,7 @@ class Predictor:
                 f"the profile of {profile.device} has no times of {wanted.strip() or interpreter}, but of: {has}; "
                 "choose one of these, or measure the device again"
             )
-        self._models = [(setting, fit_latency(profile, setting)) for setting in chosen]
+        self._models = [(one, fit_latency(profile, one), fit_memory(profile, one)) for one in chosen]
 
     def predict(self, content: bytes, name: str = "model") -> CostPrediction:
         """What a file will cost.
@@ -115,22 +116,24 @@ class Predictor:
             ModelFileError: it is damaged, or no TensorFlow Lite model.
         """
         work = read_workload(content, name)
-        found = [self._with(setting, model, work, len(content)) for setting, model in self._models]
+        found = [self._with(setting, times, sizes, work, len(content)) for setting, times, sizes in self._models]
         known = [one for one in found if one.latency_ms is not None]
         return _fastest(known) if known else min(found, key=lambda one: len(one.unknown_operators))
 
-    def _with(self, setting: Setting, model: LatencyModel, work: Workload, file_bytes: int) -> CostPrediction:
+    def _with(
+        self, setting: Setting, times: LatencyModel, sizes: MemoryModel, work: Workload, file_bytes: int
+    ) -> CostPrediction:
         operators = list(timed_operators(work))
-        unknown = tuple(sorted({" ".join(kind) for kind, _ in operators if not model.knows(kind)}))
-        latency = None if unknown else model.predict_ms(operators)
+        unknown = tuple(sorted({" ".join(kind) for kind, _ in operators if not times.milliseconds.knows(kind)}))
+        latency = None if unknown else times.milliseconds.predict(operators)
         return CostPrediction(
             device=self._device,
             interpreter=setting.interpreter,
             threads=setting.threads,
             latency_ms=latency,
-            low_ms=None if latency is None else latency * model.low,
-            high_ms=None if latency is None else latency * model.high,
-            arena_bytes=arena_bytes(work),
+            low_ms=None if latency is None else latency * times.low,
+            high_ms=None if latency is None else latency * times.high,
+            arena_bytes=sizes.predict_bytes(work),
             file_bytes=file_bytes,
             unknown_operators=unknown,
         )

@@ -15,12 +15,12 @@ from .probes import Probe
 
 _FORMAT, _VERSION = "pocketlens-device-profile", 1
 _FIELDS = {"format", "version", "pocketlens", "device", "machine", "processors", "probes", "settings"}
-_PROBE_FIELDS = {"name", "operators"}
+_PROBE_FIELDS = {"name", "operators", "tensor_bytes", "arena_bytes"}
 _OPERATOR_FIELDS = (
     *("count", "name", "type", "inputs", "outputs"),
     *("multiply_adds", "bytes_read", "bytes_written", "weight_bytes"),
 )
-_SETTING_FIELDS = {"interpreter", "version", "threads", "times_ms"}
+_SETTING_FIELDS = {"interpreter", "version", "threads", "times_ms", "grown_bytes"}
 MAX_PROFILE_BYTES = 4 * 2**20
 _MAX_PROBES, _MAX_OPERATORS, _MAX_SETTINGS = 2000, 20_000, 64
 _MAX_TEXT, _MAX_NUMBER, _MAX_RANK = 200, 10**12, 8
@@ -37,12 +37,15 @@ class Setting(NamedTuple):
         interpreter, version: the interpreter library, one of `interpreter.LIBRARIES`, and its version.
         threads: the threads of one invocation.
         times_ms: the ms of a call of each probe; None for a probe that it refused.
+        grown_bytes: how much memory each probe made the process allocate, from the interpreter to the first answer;
+            None where that is not known.
     """
 
     interpreter: str
     version: str
     threads: int
     times_ms: tuple[float | None, ...]
+    grown_bytes: tuple[int | None, ...]
 
     def describe(self) -> str:
         """In words, for one line."""
@@ -76,7 +79,7 @@ class DeviceProfile(NamedTuple):
             **{name: getattr(self, name) for name in ("pocketlens", "device", "machine", "processors")},
         }
         lines = [_compact(head)[:-1] + ',"probes":[']
-        lines += [",\n".join(_compact({"name": one.name, "operators": _grouped(one)}) for one in self.probes)]
+        lines += [",\n".join(_compact({**_sizes(one), "operators": _grouped(one)}) for one in self.probes)]
         lines += ['],"settings":[', ",\n".join(_compact(one._asdict()) for one in self.settings), "]}"]
         return "\n".join(lines) + "\n"
 
@@ -146,7 +149,8 @@ def _probe(entry: Any) -> Probe:
         copies = _integer(one, "count", 1)
         _demand(len(operators) + copies <= _MAX_OPERATORS, "it has too many operators")
         operators += [work] * copies
-    return Probe(_text(entry, "name"), tuple(operators))
+    sizes = _integer(entry, "tensor_bytes", 0), _integer(entry, "arena_bytes", 0)
+    return Probe(_text(entry, "name"), tuple(operators), *sizes)
 
 
 def _setting(entry: Any, probes: int) -> Setting:
@@ -158,7 +162,15 @@ def _setting(entry: Any, probes: int) -> Setting:
         good = isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) and time > 0
         _demand(time is None or good, f"a time is {shown_value(time)}, expected a number above 0")
     _demand(any(time is not None for time in times), "a setting has no times")
-    return Setting(library, _text(entry, "version"), _integer(entry, "threads", 1), tuple(times))
+    grown = tuple(_list(entry, "grown_bytes", probes, probes))
+    for size in grown:
+        good = size is None or (type(size) is int and 0 < size <= _MAX_NUMBER)
+        _demand(good, f"a size is {shown_value(size)}, expected a whole number above 0")
+    return Setting(library, _text(entry, "version"), _integer(entry, "threads", 1), tuple(times), grown)
+
+
+def _sizes(probe: Probe) -> dict[str, Any]:
+    return {name: getattr(probe, name) for name in ("name", "tensor_bytes", "arena_bytes")}
 
 
 def _grouped(probe: Probe) -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,14 @@ from ..errors import InterpreterError
 from ..native_output import held_stderr
 from ..progress import progress
 from .format import DeviceProfile, Setting
+from .probe_network import PROBE_TYPES, ProbeNetwork
 from .probes import all_probes, count_probes
 
 #: Calls are timed in batches, and the fastest batch counts: other work on the machine only ever adds time.
 _BATCHES, _BATCH_S, _MAX_CALLS = 5, 0.003, 500
 _TIMEOUT_S = 1800
+#: What glibc counts of its memory: in use are the bytes in its heaps and those that it mapped for large blocks.
+_COUNTS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 #: Where Linux says what board or processor this is.
 _BOARD, _PROCESSOR = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
 
@@ -44,10 +50,11 @@ def measure_device(max_threads: int, device: str = "") -> DeviceProfile:
     settings, problems = [], []
     for library, threads in combinations(max_threads):
         try:
-            times = call_in_child(
+            measured = call_in_child(
                 f"{__name__}:measure_probes_here", library, threads, shows_progress=True, timeout=_TIMEOUT_S
             )
-            settings.append(Setting(library, interpreter.version_of(library), threads, tuple(times)))
+            times, grown = zip(*measured, strict=True)
+            settings.append(Setting(library, interpreter.version_of(library), threads, times, grown))
         except ChildError as error:
             problems.append(f"{interpreter.LIBRARIES[library]}: {error}")
     if not any(time is not None for setting in settings for time in setting.times_ms):
@@ -63,17 +70,32 @@ def measure_device(max_threads: int, device: str = "") -> DeviceProfile:
     )
 
 
-def measure_probes_here(library: str, threads: int) -> list[float | None]:
-    """The ms of a call of each probe in this process; None for a probe that the interpreter refuses."""
-    times: list[float | None] = []
+def measure_probes_here(library: str, threads: int) -> list[tuple[float | None, int | None]]:
+    """The ms of a call of each probe in this process, and the bytes that it made the process allocate.
+
+    Both are None for a probe that the interpreter refuses, and the bytes where the C library does not count them.
+    """
+    found: list[tuple[float | None, int | None]] = []
+    for kind in PROBE_TYPES:  # what a library allocates for its first model is none of the probes'
+        network = ProbeNetwork(kind)
+        with suppress(InterpreterError):
+            ready_call(network.content([network.dense(network.given((1, 8)), 8)]), library, threads)()
     with progress(count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
         for probe in all_probes():
-            try:
-                times.append(round(1000 * seconds_a_call(ready_call(probe.content, library, threads)), 6))
-            except InterpreterError:
-                times.append(None)
+            found.append(_measure(probe.content, library, threads))
             bar.update(1)
-    return times
+    return found
+
+
+def _measure(content: bytes, library: str, threads: int) -> tuple[float | None, int | None]:
+    before = allocated_bytes()
+    try:
+        call = ready_call(content, library, threads)
+    except InterpreterError:
+        return None, None
+    call()
+    grown = None if before is None else (allocated_bytes() or 0) - before
+    return round(1000 * seconds_a_call(call), 6), grown if grown and grown > 0 else None
 
 
 def ready_call(content: bytes, library: str, threads: int = 1) -> Callable[[], object]:
@@ -108,6 +130,22 @@ def seconds_a_call(call: Callable[[], Any]) -> float:
             call()
         batches.append((time.perf_counter() - started) / count)
     return min(batches)
+
+
+def allocated_bytes() -> int | None:
+    """The bytes that this process has allocated and not freed; None without glibc's `mallinfo2`."""
+    count = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
+    if count is None:
+        return None
+    count.restype = _Mallinfo
+    counts = count()
+    return int(counts.uordblks + counts.hblkhd)
+
+
+class _Mallinfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc 2.33."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _COUNTS)
 
 
 def _model() -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from ..tflite.arena import arena_bytes
 from ..tflite.workload import OperatorWork, read_workload
 from .probe_network import FLOAT32, INT8, PROBE_TYPES, UINT8, ProbeNetwork
 
@@ -75,11 +76,15 @@ class Probe(NamedTuple):
     Attributes:
         name: what it probes, such as `"CONV_2D INT8 28x28x8 8x3x3 stride 1"`; no two have the same.
         operators: what it makes a device do, its repetitions included.
+        tensor_bytes: the memory that its tensors share, as `arena.arena_bytes` plans it without copied windows.
+        arena_bytes: the same with the windows that quantized convolutions of TensorFlow Lite's own kernels copy.
         content: the model file; empty for a probe of a profile.
     """
 
     name: str
     operators: tuple[OperatorWork, ...]
+    tensor_bytes: int
+    arena_bytes: int
     content: bytes = b""
 
 
@@ -97,9 +102,10 @@ def count_probes() -> int:
 
 
 def _probe(name: str, content: bytes) -> Probe:
+    work = read_workload(content, name)
     # The numbers of tensors mean nothing outside their model.
-    operators = (one._replace(reads=(), writes=()) for one in read_workload(content, name).operators)
-    return Probe(name, tuple(operators), content)
+    operators = tuple(one._replace(reads=(), writes=()) for one in work.operators)
+    return Probe(name, operators, arena_bytes(work, copies_windows=False), arena_bytes(work), content)
 
 
 #: Builds a network, and gives the tensors that are its answer.

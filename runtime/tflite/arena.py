@@ -37,19 +37,21 @@ class Lifetime(NamedTuple):
     last: int
 
 
-def arena_bytes(work: Workload) -> int:
+def arena_bytes(work: Workload, *, copies_windows: bool = True) -> int:
     """The bytes of the memory that a model's tensors share, at the most; constants are not among them.
 
     Args:
         work: from `workload.read_workload`.
+        copies_windows: whether quantized convolutions copy their windows; XNNPACK's do not.
     """
-    return planned_bytes(lifetimes(work))
+    return planned_bytes(lifetimes(work, copies_windows=copies_windows))
 
 
-def lifetimes(work: Workload) -> list[Lifetime]:
+def lifetimes(work: Workload, *, copies_windows: bool = True) -> list[Lifetime]:
     """Each tensor that is no constant, and what kernels need beside them, in the order of the file.
 
-    What is given, the answer and variables live as long as the call: they are read and written between calls.
+    `copies_windows` is as for `arena_bytes`. What is given, the answer and variables live as long as the call: they
+    are read and written between calls.
     """
     end = len(work.operators)  # after the last operator: never given back
     variables = [index for index, tensor in enumerate(work.tensors) if tensor.variable]
@@ -64,6 +66,8 @@ def lifetimes(work: Workload) -> list[Lifetime]:
         for index, start in sorted(first.items())
         if not work.tensors[index].constant
     ]
+    if not copies_windows:
+        return blocks
     return blocks + [Lifetime(_window_bytes(one), number, number) for number, one in enumerate(work.operators)]
 
 

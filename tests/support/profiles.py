@@ -19,6 +19,11 @@ def operator_ms(work: OperatorWork) -> float:
     return 0.0005 + 1e-7 * work.multiply_adds + 2e-7 * moved
 
 
+def extra_bytes(operators: Sequence[OperatorWork]) -> int:
+    """What an interpreter on that device allocates beside the memory of the tensors."""
+    return 100_000 + sum(2000 + 2 * one.weight_bytes for one in operators)
+
+
 def made_profile(
     threads: Sequence[int] = (1, 2), interpreter: str = "tflite_runtime", without: str = "", slower: float = 1.0
 ) -> DeviceProfile:
@@ -39,7 +44,11 @@ def made_profile(
             else round(factor * (CALL_MS + sum(map(operator_ms, probe.operators))), 6)
             for probe in probes
         )
-        settings.append(Setting(interpreter, "2.14.0", count, times))
+        sizes = tuple(
+            None if time is None else probe.arena_bytes + extra_bytes(probe.operators)
+            for probe, time in zip(probes, times, strict=True)
+        )
+        settings.append(Setting(interpreter, "2.14.0", count, times, sizes))
     return DeviceProfile("a board", "aarch64", 4, "0.0", probes, tuple(settings))
 
 

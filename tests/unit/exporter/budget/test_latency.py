@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from exporter.budget.latency import fit_latency, timed_operators
+from exporter.budget.latency import fit_latency
+from exporter.budget.memory import fit_memory
 from exporter.budget.predict import Predictor, cost_in_words
+from exporter.budget.regression import Features, fit_sum, timed_operators
 from exporter.search.budget import Budget, Cost
 from exporter.search.profile_cost import ProfileCost
 from runtime.device_profile.format import ProfileError
@@ -15,7 +18,7 @@ from runtime.errors import ModelFileError
 from runtime.tflite.arena import arena_bytes
 from runtime.tflite.graph import GraphTensor, TensorInfo
 from runtime.tflite.workload import OperatorWork, Workload, read_workload
-from tests.support.profiles import CALL_MS, made_profile, operator_ms
+from tests.support.profiles import CALL_MS, extra_bytes, made_profile, operator_ms
 
 pytestmark = pytest.mark.fast
 
@@ -48,7 +51,10 @@ def test_the_rule_of_a_device_is_found(predictor: Predictor, kind: str, filters:
     assert found.latency_ms is not None
     assert found.low_ms <= found.latency_ms <= found.high_ms < 1.1 * found.latency_ms
     assert found.file_bytes == len(content)
-    assert found.memory_bytes == len(content) + found.arena_bytes > arena_bytes(read_workload(content))
+    work = read_workload(content)
+    expected = arena_bytes(work) + extra_bytes(work.operators)
+    assert found.arena_bytes == pytest.approx(expected, rel=0.05)
+    assert found.memory_bytes == len(content) + found.arena_bytes
 
 
 def test_the_setting_can_be_chosen() -> None:
@@ -109,6 +115,36 @@ def test_the_interval_is_wide_where_networks_differ_from_operators() -> None:
         for index, (probe, time) in enumerate(zip(profile.probes, setting.times_ms, strict=True))
     )
     assert fit_latency(profile, setting._replace(times_ms=times)).high > 1.2
+
+
+def test_a_device_that_copies_no_windows_and_one_that_counts_no_memory() -> None:
+    profile, work = made_profile((1,)), read_workload(network("INT8"))
+    (setting,) = profile.settings
+    sizes = tuple(probe.tensor_bytes + extra_bytes(probe.operators) for probe in profile.probes)
+    found = fit_memory(profile, setting._replace(grown_bytes=sizes))
+    assert not found.copies_windows
+    expected = arena_bytes(work, copies_windows=False) + extra_bytes(work.operators)
+    assert found.predict_bytes(work) == pytest.approx(expected, rel=0.05)
+    nothing = fit_memory(profile, setting._replace(grown_bytes=(None,) * len(sizes)))
+    assert nothing.predict_bytes(work) == arena_bytes(work) > arena_bytes(work, copies_windows=False)
+
+
+def test_memory_that_operators_use_in_turn_counts_once() -> None:
+    def own(_: OperatorWork) -> list[float]:
+        return [1.0]
+
+    def shared(work: OperatorWork) -> list[float]:
+        return [float(work.bytes_written)]
+
+    def operators(*sizes: int) -> list[tuple[tuple[str, str], OperatorWork]]:
+        return [(("A", "INT8"), OperatorWork("A", "INT8", (), (), (), (), 0, 0, size, 0)) for size in sizes]
+
+    models = [operators(10, 40, 20), operators(30), operators(5, 5, 5), operators(70, 20), operators(8, 90)]
+    # What is there grows by what an operator needs beyond it: 10 and then 40, or 70 alone.
+    targets = np.array([3 * 2 + 50, 2 + 30, 3 * 2 + 5, 2 * 2 + 70, 2 * 2 + 98], float)
+    found = fit_sum(models, targets, np.ones(len(models)), Features(own, shared))
+    assert found.predict(operators(60, 1, 2)) == pytest.approx(3 * 2 + 60)
+    assert not found.knows(("B", "INT8"))
 
 
 def test_the_cost_in_a_search() -> None:

@@ -20,7 +20,7 @@ def document() -> dict[str, Any]:
     # A part of the probes is enough here, and changes quickly.
     found["probes"] = found["probes"][:3]
     for setting in found["settings"]:
-        setting["times_ms"] = setting["times_ms"][:3]
+        setting |= {name: setting[name][:3] for name in ("times_ms", "grown_bytes")}
     assert isinstance(found, dict)
     return found
 
@@ -62,6 +62,9 @@ def test_equal_operators_are_counted(document: dict[str, Any]) -> None:
         (("settings", 0, "times_ms"), [1.0], "times_ms is no list of 3 to 3 entries"),
         (("settings", 0, "times_ms", 0), 0, "a time is 0"),
         (("settings", 0, "times_ms", 0), float("nan"), "a time is nan"),
+        (("settings", 0, "grown_bytes"), [], "grown_bytes is no list of 3 to 3 entries"),
+        (("settings", 0, "grown_bytes", 1), 1.5, "a size is 1.5"),
+        (("probes", 0, "arena_bytes"), -1, "arena_bytes is -1"),
         (("settings", 0, "times_ms"), [None, None, None], "a setting has no times"),
     ],
 )

@@ -16,7 +16,13 @@ from runtime.child_process import ChildError
 from runtime.cli.bench import bench
 from runtime.device_profile import measurement
 from runtime.device_profile.format import DeviceProfile, read_profile
-from runtime.device_profile.measurement import measure_device, measure_probes_here, ready_call, seconds_a_call
+from runtime.device_profile.measurement import (
+    allocated_bytes,
+    measure_device,
+    measure_probes_here,
+    ready_call,
+    seconds_a_call,
+)
 from runtime.device_profile.probes import Probe, all_probes, count_probes
 from runtime.errors import InterpreterError
 from runtime.tflite.model import check_structure
@@ -59,11 +65,24 @@ def test_a_probe_repeats_its_operator(probes: list[Probe]) -> None:
 
 
 def test_probes_are_measured_here(monkeypatch: pytest.MonkeyPatch, probes: list[Probe]) -> None:
-    some = [*probes[:2], Probe("refused", (), b"no model at all")]
+    some = [*probes[:2], Probe("refused", (), 0, 0, b"no model at all")]
     monkeypatch.setattr(measurement, "all_probes", lambda: iter(some))
-    times = measure_probes_here(interpreter.choose(), 1)
-    assert times[2] is None
-    assert all(time is not None and 1e-4 < time < 1000 for time in times[:2])
+    found = measure_probes_here(interpreter.choose(), 1)
+    assert found[2] == (None, None)
+    assert all(time is not None and 1e-4 < time < 1000 for time, _ in found[:2])
+    if allocated_bytes() is not None:
+        # Its tensors, and what an interpreter needs beside them.
+        sizes = [(grown or 0) / probe.arena_bytes for probe, (_, grown) in zip(probes[:2], found[:2], strict=True)]
+        assert all(1 < size < 20 for size in sizes), sizes
+
+
+def test_allocated_bytes_are_counted() -> None:
+    before = allocated_bytes()
+    if before is None:
+        pytest.skip("this C library has no mallinfo2")
+    block = bytearray(10**6)
+    assert 10**6 <= (allocated_bytes() or 0) - before < 1.1 * 10**6
+    del block
 
 
 def test_the_fastest_batch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,11 +94,11 @@ def test_the_fastest_batch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_device_is_measured_with_each_interpreter_and_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def call(function: str, library: str, threads: int, **_: object) -> list[float]:
+    def call(function: str, library: str, threads: int, **_: object) -> list[list[float]]:
         calls.append((library, threads))
         if threads == 2:
             raise ChildError("its process died of SIGILL", -4)
-        return [1.0] * count_probes()
+        return [[1.0, 1000]] * 3
 
     monkeypatch.setattr(measurement, "call_in_child", call)
     monkeypatch.setattr(measurement, "all_probes", lambda: iter(islice(all_probes(), 3)))

@@ -1,0 +1,94 @@
+"""What an interpreter allocates for a model on a device, fitted to the probes of the device's profile.
+
+The tensors' memory is computed from the file (`runtime.tflite.arena`). What an interpreter takes beside it, such as
+XNNPACK's copies of the weights and its tables of places, depends on its version and processor: it is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from runtime.device_profile.format import DeviceProfile, Setting
+from runtime.tflite.arena import arena_bytes
+from runtime.tflite.workload import OperatorWork, Workload
+
+from .latency import is_network
+from .regression import WITH_WEIGHTS, Features, OperatorSum, fit_sum, kind_of, timed_operators
+
+#: Errors of networks among the probes count so many times: only there do several operators share memory.
+_NETWORK_WEIGHT = 4.0
+_PRODUCTS = ("CONV_2D", "FULLY_CONNECTED")
+#: Filters are stored in groups of so many.
+_GROUP = 16
+#: An error of a tenth of a probe's memory counts the same for each, but for the smallest.
+_LEAST_BYTES = 200_000
+
+
+class MemoryModel(NamedTuple):
+    """The memory of a model on one device with one interpreter and number of threads.
+
+    Attributes:
+        copies_windows: whether quantized convolutions copy their windows there; XNNPACK's do not.
+        beside: the bytes beside the tensors, by the operators; None where the device could not count them.
+    """
+
+    copies_windows: bool
+    beside: OperatorSum | None
+
+    def predict_bytes(self, work: Workload) -> int:
+        """What the interpreter allocates for a model, its file apart."""
+        tensors = arena_bytes(work, copies_windows=self.copies_windows)
+        return tensors + (0 if self.beside is None else round(self.beside.predict(list(timed_operators(work)))))
+
+
+def fit_memory(profile: DeviceProfile, setting: Setting) -> MemoryModel:
+    """Fit the memory to the probes that were measured with a setting."""
+    measured = [
+        ([(kind_of(one), one) for one in probe.operators], probe, grown)
+        for probe, grown in zip(profile.probes, setting.grown_bytes, strict=True)
+        if grown is not None
+    ]
+    if not measured:
+        return MemoryModel(copies_windows=True, beside=None)
+    models, probes, counts = zip(*measured, strict=True)
+    grown = np.array(counts)
+    networks = np.array([is_network(operators) for operators in models])
+    scales = np.maximum(grown, _LEAST_BYTES) / np.where(networks, _NETWORK_WEIGHT, 1.0)
+    found = []
+    for copies_windows in (True, False):
+        tensors = np.array([probe.arena_bytes if copies_windows else probe.tensor_bytes for probe in probes])
+        beside = fit_sum(models, grown - tensors, scales, Features(_kept, _taken_in_turn))
+        predicted = tensors + [beside.predict(operators) for operators in models]
+        found.append((float(np.sum(((grown - predicted) / scales) ** 2)), MemoryModel(copies_windows, beside)))
+    return min(found, key=lambda entry: entry[0])[1]
+
+
+def _kept(work: OperatorWork) -> list[float]:
+    """What may be kept for an operator from call to call."""
+    found = [1.0, work.bytes_written, work.weight_bytes]
+    if work.name not in WITH_WEIGHTS or len(work.inputs) < 2:
+        return found
+    weights, pixels = work.inputs[1], math.prod(work.outputs[0][:-1])
+    channels = work.outputs[0][-1]
+    grouped = _whole(channels) * math.prod(weights[1:])
+    # A place for each pixel of each window, and whole groups of filters.
+    return [*found, pixels * math.prod(weights[1:3]), grouped, pixels * math.prod(weights[1:]), channels]
+
+
+def _taken_in_turn(work: OperatorWork) -> list[float]:
+    """What an operator may need while it runs, in memory that the next one uses again.
+
+    A product of matrices copies both into groups of rows and columns; so does TensorFlow Lite's own int8.
+    """
+    if work.name not in _PRODUCTS or len(work.inputs) < 2:
+        return []
+    weights, pixels = work.inputs[1], math.prod(work.outputs[0][:-1])
+    depth = _whole(math.prod(weights[1:]), 4)
+    return [(_whole(work.outputs[0][-1]) + _whole(pixels)) * (depth + 4), pixels * math.prod(weights[1:-1])]
+
+
+def _whole(count: int, group: int = _GROUP) -> int:
+    return math.ceil(count / group) * group
