@@ -212,6 +212,13 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
     help="The interpreter of the device.",
 )
 @_STORAGE
+@_search(
+    "--on",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    show_default=True,
+    help="Where trials run: here, or as tasks on the Ray cluster of this machine or of $RAY_ADDRESS.",
+)
 @_output(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -249,7 +256,7 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
         profile.write(out / PROFILE)  # `finish` needs it
     if not is_terminal():
         report_to(Silent)  # a line for each step is enough
-    host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads")))
+    host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads", "on")))
     try:
         ended = search_networks(plan, host, profile, report=_show_state)
     except KeyboardInterrupt:

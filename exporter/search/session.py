@@ -19,12 +19,14 @@ from runtime.file_lock import try_lock
 from runtime.files import read_regular_file, shown
 
 from ..errors import ExportError
-from .budget import BytesAlone
+from .budget import BytesAlone, CostModel
 from .data import SearchData
 from .loop import LoopSeconds, SearchLoop, SearchState
+from .on_ray import search_on_ray
 from .page import write_pages
 from .plan import SearchPlan, rungs_of
 from .profile_cost import ProfileCost
+from .ray_trial import RayJob
 from .study import SearchStudy
 from .summary import SearchSummary, read_summary
 from .trial_runner import TrialRunner
@@ -49,7 +51,8 @@ class SearchHost:
         storage: address of a PostgreSQL, or the path of a SQLite file; None for one in the folder.
         trials: networks to train, of all processes together; None for no end.
         minutes: the time of this call; None for any.
-        threads: of a training; None for one a processor core.
+        threads: of a training; None for one a processor core, and for 1 on Ray.
+        on: `"local"`, or `"ray"` for tasks on a Ray cluster.
     """
 
     folder: Path
@@ -57,6 +60,7 @@ class SearchHost:
     trials: int | None = None
     minutes: float | None = None
     threads: int | None = None
+    on: str = "local"
 
 
 class SearchEnd(NamedTuple):
@@ -102,24 +106,42 @@ def search_networks(
         lost = study.reclaim()
         if lost:
             _log.info("a killed search goes on: %d of its steps wait again", lost)
-        folder = host.folder / TRIALS_FOLDER
-        model = BytesAlone() if profile is None else ProfileCost(profile)
-        runner = stack.enter_context(
-            TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads)
-        )
-        runner.check()
         pages = _Pages(study, data, host.folder)
 
         def tell(state: SearchState) -> None:
             report(state)
             pages.write_now_and_then()
 
-        loop = SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=tell)
+        model = BytesAlone() if profile is None else ProfileCost(profile)
         try:
-            seconds = loop.run()
+            if host.on == "ray":
+                job = RayJob(plan, data.digest, str((host.folder / TRIALS_FOLDER).absolute()), model, host.threads or 1)
+                seconds = search_on_ray(
+                    job,
+                    lambda place: open_search(plan, data, host, profile, f"{worker}/{place}"),
+                    trials=host.trials,
+                    minutes=host.minutes,
+                    report=tell,
+                )
+            else:
+                seconds = _search_here(plan, host, data, study, model, tell)
         finally:
             summary = pages.write()
         return SearchEnd(summary, seconds)
+
+
+def _search_here(
+    plan: SearchPlan,
+    host: SearchHost,
+    data: SearchData,
+    study: SearchStudy,
+    model: CostModel,
+    report: Callable[[SearchState], object],
+) -> LoopSeconds:
+    folder = host.folder / TRIALS_FOLDER
+    with TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads) as runner:
+        runner.check()
+        return SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=report).run()
 
 
 def open_search(

@@ -26,7 +26,7 @@ ALLOWED = {
     },
     "exporter": {
         *("runtime", "trainer", "numpy", "PIL", "click", "tensorflow", "keras", "matplotlib", "flatbuffers", "pip"),
-        *("tuf", "securesystemslib", "cryptography", "optuna", "sqlalchemy", "sklearn"),
+        *("tuf", "securesystemslib", "cryptography", "optuna", "sqlalchemy", "sklearn", "ray"),
     },
 }
 
