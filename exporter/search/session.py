@@ -97,10 +97,10 @@ def search_networks(
         KeyboardInterrupt: the same call goes on, and no more than the epoch at hand is lost.
     """
     with ExitStack() as stack:
-        worker = stack.enter_context(hold_worker_name(host.folder))
-        data = SearchData.load(plan.data, plan.seed)
+        data = SearchData.load(plan.data, plan.seed)  # first: a data set that is refused leaves no folder
         for remark in data.remarks:
             _log.info("note: %s", shown(remark))
+        worker = stack.enter_context(hold_worker_name(host.folder))
         study = stack.enter_context(open_search(plan, data, host, profile, worker))
         plan.write(host.folder)
         lost = study.reclaim()

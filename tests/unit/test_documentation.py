@@ -92,7 +92,7 @@ def _parse(arguments: list[str], where: str) -> None:
     command: click.Command = LazyGroup("pocketlens", lazy=COMMANDS)
     context = click.Context(command)
     try:
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and not (command.params and arguments[0].startswith("-")):
             name, found, arguments = command.resolve_command(context, arguments)
             assert found is not None
             command = found
@@ -118,10 +118,11 @@ def _named(text: str) -> set[str]:
 
 def _options(command: click.Command) -> set[str]:
     context = click.Context(command)
+    found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     if isinstance(command, click.Group):
         below = (command.get_command(context, name) for name in command.list_commands(context))
-        return {option for found in below if found for option in _options(found)}
-    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        found |= {option for each in below if each for option in _options(each)}
+    return found
 
 
 def test_the_reference_has_every_command_and_option() -> None:

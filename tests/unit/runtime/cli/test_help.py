@@ -22,6 +22,7 @@ GROUPS = {
     "find-lr": ["Data", "Network", "Training", "Output"],
     "evaluate": ["Data", "Output"],
     "data show": ["Data", "Output"],
+    "search": ["Data", "Budget", "Choice", "Search", "Output"],
     "export": ["Conversion", "Gate", "External model", "Output"],
     "classify": ["Model", "Interpreter", "Answer", "External model", "Input", "Output"],
 }
@@ -35,7 +36,7 @@ def commands(
         assert found is not None
         if isinstance(found, click.Group):
             yield from commands(found, (*before, name))
-        else:
+        if found.params or not isinstance(found, click.Group):
             yield (*before, name), found
 
 
@@ -132,7 +133,7 @@ QUIET = {
         ("data", "save"),
         ("bench",),
     ),
-    *(("explain",), ("collect",), ("bundle",), ("compare",), ("data", "errors")),
+    *(("explain",), ("collect",), ("bundle",), ("compare",), ("data", "errors"), ("search",), ("search", "finish")),
 }
 
 
