@@ -82,12 +82,13 @@ def measure_probes_here(library: str, threads: int) -> list[tuple[float | None, 
             ready_call(network.content([network.dense(network.given((1, 8)), 8)]), library, threads)()
     with progress(count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
         for probe in all_probes():
-            found.append(_measure(probe.content, library, threads))
+            found.append(measure_call(probe.content, library, threads))
             bar.update(1)
     return found
 
 
-def _measure(content: bytes, library: str, threads: int) -> tuple[float | None, int | None]:
+def measure_call(content: bytes, library: str, threads: int) -> tuple[float | None, int | None]:
+    """The ms of a call of a model, and the bytes that it made this process allocate; see `measure_probes_here`."""
     before = allocated_bytes()
     try:
         call = ready_call(content, library, threads)

@@ -71,6 +71,7 @@ def stage(
     shutil.copytree(digits_run, tmp_path / "runs/digits")
     shutil.copytree(digits_export.folder, tmp_path / "models/digits")
     shutil.copy(digits_export.int8, tmp_path)
+    shutil.copytree(ROOT / "examples/profiles", tmp_path / "profiles")
     shutil.copytree(plant, tmp_path, dirs_exist_ok=True)
     shutil.copy("models/plant/int8.tflite", "plant.tflite")
     os.utime(tmp_path / "plant.tflite", (0, 0))  # the newest model is the one of digits
