@@ -92,7 +92,7 @@ def measure_here(library: str, paths: Sequence[str]) -> list[tuple[float | None,
 def compare(profile: DeviceProfile, library: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Predicted and measured figures of each file with an interpreter and one thread."""
     predictor = Predictor(profile, library, 1)
-    measured = call_in_child(f"{__name__}:measure_here", library, list(map(str, paths)))
+    measured = call_in_child("benchmarks.device_profile:measure_here", library, list(map(str, paths)))
     rows = []
     for path, (latency, grown) in zip(paths, measured, strict=True):
         found = predictor.predict(path.read_bytes())
