@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from runtime.tflite.workload import OperatorWork, Workload
+from runtime.tflite.workload import OperatorWork, Workload, bytes_of
 
 #: An operator's name and type, such as ("CONV_2D", "INT8").
 Kind: TypeAlias = tuple[str, str]
@@ -89,19 +89,26 @@ def fit_sum(
 def timed_operators(work: Workload) -> Iterator[tuple[Kind, OperatorWork]]:
     """The operators of a model that take time in each call, with their kinds.
 
-    What reads constants alone is computed once, when the model is loaded. Weights of another type than the activations
+    What reads constants alone is computed once, when the model is loaded, and is as good as a constant: such are the
+    weights of float16. Weights of another type than the activations
     make a kind of their own, such as ("CONV_2D", "FLOAT32 with weights INT8"), whose kernels are others.
     """
     fixed = {index for index, tensor in enumerate(work.tensors) if tensor.constant}
+    computed: set[int] = set()
     for operator in work.operators:
         if operator.reads and fixed.issuperset(operator.reads):
             fixed.update(operator.writes)
+            computed.update(operator.writes)
             continue
         name, kind = kind_of(operator)
         if name in WITH_WEIGHTS:
             weights = work.tensors[operator.reads[1]].info.type
             kind += "" if weights == operator.type else f" with weights {weights}"
-        yield (name, kind), operator
+        kept = sum(bytes_of(work.tensors[index]) for index in computed.intersection(operator.reads))
+        yield (
+            (name, kind),
+            operator._replace(bytes_read=operator.bytes_read - kept, weight_bytes=operator.weight_bytes + kept),
+        )
 
 
 def kind_of(work: OperatorWork) -> Kind:

@@ -91,7 +91,7 @@ def test_constants_are_computed_once_and_weights_of_another_type_are_another_kin
 
     def operator(name: str, reads: tuple[int, ...], writes: int) -> OperatorWork:
         shapes = ((2, 2),) * len(reads)
-        return OperatorWork(name, "FLOAT32", reads, (writes,), shapes, ((2, 2),), 0, 0, 0, 0)
+        return OperatorWork(name, "FLOAT32", reads, (writes,), shapes, ((2, 2),), 0, 16 * len(reads), 0, 0)
 
     tensors = (*(tensor("FLOAT32") for _ in range(4)), tensor("FLOAT16", True), tensor("INT8", True))
     dense = "FULLY_CONNECTED"
@@ -102,7 +102,10 @@ def test_constants_are_computed_once_and_weights_of_another_type_are_another_kin
         (3,),
         0,
     )
-    assert [kind for kind, _ in timed_operators(work)] == [(dense, "FLOAT32"), (dense, "FLOAT32 with weights INT8")]
+    (first, second), (kind, _) = timed_operators(work)
+    assert (first, kind) == ((dense, "FLOAT32"), (dense, "FLOAT32 with weights INT8"))
+    # The dequantized weights are weights, and nothing that is read in each call.
+    assert (second.bytes_read, second.weight_bytes) == (16, 16)
 
 
 def test_the_interval_is_wide_where_networks_differ_from_operators() -> None:
