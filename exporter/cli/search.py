@@ -51,6 +51,13 @@ _STORAGE = _search(
     metavar="URL",
     help="Database that several machines share: postgresql://USER@HOST/DATABASE. [default: study.db in --out]",
 )
+_NAME = _search(
+    "--name",
+    default="search",
+    show_default=True,
+    metavar="NAME",
+    help="Name of the search in the database; several in one need several names.",
+)
 _THREADS = _search(
     "--threads", type=click.IntRange(min=1), help="Threads of a training. [default: one a processor core]"
 )
@@ -212,6 +219,7 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
     help="The interpreter of the device.",
 )
 @_STORAGE
+@_NAME
 @_search(
     "--on",
     type=click.Choice(("local", "ray")),
@@ -256,7 +264,7 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
         profile.write(out / PROFILE)  # `finish` needs it
     if not is_terminal():
         report_to(Silent)  # a line for each step is enough
-    host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads", "on")))
+    host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads", "on", "name")))
     try:
         ended = search_networks(plan, host, profile, report=_show_state)
     except KeyboardInterrupt:
@@ -279,6 +287,7 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
 @_search("--epochs", type=click.IntRange(min=1), help="Epochs of the training. [default: those of the search]")
 @_THREADS
 @_STORAGE
+@_NAME
 @option_in("Gate")(
     "--max-drop",
     type=click.FloatRange(0, 1),
@@ -318,7 +327,7 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
     config = ExportConfig(limits, target=plan.target, budget=profile)
     settings = FinishSettings(config, options["epochs"], options["force"], options["threads"])
     data = SearchData.load(plan.data, plan.seed)
-    with open_search(plan, data, SearchHost(folder, options["storage"]), profile) as study:
+    with open_search(plan, data, SearchHost(folder, options["storage"], name=options["name"]), profile) as study:
         record = choose_trial(study, trial)
         finished = finish_trial(plan, study, record, folder, out, settings)
     _show_finished(finished, out, as_json)

@@ -52,6 +52,7 @@ class SearchHost:
         trials: networks to train, of all processes together; None for no end.
         minutes: the time of this call; None for any.
         threads: of a training; None for one a processor core, and for 1 on Ray.
+        name: of the search in the database; several in one need several names.
         on: `"local"`, or `"ray"` for tasks on a Ray cluster.
     """
 
@@ -61,6 +62,7 @@ class SearchHost:
     minutes: float | None = None
     threads: int | None = None
     on: str = "local"
+    name: str = "search"
 
 
 class SearchEnd(NamedTuple):
@@ -139,7 +141,9 @@ def _search_here(
     report: Callable[[SearchState], object],
 ) -> LoopSeconds:
     folder = host.folder / TRIALS_FOLDER
-    with TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads) as runner:
+    most = plan.budget.max_bytes
+    made = TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads, max_bytes=most)
+    with made as runner:
         runner.check()
         return SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=report).run()
 
@@ -176,6 +180,7 @@ def open_search(
         rungs_of(space),
         costs=1 if profile is None else 2,
         settings=settings,
+        name=host.name,
         worker=worker,
         seed=plan.seed,
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from trainer.config import ARCHITECTURES, SIZES, STAGES_OF_SIZE
+from trainer.config import ARCHITECTURES, STAGES_OF_SIZE, Stages
 from trainer.presets import PRESETS, complete_config
 
 from ..errors import ExportError
@@ -20,6 +20,7 @@ SEARCHED = ("cnn", "dense")
 #: Filters of the three stages of `cnn`: the least and the most.
 _WIDTHS = ((4, 64), (4, 96), (4, 160))
 _MOST_BLOCKS = 2
+_HALF_OF_TINY = Stages(4, 8, 16, 1)
 _UNITS, _MOST_LAYERS = (8, 256), 2
 _RATES = (5e-4, 2e-2)
 _BATCHES = (32, 64, 128)
@@ -135,19 +136,19 @@ class Space:
         return {"image_size": [value["side"]] * 2, "colour": value["colour"]} if self.sides else {}
 
     def presets(self) -> list[dict[str, Any]]:
-        """The presets at the data set's own resolution, the smallest network first: a search begins with them."""
-        found = [
-            self._preset(preset, size)
-            for size in (SIZES if "cnn" in self.architectures else (None,))
-            for preset in PRESETS
-        ]
+        """The presets at the data set's own resolution, the smallest network first: a search begins with them.
+
+        Below the smallest size there is one with half its filters, for budgets that no size fits.
+        """
+        stages = (_HALF_OF_TINY, *STAGES_OF_SIZE.values()) if "cnn" in self.architectures else (None,)
+        found = [self._preset(preset, each) for each in stages for preset in PRESETS]
         return [value for place, value in enumerate(found) if value not in found[:place]]
 
     def smallest(self) -> list[dict[str, Any]]:
         """For each architecture the value whose network costs least: where it exceeds a budget, nothing fits."""
         found = []
         for architecture in self.architectures:
-            value = self._preset("fast", "tiny" if architecture == "cnn" else None)
+            value = self._preset("fast", _HALF_OF_TINY if architecture == "cnn" else None)
             if architecture == "cnn":
                 value |= {f"width_{place}": low for place, (low, _) in enumerate(_WIDTHS, 1)} | {"blocks": 0}
             else:
@@ -157,15 +158,15 @@ class Space:
             found.append(value)
         return found
 
-    def _preset(self, preset: str, size: str | None) -> dict[str, Any]:
-        architecture = "dense" if size is None else "cnn"
-        given = {"architecture": architecture, "size": size, "epochs": self.epochs}
+    def _preset(self, preset: str, stages: Stages | None) -> dict[str, Any]:
+        architecture = "dense" if stages is None else "cnn"
+        given = {"architecture": architecture, "epochs": self.epochs}
         config = complete_config(given, preset, self.images, self.augmentations)
         value: dict[str, Any] = {"architecture": architecture}
-        if size is None:
+        if stages is None:
             value |= {"layers": len(config.units)} | {f"units_{n}": units for n, units in enumerate(config.units, 1)}
         else:
-            *widths, blocks = STAGES_OF_SIZE[size]
+            *widths, blocks = stages
             value |= {f"width_{n}": width for n, width in enumerate(widths, 1)} | {"blocks": blocks}
         if self.sides:
             value |= {"side": self.sides[0], "colour": self.colours[0]}

@@ -103,6 +103,7 @@ class TrialRunner:
         cost_model: gives the cost of a file.
         target: the interpreter of the device, one of `operator_support.TARGETS`.
         threads: of the training; None for one a processor core.
+        max_bytes: a network with more weights than this is not converted, which takes seconds; None to convert all.
     """
 
     def __init__(
@@ -114,7 +115,9 @@ class TrialRunner:
         *,
         target: str = DEFAULT_TARGET,
         threads: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
+        self._max_bytes = max_bytes
         self._data, self._space, self._folder, self._cost_model = data, space, folder, cost_model
         self._target, self._library = target, runnable_library(target)[0]
         self._child = ChildWorker(thread_variables(threads))
@@ -148,6 +151,8 @@ class TrialRunner:
     def cost(self, value: Mapping[str, Any]) -> Cost:
         """What the network of a value costs, from its untrained file. The cost of each network is computed once.
 
+        Of a network with more weights than `max_bytes` it is their number alone: the file would have more bytes.
+
         Raises:
             ExportError: the network cannot be built or converted, or has an operator that the profile does not know.
         """
@@ -157,7 +162,9 @@ class TrialRunner:
         if key not in self._costs:
             place = self._child.folder / "untrained"
             with self._timed("conversion"):
-                self._call(f"{_TRIALS}:write_untrained", self._description(value), settings, str(place))
+                weights = self._call(f"{_TRIALS}:write_untrained", self._description(value), settings, str(place))
+            if self._max_bytes is not None and weights > self._max_bytes:
+                return Cost(weights)
             content = self._convert(place, is_trained=False).sealed(_SOME_CONFIDENCE)
             self._costs[key] = self._cost_model.cost_of(content)
         return self._costs[key]

@@ -78,11 +78,14 @@ def train_trial(
     }
 
 
-def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder: str) -> None:
+def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder: str) -> int:
     """Write the model of a trial with the weights that it begins with: what it costs follows from its layers alone.
 
     Args:
         data, settings, folder: as for `train_trial`.
+
+    Returns:
+        The number of its weights: an int8 file has no fewer bytes.
 
     Raises:
         DatasetError, TrainingError: as `training.train`.
@@ -95,6 +98,7 @@ def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder
     model, session = with_inner_scaling(session, plain_model(session))
     _fill_biases(model)
     _write(model, session.contract, place)
+    return int(model.count_params())
 
 
 def check_data(data: Mapping[str, Any], teacher: str | None = None) -> None:

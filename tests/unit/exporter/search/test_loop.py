@@ -49,22 +49,23 @@ def open_study(folder: Path) -> SearchStudy:
 def test_it_trains_so_many_networks_within_the_budget_and_goes_on_with_the_best(tmp_path: Path) -> None:
     runner, states, budget = FakeRunner(), list[SearchState](), Budget(max_bytes=100)
     with open_study(tmp_path) as study:
-        SearchLoop(study, runner, budget, trials=6, report=states.append).run()
+        SearchLoop(study, runner, budget, trials=9, report=states.append).run()
         results = study.results()
-    assert len({step.trial for step in results}) == 6
+    assert len({step.trial for step in results}) == 9
     assert all(result.costs[0] <= 100 for result in results.values())
-    assert states[-1].rejected == sum(runner.cost(value).file_bytes > 100 for value in SPACE.presets()) > 0
-    fitting = PRESETS - states[-1].rejected
+    exceeding = sum(runner.cost(value).file_bytes > 100 for value in SPACE.presets())
+    assert states[-1].rejected >= exceeding > 0
+    fitting = PRESETS - exceeding
     assert sum(step.epochs == 9 for step in results) >= fitting  # presets go on to the end
     assert sorted(runner.trained) == sorted(results)
     best = states[-1].best
     assert best is not None
     assert best.accuracy == max(result.accuracy for result in results.values())
     text = states[-1].describe()
-    assert text.startswith("6 of 6 trained, ")
+    assert text.startswith("9 of 9 trained, ")
     assert f"best {best.accuracy:.4f} in " in text
     with open_study(tmp_path) as study:  # the same call has nothing more to do
-        SearchLoop(study, runner, budget, trials=6).run()
+        SearchLoop(study, runner, budget, trials=9).run()
         assert study.results() == results
 
 
@@ -74,7 +75,7 @@ def test_a_budget_that_nothing_fits_names_the_smallest_network(tmp_path: Path) -
 
 
 def test_the_draws_are_bounded_where_hardly_anything_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_loop, "MOST_REJECTIONS", PRESETS + 2)
+    monkeypatch.setattr(search_loop, "MOST_REJECTIONS", PRESETS)
     with open_study(tmp_path) as study, pytest.raises(ExportError, match=r"networks in a row exceed .* the nearest"):
         SearchLoop(study, FakeRunner(), Budget(max_bytes=12), trials=3).run()
 

@@ -63,13 +63,13 @@ def test_every_value_is_a_training(seed: int) -> None:
 
 def test_presets_are_values_of_the_space() -> None:
     presets = IMAGES.presets()
-    assert len(presets) == 2 * len(SIZES)
+    assert len(presets) == 2 * (len(SIZES) + 1)
     for value in presets:
         draw = Draw(0, value)
         assert IMAGES.suggest(draw) == value
         assert draw.names <= value.keys()
     first = config_of(IMAGES, presets[0])
-    assert (first.widths, first.blocks, first.label_smoothing) == ((8, 16, 32), 1, 0.05)
+    assert (first.widths, first.blocks, first.label_smoothing) == ((4, 8, 16), 1, 0.05)
 
 
 def test_features_have_neither_geometry_nor_augmentation() -> None:

@@ -77,7 +77,7 @@ def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(open_study: Open
     assert study.reclaim() == 1
     assert study.reclaim() == 0
     seen = {first.step: first.value}
-    for number in range(8):
+    for number in range(10):
         due = taken(study)
         assert due.step not in seen, "no step is done twice"
         seen[due.step] = due.value
@@ -90,7 +90,7 @@ def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(open_study: Open
     firsts = [value for step, value in seen.items() if step.epochs == 1]
     assert firsts[: len(presets)] == presets
     counts = study.counts()
-    assert (counts["done"], counts["lost"], counts["failed"], counts["running"]) == (9, 1, 0, 0)
+    assert (counts["done"], counts["lost"], counts["failed"], counts["running"]) == (11, 1, 0, 0)
     record = study.records()[0]
     assert (record.seconds, record.cost, record.excess, record.is_preset) == (3.5, Cost(900, 1.5), 0.5, True)
     assert study.whole_value(record) == presets[0]
