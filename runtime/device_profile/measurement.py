@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from .format import DeviceProfile, Setting
 from .probe_network import PROBE_TYPES, ProbeNetwork
 from .probes import all_probes, count_probes
 
-#: Calls are timed in batches, and the fastest batch counts: other work on the machine only ever adds time.
-_BATCHES, _BATCH_S, _MAX_CALLS = 5, 0.003, 500
+#: Calls are timed in batches, and the fastest batch counts: other work on the machine only ever adds time. All probes
+#: have their turn several times, since other work may last longer than the batches of one.
+_PASSES, _BATCHES, _BATCH_S, _MAX_CALLS = 2, 3, 0.004, 500
 _TIMEOUT_S = 1800
 #: What glibc counts of its memory: in use are the bytes in its heaps and those that it mapped for large blocks.
 _COUNTS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
@@ -75,16 +76,27 @@ def measure_probes_here(library: str, threads: int) -> list[tuple[float | None, 
 
     Both are None for a probe that the interpreter refuses, and the bytes where the C library does not count them.
     """
-    found: list[tuple[float | None, int | None]] = []
     for kind in PROBE_TYPES:  # what a library allocates for its first model is none of the probes'
         network = ProbeNetwork(kind)
         with suppress(InterpreterError):
             ready_call(network.content([network.dense(network.given((1, 8)), 8)]), library, threads)()
-    with progress(count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
-        for probe in all_probes():
-            found.append(measure_call(probe.content, library, threads))
-            bar.update(1)
-    return found
+    passes: list[list[tuple[float | None, int | None]]] = []
+    with progress(_PASSES * count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
+        for _ in range(_PASSES):
+            passes.append([])
+            for probe in all_probes():
+                passes[-1].append(measure_call(probe.content, library, threads))
+                bar.update(1)
+    return [_least(results) for results in zip(*passes, strict=True)]
+
+
+def _least(results: Sequence[tuple[float | None, int | None]]) -> tuple[float | None, int | None]:
+    """The shortest time and the least memory of several measurements of a probe."""
+    times, sizes = zip(*results, strict=True)
+    return (
+        min((time for time in times if time is not None), default=None),
+        min((size for size in sizes if size is not None), default=None),
+    )
 
 
 def measure_call(content: bytes, library: str, threads: int) -> tuple[float | None, int | None]:
