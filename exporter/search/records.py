@@ -68,16 +68,6 @@ class StepRecord(NamedTuple):
     ended: datetime | None
 
 
-def read_records(trials: Iterable[FrozenTrial], first_rung: int) -> list[StepRecord]:
-    """The steps of Optuna's trials, in their order.
-
-    Args:
-        trials: of one study.
-        first_rung: the epochs of a step whose process was killed before it could note them.
-    """
-    return [_read(trial, first_rung) for trial in trials]
-
-
 def begun_trials(records: Iterable[StepRecord]) -> set[int]:
     """Numbers of the trials that are trained or were, or may be: all that were taken and not rejected."""
     taken, rejected = set(), set()
@@ -96,7 +86,13 @@ def is_surplus(mine: StepRecord, earlier: Sequence[StepRecord], trials: int | No
     return trials is not None and len(begun_trials(earlier)) >= trials
 
 
-def _read(trial: FrozenTrial, first_rung: int) -> StepRecord:
+def read_record(trial: FrozenTrial, first_rung: int) -> StepRecord:
+    """The step of a trial of Optuna.
+
+    Args:
+        trial: with its attributes.
+        first_rung: the epochs of a step whose process was killed before it could note them.
+    """
     noted = trial.user_attrs
     attempt = noted.get(ATTEMPT, 0)
     state = _state(trial, attempt)

@@ -25,11 +25,12 @@ from optuna.trial import TrialState
 
 from . import records as attribute
 from .budget import Cost
-from .halving import StepResult, TrialStep, next_promotion
+from .halving import StepResult, TrialStep
 from .heartbeat import Heartbeat
 from .importance import importance_of_choices
-from .records import StepRecord, begun_trials, is_surplus, read_records
+from .records import StepRecord, begun_trials, is_surplus, read_record
 from .space import Space
+from .steps_to_do import add_lost, add_next
 from .storage import Direction, open_study, plain_errors
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class SearchStudy:
         self._heart = Heartbeat(self._record_heartbeat, heartbeat)
         self._held: dict[int, int] = {}  # number -> key of the steps that this process works on
         self._adopted: set[int] = set()
+        self._ended: dict[int, StepRecord] = {}  # by key; steps that have ended do not change
 
     def __enter__(self) -> SearchStudy:
         return self
@@ -129,11 +131,10 @@ class SearchStudy:
         """
         with plain_errors(self._address):
             while True:
-                self._take_over()
-                records = self.records()
+                records = self._take_over()
                 is_full = trials is not None and len(begun_trials(records)) >= trials
                 waits = any(record.state == "waiting" for record in records)
-                if not waits and not self._enqueue(records, is_full) and is_full:
+                if not waits and not add_next(self._study, records, self._presets, self.rungs, is_full) and is_full:
                     return None
                 due = self._take(trials)
                 if due is not None:
@@ -181,7 +182,7 @@ class SearchStudy:
         """Let a step wait again that this process will not finish, since it was interrupted; as `finish`."""
         is_ours = self._end(due, TrialState.FAIL, {attribute.GIVEN_BACK: True})
         with plain_errors(self._address):
-            self._enqueue_lost(self.records())
+            add_lost(self._study, self.records())
         return is_ours
 
     def reclaim(self) -> int:
@@ -198,7 +199,7 @@ class SearchStudy:
             ]
             for record in ours:
                 self._tell(record.key, TrialState.FAIL)
-            self._enqueue_lost(self.records())
+            add_lost(self._study, self.records())
         return len(ours)
 
     def records(self) -> list[StepRecord]:
@@ -208,7 +209,11 @@ class SearchStudy:
             StorageError: the database cannot be used.
         """
         with plain_errors(self._address):
-            return read_records(self._study.get_trials(deepcopy=False), self.rungs[0])
+            trials = self._study.get_trials(deepcopy=False)
+        known = self._ended
+        records = [known.get(trial._trial_id) or read_record(trial, self.rungs[0]) for trial in trials]
+        self._ended = {record.key: record for record in records if record.state not in ("waiting", "running")}
+        return records
 
     def results(self) -> dict[TrialStep, StepResult]:
         """The results of the steps that are done."""
@@ -239,7 +244,8 @@ class SearchStudy:
         firsts = {record.number for record in self.records() if record.result and record.step.epochs == self.rungs[0]}
         return importance_of_choices([trial for trial in trials if trial.number in firsts])
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> list[StepRecord]:
+        """Let the steps of dead processes wait again; returns all steps after that."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
@@ -249,46 +255,7 @@ class SearchStudy:
             if record.state == "running" and record.worker is None and record.key not in self._adopted:
                 self._adopted.add(record.key)
                 self._record_heartbeat(record.key)
-        self._enqueue_lost(records)
-
-    def _enqueue_lost(self, records: Sequence[StepRecord]) -> None:
-        """Add the steps that are lost and wait nowhere yet; the process that did this last may have been killed."""
-        claims = {record.claim for record in records}
-        for record in records:
-            claim = f"again {record.number}"
-            if record.state == "lost" and claim not in claims:
-                _log.info("trial %d waits again: the process that had it is gone", record.step.trial)
-                self._add(record, record.step, claim, record.attempt + (not record.was_given_back))
-
-    def _enqueue(self, records: Sequence[StepRecord], is_full: bool) -> bool:
-        """Add the next preset or promotion; whether there was one."""
-        claims = {record.claim for record in records}
-        for place, value in enumerate(self._presets):
-            claim = f"preset {place}"
-            if claim not in claims and not is_full:
-                noted = {attribute.PRESET: True, attribute.CLAIM: claim, attribute.EPOCHS: self.rungs[0]}
-                self._study.enqueue_trial(value, user_attrs=noted)
-                return True
-        results = {record.step: record.result for record in records if record.result is not None}
-        presets = {record.step.trial for record in records if record.is_preset and record.state != "surplus"}
-        step = next_promotion(
-            results, self.rungs, {record.step for record in records}, presets, least=1 if is_full else 0
-        )
-        if step is None:
-            return False
-        # The first step may have been killed before its values were drawn; one that is done has all of them.
-        done = next(record for record in records if record.result is not None and record.step.trial == step.trial)
-        self._add(done, step, f"{step.trial} to {step.epochs}")
-        return True
-
-    def _add(self, source: StepRecord, step: TrialStep, claim: str, attempt: int = 0) -> None:
-        noted: dict[str, Any] = {attribute.TRIAL: step.trial, attribute.EPOCHS: step.epochs}
-        noted |= {attribute.CLAIM: claim, attribute.ATTEMPT: attempt}
-        if source.is_preset and step == source.step:
-            noted[attribute.PRESET] = True
-        if source.cost is not None:
-            noted |= {attribute.COST: source.cost._asdict(), attribute.EXCESS: source.excess}
-        self._study.enqueue_trial(source.value, user_attrs=noted)
+        return self.records() if add_lost(self._study, records) else records
 
     def _take(self, trials: int | None) -> Due | None:
         with warnings.catch_warnings():

@@ -19,6 +19,7 @@ from exporter.search.budget import Cost
 from exporter.search.halving import StepResult, TrialStep
 from exporter.search.records import RETRIES
 from exporter.search.space import Space
+from exporter.search.steps_to_do import add_next
 from exporter.search.study import Due, SearchStudy
 
 pytestmark = pytest.mark.fast
@@ -28,7 +29,8 @@ RUNGS = (1, 4)
 Open = Callable[..., SearchStudy]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+# What differs between the two is in `test_study_processes.py`; `make proof` runs all of it on both.
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "study.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")
 
@@ -171,8 +173,8 @@ def test_of_two_promotions_that_are_the_same_the_second_is_dropped(open_study: O
     one, other = open_study("one"), open_study("other")
     one.finish(taken(one, 1), StepResult(0.5, (1.0,)), 1.0)
     records = one.records()  # both processes see the same, and both add the promotion
-    assert one._enqueue(records, True)
-    assert other._enqueue(records, True)
+    for study in (one, other):
+        assert add_next(study._study, records, [], RUNGS, True)
     assert taken(other, 1).step == TrialStep(0, 4)
     assert one.next_step(1) is None
     assert one.counts() == {"done": 1, "running": 1, "waiting": 0, "rejected": 0, "failed": 0, "lost": 0, "surplus": 1}

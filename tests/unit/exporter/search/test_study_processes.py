@@ -47,14 +47,14 @@ def run_search(address: str, folder: Path, trials: int, workers: int, kills: int
 
 
 def test_processes_that_are_killed_lose_only_what_ran(tmp_path: Path) -> None:
-    run_search(str(tmp_path / "study.db"), tmp_path, 12, 2, 3, True)
+    run_search(str(tmp_path / "study.db"), tmp_path, 8, 2, 2, True)
 
 
 def test_three_processes_at_one_postgresql_do_no_step_twice(
     postgresql: str, run_sql: Callable[[str], None], tmp_path: Path
 ) -> None:
     run_sql("CREATE DATABASE processes")
-    run_search(f"{postgresql.rpartition('/')[0]}/processes", tmp_path, 12, 3, 1, False)
+    run_search(f"{postgresql.rpartition('/')[0]}/processes", tmp_path, 8, 3, 1, False)
 
 
 @pytest.mark.slow

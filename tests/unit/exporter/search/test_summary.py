@@ -33,7 +33,8 @@ def search(study: SearchStudy, trials: int) -> None:
         widths = [due.value[f"width_{place}"] for place in (1, 2, 3)]
         size = 900 + 3 * sum(widths) * due.value["side"]
         cost = Cost(size, size / 9000, 40_000 + size)
-        if not study.records()[due.number].is_preset and not study.counts()["failed"]:
+        is_new = due.step.trial == due.number and not study.records()[due.number].is_preset
+        if is_new and not study.counts()["failed"]:
             study.fail(due, "the process of the training died: <killed>")
         elif not BUDGET.fits(cost):
             study.reject(due, cost, BUDGET.excess(cost))
@@ -47,9 +48,13 @@ def search(study: SearchStudy, trials: int) -> None:
 def summary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchSummary]:
     path = tmp_path_factory.mktemp("search") / "study.db"
     settings = {"budget": {"max_bytes": 6_000, "max_latency_ms": 0.9, "max_memory_bytes": None}}
-    with SearchStudy(path, "data", SPACE, (9, 27), costs=2, settings=settings, worker="desk") as study:
-        search(study, 14)
-        taken = study.next_step(15)
+    with pytest.MonkeyPatch.context() as patch:
+        first, *_, last = SPACE.presets()  # the last one is beyond the budget
+        patch.setattr(Space, "presets", lambda _: [first, last])
+        study = SearchStudy(path, "data", SPACE, (9, 27), costs=2, settings=settings, worker="desk")
+    with study:
+        search(study, 12)
+        taken = study.next_step(13)
         assert taken is not None
         yield read_summary(study)
 
@@ -58,7 +63,7 @@ def test_the_summary_has_every_trial_once_and_its_last_state(summary: SearchSumm
     counts = summary.counts()
     assert counts["failed"] == counts["running"] == 1
     assert sum(counts.values()) == len(summary.trials) == len({trial.number for trial in summary.trials})
-    assert sum(counts[state] for state in ("done", "stopped", "failed")) == 14
+    assert sum(counts[state] for state in ("done", "stopped", "failed")) == 12
     preset = summary.trials[0]
     assert (preset.is_preset, preset.state) == (True, "done")
     assert [step.epochs for step in preset.steps] == [9, 27]
