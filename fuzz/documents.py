@@ -80,7 +80,7 @@ _WORDS = (
 )
 _JSON = (
     *("contract", "plant contract", "sealed contract", "selftest", "values", "answer", "keras"),
-    *("contract.json", "splits.json", "metrics.json"),
+    *("contract.json", "splits.json", "metrics.json", "profile"),
 )
 _TEXT = ("labels", "rows", "options", "table", "label file", "old journal", "history.csv")
 _BINARY = ("flatbuffer", "archive", "journal", "idx", "checkpoint", "images.npy")

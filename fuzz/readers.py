@@ -10,14 +10,18 @@ import sqlite3
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from exporter.budget.predict import Predictor
 from runtime import Contract, FeaturesInput, ImageInput, PocketlensError, Provenance, read_model
 from runtime.cli.classify import COMMAND
 from runtime.cli.options import parse
 from runtime.csv_rows import read_rows
+from runtime.device_profile.format import DeviceProfile, Setting, parse_profile
+from runtime.device_profile.probes import all_probes
 from runtime.external.labels import read_labels
 from runtime.features import load_vector
 from runtime.model_file import SEAL
@@ -56,6 +60,14 @@ _HISTORY = b"epoch,phase,loss,accuracy,seconds\n1,train,0.5,0.7,1.5\n2,train,0.4
 _OPTIONS = b"--model\nm.tflite\n--top=3\n--min-score\n0.5\n--json\n--features\n1,2\nimage.png"
 
 
+def _small_profile() -> bytes:
+    """A profile with a few of the probes."""
+    probes = tuple(probe._replace(content=b"") for probe in islice(all_probes(), 0, None, 12))
+    count = len(probes)
+    setting = Setting("tflite_runtime", "2.14.0", 1, tuple(0.01 + place for place in range(count)), (90_000,) * count)
+    return DeviceProfile("a board", "aarch64", 4, "0.1.0", probes, (setting,)).to_json().encode()
+
+
 class Readers:
     """The readers, by name, each with an intact document; a folder of its own holds their files."""
 
@@ -84,6 +96,7 @@ class Readers:
             "keras": (self._keras, json.dumps(_KERAS).encode()),
             "idx": (lambda content: parse_idx(content, "x"), bytes((0, 0, 8, 1, 0, 0, 0, 4)) + b"abcd"),
             "checkpoint": (self._checkpoint, self._stopped()),
+            "profile": (self._profile, _small_profile()),
             **{name: (self._of_run(name), (self._run / name).read_bytes()) for name in _RUN_FILES},
         }
 
@@ -111,6 +124,9 @@ class Readers:
     def _golden() -> bytes:
         answers = (GoldenOutputs("tflite_runtime", "2.14.0", "x86_64", np.full((2, 2), 0.5, np.float32)),)
         return SelfTest(np.zeros((2, 8, 8, 1), np.uint8), answers, 0.0, 0.1).to_json()
+
+    def _profile(self, content: bytes) -> object:
+        return Predictor(parse_profile(content)).predict(self._model)
 
     @staticmethod
     def _rows(path: Path) -> object:

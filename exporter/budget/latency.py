@@ -18,7 +18,7 @@ import numpy.typing as npt
 from runtime.device_profile.format import DeviceProfile, Setting
 from runtime.tflite.workload import OperatorWork
 
-from .regression import WITH_WEIGHTS, Features, Kinds, OperatorSum, fit_sum, kind_of
+from .regression import Features, Kinds, OperatorSum, fit_sum, kind_of, weights_of
 
 _FOLDS = 5
 #: Errors of networks among the probes count twice: models that are predicted are networks.
@@ -67,9 +67,10 @@ def _fit(models: Sequence[Kinds], times: npt.NDArray[Any], networks: npt.NDArray
 
 def _features(work: OperatorWork) -> list[float]:
     found = [1.0, work.multiply_adds, work.bytes_read, work.bytes_written, work.weight_bytes]
-    if work.name not in WITH_WEIGHTS or len(work.inputs) < 2 or len(work.outputs[0]) < 2:
+    weights = weights_of(work)
+    if not weights:
         return found
-    weights, pixels = work.inputs[1], math.prod(work.outputs[0][:-1])
+    pixels = math.prod(work.outputs[0][:-1])
     channels, depth = work.outputs[0][-1], math.prod(weights[1:])
     if work.name == "DEPTHWISE_CONV_2D":
         return [*found, pixels * _whole(channels, _LANES[1]) * math.prod(weights[1:3])]

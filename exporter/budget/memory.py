@@ -16,7 +16,7 @@ from runtime.tflite.arena import arena_bytes
 from runtime.tflite.workload import OperatorWork, Workload
 
 from .latency import is_network
-from .regression import WITH_WEIGHTS, Features, OperatorSum, fit_sum, kind_of, timed_operators
+from .regression import Features, OperatorSum, fit_sum, kind_of, timed_operators, weights_of
 
 #: Errors of networks among the probes count so many times: only there do several operators share memory.
 _NETWORK_WEIGHT = 4.0
@@ -69,9 +69,10 @@ def fit_memory(profile: DeviceProfile, setting: Setting) -> MemoryModel:
 def _kept(work: OperatorWork) -> list[float]:
     """What may be kept for an operator from call to call."""
     found = [1.0, work.bytes_written, work.weight_bytes]
-    if work.name not in WITH_WEIGHTS or len(work.inputs) < 2:
+    weights = weights_of(work)
+    if not weights:
         return found
-    weights, pixels = work.inputs[1], math.prod(work.outputs[0][:-1])
+    pixels = math.prod(work.outputs[0][:-1])
     channels = work.outputs[0][-1]
     grouped = _whole(channels) * math.prod(weights[1:])
     # A place for each pixel of each window, and whole groups of filters.
@@ -83,9 +84,10 @@ def _taken_in_turn(work: OperatorWork) -> list[float]:
 
     A product of matrices copies both into groups of rows and columns; so does TensorFlow Lite's own int8.
     """
-    if work.name not in _PRODUCTS or len(work.inputs) < 2:
+    weights = weights_of(work)
+    if not weights or work.name not in _PRODUCTS:
         return []
-    weights, pixels = work.inputs[1], math.prod(work.outputs[0][:-1])
+    pixels = math.prod(work.outputs[0][:-1])
     depth = _whole(math.prod(weights[1:]), 4)
     return [(_whole(work.outputs[0][-1]) + _whole(pixels)) * (depth + 4), pixels * math.prod(weights[1:-1])]
 

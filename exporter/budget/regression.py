@@ -23,7 +23,8 @@ _Column: TypeAlias = tuple[Kind, int]
 _MODEL: _Column = (("", ""), 0)
 #: The name of a kind for what operators of a type share.
 _SHARED = "shared"
-WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+#: Operators with weights, and the rank of these.
+WITH_WEIGHTS = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
 
 
 class Features(NamedTuple):
@@ -109,6 +110,13 @@ def timed_operators(work: Workload) -> Iterator[tuple[Kind, OperatorWork]]:
             (name, kind),
             operator._replace(bytes_read=operator.bytes_read - kept, weight_bytes=operator.weight_bytes + kept),
         )
+
+
+def weights_of(work: OperatorWork) -> tuple[int, ...]:
+    """The shape of the weights of a convolution or a dense layer; empty for other operators, and for odd shapes."""
+    rank = WITH_WEIGHTS.get(work.name)
+    found = work.inputs[1] if len(work.inputs) > 1 else ()
+    return found if len(found) == rank and len(work.outputs[0]) > 1 else ()
 
 
 def kind_of(work: OperatorWork) -> Kind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,8 @@ _OPERATOR_FIELDS = (
 _SETTING_FIELDS = {"interpreter", "version", "threads", "times_ms", "grown_bytes"}
 MAX_PROFILE_BYTES = 4 * 2**20
 _MAX_PROBES, _MAX_OPERATORS, _MAX_SETTINGS = 2000, 20_000, 64
-_MAX_TEXT, _MAX_NUMBER, _MAX_RANK = 200, 10**12, 8
+_MAX_TEXT, _MAX_NUMBER, _MAX_LENGTH, _MAX_RANK = 200, 10**12, 2**31, 8
+_LEAST_MS, _MOST_MS = 1e-6, 1e6
 
 
 class ProfileError(PocketlensError, ValueError):
@@ -159,13 +159,13 @@ def _setting(entry: Any, probes: int) -> Setting:
     _demand(library in tuple(LIBRARIES), f"interpreter is {shown_value(library)}, expected {' or '.join(LIBRARIES)}")
     times = _list(entry, "times_ms", probes, probes)
     for time in times:
-        good = isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) and time > 0
-        _demand(time is None or good, f"a time is {shown_value(time)}, expected a number above 0")
+        good = isinstance(time, int | float) and not isinstance(time, bool) and _LEAST_MS <= time <= _MOST_MS
+        _demand(time is None or good, f"a time is {shown_value(time)[:_MAX_TEXT]}, expected ms of a call")
     _demand(any(time is not None for time in times), "a setting has no times")
     grown = tuple(_list(entry, "grown_bytes", probes, probes))
     for size in grown:
         good = size is None or (type(size) is int and 0 < size <= _MAX_NUMBER)
-        _demand(good, f"a size is {shown_value(size)}, expected a whole number above 0")
+        _demand(good, f"a size is {shown_value(size)[:_MAX_TEXT]}, expected a whole number above 0")
     return Setting(library, _text(entry, "version"), _integer(entry, "threads", 1), tuple(times), grown)
 
 
@@ -221,5 +221,5 @@ def _integer(document: dict[str, Any], name: str, least: int) -> int:
 
 def _shape(value: Any) -> tuple[int, ...]:
     good = isinstance(value, list) and len(value) <= _MAX_RANK
-    _demand(good and all(type(n) is int and 0 <= n <= _MAX_NUMBER for n in value), "a shape is no list of lengths")
+    _demand(good and all(type(n) is int and 0 <= n <= _MAX_LENGTH for n in value), "a shape is no list of lengths")
     return tuple(value)

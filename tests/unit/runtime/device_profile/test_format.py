@@ -62,6 +62,8 @@ def test_equal_operators_are_counted(document: dict[str, Any]) -> None:
         (("settings", 0, "times_ms"), [1.0], "times_ms is no list of 3 to 3 entries"),
         (("settings", 0, "times_ms", 0), 0, "a time is 0"),
         (("settings", 0, "times_ms", 0), float("nan"), "a time is nan"),
+        (("settings", 0, "times_ms", 0), 1e-300, "a time is 1e-300"),
+        (("probes", 0, "operators", 0, "inputs"), [[2**40]], "a shape is no list"),
         (("settings", 0, "grown_bytes"), [], "grown_bytes is no list of 3 to 3 entries"),
         (("settings", 0, "grown_bytes", 1), 1.5, "a size is 1.5"),
         (("probes", 0, "arena_bytes"), -1, "arena_bytes is -1"),
