@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import random
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
+
+from runtime.files import shown
 
 from ..errors import StorageError
 
@@ -64,6 +67,8 @@ def open_study(
         StorageError: Optuna or psycopg is not installed; the database is not there, refuses, or is none; or its study
             has other data or choices.
     """
+    if not re.fullmatch(r"[\w.-]{1,100}", name):
+        raise StorageError(f"`name` {shown(name)}: a search is named by up to 100 letters, digits, dots and dashes")
     with plain_errors(storage):
         import optuna
 
@@ -94,18 +99,20 @@ def plain_errors(storage: str | os.PathLike[str]) -> Iterator[None]:
         import sqlalchemy
     except ImportError as error:
         raise StorageError(f"a search needs {error.name}: install pocketlens[search]") from error
-    shown = database_url(storage).render_as_string(hide_password=True)
+    address = database_url(storage).render_as_string(hide_password=True)
     try:
         yield
     except ImportError as error:
-        raise StorageError(f"{shown} needs psycopg: install pocketlens[search]") from error
+        raise StorageError(f"{address} needs psycopg: install pocketlens[search]") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
         if isinstance(error, StorageError):
             raise
         cause = getattr(error, "orig", None) or error.__cause__ or error
         cause = getattr(cause, "orig", None) or cause
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        raise StorageError(f"{shown} cannot be used: {lines[0]}; check the address and that its server runs") from error
+        raise StorageError(
+            f"{address} cannot be used: {lines[0]}; check the address and that its server runs"
+        ) from error
 
 
 def database_url(storage: str | os.PathLike[str]) -> URL:
@@ -178,18 +185,18 @@ def _check_study(
     found = [study for study in database.get_all_studies() if study.study_name.startswith(f"{name}@")]
     if not found or found[0].study_name == full_name:
         return
-    shown = database_url(storage).render_as_string(hide_password=True)
+    address = database_url(storage).render_as_string(hide_password=True)
     (their_data, _, _), (our_data, _, _) = (
         text.rpartition("@")[2].partition("+") for text in (found[0].study_name, full_name)
     )
     if their_data != our_data:
         raise StorageError(
-            f"the search {name!r} in {shown} has the data set {their_data[:12]}, not {our_data[:12]}: use its data, or "
-            "another `name`"
+            f"the search {name!r} in {address} has the data set {their_data[:12]}, not {our_data[:12]}: use its data, "
+            "or another `name`"
         )
     theirs = found[0].user_attrs.get(_CHOICES, {})
     different = [key for key in sorted({*theirs, *choices}) if theirs.get(key) != choices.get(key)]
     said = (
         f" `{different[0]}` {theirs.get(different[0])}, not {choices.get(different[0])}" if theirs else " other choices"
     )
-    raise StorageError(f"the search {name!r} in {shown} has{said}: use the same, or another `name`")
+    raise StorageError(f"the search {name!r} in {address} has{said}: use the same, or another `name`")

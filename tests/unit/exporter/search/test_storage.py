@@ -24,6 +24,8 @@ def test_a_study_goes_on_with_the_same_data_and_refuses_others(storage: str) -> 
     with pytest.raises(StorageError, match=r"has the data set aaaaaaaaaaaa, not bbbbbbbbbbbb: .*`name`$"):
         open_study(storage, "b" * 64, ["maximize"])
     assert not open_study(storage, "b" * 64, ["maximize"], name="other").trials
+    with pytest.raises(StorageError, match="`name` other@b: a search is named by"):
+        open_study(storage, "b" * 64, ["maximize"], name="other@b")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def open_study(address: str, request: pytest.FixtureRequest) -> Iterator[Open]:
     opened = []
 
     def opens(worker: str = "", data: str = "same", space: Space = SPACE, **settings: Any) -> SearchStudy:
-        settings = {"name": request.node.name, "worker": worker} | settings
+        settings = {"name": request.function.__name__, "worker": worker} | settings
         opened.append(SearchStudy(address, data, space, RUNGS, **settings))
         return opened[-1]
 
