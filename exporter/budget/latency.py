@@ -25,8 +25,8 @@ _FOLDS = 5
 _NETWORK_WEIGHT = 2.0
 #: Of a normal distribution, 90 % lie within so many standard deviations.
 _WITHIN_90_PERCENT = 1.645
-#: Values that a vector instruction computes at once.
-_LANES = (8, 16)
+#: Filters that kernels compute at once, and the values of a pixel that they multiply at once.
+_FILTERS, _DEPTHS = (8, 16, 32), (4, 8)
 
 
 class LatencyModel(NamedTuple):
@@ -73,13 +73,13 @@ def _features(work: OperatorWork) -> list[float]:
     pixels = math.prod(work.outputs[0][:-1])
     channels, depth = work.outputs[0][-1], math.prod(weights[1:])
     if work.name == "DEPTHWISE_CONV_2D":
-        return [*found, pixels * _whole(channels, _LANES[1]) * math.prod(weights[1:3])]
+        return [*found, pixels * _whole(channels, 16) * math.prod(weights[1:3])]
     if work.name == "FULLY_CONNECTED":
-        return [*found, pixels * _whole(channels, _LANES[1]) * _whole(depth, _LANES[1])]
+        return [*found, *(pixels * _whole(channels, filters) * _whole(depth, 16) for filters in _FILTERS)]
     # A kernel goes through a window pixel by pixel, or through its row of copied values at once.
     taps = math.prod(weights[1:3])
-    by_pixel = [pixels * _whole(channels, lanes) * taps * _whole(weights[3], 8) for lanes in _LANES]
-    by_row = [pixels * _whole(channels, lanes) * _whole(depth, lanes // 2) for lanes in _LANES]
+    by_pixel = [pixels * _whole(channels, filters) * taps * _whole(weights[3], _DEPTHS[1]) for filters in _FILTERS]
+    by_row = [pixels * _whole(channels, filters) * _whole(depth, _DEPTHS[0]) for filters in _FILTERS]
     return [*found, *by_pixel, *by_row, pixels * depth, pixels]
 
 
@@ -88,12 +88,20 @@ def _whole(length: int, lanes: int) -> int:
 
 
 def _spread(models: Sequence[Kinds], times: npt.NDArray[Any], networks: npt.NDArray[Any]) -> float:
-    """The standard deviation of the logarithm of measured over predicted time, of networks outside the fit.
+    """The standard deviation of the logarithm of measured over predicted time, for a network outside the fit.
 
-    By cross-validation: networks of each fold in turn are predicted from all other probes. Without networks each probe
-    counts as one.
+    Networks that resemble the probes are predicted better than others, and single operators worse than sums of many. So
+    it is the geometric mean of the errors of both, by cross-validation.
     """
-    judged = np.flatnonzero(networks) if networks.any() else np.arange(len(times))
+    found = [_held_out_error(models, times, networks, np.flatnonzero(judged)) for judged in (networks, ~networks)]
+    known = [error for error in found if error > 0]
+    return math.prod(known) ** (1 / len(known)) if known else 0.0
+
+
+def _held_out_error(
+    models: Sequence[Kinds], times: npt.NDArray[Any], networks: npt.NDArray[Any], judged: npt.NDArray[Any]
+) -> float:
+    """The root mean square error of some probes, each fold of which is predicted from all others."""
     errors = []
     for fold in range(min(_FOLDS, len(judged))):
         held = judged[fold::_FOLDS]
