@@ -98,6 +98,11 @@ class ChildWorker:
         self._send(call)
         return call
 
+    def restart(self) -> None:
+        """End the process between two calls, so that its memory goes back; the next call starts a new one."""
+        if not self._calls:
+            self._end()
+
     def close(self) -> None:
         """End the process; calls whose result nobody waited for are dropped."""
         self._shown.close()

@@ -22,6 +22,7 @@ from runtime.input_spec import COLOURS, FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, R
 from runtime.native_output import quiet_tensorflow
 from runtime.progress import Silent, report_to
 from trainer.config import AUGMENTATIONS
+from trainer.data import DATASET_NAMES
 
 from ..gates import Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
@@ -339,10 +340,11 @@ def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
     from ..search.plan import SearchPlan
 
     data = {name: options[name] for name in _OF_DATA if options[name]}
-    data["name"] = dataset
-    is_files = Path(dataset).is_dir() or dataset.lower().endswith(".csv")
-    if is_files and not options["cache"]:
-        data["cache"] = str(out / "images")
+    # `finish` may be called in another folder, and a data set with a name has no images in files.
+    data["name"] = _absolute(dataset) if dataset not in DATASET_NAMES else dataset
+    if data["name"] != dataset and not dataset.lower().endswith(".csv") and not options["cache"]:
+        data["cache"] = str((out / "images").absolute())
+    options["teacher"] = options["teacher"] and _absolute(options["teacher"])
     return SearchPlan(
         data,
         Budget(options["max_bytes"], options["max_latency_ms"], options["max_memory"]),
@@ -350,6 +352,10 @@ def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
         **{name: options[name] for name in ("epochs", "sides", "colours", "augmentations", "architectures")},
         **{name: options[name] for name in ("teacher", "seed", "target")},
     )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if Path(path).exists() else path
 
 
 def _show_state(state: SearchState) -> None:

@@ -46,6 +46,8 @@ _LAYERS = ("architecture", "widths", "blocks", "units")
 _FEW_SAMPLES = 8
 #: Stands for the one that is fitted to a trained network: its digits take room in the file.
 _SOME_CONFIDENCE = Confidence(temperature=1.2345678901234567)
+#: Trainings after which the child is replaced: TensorFlow keeps some memory of each graph.
+_MOST_TRAININGS = 25
 #: What TensorFlow reads the number of its threads from.
 _THREAD_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -123,6 +125,7 @@ class TrialRunner:
         self._child = ChildWorker(thread_variables(threads))
         self._worker = ScoringWorker()
         self._scorer: SplitScorer | None = None
+        self._trainings = 0
         self._stack = ExitStack()
         self._costs: dict[str, Cost] = {}
         self._samples: dict[Any, tuple[Path, Path]] = {}
@@ -142,7 +145,7 @@ class TrialRunner:
         Raises:
             ExportError: the data set cannot be loaded there, or another teacher is needed.
         """
-        self._call(f"{_TRIALS}:check_data", self._description({}), self._space.teacher)
+        self._call(f"{_TRIALS}:check_data", self._description(self._space.presets()[0]), self._space.teacher)
 
     def folder_of(self, trial: int) -> Path:
         """The folder of a trial: its model, contract, checkpoint and int8 file."""
@@ -183,6 +186,9 @@ class TrialRunner:
         Raises:
             ExportError: the training failed, or its process died; or the model cannot be converted or scored.
         """
+        self._trainings += 1
+        if self._trainings % _MOST_TRAININGS == 0:
+            self._child.restart()
         place = self.folder_of(step.trial)
         settings, until = self._space.settings(value), step.epochs
         with self._timed("training"):
@@ -237,7 +243,7 @@ class TrialRunner:
         return self._scorer.submit(converted.flatbuffer, "validation", converted.contract)()
 
     def _description(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._data.description, **(self._space.geometry(value) if value else {})}
+        return {**self._data.description, **self._space.geometry(value)}
 
     def _call(self, function: str, *arguments: Any) -> Any:
         try:

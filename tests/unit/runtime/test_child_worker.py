@@ -65,6 +65,14 @@ def test_a_crash_belongs_to_its_call_alone(worker: ChildWorker) -> None:
     assert worker.submit(f"{HERE}:count_to", 2).result() == 2
 
 
+def test_a_restart_ends_the_process_and_the_next_call_starts_another(worker: ChildWorker) -> None:
+    first = worker.submit("os:getpid").result()
+    assert worker.submit("os:getpid").result() == first
+    worker.restart()
+    assert not Path(f"/proc/{first}").exists()
+    assert worker.submit("os:getpid").result() != first
+
+
 def test_its_progress_is_shown_here(worker: ChildWorker) -> None:
     shown: list[Any] = []
 
