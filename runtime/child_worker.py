@@ -100,7 +100,8 @@ class ChildWorker:
 
     def restart(self) -> None:
         """End the process between two calls, so that its memory goes back; the next call starts a new one."""
-        if not self._calls:
+        if self._process is not None and not self._calls:
+            self._process.kill()  # at the end of its input it would remove the folder
             self._end()
 
     def close(self) -> None:

@@ -68,8 +68,10 @@ def test_a_crash_belongs_to_its_call_alone(worker: ChildWorker) -> None:
 def test_a_restart_ends_the_process_and_the_next_call_starts_another(worker: ChildWorker) -> None:
     first = worker.submit("os:getpid").result()
     assert worker.submit("os:getpid").result() == first
+    (worker.folder / "kept").touch()
     worker.restart()
     assert not Path(f"/proc/{first}").exists()
+    assert (worker.folder / "kept").exists()
     assert worker.submit("os:getpid").result() != first
 
 
