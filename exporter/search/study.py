@@ -277,6 +277,9 @@ class SearchStudy:
             value = self.space.suggest(trial)
             trial.set_user_attr(attribute.TRIAL, mine.step.trial)
             trial.set_user_attr(attribute.EPOCHS, mine.step.epochs)
+        except optuna.exceptions.UpdateFinishedTrialError:  # this process stood still, and another one took it over
+            self._heart.release(key)
+            return None
         except BaseException:
             self._heart.release(key)  # else the step would seem to run for ever
             raise

@@ -143,6 +143,25 @@ def test_a_step_that_nobody_gave_a_sign_of_life_becomes_stale_too(open_study: Op
     assert taken(other).step.trial == 0
 
 
+def test_a_step_that_is_taken_over_before_its_process_has_drawn_its_values_is_left(
+    open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = open_study("slow"), open_study("other")
+    held = slow._heart.hold
+
+    def stand_still(key: int) -> None:
+        held(key)
+        stood.append(key)
+        if len(stood) == 1:
+            other._storage.set_trial_state_values(key, optuna.trial.TrialState.FAIL)
+
+    stood: list[int] = []
+    monkeypatch.setattr(slow._heart, "hold", stand_still)
+    due = slow.next_step(1)
+    assert due is not None
+    assert (due.number, due.step.trial, len(stood)) == (1, 0, 2), "it waits again"
+
+
 def test_a_trial_that_kills_each_process_fails_in_the_end(open_study: Open) -> None:
     study = open_study()
     for attempt in range(RETRIES + 1):

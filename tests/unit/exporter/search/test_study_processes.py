@@ -66,7 +66,7 @@ def test_ten_kills_lose_only_what_ran(
     address = str(tmp_path / "study.db")
     if database == "postgresql":
         request.getfixturevalue("run_sql")(f"CREATE DATABASE kills_{takes_place}")
-        address = f"{request.getfixturevalue('postgresql').rpartition('/')[0]}/kills_{takes_place}"
+        address = f"{request.getfixturevalue('postgresql').rpartition('/')[0]}/kills_{takes_place}".lower()
     run_search(address, tmp_path, 60, 4, 10, takes_place)
 
 
