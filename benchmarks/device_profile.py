@@ -32,7 +32,7 @@ _CNN, _DENSE = 20, 10
 _MEDIAN_ERROR, _RANK, _MEMORY_SHARE, _MEMORY_BYTES = 0.10, 0.95, 0.10, 200_000
 
 
-def networks(seed: int = 1) -> Iterator[tuple[str, TrainingConfig, ImageInput, int, tuple[str, ...]]]:
+def networks(seed: int) -> Iterator[tuple[str, TrainingConfig, ImageInput, int, tuple[str, ...]]]:
     """Name, configuration, input, number of classes and modes of each network."""
     choose = random.Random(seed)
     for number in range(_CNN + _DENSE):
@@ -52,10 +52,10 @@ def networks(seed: int = 1) -> Iterator[tuple[str, TrainingConfig, ImageInput, i
         yield name, config, ImageInput(side, side, colour), choose.choice((2, 5, 10, 20)), modes
 
 
-def make_networks(folder: Path) -> list[Path]:
-    """Make the networks that are not in a folder yet; the paths of all of them."""
+def make_networks(folder: Path, seed: int) -> list[Path]:
+    """Make the networks of a seed that are not in a folder yet; the paths of all of them."""
     paths = []
-    for name, config, spec, classes, modes in networks():
+    for name, config, spec, classes, modes in networks(seed):
         wanted = [folder / f"{name}-{mode}.tflite" for mode in modes]
         paths += wanted
         missing = [(path, mode) for path, mode in zip(wanted, modes, strict=True) if not path.exists()]
@@ -138,12 +138,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", type=Path, help="a profile of this machine; by default it is measured now")
     parser.add_argument("--networks", type=Path, help="a folder that keeps the networks")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the networks")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.networks or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = make_networks(folder)
+        paths = make_networks(folder, arguments.seed)
         profile = measure_device(1) if arguments.profile is None else read_profile(arguments.profile)
         rows = {library: compare(profile, library, paths) for library in interpreter.installed()}
     found = {
