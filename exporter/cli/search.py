@@ -18,7 +18,7 @@ from runtime.contract import TASKS
 from runtime.device_profile.format import read_profile
 from runtime.errors import UsageError
 from runtime.files import shown
-from runtime.input_spec import COLOURS, FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
+from runtime.input_spec import FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
 from runtime.native_output import quiet_tensorflow
 from runtime.progress import Silent, report_to
 from trainer.config import AUGMENTATIONS
@@ -163,7 +163,7 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
 @_choices(
     "--colour",
     "colours",
-    type=click.Choice(tuple(COLOURS)),
+    type=click.Choice(("grey", "rgb")),
     multiple=True,
     help="Colour of the input to try; repeatable. [default: the data set's own, and grey beside rgb]",
 )
