@@ -5,8 +5,9 @@ is decided again whenever a result comes, so that no worker waits for another (L
 Parallel Hyperparameter Tuning, arXiv:1810.05934, algorithm 2). All trials follow one schedule of the learning rate,
 that of the last rung: at a rung each has had the same share of it.
 
-With several objectives the best are those that no other trial of the rung surpasses in everything (non-dominated
-sorting, K. Deb et al., doi:10.1109/4235.996017): by accuracy alone all small networks would stop.
+The budget has decided what a network may cost, so two of three that go on are the most accurate ones. Every third is
+one that no other trial of the rung surpasses in everything (non-dominated sorting, K. Deb et al.,
+doi:10.1109/4235.996017): by accuracy alone all small networks would stop.
 """
 
 from __future__ import annotations
@@ -87,17 +88,23 @@ def next_promotion(
 
 
 def rank_trials(results: Mapping[int, StepResult]) -> list[int]:
-    """Numbers of trials, best first: front after front of those that no other surpasses, by accuracy within a front.
+    """Numbers of trials, best first. Of each three, two are the most accurate ones, and one is the next of the fronts.
 
-    Trials with equal results keep the order of their numbers.
+    The fronts come one after the other, each by accuracy: the first has the trials that no other surpasses. Trials with
+    equal results keep the order of their numbers.
     """
-    order: list[int] = []
+    by_front: list[int] = []
     remaining = dict(sorted(results.items()))
     while remaining:
         front = pareto_front(remaining)
-        order += sorted(front, key=lambda number: -remaining[number].accuracy)
+        by_front += sorted(front, key=lambda number: -remaining[number].accuracy)
         remaining = {number: result for number, result in remaining.items() if number not in front}
-    return order
+    by_accuracy = sorted(by_front, key=lambda number: -results[number].accuracy)
+    order: dict[int, None] = {}
+    while len(order) < len(by_front):
+        source = by_front if len(order) % 3 == 2 else by_accuracy
+        order[next(number for number in source if number not in order)] = None
+    return [*order]
 
 
 def pareto_front(results: Mapping[int, StepResult]) -> list[int]:

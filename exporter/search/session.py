@@ -166,7 +166,7 @@ def open_search(
         ExportError: a choice that does not go with the data set.
         StorageError: the database cannot be used, or the study has other data or settings.
     """
-    space = plan.make_space(data)
+    space, most = plan.make_space(data), plan.budget.max_bytes
     settings = {
         "budget": asdict(plan.budget),
         "target": plan.target,
@@ -183,6 +183,7 @@ def open_search(
         name=host.name,
         worker=worker,
         seed=plan.seed,
+        may_fit=lambda value: most is None or space.least_weights(value) <= most,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from trainer.config import ARCHITECTURES, STAGES_OF_SIZE, Stages
@@ -20,6 +21,8 @@ SEARCHED = ("cnn", "dense")
 #: Filters of the three stages of `cnn`: the least and the most.
 _WIDTHS = ((4, 64), (4, 96), (4, 160))
 _MOST_BLOCKS = 2
+#: The pixels of a convolution's window; a block has two convolutions.
+_WINDOW = 9
 _HALF_OF_TINY = Stages(4, 8, 16, 1)
 _UNITS, _MOST_LAYERS = (8, 256), 2
 _RATES = (5e-4, 2e-2)
@@ -112,6 +115,18 @@ class Space:
             KeyError: a choice is not known.
         """
         return self.suggest(_Known(known))
+
+    def least_weights(self, value: Mapping[str, Any]) -> int:
+        """The number of weights between the hidden layers of a value: its network has no fewer, and most of them.
+
+        They are computed without the network, which takes a second to build.
+        """
+        if value["architecture"] == "dense":
+            units = [value[f"units_{place}"] for place in range(1, value["layers"] + 1)]
+            return sum(before * after for before, after in pairwise(units))
+        widths = [value[f"width_{place}"] for place in (1, 2, 3)]
+        between = sum(before * after for before, after in pairwise(widths))
+        return int(_WINDOW * (between + 2 * value["blocks"] * sum(width**2 for width in widths)))
 
     def settings(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `TrainingConfig` of a value, as JSON holds them."""

@@ -28,7 +28,8 @@ def add_lost(study: optuna.Study, records: Sequence[StepRecord]) -> bool:
     for record in records:
         claim = f"again {record.number}"
         if record.state == "lost" and claim not in claims:
-            _log.info("trial %d waits again: the process that had it is gone", record.step.trial)
+            if not record.was_given_back:
+                _log.info("trial %d waits again: the process that had it is gone", record.step.trial)
             _add(study, record, record.step, claim, record.attempt + (not record.was_given_back))
             is_any = True
     return is_any

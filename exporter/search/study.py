@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from .budget import Cost
 from .halving import StepResult, TrialStep
 from .heartbeat import Heartbeat
 from .importance import importance_of_choices
+from .proposals import propose
 from .records import StepRecord, begun_trials, is_surplus, read_record
 from .space import Space
 from .steps_to_do import add_lost, add_next
@@ -35,9 +36,6 @@ from .storage import Direction, open_study, plain_errors
 
 _log = logging.getLogger(__name__)
 _BUDGET = "budget"
-#: Trials that are drawn at random before the sampler draws by their results, presets and rejected ones among them: from
-#: ten presets alone it would draw networks near the smallest.
-_RANDOM_TRIALS = 40
 
 
 class Due(NamedTuple):
@@ -71,7 +69,9 @@ class SearchStudy:
             each that runs at the same time.
         heartbeat: seconds between two signs of life of a running step, from 1 on. A step without one for twice as long
             is taken over by another process.
-        seed: of the sampler. The values of a new trial follow from it, the number of the trial and the results so far.
+        seed: of the sampler. The values of a new trial follow from it, the number of steps and the results so far.
+        may_fit: whether a value may be within the budget, as far as that is known without its network; other values
+            are neither drawn nor among the presets.
 
     Raises:
         StorageError: the database cannot be used, or the study has other data, choices or settings.
@@ -90,11 +90,12 @@ class SearchStudy:
         worker: str = "",
         heartbeat: int = 60,
         seed: int = 0,
+        may_fit: Callable[[Mapping[str, Any]], bool] = lambda value: True,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self.rungs, self.settings = space, tuple(rungs), dict(settings or {})
-        self._address, self._worker, self._seed = storage, worker, seed
-        self._presets = space.presets()
+        self._address, self._worker, self._seed, self._may_fit = storage, worker, seed, may_fit
+        self._presets = [value for value in space.presets() if may_fit(value)]
         choices = {key: value for key, value in asdict(space).items() if key != "teacher"}  # a path of this machine
         choices |= {"rungs": self.rungs, "costs": costs} | self.settings
         directions: list[Direction] = ["maximize"]
@@ -137,8 +138,10 @@ class SearchStudy:
                 records = self._take_over()
                 is_full = trials is not None and len(begun_trials(records)) >= trials
                 waits = any(record.state == "waiting" for record in records)
-                if not waits and not add_next(self._study, records, self._presets, self.rungs, is_full) and is_full:
-                    return None
+                if not waits and not add_next(self._study, records, self._presets, self.rungs, is_full):
+                    if is_full:
+                        return None
+                    self._add_new(records)
                 due = self._take(trials)
                 if due is not None:
                     return due
@@ -260,6 +263,13 @@ class SearchStudy:
                 self._record_heartbeat(record.key)
         return self.records() if add_lost(self._study, records) else records
 
+    def _add_new(self, records: Sequence[StepRecord]) -> None:
+        """Add a new trial."""
+        trials = self._study.get_trials(deepcopy=False)[: len(records)]
+        # A new generator for each step: a search that goes on does not draw the first trials again.
+        seed = (self._seed * 1_000_003 + len(records)) % 2**32
+        self._study.enqueue_trial(propose(self.space, trials, records, seed, self._may_fit))
+
     def _take(self, trials: int | None) -> Due | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Optuna expects its own heartbeat
@@ -275,10 +285,6 @@ class SearchStudy:
                 self._tell(key, TrialState.FAIL)
                 self._heart.release(key)
                 return None
-            # A new generator for each step: a search that goes on does not draw the first trials again.
-            self._study.sampler = optuna.samplers.TPESampler(
-                seed=self._seed * 1_000_003 + number, n_startup_trials=_RANDOM_TRIALS
-            )
             value = self.space.suggest(trial)
             trial.set_user_attr(attribute.TRIAL, mine.step.trial)
             trial.set_user_attr(attribute.EPOCHS, mine.step.epochs)

@@ -28,6 +28,12 @@ def test_a_front_holds_those_that_nothing_surpasses() -> None:
     assert rank_trials(results) == [0, 3, 1, 2]
 
 
+def test_two_of_three_are_the_most_accurate_and_the_third_is_the_next_of_the_front() -> None:
+    results = {n: StepResult(0.9 - n / 100, (100.0 + n,)) for n in range(6)}
+    results |= {6: StepResult(0.5, (10.0,)), 7: StepResult(0.4, (5.0,))}
+    assert rank_trials(results) == [0, 1, 6, 2, 3, 7, 4, 5]
+
+
 def test_a_third_of_a_rung_goes_on_and_each_once() -> None:
     rungs = (1, 3, 9)
     results = {TrialStep(n, 1): StepResult(n / 10, (1.0,)) for n in range(2)}

@@ -51,6 +51,17 @@ def config_of(space: Space, value: dict[str, Any]) -> TrainingConfig:
     return TrainingConfig(**values)
 
 
+def test_weights_are_counted_without_the_network() -> None:
+    space = Space(1797, 4, (8,), ("grey",), architectures=("cnn", "dense"))
+    value = {"architecture": "cnn", "width_1": 8, "width_2": 16, "width_3": 32, "blocks": 1}
+    between = 9 * (8 * 16 + 16 * 32)
+    assert space.least_weights(value) == between + 2 * 9 * (8**2 + 16**2 + 32**2)
+    assert space.least_weights(value | {"blocks": 0}) == between
+    value = {"architecture": "dense", "layers": 2, "units_1": 30, "units_2": 20}
+    assert space.least_weights(value) == 600
+    assert space.least_weights(value | {"layers": 0}) == 0
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_every_value_is_a_training(seed: int) -> None:
     value = IMAGES.suggest(Draw(seed))
