@@ -15,10 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("runtime", "trainer", "exporter")
-#: A device downloads and stores the wheel, so it stays small: 957,000 bytes are the code alone, about a hundredth of
-#: what a device installs; updates, bundles and review are 160,000 of them. A picture or a model that gets in by mistake
-#: is noticed.
-MAX_WHEEL_BYTES = 1_000_000
+#: A device downloads and stores the wheel, so it stays small: 1,050,000 bytes are the code alone, about a hundredth of
+#: what a device installs; updates, bundles and review are 160,000 of them, budgets and the search 90,000. A picture or
+#: a model that gets in by mistake is noticed.
+MAX_WHEEL_BYTES = 1_100_000
 _FACE = "import runtime, pocketlens; assert runtime.Classifier is pocketlens.Classifier; print(runtime.__version__)"
 
 

@@ -30,8 +30,7 @@ _MAX_BYTES = 2**24
 _SHARES, _SIDE_STEP, _LEAST_SIDE = (0.75, 0.5), 4, 8
 #: Share of the epochs at which trials are compared first, at least: the learning rate rises until then.
 _FIRST_SHARE = 0.08
-#: Training steps before that, at least: to compile, convert and score a network takes as long as hundreds of them. On
-#: digits, 18 whole trainings of 12 epochs took the time of 13 trials that were compared after 1 and 4.
+#: Training steps before that, at least: to compile, convert and score a network takes as long as hundreds of them.
 _FIRST_STEPS = 500
 
 
