@@ -277,6 +277,7 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
 @search.command(
     "finish",
     cls=Command,
+    short_help="Train a trial to its end, export it, check it.",
     quiet=True,
     requires=_REQUIRES,
     extra="workstation,search",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Direction = Literal["minimize", "maximize"]
 
+#: How SQLAlchemy names PostgreSQL by psycopg.
+_DRIVER = "postgresql+psycopg"
+
 #: Attribute of the study: its choices, to say what is different.
 _CHOICES = "choices"
 #: libpq notices a network that is gone only after hours without these. Heartbeats of machines in several time zones
@@ -99,7 +102,7 @@ def plain_errors(storage: str | os.PathLike[str]) -> Iterator[None]:
         import sqlalchemy
     except ImportError as error:
         raise StorageError(f"a search needs {error.name}: install pocketlens[search]") from error
-    address = database_url(storage).render_as_string(hide_password=True)
+    address = _shown(database_url(storage))
     try:
         yield
     except ImportError as error:
@@ -116,7 +119,7 @@ def plain_errors(storage: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def database_url(storage: str | os.PathLike[str]) -> URL:
-    """The URL of a path or address; `render_as_string` shows it without the password.
+    """The URL of a path or address.
 
     Raises:
         StorageError: the text is no address, or one of another kind of database.
@@ -134,7 +137,13 @@ def database_url(storage: str | os.PathLike[str]) -> URL:
         raise StorageError(
             f"`storage` begins with {url.drivername}://: give a path, or postgresql://USER@HOST/DATABASE"
         )
-    return url.set(drivername="postgresql+psycopg")
+    return url.set(drivername=_DRIVER)
+
+
+def _shown(url: URL) -> str:
+    """The address as people write it, without the password."""
+    name = "postgresql" if url.drivername == _DRIVER else url.drivername
+    return url.set(drivername=name).render_as_string(hide_password=True)
 
 
 def _storage(url: URL, heartbeat: int) -> optuna.storages.RDBStorage:
@@ -185,7 +194,7 @@ def _check_study(
     found = [study for study in database.get_all_studies() if study.study_name.startswith(f"{name}@")]
     if not found or found[0].study_name == full_name:
         return
-    address = database_url(storage).render_as_string(hide_password=True)
+    address = _shown(database_url(storage))
     (their_data, _, _), (our_data, _, _) = (
         text.rpartition("@")[2].partition("+") for text in (found[0].study_name, full_name)
     )
