@@ -150,8 +150,10 @@ class Command(click.Command):
         return name_options(message, {str(name): flag for name, flag in names.items()} | self._option_names)
 
     def _invoke(self, ctx: click.Context) -> Any:
+        # Words after a group's own options are for a command below it, which has its own requirements, and its help.
+        is_handed_on = isinstance(self, click.Group) and bool(ctx.args)
         missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
-        if missing:
+        if missing and not is_handed_on:
             where = ", which a device does not have; on a workstation" if self.extra == "workstation" else ""
             words = ctx.command_path.partition(" ")[2] or self.name  # `repo status`, not `status`
             raise MissingExtraError(
