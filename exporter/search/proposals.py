@@ -1,8 +1,8 @@
 """The values of new trials: drawn by Optuna's sampler from what the trials so far have reached.
 
-The study has several objectives, and a sampler for all of them draws along the whole front, from the smallest network
-on. A search has a budget, and looks for the most accurate network within it. So the sampler here gets accuracy alone,
-in a study in memory. What exceeded the budget counts as the worst.
+The study has several objectives, and a sampler for all of them aims at the whole front, small networks included. A
+search has a budget, and looks for the most accurate network within it. So the sampler here gets accuracy alone, in a
+study in memory. What exceeded the budget counts as the worst.
 """
 
 from __future__ import annotations
