@@ -63,7 +63,7 @@ def add_next(
             return True
     results = {record.step: record.result for record in records if record.result is not None}
     kept = {record.step.trial for record in records if record.is_preset and record.state != "surplus"}
-    step = next_promotion(results, rungs, {record.step for record in records}, kept)
+    step = next_promotion(results, rungs, {record.step for record in records}, kept, least=int(is_full))
     if step is None:
         return False
     # The first step may have been killed before its values were drawn; one that is done has all of them.

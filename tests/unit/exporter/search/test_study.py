@@ -227,3 +227,15 @@ def test_other_data_and_other_choices_are_refused_by_name(open_study: Open) -> N
         open_study(
             space=Space(1797, 4, (8,), ("grey",), quantization_aware=False, seed=1), settings={"max_bytes": 30_000}
         )
+
+
+def test_where_no_new_trial_comes_the_best_goes_on_though_there_are_few(open_study: Open) -> None:
+    study = open_study(may_fit=lambda value: False)  # no presets, which go on in any case
+    for accuracy in (0.5, 0.75):
+        study.finish(taken(study, 2), StepResult(accuracy, (1.0,)), 1.0)
+    last = taken(study, 2)
+    assert last.step.epochs == RUNGS[-1]
+    study.finish(last, StepResult(0.8, (1.0,)), 1.0)
+    assert study.results()[last.step].accuracy == 0.8
+    assert study.results()[TrialStep(last.step.trial, RUNGS[0])].accuracy == 0.75
+    assert study.next_step(2) is None
