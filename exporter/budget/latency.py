@@ -18,7 +18,7 @@ import numpy.typing as npt
 from runtime.device_profile.format import DeviceProfile, Setting
 from runtime.tflite.workload import OperatorWork
 
-from .regression import Features, Kinds, OperatorSum, fit_sum, kind_of, weights_of
+from .regression import Features, Kinds, OperatorSum, fit_sum, kind_of, weights_of, whole_groups
 
 _FOLDS = 5
 #: Errors of networks among the probes count twice: models that are predicted are networks.
@@ -73,18 +73,16 @@ def _features(work: OperatorWork) -> list[float]:
     pixels = math.prod(work.outputs[0][:-1])
     channels, depth = work.outputs[0][-1], math.prod(weights[1:])
     if work.name == "DEPTHWISE_CONV_2D":
-        return [*found, pixels * _whole(channels, 16) * math.prod(weights[1:3])]
+        return [*found, pixels * whole_groups(channels, 16) * math.prod(weights[1:3])]
     if work.name == "FULLY_CONNECTED":
-        return [*found, *(pixels * _whole(channels, filters) * _whole(depth, 16) for filters in _FILTERS)]
+        return [*found, *(pixels * whole_groups(channels, filters) * whole_groups(depth, 16) for filters in _FILTERS)]
     # A kernel goes through a window pixel by pixel, or through its row of copied values at once.
     taps = math.prod(weights[1:3])
-    by_pixel = [pixels * _whole(channels, filters) * taps * _whole(weights[3], _DEPTHS[1]) for filters in _FILTERS]
-    by_row = [pixels * _whole(channels, filters) * _whole(depth, _DEPTHS[0]) for filters in _FILTERS]
+    by_pixel = [
+        pixels * whole_groups(channels, filters) * taps * whole_groups(weights[3], _DEPTHS[1]) for filters in _FILTERS
+    ]
+    by_row = [pixels * whole_groups(channels, filters) * whole_groups(depth, _DEPTHS[0]) for filters in _FILTERS]
     return [*found, *by_pixel, *by_row, pixels * depth, pixels]
-
-
-def _whole(length: int, lanes: int) -> int:
-    return -(-length // lanes) * lanes
 
 
 def _spread(models: Sequence[Kinds], times: npt.NDArray[Any], networks: npt.NDArray[Any]) -> float:

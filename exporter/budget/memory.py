@@ -16,7 +16,7 @@ from runtime.tflite.arena import arena_bytes
 from runtime.tflite.workload import OperatorWork, Workload
 
 from .latency import is_network
-from .regression import Features, OperatorSum, fit_sum, kind_of, timed_operators, weights_of
+from .regression import Features, OperatorSum, fit_sum, kind_of, timed_operators, weights_of, whole_groups
 
 #: Errors of networks among the probes count so many times: only there do several operators share memory.
 _NETWORK_WEIGHT = 4.0
@@ -74,7 +74,7 @@ def _kept(work: OperatorWork) -> list[float]:
         return found
     pixels = math.prod(work.outputs[0][:-1])
     channels = work.outputs[0][-1]
-    grouped = _whole(channels) * math.prod(weights[1:])
+    grouped = whole_groups(channels, _GROUP) * math.prod(weights[1:])
     # A place for each pixel of each window, and whole groups of filters.
     return [*found, pixels * math.prod(weights[1:3]), grouped, pixels * math.prod(weights[1:]), channels]
 
@@ -88,9 +88,8 @@ def _taken_in_turn(work: OperatorWork) -> list[float]:
     if not weights or work.name not in _PRODUCTS:
         return []
     pixels = math.prod(work.outputs[0][:-1])
-    depth = _whole(math.prod(weights[1:]), 4)
-    return [(_whole(work.outputs[0][-1]) + _whole(pixels)) * (depth + 4), pixels * math.prod(weights[1:-1])]
-
-
-def _whole(count: int, group: int = _GROUP) -> int:
-    return math.ceil(count / group) * group
+    depth = whole_groups(math.prod(weights[1:]), 4)
+    return [
+        (whole_groups(work.outputs[0][-1], _GROUP) + whole_groups(pixels, _GROUP)) * (depth + 4),
+        pixels * math.prod(weights[1:-1]),
+    ]

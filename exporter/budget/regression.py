@@ -91,8 +91,8 @@ def timed_operators(work: Workload) -> Iterator[tuple[Kind, OperatorWork]]:
     """The operators of a model that take time in each call, with their kinds.
 
     What reads constants alone is computed once, when the model is loaded, and is as good as a constant: such are the
-    weights of float16. Weights of another type than the activations
-    make a kind of their own, such as ("CONV_2D", "FLOAT32 with weights INT8"), whose kernels are others.
+    weights of float16. Weights of another type than the activations make a kind of their own, such as
+    ("CONV_2D", "FLOAT32 with weights INT8"), whose kernels are others.
     """
     fixed = {index for index, tensor in enumerate(work.tensors) if tensor.constant}
     computed: set[int] = set()
@@ -117,6 +117,11 @@ def weights_of(work: OperatorWork) -> tuple[int, ...]:
     rank = WITH_WEIGHTS.get(work.name)
     found = work.inputs[1] if len(work.inputs) > 1 else ()
     return found if len(found) == rank and len(work.outputs[0]) > 1 else ()
+
+
+def whole_groups(count: int, group: int) -> int:
+    """The least multiple of `group` that is not below `count`."""
+    return -(-count // group) * group
 
 
 def kind_of(work: OperatorWork) -> Kind:

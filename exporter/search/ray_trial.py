@@ -15,7 +15,7 @@ from ..errors import ExportError
 from .budget import CostModel
 from .data import SearchData
 from .plan import SearchPlan
-from .trial_runner import TrialRunner
+from .trial_runner import TrialRunner, make_runner
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,7 @@ def _open_runner(job: RayJob) -> TrialRunner:
         )
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    runner = TrialRunner(
-        data, job.plan.make_space(data), folder, job.cost_model, target=job.plan.target, threads=job.threads
-    )
+    runner = make_runner(job.plan, data, folder, job.cost_model, job.threads)
     _Current.stack.enter_context(runner)
     runner.check()
     return runner

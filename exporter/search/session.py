@@ -29,7 +29,7 @@ from .profile_cost import ProfileCost
 from .ray_trial import RayJob
 from .study import SearchStudy
 from .summary import SearchSummary, read_summary
-from .trial_runner import TrialRunner
+from .trial_runner import make_runner
 
 _log = logging.getLogger(__name__)
 
@@ -140,10 +140,7 @@ def _search_here(
     model: CostModel,
     report: Callable[[SearchState], object],
 ) -> LoopSeconds:
-    folder = host.folder / TRIALS_FOLDER
-    most = plan.budget.max_bytes
-    made = TrialRunner(data, study.space, folder, model, target=plan.target, threads=host.threads, max_bytes=most)
-    with made as runner:
+    with make_runner(plan, data, host.folder / TRIALS_FOLDER, model, host.threads) as runner:
         runner.check()
         return SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=report).run()
 

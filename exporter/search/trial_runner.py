@@ -35,6 +35,7 @@ from ..selftest import make_selftest_member
 from .budget import Cost, CostModel
 from .data import SearchData
 from .halving import TrialStep
+from .plan import SearchPlan
 from .space import Space
 
 #: The int8 file in a trial's folder.
@@ -258,6 +259,14 @@ class TrialRunner:
             yield
         finally:
             self._clock[part] += time.perf_counter() - started
+
+
+def make_runner(
+    plan: SearchPlan, data: SearchData, folder: Path, cost_model: CostModel, threads: int | None
+) -> TrialRunner:
+    """The runner for the trials of a plan; the other arguments are those of `TrialRunner`."""
+    space, most = plan.make_space(data), plan.budget.max_bytes
+    return TrialRunner(data, space, folder, cost_model, target=plan.target, threads=threads, max_bytes=most)
 
 
 def thread_variables(threads: int | None) -> dict[str, str]:
