@@ -20,9 +20,9 @@ import tensorflow as tf
 from ..errors import TrainingError
 from .cluster import MIRRORED, MULTI_WORKER, read_cluster, rendezvous
 
-#: Environment variables of the seconds to wait for all workers at the start, and for a worker's part of a step.
-START_VARIABLE, STEP_VARIABLE = "POCKETLENS_WORKERS_START_SECONDS", "POCKETLENS_WORKERS_STEP_SECONDS"
-_START_SECONDS, _STEP_SECONDS = 300.0, 300.0
+#: Environment variable of the seconds to wait for all workers at the start.
+START_VARIABLE = "POCKETLENS_WORKERS_START_SECONDS"
+_START_SECONDS = 300.0
 #: TensorFlow's errors for a worker that is gone or does not respond.
 _WORKER_LOST = (
     tf.errors.UnavailableError,
@@ -165,12 +165,11 @@ class Workers(Strategy):
     def __init__(self) -> None:
         self._cluster = read_cluster(os.environ.get("TF_CONFIG"))
         self.chief = self._cluster.index == 0
-        self._options = tf.distribute.experimental.CommunicationOptions(
-            timeout_seconds=float(os.environ.get(STEP_VARIABLE, _STEP_SECONDS))
-        )
         patience = float(os.environ.get(START_VARIABLE, _START_SECONDS))
         rendezvous(self._cluster, patience)
-        self._strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=self._options)
+        # Without `timeout_seconds`: TensorFlow starts a thread for each operation that has one, which sleeps so long,
+        # and after some thousand steps no thread can be made any more. Its health check finds a lost worker.
+        self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
         replicas = self._strategy.num_replicas_in_sync
         if replicas != self._count:
             raise TrainingError(
@@ -215,11 +214,11 @@ class Workers(Strategy):
                 loss = model.compute_loss(images, targets, scores, weights, training=True)
                 scaled = model.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, model.trainable_weights)
-            gradients = context.all_reduce(sum_up, gradients, options=self._options)
-            loss = context.all_reduce(sum_up, loss, options=self._options)
+            gradients = context.all_reduce(sum_up, gradients)
+            loss = context.all_reduce(sum_up, loss)
             # TensorFlow gathers from the device of this replica, so the parts are copied there.
             parts = [tf.identity(part) for part in (targets, scores, weights)]
-            return gradients, loss, context.all_gather(parts, axis=0, options=self._options)
+            return gradients, loss, context.all_gather(parts, axis=0)
 
         def step(data: Any) -> Any:
             gradients, loss, (targets, scores, weights) = self._strategy.run(on_share, args=data)
@@ -253,7 +252,7 @@ class Workers(Strategy):
 
         def gather(values: Any) -> Any:
             context = tf.distribute.get_replica_context()
-            return context.all_gather(tf.identity(values), axis=0, options=self._options)
+            return context.all_gather(tf.identity(values), axis=0)
 
         gathered: npt.NDArray[np.int32] = np.asarray(
             tf.function(lambda values: self._strategy.run(gather, args=(values,)))(tf.constant(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -132,10 +134,33 @@ def start_workers(*arguments: object, count: int = 2, **variables: str) -> list[
     return workers
 
 
+def most_threads(workers: list[subprocess.Popen[str]]) -> Callable[[], int]:
+    """Counts the threads of the workers until they end, in a thread; the answer waits for that."""
+    seen = [0]
+
+    def count() -> None:
+        while any(worker.poll() is None for worker in workers):
+            for worker in workers:
+                with contextlib.suppress(OSError):
+                    seen.append(len(list(Path(f"/proc/{worker.pid}/task").iterdir())))
+            time.sleep(0.2)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+
+    def answer() -> int:
+        counting.join()
+        return max(seen)
+
+    return answer
+
+
 def test_two_workers_give_what_one_machine_gives(alone: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     workers = start_workers(*options(alone.parent), "--out", out)
+    most = most_threads(workers)
     answers = [worker.communicate(timeout=600) for worker in workers]
+    assert most() < 200 + 30 * (os.cpu_count() or 1)  # a thread for each operation of a step would be 400 in 26 steps
     assert [worker.returncode for worker in workers] == [0, 0], answers
     assert "test accuracy" in answers[0][0]
     assert "worker 0 writes the run" in answers[1][1]
@@ -144,7 +169,10 @@ def test_two_workers_give_what_one_machine_gives(alone: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_ends_the_others_and_resume_goes_on(alone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_lost_ends_the_others_and_resume_goes_on(
+    alone: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     out = tmp_path / "run"
     long = (*options(alone.parent), "--epochs", "400", "--patience", "0", "--out", out)
     chief, other = start_workers(*long)
@@ -154,9 +182,10 @@ def test_a_worker_that_dies_ends_the_others_and_resume_goes_on(alone: Path, tmp_
         seen.append(line)
         if line.startswith("epoch 1/400"):
             break
-    other.send_signal(signal.SIGKILL)
+    other.send_signal(how)
     started = time.monotonic()
     _, rest = chief.communicate(timeout=400)
+    other.kill()
     other.communicate(timeout=60)
     assert chief.returncode == 1, rest
     assert "error: another worker is gone" in rest
