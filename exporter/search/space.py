@@ -176,7 +176,8 @@ class Space:
     def _preset(self, preset: str, stages: Stages | None) -> dict[str, Any]:
         architecture = "dense" if stages is None else "cnn"
         given = {"architecture": architecture, "epochs": self.epochs}
-        config = complete_config(given, preset, self.images, self.augmentations)
+        natural = tuple(kind for kind in self.augmentations if kind != "erase")  # a preset decides on that itself
+        config = complete_config(given, preset, self.images, natural)
         value: dict[str, Any] = {"architecture": architecture}
         if stages is None:
             value |= {"layers": len(config.units)} | {f"units_{n}": units for n, units in enumerate(config.units, 1)}

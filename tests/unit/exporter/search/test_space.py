@@ -13,6 +13,7 @@ import pytest
 from exporter.errors import ExportError
 from exporter.search.space import Space
 from trainer.config import SIZES, TrainingConfig
+from trainer.presets import PRESETS, complete_config
 
 pytestmark = pytest.mark.fast
 
@@ -70,6 +71,15 @@ def test_every_value_is_a_training(seed: int) -> None:
     assert config.patience == 0
     assert IMAGES.geometry(value)["image_size"] in ([28, 28], [20, 20])
     assert (config.teacher is None) or not config.label_smoothing
+
+
+def test_presets_erase_as_train_does() -> None:
+    space = Space(60_000, 12, (28,), ("grey",), ("shift", "flip", "erase"))
+    presets = space.presets()
+    for value, preset in zip(presets, [*PRESETS] * (len(presets) // 2), strict=True):
+        trained = complete_config({"architecture": "cnn", "epochs": 12}, preset, 60_000, ("shift", "flip"))
+        assert tuple(space.settings(value)["augmentation"]) == trained.augmentation
+    assert [value["augment_erase"] for value in presets[:2]] == [False, True]
 
 
 def test_presets_are_values_of_the_space() -> None:
