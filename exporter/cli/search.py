@@ -10,15 +10,15 @@ import click
 from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import STATUS_GATE_FAILED, Command, SuggestingGroup, with_options
 from runtime.cli.click_options import option_in
+from runtime.cli.data_options import CACHE_OPTION, PREPARATION_OPTIONS, SOURCE_OPTIONS, TASK_OPTIONS
 from runtime.cli.options import JSON_OPTION
 from runtime.cli.output import print_json, print_line
 from runtime.cli.output_options import ByteSize
 from runtime.cli.progress_bar import is_terminal
-from runtime.contract import TASKS
 from runtime.device_profile.format import read_profile
 from runtime.errors import UsageError
 from runtime.files import shown
-from runtime.input_spec import FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
+from runtime.input_spec import MAX_INPUT_SIDE
 from runtime.native_output import quiet_tensorflow
 from runtime.progress import Silent, report_to
 from trainer.config import AUGMENTATIONS
@@ -44,7 +44,12 @@ _OPTION_NAMES = {
     "augmentations": "--augment",
     "architectures": "--arch",
 }
-_OF_DATA = ("data_dir", "merge", "task", "positive", "resize", "filter", "orientation", "cache")
+_DATA_OPTIONS = (
+    *SOURCE_OPTIONS,
+    *TASK_OPTIONS,
+    *PREPARATION_OPTIONS,
+    CACHE_OPTION._replace(help="Folder that keeps decoded image files. [default: images in --out]"),
+)
 _data, _choices, _limit = option_in("Data"), option_in("Choice"), option_in("Budget")
 _search, _output = option_in("Search"), option_in("Output")
 _STORAGE = _search(
@@ -104,36 +109,7 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
     help="Data set: digits, fashion-mnist, circles, a folder with one subfolder for each class, or a CSV file. "
     "[default: none; needed]",
 )
-@_data(
-    "--data-dir",
-    type=click.Path(),
-    help="Folder of Fashion-MNIST's four files. [default: $FASHION_MNIST_DIR, else downloaded]",
-)
-@_data("--merge", multiple=True, metavar="A,B=C", help="Merge A and B into one class, C; repeatable. [default: none]")
-@_data("--task", type=click.Choice(TASKS), help="Task of the model. [default: by data set]")
-@_data("--positive", metavar="NAME", help="Tell this class from all others. [default: no class]")
-@_data(
-    "--resize",
-    type=click.Choice(RESIZES),
-    default=ImageInput.resize,
-    show_default=True,
-    help="How images get the input size.",
-)
-@_data(
-    "--filter",
-    type=click.Choice(FILTERS),
-    default=ImageInput.filter,
-    show_default=True,
-    help="Resampling filter.",
-)
-@_data(
-    "--orientation",
-    type=click.Choice(ORIENTATIONS),
-    default=ImageInput.orientation,
-    show_default=True,
-    help="Turn images by their EXIF tag, or take them as they are stored.",
-)
-@_data("--cache", metavar="DIR|none", help="Folder that keeps decoded image files. [default: images in --out]")
+@with_options(*_DATA_OPTIONS, group="Data")
 @_limit("--max-bytes", type=ByteSize(), metavar="SIZE", help="Largest int8 file, such as 100kB. [default: no limit]")
 @_limit(
     "--budget",
@@ -340,7 +316,8 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
 def _read_plan(dataset: str, out: Path, options: dict[str, Any]) -> SearchPlan:
     from ..search.plan import SearchPlan
 
-    data = {name: options[name] for name in _OF_DATA if options[name]}
+    given = {option.parameter: options[option.parameter] for option in _DATA_OPTIONS}
+    data = {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value}
     # `finish` may be called in another folder, and a data set with a name has no images in files.
     data["name"] = _absolute(dataset) if dataset not in DATASET_NAMES else dataset
     if data["name"] != dataset and not dataset.lower().endswith(".csv") and not options["cache"]:

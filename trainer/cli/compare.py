@@ -9,6 +9,7 @@ import click
 
 from runtime.cli.app import STATUS_GATE_FAILED, Command, with_options
 from runtime.cli.click_options import output_file
+from runtime.cli.data_options import SOURCE_OPTIONS
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 from runtime.cli.tables import columns
@@ -17,7 +18,7 @@ from runtime.files import shown
 from runtime.recognition import recognize
 
 from .measured_model import SPLIT_OPTION
-from .options import MAX_SEED, OPTION_NAMES, SOURCE_OPTIONS, html_option, typed_options, write_page
+from .options import MAX_SEED, OPTION_NAMES, html_option, typed_options, write_page
 
 _MAX_VALUE_LENGTH = 40
 _HEADS = {"mean_average_precision": "mAP", "validation_mean_average_precision": "validation mAP"}

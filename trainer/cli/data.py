@@ -9,6 +9,7 @@ import click
 
 from runtime.cli.app import Command, SuggestingGroup, with_options
 from runtime.cli.click_options import output_file
+from runtime.cli.data_options import SOURCE_OPTIONS, TASK_OPTIONS
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.cli.tables import columns
@@ -21,8 +22,6 @@ from .options import (
     GEOMETRY_OPTIONS,
     MAX_SEED,
     OPTION_NAMES,
-    SOURCE_OPTIONS,
-    TASK_OPTIONS,
     complete_dataset,
     html_option,
     write_page,

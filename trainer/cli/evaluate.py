@@ -10,13 +10,14 @@ import click
 import numpy as np
 
 from runtime.cli.app import Command, with_options
+from runtime.cli.data_options import SOURCE_OPTIONS
 from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line, print_wrapped
 from runtime.errors import UsageError
 from runtime.files import shown
 
 from .measured_model import SPLIT_OPTION, load_as_input, open_model, score
-from .options import MAX_SEED, SOURCE_OPTIONS, html_option, output_folder, typed_options, write_page
+from .options import MAX_SEED, html_option, output_folder, typed_options, write_page
 from .sample_index import SampleIndex, index_option
 
 if TYPE_CHECKING:

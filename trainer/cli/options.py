@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -13,9 +13,9 @@ from click.shell_completion import CompletionItem
 
 from runtime.cli.app import with_options
 from runtime.cli.click_options import complete_files, option_in, output_file
+from runtime.cli.data_options import CACHE_OPTION, PREPARATION_OPTIONS, SOURCE_OPTIONS, TASK_OPTIONS
 from runtime.cli.options import Option, in_group
-from runtime.contract import TASKS
-from runtime.input_spec import FILTERS, MAX_INPUT_SIDE, ORIENTATIONS, RESIZES, ImageInput
+from runtime.input_spec import MAX_INPUT_SIDE
 
 from ..config import (
     ACTIVATIONS,
@@ -31,9 +31,6 @@ from ..config import (
 )
 from ..network_choice import AUTO_ARCHITECTURE
 from ..presets import PRESETS
-
-if TYPE_CHECKING:
-    from ..data.image_cache import CachePlace
 
 MAX_SEED = 2**31 - 1
 #: How messages name parameters of the library that have another option, or none.
@@ -63,10 +60,6 @@ def _image_size(text: str) -> tuple[int, int]:
     if not (min(height, width) >= 1 and max(height, width) <= MAX_INPUT_SIDE):
         raise ValueError(f"{text!r}, expected a height and width from 1 to {MAX_INPUT_SIDE} pixels")
     return height, width
-
-
-def _cache(text: str) -> CachePlace | None:
-    return "none" if text == "none" else Path(text) if text else None
 
 
 def _augmentation(text: str) -> tuple[str, ...]:
@@ -117,33 +110,6 @@ def write_page(path: Path | None, page: Callable[[], str]) -> Path | None:
     return path
 
 
-SOURCE_OPTIONS = (
-    Option(
-        ("--data-dir",),
-        "Folder of Fashion-MNIST's four files. [default: $FASHION_MNIST_DIR, else downloaded]",
-        type=Path,
-        metavar="PATH",
-    ),
-    Option(
-        ("--merge",),
-        "Merge the classes A and B into one class, C; repeatable. [default: none]",
-        multiple=True,
-        metavar="A,B=C",
-    ),
-)
-TASK_OPTIONS = (
-    Option(
-        ("--task",),
-        "Task of the model: one of several classes, yes or no, or any number of labels. "
-        "[default: by data set, or binary with --positive]",
-        choices=TASKS,
-    ),
-    Option(
-        ("--positive",),
-        "Tell this class from all others, which is the task binary. [default: no class]",
-        metavar="NAME",
-    ),
-)
 GEOMETRY_OPTIONS = (
     Option(
         ("--image-size",),
@@ -152,34 +118,7 @@ GEOMETRY_OPTIONS = (
         metavar="N|HxW",
     ),
     Option(("--colour",), "Colour of the model's input. [default: by data set]", choices=("grey", "rgb")),
-    Option(
-        ("--resize",),
-        "How images get the input size: stretched, padded, or cropped.",
-        choices=RESIZES,
-        default=ImageInput.resize,
-        show_default=True,
-    ),
-    Option(
-        ("--filter",),
-        "Resampling filter; tf-bilinear and tf-nearest give the pixels of tf.image.resize.",
-        choices=FILTERS,
-        default=ImageInput.filter,
-        show_default=True,
-    ),
-    Option(
-        ("--orientation",),
-        "Turn images by their EXIF tag, as viewers do, or take them as they are stored.",
-        choices=ORIENTATIONS,
-        default=ImageInput.orientation,
-        show_default=True,
-    ),
-)
-_CACHE_OPTION = Option(
-    ("--cache",),
-    "Folder that keeps decoded image files, for the next training too; none decodes them in each epoch. "
-    "[default: a temporary file]",
-    type=_cache,
-    metavar="DIR|none",
+    *PREPARATION_OPTIONS,
 )
 _NETWORK_OPTIONS = (
     Option(
@@ -364,7 +303,7 @@ def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str
 
 #: What `train` and `find-lr` share, but for `--dataset`, which they require.
 TRAINING_OPTIONS = (
-    *in_group("Data", SOURCE_OPTIONS[0], _CACHE_OPTION, SOURCE_OPTIONS[1], *TASK_OPTIONS, *GEOMETRY_OPTIONS),
+    *in_group("Data", SOURCE_OPTIONS[0], CACHE_OPTION, SOURCE_OPTIONS[1], *TASK_OPTIONS, *GEOMETRY_OPTIONS),
     *in_group("Network", *_NETWORK_OPTIONS),
     *in_group("Training", *_FITTING_OPTIONS),
 )
