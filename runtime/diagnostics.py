@@ -23,6 +23,7 @@ from .external.adopt import refuse_ours
 from .external.purpose import refuse_other_purposes, unmet_needs
 from .external.sandbox import LIMITS
 from .files import shown
+from .hardware import board_model
 from .interpreter import LIBRARIES, installed, version_of
 from .model_file import is_sealed, read_model, read_model_bytes
 from .recognition import why_no_model
@@ -34,7 +35,6 @@ TINY_MODEL = Path(__file__).with_name("data") / "tiny.tflite"
 
 _TIMEOUT_S = 60
 _PACKAGE = __name__.partition(".")[0]
-_BOARD = Path("/proc/device-tree/model")
 _CAMERA_PROGRAMS = ("rpicam-still", "libcamera-still")
 #: Where Debian's packages of Python lie, such as picamera2.
 _SYSTEM_PACKAGES = Path("/usr/lib/python3/dist-packages")
@@ -226,9 +226,8 @@ def run_once(library: str, model: str, delegate: str | None = None) -> str:
 
 def _board() -> list[Finding]:
     """Findings about a Raspberry Pi; none on other machines."""
-    try:
-        board = _BOARD.read_text(errors="replace").strip("\0\n")
-    except OSError:
+    board = board_model()
+    if not board:
         return []
     findings = [Finding("board", OK, board)]
     if "Raspberry Pi" not in board:

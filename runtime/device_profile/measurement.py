@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from .._version import __version__
 from ..benchmark import combinations
 from ..child_process import ChildError, call_in_child
 from ..errors import InterpreterError
+from ..hardware import board_model, processor_model
 from ..native_output import held_stderr
 from ..progress import progress
 from .format import DeviceProfile, Setting
@@ -31,8 +31,6 @@ _PASSES, _BATCHES, _BATCH_S, _MAX_CALLS = 2, 3, 0.004, 500
 _TIMEOUT_S = 1800
 #: What glibc counts of its memory: in use are the bytes in its heaps and those that it mapped for large blocks.
 _COUNTS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
-#: Where Linux says what board or processor this is.
-_BOARD, _PROCESSOR = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
 
 
 def measure_device(max_threads: int, device: str = "") -> DeviceProfile:
@@ -62,7 +60,7 @@ def measure_device(max_threads: int, device: str = "") -> DeviceProfile:
         interpreter.choose()  # says what to install
         raise InterpreterError(f"no probe could be measured: {'; '.join(problems) or 'every interpreter refuses them'}")
     return DeviceProfile(
-        device=device or _model(),
+        device=device or board_model() or processor_model() or platform.processor() or platform.machine(),
         machine=platform.machine(),
         processors=os.cpu_count() or 1,
         pocketlens=__version__,
@@ -159,17 +157,3 @@ class _Mallinfo(ctypes.Structure):
     """`struct mallinfo2` of glibc 2.33."""
 
     _fields_ = tuple((name, ctypes.c_size_t) for name in _COUNTS)
-
-
-def _model() -> str:
-    """The model of this board or processor, as Linux names it."""
-    try:
-        return _BOARD.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
-    except OSError:
-        pass
-    try:
-        lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("model name", "hardware"))]
-    return next(filter(None, named), "") or platform.processor() or platform.machine()

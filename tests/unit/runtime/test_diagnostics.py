@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import Contract, ImageInput, seal
+from runtime import Contract, ImageInput, hardware, seal
 from runtime import diagnostics as doctor
 from runtime.diagnostics import Finding, examine, picamera_finding, throttling, wheel_advice
 from runtime.interpreter import installed
@@ -146,7 +146,7 @@ def test_picamera2_of_the_system_beside_a_virtual_environment(tmp_path: Path) ->
 def test_a_board_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     board = tmp_path / "model"
     board.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
-    monkeypatch.setattr(doctor, "_BOARD", board)
+    monkeypatch.setattr(hardware, "BOARD", board)
     monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "vcgencmd"
     program.write_text("#!/bin/sh\necho throttled=0x1\n")

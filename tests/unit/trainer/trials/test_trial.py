@@ -11,20 +11,9 @@ import numpy as np
 import pytest
 
 from runtime import Contract
+from tests.support.trials import DATA, SETTINGS
 from trainer.errors import TrainingError
 from trainer.trials import trial
-
-DATA = {"name": "digits"}
-SETTINGS: dict[str, Any] = {
-    "architecture": "cnn",
-    "widths": [4, 6, 8],
-    "blocks": 0,
-    "epochs": 4,
-    "steps_per_epoch": 3,
-    "patience": 0,
-    "augmentation": ["shift"],
-    "learning_rate": 0.004,
-}
 
 
 def weights(folder: Path) -> list[Any]:

@@ -9,19 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support import trials
+from tests.support.trials import DATA
 from trainer.data.run_folder import read_run
 from trainer.errors import RunError
 from trainer.trials import trial, whole
 
-DATA = {"name": "digits"}
-SETTINGS: dict[str, Any] = {
-    "architecture": "cnn",
-    "widths": [4, 6, 8],
-    "blocks": 0,
-    "epochs": 2,
-    "steps_per_epoch": 3,
-    "patience": 0,
-}
+SETTINGS = trials.SETTINGS | {"epochs": 2}
 
 
 def weights(model: Path) -> list[Any]:
