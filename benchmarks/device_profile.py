@@ -3,17 +3,20 @@
 `python -m benchmarks.device_profile` measures this machine's profile and the networks, with each installed interpreter
 and one thread. Nothing else should run meanwhile. The networks are those of `cnn` and `dense` with other widths,
 resolutions and numbers of classes than the probes, untrained, in int8 and float32, and some in float16. Making them
-takes minutes; `--networks DIR` keeps them. The exit status is 1 if a bound is missed.
+takes minutes; `--networks DIR` keeps them. `--memory-only` takes seconds and needs no quiet machine. The exit status is
+1 if a bound on the time is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import random
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ import numpy as np
 
 from exporter.budget.predict import Predictor
 from runtime import Contract, ImageInput, interpreter
+from runtime._version import __version__
 from runtime.child_process import call_in_child
-from runtime.device_profile.format import DeviceProfile, read_profile
-from runtime.device_profile.measurement import measure_call, measure_device
+from runtime.device_profile.format import DeviceProfile, Setting, read_profile
+from runtime.device_profile.measurement import grown_call, measure_call, measure_device
+from runtime.device_profile.probes import all_probes, count_probes
 from trainer.config import TrainingConfig
 
 _CNN, _DENSE = 20, 10
@@ -83,16 +88,36 @@ def _converted(
         yield path, convert(model, Recipe.of(mode), contract, samples)
 
 
-def measure_here(library: str, paths: Sequence[str]) -> list[tuple[float | None, int | None]]:
-    """The ms of a call of each file in this process, and the bytes that it allocated."""
-    measure_call(Path(paths[0]).read_bytes(), library, 1)  # what a library allocates for its first model
-    return [measure_call(Path(path).read_bytes(), library, 1) for path in paths]
+def measure_here(library: str, paths: Sequence[str], timed: bool) -> list[tuple[float | None, int | None]]:
+    """The ms of a call of each file in this process, None where it is not `timed`, and the bytes that it allocated."""
+    grown_call(Path(paths[0]).read_bytes(), library, 1)  # what a library allocates for its first model
+    contents = (Path(path).read_bytes() for path in paths)
+    if timed:
+        return [measure_call(content, library, 1) for content in contents]
+    return [(None, grown_call(content, library, 1)[1]) for content in contents]
 
 
-def compare(profile: DeviceProfile, library: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Predicted and measured figures of each file with an interpreter and one thread."""
+def memory_profile() -> DeviceProfile:
+    """The memory of the probes on this machine with each interpreter; all times are 1 ms."""
+    settings = [
+        Setting(library, interpreter.version_of(library), 1, (1.0,) * count_probes(), tuple(sizes))
+        for library in interpreter.installed()
+        for sizes in [call_in_child("benchmarks.device_profile:probe_sizes_here", library)]
+    ]
+    probes = tuple(probe._replace(content=b"") for probe in all_probes())
+    return DeviceProfile("this machine", platform.machine(), 1, __version__, probes, tuple(settings))
+
+
+def probe_sizes_here(library: str) -> list[int | None]:
+    """The bytes that each probe makes this process allocate."""
+    grown_call(next(all_probes()).content, library, 1)
+    return [grown_call(probe.content, library, 1)[1] for probe in all_probes()]
+
+
+def compare(profile: DeviceProfile, library: str, paths: Sequence[Path], timed: bool = True) -> list[dict[str, Any]]:
+    """Predicted and measured figures of each file with an interpreter and one thread; the times if `timed`."""
     predictor = Predictor(profile, library, 1)
-    measured = call_in_child("benchmarks.device_profile:measure_here", library, list(map(str, paths)))
+    measured = call_in_child("benchmarks.device_profile:measure_here", library, list(map(str, paths)), timed)
     rows = []
     for path, (latency, grown) in zip(paths, measured, strict=True):
         found = predictor.predict(path.read_bytes())
@@ -110,6 +135,20 @@ def compare(profile: DeviceProfile, library: str, paths: Sequence[Path]) -> list
     return rows
 
 
+def memory_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of the memory; shares are of the networks."""
+    counted = [(row["predicted_bytes"], row["measured_bytes"]) for row in rows if row["measured_bytes"]]
+    shares = np.array([abs(one / other - 1) for one, other in counted])
+    sizes = np.array([abs(one - other) for one, other in counted])
+    return {
+        "networks": len(rows),
+        "memory_median_error": float(np.median(shares)),
+        "memory_within_a_tenth": float(np.mean(shares <= _MEMORY_SHARE)),
+        "memory_within_200_kb": float(np.mean(sizes <= _MEMORY_BYTES)),
+        "memory_within_both": float(np.mean((shares <= _MEMORY_SHARE) & (sizes <= _MEMORY_BYTES))),
+    }
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The figures that the bounds are about; shares are of the networks."""
     from scipy.stats import spearmanr
@@ -117,19 +156,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     predicted, measured = (np.array([row[f"{name}_ms"] for row in rows]) for name in ("predicted", "measured"))
     errors = np.abs(predicted / measured - 1)
     inside = [row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in rows]
-    counted = [(row["predicted_bytes"], row["measured_bytes"]) for row in rows if row["measured_bytes"]]
-    shares = np.array([abs(one / other - 1) for one, other in counted])
-    sizes = np.array([abs(one - other) for one, other in counted])
     return {
-        "networks": len(rows),
         "median_error": float(np.median(errors)),
         "p90_error": float(np.quantile(errors, 0.9)),
         "rank_correlation": float(spearmanr(predicted, measured)[0]),
         "in_interval": float(np.mean(inside)),
-        "memory_median_error": float(np.median(shares)),
-        "memory_within_a_tenth": float(np.mean(shares <= _MEMORY_SHARE)),
-        "memory_within_200_kb": float(np.mean(sizes <= _MEMORY_BYTES)),
-        "memory_within_both": float(np.mean((shares <= _MEMORY_SHARE) & (sizes <= _MEMORY_BYTES))),
+        **memory_summary(rows),
     }
 
 
@@ -139,17 +171,21 @@ def main() -> int:
     parser.add_argument("--profile", type=Path, help="a profile of this machine; by default it is measured now")
     parser.add_argument("--networks", type=Path, help="a folder that keeps the networks")
     parser.add_argument("--seed", type=int, default=1, help="chooses the networks")
+    parser.add_argument("--memory-only", action="store_true", help="measure no times")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.networks or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         paths = make_networks(folder, arguments.seed)
-        profile = measure_device(1) if arguments.profile is None else read_profile(arguments.profile)
-        rows = {library: compare(profile, library, paths) for library in interpreter.installed()}
+        measure = memory_profile if arguments.memory_only else partial(measure_device, 1)
+        profile = measure() if arguments.profile is None else read_profile(arguments.profile)
+        timed = not arguments.memory_only
+        rows = {library: compare(profile, library, paths, timed) for library in interpreter.installed()}
+    summarize = summary if timed else memory_summary
     found = {
         library: {
-            kind: summary([row for row in rows[library] if row["network"].endswith(kind)])
+            kind: summarize([row for row in rows[library] if row["network"].endswith(kind)])
             for kind in ("int8", "float32", "float16", "")
         }
         for library in rows
@@ -160,7 +196,7 @@ def main() -> int:
         for kind, figures in kinds.items():
             print(library, kind or "all", *(f"{name} {value:.4g}" for name, value in figures.items()), sep="  ")
     kept = [
-        kinds[""]["median_error"] <= _MEDIAN_ERROR and kinds[""]["rank_correlation"] >= _RANK
+        not timed or (kinds[""]["median_error"] <= _MEDIAN_ERROR and kinds[""]["rank_correlation"] >= _RANK)
         for kinds in found.values()
     ]
     return 0 if all(kept) else 1

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from runtime.device_profile.format import DeviceProfile, Setting
 from runtime.tflite.workload import OperatorWork
 
-from .regression import Features, Kinds, OperatorSum, fit_sum, kind_of, weights_of, whole_groups
+from .regression import Features, Kinds, OperatorSum, fit_sum, is_constant_work, kind_of, weights_of, whole_groups
 
 _FOLDS = 5
 #: Errors of networks among the probes count twice: models that are predicted are networks.
@@ -47,7 +47,8 @@ def fit_latency(profile: DeviceProfile, setting: Setting) -> LatencyModel:
     measured = [
         ([(kind_of(one), one) for one in probe.operators], time)
         for probe, time in zip(profile.probes, setting.times_ms, strict=True)
-        if time is not None
+        # What is computed once takes no time in a call: such probes are there for their memory.
+        if time is not None and not any(map(is_constant_work, probe.operators))
     ]
     models = [operators for operators, _ in measured]
     times = np.array([time for _, time in measured])

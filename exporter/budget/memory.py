@@ -7,22 +7,35 @@ XNNPACK's copies of the weights and its tables of places, depends on its version
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from runtime.device_profile.format import DeviceProfile, Setting
 from runtime.tflite.arena import arena_bytes
-from runtime.tflite.workload import OperatorWork, Workload
+from runtime.tflite.workload import OperatorWork, Workload, split_constant_work
 
 from .latency import is_network
-from .regression import Features, OperatorSum, fit_sum, kind_of, timed_operators, weights_of, whole_groups
+from .regression import (
+    Features,
+    Kinds,
+    OperatorSum,
+    fit_sum,
+    is_constant_work,
+    kind_of,
+    timed_operators,
+    weights_of,
+    whole_groups,
+)
 
 #: Errors of networks among the probes count so many times: only there do several operators share memory.
 _NETWORK_WEIGHT = 4.0
 _PRODUCTS = ("CONV_2D", "FULLY_CONNECTED")
 #: Filters are stored in groups of so many.
 _GROUP = 16
+#: XNNPACK places weights that it dequantized at multiples of so many bytes.
+_ALIGNMENT = 16
 #: An error of a tenth of a probe's memory counts the same for each, but for the smallest.
 _LEAST_BYTES = 200_000
 
@@ -41,13 +54,18 @@ class MemoryModel(NamedTuple):
     def predict_bytes(self, work: Workload) -> int:
         """What the interpreter allocates for a model, its file apart."""
         tensors = arena_bytes(work, copies_windows=self.copies_windows)
-        return tensors + (0 if self.beside is None else round(self.beside.predict(list(timed_operators(work)))))
+        once, _ = split_constant_work(work)
+        # A profile that is older than such probes cannot tell whether results of constants are kept: they count.
+        known = self.beside is not None and all(self.beside.knows(kind_of(one)) for one in once)
+        tensors += 0 if known else sum(one.bytes_written for one in once)
+        operators = [*_unpacked(once), *timed_operators(work)]
+        return tensors + (0 if self.beside is None else round(self.beside.predict(operators)))
 
 
 def fit_memory(profile: DeviceProfile, setting: Setting) -> MemoryModel:
     """Fit the memory to the probes that were measured with a setting."""
     measured = [
-        ([(kind_of(one), one) for one in probe.operators], probe, grown)
+        (_kinds(probe.operators), probe, grown)
         for probe, grown in zip(profile.probes, setting.grown_bytes, strict=True)
         if grown is not None
     ]
@@ -64,6 +82,28 @@ def fit_memory(profile: DeviceProfile, setting: Setting) -> MemoryModel:
         predicted = tensors + [beside.predict(operators) for operators in models]
         found.append((float(np.sum(((grown - predicted) / scales) ** 2)), MemoryModel(copies_windows, beside)))
     return min(found, key=lambda entry: entry[0])[1]
+
+
+def _kinds(operators: Sequence[OperatorWork]) -> Kinds:
+    """The operators of a probe with their kinds."""
+    once = [one for one in operators if is_constant_work(one)]
+    return [*_unpacked(once), *((kind_of(one), one) for one in operators if not is_constant_work(one))]
+
+
+def _unpacked(operators: Sequence[OperatorWork]) -> Kinds:
+    """The operators that are computed once, each with the bytes by which it makes the block of their results grow.
+
+    XNNPACK of tflite-runtime keeps float16 weights as float32 in one `std::vector<char>` (`static_unpacked_data_` in
+    `xnnpack_delegate.cc`), beside the packed ones. Where it must grow, it doubles at least, and what is not filled is
+    allocated too. That of ai-edge-litert keeps none.
+    """
+    found, size, capacity = [], 0, 0
+    for one in operators:
+        added = whole_groups(one.bytes_written, _ALIGNMENT)
+        needed = size + max(size, added) if size + added > capacity else capacity
+        found.append((kind_of(one), one._replace(bytes_written=needed - capacity, weight_bytes=0)))
+        size, capacity = size + added, needed
+    return found
 
 
 def _kept(work: OperatorWork) -> list[float]:

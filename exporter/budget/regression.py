@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from runtime.tflite.workload import OperatorWork, Workload, bytes_of
+from runtime.tflite.workload import OperatorWork, Workload, split_constant_work
 
 #: An operator's name and type, such as ("CONV_2D", "INT8").
 Kind: TypeAlias = tuple[str, str]
@@ -94,22 +94,17 @@ def timed_operators(work: Workload) -> Iterator[tuple[Kind, OperatorWork]]:
     weights of float16. Weights of another type than the activations make a kind of their own, such as
     ("CONV_2D", "FLOAT32 with weights INT8"), whose kernels are others.
     """
-    fixed = {index for index, tensor in enumerate(work.tensors) if tensor.constant}
-    computed: set[int] = set()
-    for operator in work.operators:
-        if operator.reads and fixed.issuperset(operator.reads):
-            fixed.update(operator.writes)
-            computed.update(operator.writes)
-            continue
+    for operator in split_constant_work(work)[1].operators:
         name, kind = kind_of(operator)
         if name in WITH_WEIGHTS:
             weights = work.tensors[operator.reads[1]].info.type
             kind += "" if weights == operator.type else f" with weights {weights}"
-        kept = sum(bytes_of(work.tensors[index]) for index in computed.intersection(operator.reads))
-        yield (
-            (name, kind),
-            operator._replace(bytes_read=operator.bytes_read - kept, weight_bytes=operator.weight_bytes + kept),
-        )
+        yield (name, kind), operator
+
+
+def is_constant_work(work: OperatorWork) -> bool:
+    """Whether an operator reads constants alone, as those that dequantize weights do; see `split_constant_work`."""
+    return work.bytes_read == 0 and work.weight_bytes > 0
 
 
 def weights_of(work: OperatorWork) -> tuple[int, ...]:
@@ -126,6 +121,8 @@ def whole_groups(count: int, group: int) -> int:
 
 def kind_of(work: OperatorWork) -> Kind:
     """The kind of an operator whose weights have the type of its activations."""
+    if is_constant_work(work):
+        return work.name, f"{work.type} of constants"
     if work.name != "QUANTIZE":
         return work.name, work.type
     width = work.bytes_read // max(1, math.prod(work.inputs[0]))

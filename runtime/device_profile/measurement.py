@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -78,6 +79,8 @@ def measure_probes_here(library: str, threads: int) -> list[tuple[float | None, 
         network = ProbeNetwork(kind)
         with suppress(InterpreterError):
             ready_call(network.content([network.dense(network.given((1, 8)), 8)]), library, threads)()
+    gc.collect()
+    gc.freeze()  # what is there now stays, and need not be looked at before each probe
     passes: list[list[tuple[float | None, int | None]]] = []
     with progress(_PASSES * count_probes(), f"{interpreter.LIBRARIES[library]}, threads: {threads}") as bar:
         for _ in range(_PASSES):
@@ -99,14 +102,25 @@ def _least(results: Sequence[tuple[float | None, int | None]]) -> tuple[float | 
 
 def measure_call(content: bytes, library: str, threads: int) -> tuple[float | None, int | None]:
     """The ms of a call of a model, and the bytes that it made this process allocate; see `measure_probes_here`."""
-    before = allocated_bytes()
     try:
-        call = ready_call(content, library, threads)
+        call, grown = grown_call(content, library, threads)
     except InterpreterError:
         return None, None
+    return round(1000 * seconds_a_call(call), 6), grown
+
+
+def grown_call(content: bytes, library: str, threads: int) -> tuple[Callable[[], object], int | None]:
+    """One invocation of a model, as `ready_call` gives it, and the bytes that it made this process allocate.
+
+    Raises:
+        InterpreterError: the interpreter refuses the model.
+    """
+    gc.collect()  # else it may free what earlier models took, while this one is counted
+    before = allocated_bytes()
+    call = ready_call(content, library, threads)
     call()
     grown = None if before is None else (allocated_bytes() or 0) - before
-    return round(1000 * seconds_a_call(call), 6), grown if grown and grown > 0 else None
+    return call, grown if grown and grown > 0 else None
 
 
 def ready_call(content: bytes, library: str, threads: int = 1) -> Callable[[], object]:

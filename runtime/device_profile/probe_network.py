@@ -12,7 +12,7 @@ from ..tflite import _schema as schema
 from ..tflite.model import MODEL_SCHEMA
 from ..tflite.writer import write_flatbuffer
 
-INT8, UINT8, INT32, FLOAT32 = "INT8", "UINT8", "INT32", "FLOAT32"
+INT8, UINT8, INT32, FLOAT32, FLOAT16 = "INT8", "UINT8", "INT32", "FLOAT32", "FLOAT16"
 #: The types of activations that probes have.
 PROBE_TYPES = (INT8, FLOAT32)
 #: Padding, and the activation that an operator applies to what it writes.
@@ -22,7 +22,7 @@ _SCALE, _WEIGHT_SCALE = 0.05, 0.004
 #: The scale and zero point that these operators demand for an int8 answer.
 _ANSWERS = {"SOFTMAX": (1 / 256, -128), "LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 _OPTIONS = schema.UNIONS["BuiltinOptions"].split()
-_DTYPES = {INT8: np.int8, UINT8: np.uint8, INT32: np.int32, FLOAT32: np.float32}
+_DTYPES = {INT8: np.int8, UINT8: np.uint8, INT32: np.int32, FLOAT32: np.float32, FLOAT16: np.float16}
 
 
 class _Options(NamedTuple):
@@ -37,10 +37,12 @@ class ProbeNetwork:
 
     Args:
         kind: the type of its activations, one of `PROBE_TYPES`.
+        weights: the type of the weights of a FLOAT32 network; those of FLOAT16 are dequantized by operators.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, weights: str = FLOAT32) -> None:
         self.kind = kind
+        self._stored = weights
         self._tensors: list[dict[int, Any]] = []
         self._shapes: list[tuple[int, ...]] = []
         self._buffers: list[dict[int, Any]] = [{}]
@@ -140,14 +142,18 @@ class ProbeNetwork:
 
     def _weights(self, shape: tuple[int, ...], channel_axis: int | None = None) -> int:
         if self.kind == FLOAT32:
-            return self._constant(_pattern(shape).astype(np.float32) / 1000, FLOAT32)
+            return self._float_constant(_pattern(shape).astype(np.float32) / 1000)
         scales = 1 if channel_axis is None else shape[channel_axis]
         return self._constant(_pattern(shape), INT8, _WEIGHT_SCALE, scales, channel_axis or 0)
 
     def _bias(self, count: int, scales: int = 0) -> int:
         if self.kind == FLOAT32:
-            return self._constant(np.ones(count, np.float32), FLOAT32)
+            return self._float_constant(np.ones(count, np.float32))
         return self._constant(np.ones(count, np.int32), INT32, _SCALE * _WEIGHT_SCALE, scales or count)
+
+    def _float_constant(self, values: np.ndarray[Any, Any]) -> int:
+        stored = self._constant(values.astype(_DTYPES[self._stored]), self._stored)
+        return stored if self._stored == FLOAT32 else self.converted(stored, "DEQUANTIZE", FLOAT32)
 
     def _constant(
         self, values: np.ndarray[Any, Any], kind: str, scale: float = 0.0, scales: int = 1, axis: int = 0
@@ -185,6 +191,8 @@ def _pattern(shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
 
 def _version(name: str, kind: str) -> int:
     """The version of an operator; that of int8 is 2, and 3 for those that have a scale for each channel."""
+    if name == "DEQUANTIZE" and kind == FLOAT32:
+        return 3  # from float16
     if name in ("QUANTIZE", "RESHAPE", "HARD_SWISH") or kind == FLOAT32:
         return 1
     if name in ("CONV_2D", "DEPTHWISE_CONV_2D"):

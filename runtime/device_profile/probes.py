@@ -6,13 +6,13 @@ Both are needed: an operator alone shows what it costs at a shape, a network wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from ..tflite.arena import arena_bytes
-from ..tflite.workload import OperatorWork, read_workload
-from .probe_network import FLOAT32, INT8, PROBE_TYPES, UINT8, ProbeNetwork
+from ..tflite.workload import OperatorWork, read_workload, split_constant_work
+from .probe_network import FLOAT16, FLOAT32, INT8, PROBE_TYPES, UINT8, ProbeNetwork
 
 #: How often a probe repeats its operator: a single one takes less than the call around it. Large ones are not
 #: repeated so often, so that a slow device is done in time.
@@ -66,6 +66,9 @@ _NETWORKS = (
 )
 #: Networks of dense layers: values, and the units of the layers.
 _DENSE_NETWORKS = ((64, (32, 10)), (192, (20, 20, 10)), (784, (128, 10)), (784, (32, 16, 4)), (3072, (64, 5)))
+#: Those that are measured with float16 weights too, for the memory of what is dequantized.
+_HALF_NETWORKS = (_NETWORKS[0], _NETWORKS[2], _NETWORKS[6], _NETWORKS[7])
+_HALF_DENSE_NETWORKS = (_DENSE_NETWORKS[0], _DENSE_NETWORKS[3], _DENSE_NETWORKS[4])
 #: Side up to which `cnn` works on every pixel, and below which its first stage is not pooled.
 _STEM_SIDE, _POOLED_SIDE = 32, 16
 
@@ -94,17 +97,20 @@ def all_probes() -> Iterator[Probe]:
         for name, build in _recipes(kind):
             network = ProbeNetwork(kind)
             yield _probe(f"{name} {kind}", network.content(build(network)))
+    for name, build in _networks(_HALF_NETWORKS, _HALF_DENSE_NETWORKS):
+        network = ProbeNetwork(FLOAT32, weights=FLOAT16)
+        yield _probe(f"{name} {FLOAT32} with weights {FLOAT16}", network.content(build(network)))
 
 
 def count_probes() -> int:
     """The number of probes."""
-    return sum(1 for kind in PROBE_TYPES for _ in _recipes(kind))
+    return sum(1 for kind in PROBE_TYPES for _ in _recipes(kind)) + len(_HALF_NETWORKS) + len(_HALF_DENSE_NETWORKS)
 
 
 def _probe(name: str, content: bytes) -> Probe:
-    work = read_workload(content, name)
+    once, work = split_constant_work(read_workload(content, name))
     # The numbers of tensors mean nothing outside their model.
-    operators = tuple(one._replace(reads=(), writes=()) for one in work.operators)
+    operators = tuple(one._replace(reads=(), writes=()) for one in (*once, *work.operators))
     return Probe(name, operators, arena_bytes(work, copies_windows=False), arena_bytes(work), content)
 
 
@@ -116,10 +122,16 @@ def _recipes(kind: str) -> Iterator[tuple[str, _Build]]:
     yield from _weighted()
     yield from _moving()
     yield from _pointwise(kind)
-    for side, channels, filters, blocks in _NETWORKS:
+    yield from _networks(_NETWORKS, _DENSE_NETWORKS)
+
+
+def _networks(
+    residual: Sequence[tuple[int, int, tuple[int, ...], int]], dense: Sequence[tuple[int, tuple[int, ...]]]
+) -> Iterator[tuple[str, _Build]]:
+    for side, channels, filters, blocks in residual:
         name = f"residual network {side}x{side}x{channels} {'-'.join(map(str, filters))} blocks {blocks}"
         yield name, partial(_residual, side=side, channels=channels, filters=filters, blocks=blocks)
-    for length, units in _DENSE_NETWORKS:
+    for length, units in dense:
         name = f"dense network {length} {'-'.join(map(str, units))}"
         yield name, partial(_dense_layers, length=length, units=units)
 

@@ -5,6 +5,9 @@ Source of the order and of the choice of places: `arena_planner.cc` and `simple_
 which both interpreters use: tensors that live as long as the call first, then the largest first, each in the smallest
 gap that is large enough, aligned to 64 bytes.
 
+Weights that are dequantized when the model is loaded are no tensors of a call: XNNPACK, which interpreters use for
+floats, keeps them elsewhere.
+
 Beside the tensors, a quantized convolution of TensorFlow Lite's own kernels needs a copy of its windows (`im2col` in
 `conv.cc`). What an interpreter takes beyond these is not here: its code and bookkeeping, and, for floats, XNNPACK's
 copies of the weights and its tables of places. Nor are the copies that dynamic-range quantization makes of floats.
@@ -16,7 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .workload import OperatorWork, Workload, bytes_of
+from .workload import OperatorWork, Workload, bytes_of, split_constant_work
 
 _ALIGNMENT = 64
 #: The bytes of an element of the types of which convolutions copy each window into a row before they multiply.
@@ -44,7 +47,8 @@ def arena_bytes(work: Workload, *, copies_windows: bool = True) -> int:
         work: from `workload.read_workload`.
         copies_windows: whether quantized convolutions copy their windows; XNNPACK's do not.
     """
-    return planned_bytes(lifetimes(work, copies_windows=copies_windows))
+    _, called = split_constant_work(work)
+    return planned_bytes(lifetimes(called, copies_windows=copies_windows))
 
 
 def lifetimes(work: Workload, *, copies_windows: bool = True) -> list[Lifetime]:

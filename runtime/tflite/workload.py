@@ -87,6 +87,26 @@ def read_workload(content: bytes, name: str = "model") -> Workload:
     )
 
 
+def split_constant_work(work: Workload) -> tuple[tuple[OperatorWork, ...], Workload]:
+    """The operators that read constants alone, and the model without them, in which their results count as weights.
+
+    Interpreters compute these once, when they load a model: the DEQUANTIZE operators of float16 weights are such.
+    """
+    fixed = {index for index, tensor in enumerate(work.tensors) if tensor.constant}
+    computed: set[int] = set()
+    once, others = [], []
+    for operator in work.operators:
+        if operator.reads and fixed.issuperset(operator.reads):
+            fixed.update(operator.writes)
+            computed.update(operator.writes)
+            once.append(operator)
+            continue
+        kept = sum(bytes_of(work.tensors[index]) for index in computed.intersection(operator.reads))
+        read, weights = operator.bytes_read - kept, operator.weight_bytes + kept
+        others.append(operator._replace(bytes_read=read, weight_bytes=weights))
+    return tuple(once), work._replace(operators=tuple(others))
+
+
 def bytes_of(tensor: GraphTensor) -> int:
     """The bytes of a tensor; 0 for strings and others whose elements have no fixed size."""
     return tensor_bytes(tensor.info.type, tensor.info.shape) or 0

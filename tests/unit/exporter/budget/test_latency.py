@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -130,6 +132,39 @@ def test_a_device_that_copies_no_windows_and_one_that_counts_no_memory() -> None
     assert found.predict_bytes(work) == pytest.approx(expected, rel=0.05)
     nothing = fit_memory(profile, setting._replace(grown_bytes=(None,) * len(sizes)))
     assert nothing.predict_bytes(work) == arena_bytes(work) > arena_bytes(work, copies_windows=False)
+
+
+def test_dequantized_weights_are_kept_in_one_block_that_doubles_or_not_at_all() -> None:
+    built = ProbeNetwork("FLOAT32", weights="FLOAT16")
+    x = built.mean(built.convolution(built.given((1, 20, 20, 3)), 24))
+    work = read_workload(built.content([built.dense(x, 3000, relu=False)]))
+    plain = arena_bytes(work) + 100_000 + 3 * 2000 + 2 * 4 * (24 * 27 + 24 + 2 + 3000 * 24 + 3000)
+
+    def block(operators: Sequence[OperatorWork]) -> int:
+        size = capacity = 0
+        for one in operators:
+            if one.bytes_read == 0:
+                added = -(-one.bytes_written // 16) * 16
+                capacity = max(capacity, size + max(size, added) if size + added > capacity else 0)
+                size += added
+        return capacity
+
+    profile = made_profile((1,))
+    (setting,) = profile.settings
+    assert fit_memory(profile, setting).predict_bytes(work) == pytest.approx(plain, rel=0.02)
+    sizes = [
+        (size or 0) + block(probe.operators) for probe, size in zip(profile.probes, setting.grown_bytes, strict=True)
+    ]
+    kept = fit_memory(profile, setting._replace(grown_bytes=tuple(sizes)))
+    # 2,592 bytes; 96 more double them; 288,000 do not fit into as much again, and the last 12,000 double all.
+    assert kept.predict_bytes(work) == pytest.approx(plain + 2 * (2592 + 96 + 288_000), rel=0.02)
+    # An older profile cannot say it, and the values alone count.
+    older = [number for number, probe in enumerate(profile.probes) if not probe.name.endswith("FLOAT16")]
+    kept = fit_memory(
+        profile._replace(probes=tuple(profile.probes[number] for number in older)),
+        setting._replace(times_ms=(None,) * len(older), grown_bytes=tuple(sizes[number] for number in older)),
+    )
+    assert kept.predict_bytes(work) == pytest.approx(plain + 2592 + 96 + 288_000 + 12_000, rel=0.02)
 
 
 def test_memory_that_operators_use_in_turn_counts_once() -> None:

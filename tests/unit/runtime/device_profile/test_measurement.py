@@ -154,5 +154,17 @@ def test_what_does_not_go_with_a_profile(arguments: list[str], words: str) -> No
     assert (done.exit_code, words in " ".join(done.output.split())) == (2, True), done.output
 
 
+def test_some_networks_have_weights_that_are_dequantized(probes: list[Probe]) -> None:
+    found = [probe for probe in probes if probe.name.endswith("with weights FLOAT16")]
+    assert len(found) == 7
+    for probe in found:
+        first, *others = probe.operators
+        assert (first.name, first.bytes_read, first.bytes_written) == ("DEQUANTIZE", 0, 2 * first.weight_bytes)
+        plain = next(one for one in probes if f"{one.name} with weights FLOAT16" == probe.name)
+        # What is computed once is no part of a call.
+        assert [one for one in others if one.name != "DEQUANTIZE"] == list(plain.operators)
+        assert (probe.tensor_bytes, probe.arena_bytes) == (plain.tensor_bytes, plain.arena_bytes)
+
+
 def test_the_probes_come_one_by_one() -> None:
     assert len(list(islice(all_probes(), 2))) == 2
