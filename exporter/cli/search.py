@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..search.loop import SearchState
     from ..search.plan import SearchPlan
     from ..search.session import SearchEnd, SearchHost
+
+_log = logging.getLogger(__name__)
 
 _SEARCHED = ("cnn", "dense")
 _DEFAULT_TRIALS = 60
@@ -337,7 +340,7 @@ def _absolute(path: str) -> str:
 
 
 def _show_state(state: SearchState) -> None:
-    print_line(state.describe(), error=True)
+    _log.info("%s", state.describe())
 
 
 def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:

@@ -75,6 +75,9 @@ def test_a_search_that_is_killed_goes_on_and_is_finished(tmp_path: Path) -> None
     front = read_run(out / "trials" / str(found["front"][0]))
     assert len(front.splits["test"]) == 0
     assert (out / "search.html").stat().st_size > 5000
+    more = choices.index("--trials") + 1
+    silent = succeed(run_pocketlens(*words[:more], "4", *words[more + 1 :], "--quiet"))
+    assert silent.stderr == ""
     other = run_pocketlens(*words, "--seed", "1")
     assert (other.returncode, "has the data set" in other.stderr) == (1, True)
 
