@@ -32,8 +32,9 @@ from .regression import (
 #: Errors of networks among the probes count so many times: only there do several operators share memory.
 _NETWORK_WEIGHT = 4.0
 _PRODUCTS = ("CONV_2D", "FULLY_CONNECTED")
-#: Filters are stored in groups of so many.
-_GROUP = 16
+#: Filters are stored in groups of so many: with AVX-512, XNNPACK of tflite-runtime has the first, of ai-edge-litert
+#: the second.
+_GROUPS = (16, 32)
 #: XNNPACK places weights that it dequantized at multiples of so many bytes.
 _ALIGNMENT = 16
 #: An error of a tenth of a probe's memory counts the same for each, but for the smallest.
@@ -114,9 +115,10 @@ def _kept(work: OperatorWork) -> list[float]:
         return found
     pixels = math.prod(work.outputs[0][:-1])
     channels = work.outputs[0][-1]
-    grouped = whole_groups(channels, _GROUP) * math.prod(weights[1:])
+    depth = math.prod(weights[1:])
+    grouped = [whole_groups(channels, group) * depth for group in _GROUPS]
     # A place for each pixel of each window, and whole groups of filters.
-    return [*found, pixels * math.prod(weights[1:3]), grouped, pixels * math.prod(weights[1:]), channels]
+    return [*found, pixels * math.prod(weights[1:3]), *grouped, pixels * depth, channels]
 
 
 def _taken_in_turn(work: OperatorWork) -> list[float]:
@@ -130,6 +132,6 @@ def _taken_in_turn(work: OperatorWork) -> list[float]:
     pixels = math.prod(work.outputs[0][:-1])
     depth = whole_groups(math.prod(weights[1:]), 4)
     return [
-        (whole_groups(work.outputs[0][-1], _GROUP) + whole_groups(pixels, _GROUP)) * (depth + 4),
+        (whole_groups(work.outputs[0][-1], _GROUPS[0]) + whole_groups(pixels, _GROUPS[0])) * (depth + 4),
         pixels * math.prod(weights[1:-1]),
     ]
