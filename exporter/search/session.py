@@ -232,4 +232,8 @@ def _digest(teacher: str | None) -> str | None:
     if teacher is None:
         return None
     path = Path(teacher) / "model.keras" if Path(teacher).is_dir() else Path(teacher)
-    return hashlib.sha256(read_regular_file(path, _MAX_TEACHER_BYTES, ExportError)[0]).hexdigest()
+    try:
+        content, _ = read_regular_file(path, _MAX_TEACHER_BYTES, ExportError)
+    except (ExportError, OSError) as error:
+        raise ExportError(f"teacher {error}; give the folder of a run, or a .keras file") from error
+    return hashlib.sha256(content).hexdigest()
