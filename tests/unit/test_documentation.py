@@ -108,7 +108,8 @@ def test_every_option_that_a_page_names_exists() -> None:
     for page in PAGES:
         text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         foreign = {option for block in blocks(page) if block.how == SKIP for option in _named(block.text)}
-        foreign |= {option for line in re.findall(r"^python .*|`python [^`]*`", text, re.MULTILINE) for option in _named(line)}
+        lines = re.findall(r"^python .*|`python [^`]*`", text, re.MULTILINE)
+        foreign |= {option for line in lines for option in _named(line)}
         assert _named(text) <= known | others | foreign | {"--label"}, page.name
 
 
