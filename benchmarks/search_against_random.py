@@ -23,7 +23,7 @@ import numpy as np
 
 from exporter.search.budget import Budget, BytesAlone
 from exporter.search.data import SearchData
-from exporter.search.halving import TrialStep
+from exporter.search.halving import StepResult, TrialStep, best_trial
 from exporter.search.plan import SearchPlan
 from exporter.search.session import TRIALS_FOLDER, SearchHost, search_networks
 from exporter.search.trial_runner import INT8_FILE, TrialRunner
@@ -97,7 +97,7 @@ def draw_at_random(plan: SearchPlan, folder: Path, trials: int, seconds: float, 
     started = time.monotonic()
     data = SearchData.load(plan.data, plan.seed)
     space, draw = plan.make_space(data), RandomDraw(plan.seed)
-    best, done = Chosen(-1.0, 0.0, 0, 0, 0.0), 0
+    best, done, results = Chosen(-1.0, 0.0, 0, 0, 0.0), 0, dict[int, StepResult]()
     most = plan.budget.max_bytes
     with TrialRunner(data, space, folder, BytesAlone(), threads=threads, max_bytes=most) as runner:
         runner.check()
@@ -108,7 +108,9 @@ def draw_at_random(plan: SearchPlan, folder: Path, trials: int, seconds: float, 
             outcome = runner.train(TrialStep(done, space.epochs), value, left)
             if outcome is None:
                 break
-            if outcome.accuracy > best.validation and plan.budget.fits(outcome.cost):
+            if plan.budget.fits(outcome.cost):
+                results[done] = outcome.result
+            if best_trial(results) == done:
                 test = score_test(runner.folder_of(done) / INT8_FILE, plan.seed)
                 best = Chosen(outcome.accuracy, test, outcome.cost.file_bytes, 0, 0.0)
             done += 1

@@ -5,13 +5,15 @@ is decided again whenever a result comes, so that no worker waits for another (L
 Parallel Hyperparameter Tuning, arXiv:1810.05934, algorithm 2). All trials follow one schedule of the learning rate,
 that of the last rung: at a rung each has had the same share of it.
 
-The budget has decided what a network may cost, so two of three that go on are the most accurate ones. Every third is
+The budget has decided what a network may cost, so two of three that go on are the most accurate ones. On a small
+validation split many networks have the same accuracy; of these the one with the lower loss is better. Every third is
 one that no other trial of the rung surpasses in everything (non-dominated sorting, K. Deb et al.,
 doi:10.1109/4235.996017): by accuracy alone all small networks would stop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,10 +28,18 @@ class StepResult(NamedTuple):
     Attributes:
         accuracy: of the int8 file on validation; higher is better.
         costs: bytes, and predicted latency where there is a profile; lower is better.
+        loss: cross-entropy of the int8 file on validation, which decides between equal accuracies; None in the study of
+            a version that did not note it.
     """
 
     accuracy: float
     costs: tuple[float, ...]
+    loss: float | None = None
+
+    @property
+    def rank_key(self) -> tuple[float, float]:
+        """Sorts results, the best first: by accuracy, and where that is equal by the loss."""
+        return -self.accuracy, math.inf if self.loss is None else self.loss
 
 
 class TrialStep(NamedTuple):
@@ -90,16 +100,16 @@ def next_promotion(
 def rank_trials(results: Mapping[int, StepResult]) -> list[int]:
     """Numbers of trials, best first. Of each three, two are the most accurate ones, and one is the next of the fronts.
 
-    The fronts come one after the other, each by accuracy: the first has the trials that no other surpasses. Trials with
-    equal results keep the order of their numbers.
+    The fronts come one after the other, each by accuracy and loss: the first has the trials that no other surpasses.
+    Trials with equal results keep the order of their numbers.
     """
     by_front: list[int] = []
     remaining = dict(sorted(results.items()))
     while remaining:
         front = pareto_front(remaining)
-        by_front += sorted(front, key=lambda number: -remaining[number].accuracy)
+        by_front += sorted(front, key=lambda number: remaining[number].rank_key)
         remaining = {number: result for number, result in remaining.items() if number not in front}
-    by_accuracy = sorted(by_front, key=lambda number: -results[number].accuracy)
+    by_accuracy = sorted(by_front, key=lambda number: results[number].rank_key)
     order: dict[int, None] = {}
     while len(order) < len(by_front):
         source = by_front if len(order) % 3 == 2 else by_accuracy
@@ -108,13 +118,20 @@ def rank_trials(results: Mapping[int, StepResult]) -> list[int]:
 
 
 def pareto_front(results: Mapping[int, StepResult]) -> list[int]:
-    """Numbers of the trials that no other equals in every objective and surpasses in one."""
+    """Numbers of the trials that no other equals in every objective and surpasses in one.
+
+    Accuracy and loss together are one objective.
+    """
     return [
         number for number, result in results.items() if not any(_dominates(other, result) for other in results.values())
     ]
 
 
+def best_trial(results: Mapping[int, StepResult]) -> int | None:
+    """Number of the most accurate trial; of equal ones that with the lower loss, and then with the lower costs."""
+    return min(results, key=lambda number: (results[number].rank_key, results[number].costs), default=None)
+
+
 def _dominates(one: StepResult, other: StepResult) -> bool:
-    ours, theirs = ((-each.accuracy, *each.costs) for each in (one, other))
-    pairs = [*zip(ours, theirs, strict=True)]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    is_as_good = one.rank_key <= other.rank_key and all(a <= b for a, b in zip(one.costs, other.costs, strict=True))
+    return is_as_good and (one.rank_key, one.costs) != (other.rank_key, other.costs)

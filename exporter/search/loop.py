@@ -17,8 +17,8 @@ from runtime.progress import duration
 
 from ..errors import ExportError, StorageError
 from .budget import Budget, Cost
-from .halving import StepResult, TrialStep
-from .records import StepRecord, begun_trials
+from .halving import TrialStep, best_trial
+from .records import StepRecord, begun_trials, last_results
 from .space import Space
 from .study import Due, SearchStudy
 from .trial_runner import TrialOutcome, TrialSeconds
@@ -42,7 +42,7 @@ class RunsTrials(Protocol):
 
 
 class BestTrial(NamedTuple):
-    """The most accurate trial so far; of equal ones the cheapest."""
+    """The best trial so far, as `halving.best_trial` chooses it."""
 
     trial: int
     accuracy: float
@@ -191,10 +191,7 @@ class SearchLoop:
             self._study.reject(due, outcome.cost, self._budget.excess(outcome.cost))
             return
         self._failures = 0
-        cost = outcome.cost
-        latency = () if cost.latency_ms is None else (cost.latency_ms,)
-        result = StepResult(outcome.accuracy, (float(cost.file_bytes), *latency))
-        self._study.finish(due, result, time.perf_counter() - started)
+        self._study.finish(due, outcome.result, time.perf_counter() - started)
 
     def _note_cost(self, due: Due) -> bool:
         """Note what a new trial costs; whether that is within the budget."""
@@ -285,12 +282,8 @@ def state_of(
     trained = {record.step.trial for record in done}
     last = {record.step.trial for record in done if record.step.epochs == rungs[-1]}
     open_trials = {record.step.trial for record in records if record.state in ("running", "waiting", "failed")}
-    results = [(record.result, record.step.trial) for record in done if record.result is not None]
-    best = min(
-        (BestTrial(trial, result.accuracy, result.costs) for result, trial in results),
-        key=lambda trial: (-trial.accuracy, trial.costs),
-        default=None,
-    )
+    results = last_results(done)
+    best = best_trial(results)
     return SearchState(
         trained=len(trained),
         wanted=wanted,
@@ -298,6 +291,6 @@ def state_of(
         rejected=sum(record.state == "rejected" for record in records),
         failed=len({record.step.trial for record in records if record.state == "failed"}),
         stopped=len(trained - last - open_trials),
-        best=best,
+        best=None if best is None else BestTrial(best, results[best].accuracy, results[best].costs),
         seconds_left=estimate(len(begun_trials(records))),
     )

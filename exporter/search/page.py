@@ -62,10 +62,10 @@ def search_page(summary: SearchSummary) -> str:
         cards=[*_recommended(summary), _overview(summary)],
         plots=draw_fronts(summary),
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
-        front_columns=["trial", "accuracy", *costs, "network", "folder"],
+        front_columns=["trial", "accuracy", "loss", *costs, "network", "folder"],
         front=[_front_row(trial, has_latency, has_memory) for trial in front],
         importance=_bars(summary),
-        columns=["trial", "state", "accuracy", "epochs", *costs, "seconds", "network", "training"],
+        columns=["trial", "state", "accuracy", "loss", "epochs", *costs, "seconds", "network", "training"],
         rows=[_row(trial, summary, has_latency, has_memory) for trial in summary.trials],
         problems=[f"trial {trial.number}: {trial.problem}" for trial in summary.trials if trial.problem],
     )
@@ -107,14 +107,22 @@ def _bars(summary: SearchSummary) -> list[Bar]:
 
 def _front_row(trial: TrialSummary, has_latency: bool, has_memory: bool) -> tuple[str, ...]:
     cost = _costs(trial, has_latency, has_memory)
-    return (str(trial.number), _accuracy(trial), *cost, describe_network(trial.choices), f"trials/{trial.number}")
+    return (
+        str(trial.number),
+        _figure(trial.accuracy),
+        _figure(trial.loss),
+        *cost,
+        describe_network(trial.choices),
+        f"trials/{trial.number}",
+    )
 
 
 def _row(trial: TrialSummary, summary: SearchSummary, has_latency: bool, has_memory: bool) -> _Row:
     excess = f", {trial.excess:.2f} times the budget" if trial.state == "rejected" and trial.excess else ""
     cells = (
         trial.state + excess,
-        _accuracy(trial),
+        _figure(trial.accuracy),
+        _figure(trial.loss),
         str(trial.steps[-1].epochs) if trial.steps else "–",
         *_costs(trial, has_latency, has_memory),
         f"{trial.seconds:,.0f}" if trial.steps else "–",
@@ -124,8 +132,8 @@ def _row(trial: TrialSummary, summary: SearchSummary, has_latency: bool, has_mem
     return _Row(trial.number, trial.number in summary.front, cells)
 
 
-def _accuracy(trial: TrialSummary) -> str:
-    return "–" if trial.accuracy is None else f"{trial.accuracy:.4f}"
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _costs(trial: TrialSummary, has_latency: bool, has_memory: bool) -> Iterable[str]:

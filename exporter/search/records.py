@@ -22,6 +22,8 @@ WORKER, GIVEN_BACK, PROBLEM, SECONDS, COST, EXCESS, PRESET = (
     *("worker", "given_back", "problem", "seconds"),
     *("cost", "excess", "preset"),
 )
+#: The loss of a step that is done: no objective, so Optuna does not keep it with the values.
+LOSS = "loss"
 
 #: `lost`: its process died or gave it back, and another step does the same. `surplus`: two processes began the same
 #: step at once, and this was the second.
@@ -79,6 +81,12 @@ def begun_trials(records: Iterable[StepRecord]) -> set[int]:
     return taken - rejected
 
 
+def last_results(records: Iterable[StepRecord]) -> dict[int, StepResult]:
+    """What each trial reached at its last rung so far, by the number of the trial."""
+    done = sorted(records, key=lambda record: record.step.epochs)
+    return {record.step.trial: record.result for record in done if record.result is not None}
+
+
 def is_surplus(mine: StepRecord, earlier: Sequence[StepRecord], trials: int | None) -> bool:
     """Whether an earlier step is the same, or a new trial is beyond the number of `trials`."""
     if mine.claim is not None:
@@ -109,7 +117,7 @@ def read_record(trial: FrozenTrial, first_rung: int) -> StepRecord:
         is_preset=noted.get(PRESET, False),
         claim=noted.get(CLAIM),
         attempt=attempt,
-        result=StepResult(trial.values[0], tuple(trial.values[1:])) if state == "done" else None,
+        result=StepResult(trial.values[0], tuple(trial.values[1:]), noted.get(LOSS)) if state == "done" else None,
         cost=None if cost is None else Cost(**cost),
         excess=noted.get(EXCESS),
         seconds=noted.get(SECONDS),

@@ -166,9 +166,11 @@ class SearchStudy:
             StorageError: the database cannot be used.
         """
         values = [result.accuracy, *result.costs]
-        if not all(map(math.isfinite, values)):
-            return self.fail(due, f"the result {values} is not finite")
-        return self._end(due, TrialState.COMPLETE, {attribute.SECONDS: seconds}, values)
+        figures = values if result.loss is None else [*values, result.loss]
+        if not all(map(math.isfinite, figures)):
+            return self.fail(due, f"the result {figures} is not finite")
+        noted = {attribute.SECONDS: seconds, attribute.LOSS: result.loss}
+        return self._end(due, TrialState.COMPLETE, noted, values)
 
     def reject(self, due: Due, cost: Cost, excess: float) -> bool:
         """Note that a trial was not trained, since it costs `excess` times the budget, more than 1; as `finish`."""

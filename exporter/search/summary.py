@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .budget import Cost
-from .halving import StepResult, pareto_front
-from .records import StepRecord
+from .halving import best_trial, pareto_front
+from .records import StepRecord, last_results
 from .study import SearchStudy
 
 _VERSION = 1
@@ -22,12 +22,14 @@ class StepSummary(NamedTuple):
     Attributes:
         epochs: of the rung.
         accuracy: of the int8 file on validation, 0 to 1.
+        loss: of the int8 file on validation; None in the study of a version that did not note it.
         seconds: of training, conversion and scoring.
         worker: the process that did it.
     """
 
     epochs: int
     accuracy: float
+    loss: float | None
     seconds: float | None
     worker: str | None
 
@@ -63,6 +65,11 @@ class TrialSummary(NamedTuple):
         return self.steps[-1].accuracy if self.steps else None
 
     @property
+    def loss(self) -> float | None:
+        """After the last step that is done."""
+        return self.steps[-1].loss if self.steps else None
+
+    @property
     def seconds(self) -> float:
         """Of all steps that are done."""
         return sum(step.seconds or 0.0 for step in self.steps)
@@ -71,7 +78,8 @@ class TrialSummary(NamedTuple):
         """For JSON."""
         cost = None if self.cost is None else self.cost._asdict()
         steps = [step._asdict() for step in self.steps]
-        return self._asdict() | {"cost": cost, "accuracy": self.accuracy, "seconds": self.seconds, "steps": steps}
+        last = {"accuracy": self.accuracy, "loss": self.loss}
+        return self._asdict() | {"cost": cost, **last, "seconds": self.seconds, "steps": steps}
 
 
 class SearchSummary(NamedTuple):
@@ -81,8 +89,9 @@ class SearchSummary(NamedTuple):
         settings: of the study, such as the budget.
         rungs: epochs after which trials are compared.
         trials: in the order of their numbers.
-        front: numbers of the trials that no other one surpasses in accuracy and cost, the smallest file first.
-        recommended: the most accurate trial; of equal ones that with the lower cost. None before a step is done.
+        front: numbers of the trials that no other one surpasses in accuracy and cost, the smallest file first. Of equal
+            accuracies the one with the lower loss counts as higher.
+        recommended: from `best_trial`; None before a step is done.
         importance: share of each choice in what decides accuracy, the largest first.
     """
 
@@ -142,10 +151,9 @@ def read_summary(study: SearchStudy) -> SearchSummary:
             steps.setdefault(record.step.trial, []).append(record)
     last = study.rungs[-1]
     trials = tuple(_summarize(number, records, last, study) for number, records in sorted(steps.items()))
-    results = {trial.number: _last_result(steps[trial.number]) for trial in trials if trial.steps}
+    results = last_results(record for records in steps.values() for record in records)
     front = sorted(pareto_front(results), key=lambda number: results[number].costs)
-    best = min(results, key=lambda number: (-results[number].accuracy, results[number].costs), default=None)
-    return SearchSummary(study.settings, study.rungs, trials, tuple(front), best, study.importance())
+    return SearchSummary(study.settings, study.rungs, trials, tuple(front), best_trial(results), study.importance())
 
 
 def _summarize(number: int, records: Sequence[StepRecord], last: int, study: SearchStudy) -> TrialSummary:
@@ -179,13 +187,7 @@ def _state(records: Sequence[StepRecord], last: int) -> TrialState:
 
 def _step(record: StepRecord) -> StepSummary:
     assert record.result is not None
-    return StepSummary(record.step.epochs, record.result.accuracy, record.seconds, record.worker)
-
-
-def _last_result(records: Sequence[StepRecord]) -> StepResult:
-    done = max((record for record in records if record.result), key=lambda record: record.step.epochs)
-    assert done.result is not None
-    return done.result
+    return StepSummary(record.step.epochs, record.result.accuracy, record.result.loss, record.seconds, record.worker)
 
 
 def _cost(records: Sequence[StepRecord], done: Sequence[StepRecord]) -> Cost | None:

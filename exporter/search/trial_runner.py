@@ -21,9 +21,9 @@ from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker
 from runtime.files import write_whole
 from trainer.data.run_folder import RUN_MARKER
-from trainer.evaluation.metrics import compute_metrics
+from trainer.evaluation.metrics import compute_metrics, cross_entropy
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.score_calibration import fit_confidence
+from trainer.evaluation.score_calibration import calibrated_scores, fit_confidence
 from trainer.evaluation.scoring import ScoringWorker
 
 from ..errors import ExportError
@@ -34,7 +34,7 @@ from ..scoring import SplitScorer
 from ..selftest import make_selftest_member
 from .budget import Cost, CostModel
 from .data import SearchData
-from .halving import TrialStep
+from .halving import StepResult, TrialStep
 from .plan import SearchPlan
 from .space import Space
 
@@ -74,13 +74,22 @@ class TrialOutcome(NamedTuple):
 
     Attributes:
         accuracy: of the int8 file on validation, 0 to 1; for the task multilabel the mean average precision.
+        loss: cross-entropy of its scores there. They have its temperature, so that label smoothing, which is a choice,
+            does not decide.
         cost: of the int8 file.
         seconds: where the time went.
     """
 
     accuracy: float
+    loss: float
     cost: Cost
     seconds: TrialSeconds
+
+    @property
+    def result(self) -> StepResult:
+        """As the study keeps it."""
+        latency = () if self.cost.latency_ms is None else (self.cost.latency_ms,)
+        return StepResult(self.accuracy, (float(self.cost.file_bytes), *latency), self.loss)
 
 
 class _Converted(NamedTuple):
@@ -203,11 +212,14 @@ class TrialRunner:
         converted = self._convert(place, is_trained=True)
         with self._timed("scoring"):
             predictions = self._score(converted)
-            content = converted.sealed(fit_confidence(predictions, Recipe.int8().name).confidence)
+            confidence = fit_confidence(predictions, Recipe.int8().name).confidence
+            content = converted.sealed(confidence)
             write_whole(place / INT8_FILE, content)
+        scores = calibrated_scores(predictions, confidence.temperature)
+        loss = cross_entropy(scores, predictions.targets, predictions.task)
         used = TrialSeconds(**self._clock)
         self._clock = dict.fromkeys(TrialSeconds._fields, 0.0)
-        return TrialOutcome(headline_of(predictions, self._data.labels), self._cost_model.cost_of(content), used)
+        return TrialOutcome(headline_of(predictions, self._data.labels), loss, self._cost_model.cost_of(content), used)
 
     def _convert(self, place: Path, *, is_trained: bool) -> _Converted:
         """The parts of the int8 file of a trial's folder, as `export` makes them."""

@@ -98,16 +98,22 @@ def choose_decision(
         What was fitted with the threshold, and the predictions of the file with both.
     """
     scores, temperature = predictions.uncalibrated, fitted.confidence.temperature
-    of_labels = predictions.task == "multilabel"
     if temperature != 1:
-        floor = score_floor(predictions.output_step, scores.shape[1])
-        scores = apply_temperature(scores, temperature, floor, independent=of_labels)
-    threshold, note = choose_threshold(scores if of_labels else scores[:, 1], predictions.targets, rule)
+        scores = calibrated_scores(predictions, temperature)
+    threshold, note = choose_threshold(
+        scores if predictions.task == "multilabel" else scores[:, 1], predictions.targets, rule
+    )
     confidence = decide_from(fitted.confidence, threshold, predictions.task)
     decided = replace(
         predictions, scores=scores, uncalibrated_scores=predictions.uncalibrated, decision=confidence.decision
     )
     return FittedConfidence(confidence, (*fitted.notes, f"{name}: a label is predicted from {note}")), decided
+
+
+def calibrated_scores(predictions: Predictions, temperature: float) -> Scores:
+    """The scores of one model file under a temperature, float32, as `Predictions.scores`."""
+    floor = score_floor(predictions.output_step, predictions.uncalibrated.shape[1])
+    return apply_temperature(predictions.uncalibrated, temperature, floor, independent=predictions.task == "multilabel")
 
 
 def decide_from(confidence: Confidence, threshold: float, task: str) -> Confidence:

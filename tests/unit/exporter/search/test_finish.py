@@ -33,8 +33,13 @@ def test_it_takes_the_recommended_trial_or_the_wanted_one(tmp_path: Path) -> Non
             assert due is not None
             study.finish(due, StepResult(accuracy, (1000.0,)), 1.0)
         assert choose_trial(study).step.trial == 1
+        for size, loss in ((900.0, 0.5), (2000.0, 0.3), (1500.0, 0.4)):
+            due = study.next_step()
+            assert due is not None
+            study.finish(due, StepResult(0.95, (size,), loss), 1.0)
+        assert choose_trial(study).step.trial == 3, "the lower loss decides, not the bytes"
         assert choose_trial(study, 0).step.trial == 0
-        with pytest.raises(ExportError, match=r"`trial` 7 is not trained; trained are 0, 1$"):
+        with pytest.raises(ExportError, match=r"`trial` 7 is not trained; trained are 0, 1, 2, 3, 4$"):
             choose_trial(study, 7)
 
 

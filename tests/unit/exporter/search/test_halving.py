@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.search.halving import StepResult, TrialStep, make_rungs, next_promotion, pareto_front, rank_trials
+from exporter.search.halving import (
+    StepResult,
+    TrialStep,
+    best_trial,
+    make_rungs,
+    next_promotion,
+    pareto_front,
+    rank_trials,
+)
 
 pytestmark = pytest.mark.fast
 
@@ -32,6 +40,22 @@ def test_two_of_three_are_the_most_accurate_and_the_third_is_the_next_of_the_fro
     results = {n: StepResult(0.9 - n / 100, (100.0 + n,)) for n in range(6)}
     results |= {6: StepResult(0.5, (10.0,)), 7: StepResult(0.4, (5.0,))}
     assert rank_trials(results) == [0, 1, 6, 2, 3, 7, 4, 5]
+
+
+def test_of_equal_accuracies_the_lower_loss_is_the_better_one_before_the_bytes() -> None:
+    results = {
+        0: StepResult(0.9, (10.0,), 0.5),
+        1: StepResult(0.9, (30.0,), 0.2),
+        2: StepResult(0.9, (40.0,), 0.3),  # surpassed by 1
+        3: StepResult(0.8, (20.0,), 0.1),
+        4: StepResult(0.9, (5.0,)),  # of a version without losses
+    }
+    assert best_trial(results) == 1
+    assert pareto_front(results) == [0, 1, 4]
+    assert rank_trials(results) == [1, 2, 0, 4, 3]
+    promoted = next_promotion({TrialStep(number, 1): result for number, result in results.items()}, (1, 3))
+    assert promoted == TrialStep(1, 3)
+    assert best_trial({}) is None
 
 
 def test_a_third_of_a_rung_goes_on_and_each_once() -> None:

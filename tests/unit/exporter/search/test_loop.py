@@ -14,7 +14,7 @@ pytest.importorskip("optuna")
 from exporter.errors import ExportError
 from exporter.search import loop as search_loop
 from exporter.search.budget import Budget, Cost
-from exporter.search.halving import TrialStep
+from exporter.search.halving import TrialStep, best_trial
 from exporter.search.loop import SearchLoop, SearchState
 from exporter.search.space import Space
 from exporter.search.study import SearchStudy
@@ -39,7 +39,7 @@ class FakeRunner:
         if self.on_train(step, seconds) == "paused":
             return None
         self.trained.append(step)
-        return TrialOutcome(0.5 + step.epochs / 100 + value["learning_rate"], self.cost(value), TrialSeconds())
+        return TrialOutcome(0.5 + step.epochs / 100 + value["learning_rate"], 0.7, self.cost(value), TrialSeconds())
 
 
 def open_study(folder: Path) -> SearchStudy:
@@ -60,7 +60,8 @@ def test_it_trains_so_many_networks_within_the_budget_and_goes_on_with_the_best(
     assert sorted(runner.trained) == sorted(results)
     best = states[-1].best
     assert best is not None
-    assert best.accuracy == max(result.accuracy for result in results.values())
+    last = {step.trial: result for step, result in sorted(results.items())}
+    assert best.trial == best_trial(last)
     text = states[-1].describe()
     assert text.startswith("9 of 9 trained, ")
     assert f"best {best.accuracy:.4f} in " in text

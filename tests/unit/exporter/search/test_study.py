@@ -85,9 +85,11 @@ def test_a_search_goes_on_after_a_kill_and_no_step_counts_twice(open_study: Open
         seen[due.step] = due.value
         if due.step == TrialStep(0, 4):
             assert due.cost == Cost(900, 1.5), "what a trial costs is known to the process that goes on with it"
-        study.finish(due, StepResult(0.5 + number / 100, (1000.0 - number,)), 1.0)
+        study.finish(due, StepResult(0.5 + number / 100, (1000.0 - number,), 0.25), 1.0)
     assert seen[killed.step] == killed.value
     assert set(study.results()) == set(seen)
+    losses = [result.loss for result in study.results().values()]
+    assert (losses.count(0.25), losses.count(None)) == (10, 1), "a study of before has no losses"
     assert seen[TrialStep(0, 4)] == presets[0]  # a preset goes on in any case, with its own value
     firsts = [value for step, value in seen.items() if step.epochs == 1]
     assert firsts[: len(presets)] == presets

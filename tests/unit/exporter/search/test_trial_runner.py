@@ -12,7 +12,7 @@ import pytest
 from exporter.errors import ExportError
 from exporter.search.budget import BytesAlone, Cost
 from exporter.search.data import SearchData
-from exporter.search.halving import TrialStep
+from exporter.search.halving import StepResult, TrialStep
 from exporter.search.space import Space
 from exporter.search.trial_runner import INT8_FILE, TrialRunner
 from runtime import read_model
@@ -53,6 +53,8 @@ def test_the_untrained_cost_is_that_of_the_trained_file_and_a_killed_child_is_on
     assert abs(outcome.cost.file_bytes - cost.file_bytes) < 0.02 * cost.file_bytes
     assert read_model(content).contract.labels == tuple("0123456789")
     assert 0.05 < outcome.accuracy <= 1
+    assert 0 < outcome.loss < 3
+    assert outcome.result == StepResult(outcome.accuracy, (float(len(content)),), outcome.loss)
     assert outcome.seconds.training > 0
     assert outcome.seconds.conversion > 0
     assert outcome.seconds.scoring > 0
@@ -69,6 +71,7 @@ def test_the_untrained_cost_is_that_of_the_trained_file_and_a_killed_child_is_on
     again = runner.train(TrialStep(0, 3), VALUE)
     assert again is not None
     assert again.accuracy > outcome.accuracy
+    assert again.loss < outcome.loss
 
 
 def test_what_the_child_refuses_is_one_line(runner: TrialRunner) -> None:
