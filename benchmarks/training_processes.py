@@ -62,7 +62,11 @@ def _epoch_seconds(run: Path, size: str, places: list[list[int]], arguments: arg
         try:
             running.append(
                 subprocess.Popen(
-                    command, env={**os.environ, **threads, "TF_CONFIG": cluster}, stderr=subprocess.PIPE, text=True
+                    command,
+                    env={**os.environ, **threads, "TF_CONFIG": cluster},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
                 )
             )
         finally:
