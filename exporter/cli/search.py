@@ -236,12 +236,9 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
     if profile is None and (options["max_latency_ms"] is not None or options["max_memory"] is not None):
         raise UsageError("--max-latency-ms and --max-memory are predicted for a device: add its profile with --budget")
     plan = _read_plan(dataset, out, options)
-    from ..search.session import PROFILE, SearchHost, search_networks
+    from ..search.session import SearchHost, search_networks
 
     quiet_tensorflow()
-    if profile is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        profile.write(out / PROFILE)  # `finish` needs it
     if not is_terminal():
         report_to(Silent)  # a line for each step is enough
     host = SearchHost(out, *(options[name] for name in ("storage", "trials", "minutes", "threads", "on", "name")))
@@ -345,6 +342,7 @@ def _show_state(state: SearchState) -> None:
 
 def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:
     from ..search.page import PAGE_FILE
+    from ..search.storage import shown_address
 
     summary = ended.summary
     if as_json:
@@ -355,9 +353,10 @@ def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:
         print_line("no trial is done yet; the same command goes on")
         return
     print_line(f"take {summary.describe()}")
-    print_line(
-        f"next: pocketlens search finish {shown(host.folder)} --out models; see {shown(host.folder / PAGE_FILE)}"
-    )
+    storage = "" if host.storage is None else f" --storage {shown_address(host.storage)}"
+    name = "" if host.name == SearchHost.name else f" --name {host.name}"
+    command = f"pocketlens search finish {shown(host.folder)}{storage}{name} --out models"
+    print_line(f"next: {command}; see {shown(host.folder / PAGE_FILE)}")
 
 
 def _show_finished(finished: Finished, out: Path, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker
+from runtime.files import shown
 from trainer.data.run_folder import read_run
 
 from ..errors import ExportError
@@ -100,6 +101,8 @@ def finish_trial(
     checkpoint: str | None = str(folder / TRIALS_FOLDER / str(trial) / _CHECKPOINT)
     if settings.epochs not in (None, wanted["epochs"]):
         wanted["epochs"], checkpoint = settings.epochs, None  # another schedule
+    elif not Path(str(checkpoint)).is_file():
+        _log.info("note: %s has no checkpoint of trial %d to go on from", shown(folder), trial)
     _log.info("trial %d: training to epoch %d", trial, wanted["epochs"])
     data = {**plan.data, **study.space.geometry(value)}
     with ChildWorker(thread_variables(settings.threads)) as child:

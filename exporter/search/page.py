@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runtime.files import write_whole
+from trainer.evaluation.metrics import readable
 from trainer.pages.parts import Bar
 from trainer.pages.templating import render
 
@@ -54,6 +55,7 @@ def search_page(summary: SearchSummary) -> str:
     has_memory = any(trial.cost and trial.cost.memory_bytes is not None for trial in summary.trials)
     costs = ["bytes", *["ms, predicted"] * has_latency, *["memory, predicted"] * has_memory]
     front = [summary.trial(number) for number in summary.front]
+    metric = readable(summary.metric)
     return render(
         "search.html.j2",
         _TEMPLATES,
@@ -62,10 +64,11 @@ def search_page(summary: SearchSummary) -> str:
         cards=[*_recommended(summary), _overview(summary)],
         plots=draw_fronts(summary),
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
-        front_columns=["trial", "accuracy", "loss", *costs, "network", "folder"],
+        metric=metric,
+        front_columns=["trial", metric, "loss", *costs, "network", "folder"],
         front=[_front_row(trial, has_latency, has_memory) for trial in front],
         importance=_bars(summary),
-        columns=["trial", "state", "accuracy", "loss", "epochs", *costs, "seconds", "network", "training"],
+        columns=["trial", "state", metric, "loss", "epochs", *costs, "seconds", "network", "training"],
         rows=[_row(trial, summary, has_latency, has_memory) for trial in summary.trials],
         problems=[f"trial {trial.number}: {trial.problem}" for trial in summary.trials if trial.problem],
     )
@@ -77,7 +80,10 @@ def _recommended(summary: SearchSummary) -> Iterator[dict[str, Any]]:
     trial = summary.trial(summary.recommended)
     assert trial.cost is not None
     assert trial.accuracy is not None
-    figures = [("accuracy of int8, validation", f"{100 * trial.accuracy:.2f} %"), ("bytes", _number(trial.cost[0]))]
+    figures = [
+        (f"{readable(summary.metric)} of int8, validation", f"{100 * trial.accuracy:.2f} %"),
+        ("bytes", _number(trial.cost[0])),
+    ]
     if trial.cost.latency_ms is not None:
         figures.append(("latency, predicted", f"{trial.cost.latency_ms:.3g} ms"))
     if trial.cost.memory_bytes is not None:

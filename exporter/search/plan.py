@@ -24,6 +24,8 @@ from .space import Space
 #: The file in the folder of a search.
 PLAN_FILE = "plan.json"
 _VERSION = 1
+#: The key of the study's identity, which is no part of the plan.
+_STUDY = "study"
 _MAX_BYTES = 2**24
 #: Sides of smaller inputs that are tried, as shares of the data set's own; a multiple of the step, and not below the
 #: least.
@@ -92,9 +94,23 @@ class SearchPlan:
             seed=self.seed,
         )
 
-    def write(self, folder: Path) -> None:
-        """Write the plan into the folder of the search."""
-        document = {"version": _VERSION, **asdict(self)}
+    def write(self, folder: Path, study: str) -> None:
+        """Write the plan into the folder of the search.
+
+        Args:
+            folder: of the search.
+            study: its `SearchStudy.identity`.
+
+        Raises:
+            ExportError: the folder has the trials of another study, which would be lost.
+        """
+        try:
+            theirs = _read(folder).get(_STUDY, study)
+        except ExportError:  # there is no plan yet, or a damaged one
+            theirs = study
+        if theirs != study:
+            raise ExportError(f"{shown(folder)}: it has the trials of another search; begin this one in another folder")
+        document = {"version": _VERSION, _STUDY: study, **asdict(self)}
         write_whole(folder / PLAN_FILE, (json.dumps(document, indent=2) + "\n").encode())
 
     @classmethod
@@ -104,19 +120,33 @@ class SearchPlan:
         Raises:
             ExportError: there is none, or it is not as `write` makes it.
         """
-        path = folder / PLAN_FILE
-        if not path.is_file():
-            raise ExportError(f"{shown(folder)}: no search: it has no {PLAN_FILE}; name the folder of a search")
-        content, name = read_regular_file(path, _MAX_BYTES, ExportError)
+        document = _read(folder)
+        document.pop(_STUDY, None)
+        lists = ("sides", "colours", "architectures", "augmentations")
         try:
-            document = json.loads(content)
-            if document.pop("version") != _VERSION:
-                raise ValueError("another version")
-            lists = ("sides", "colours", "architectures", "augmentations")
             tuples: dict[str, Any] = {key: tuple(document.pop(key)) for key in lists if document.get(key) is not None}
             return cls(budget=Budget(**document.pop("budget")), **tuples, **document)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ExportError(f"{name}: not as a search writes it ({error}); begin the search anew") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(folder, error) from error
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The plan in a folder as a dictionary, without its version."""
+    path = folder / PLAN_FILE
+    if not path.is_file():
+        raise ExportError(f"{shown(folder)}: no search: it has no {PLAN_FILE}; name the folder of a search")
+    content, _ = read_regular_file(path, _MAX_BYTES, ExportError)
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document.pop("version") != _VERSION:
+            raise ValueError("another version")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damaged(folder, error) from error
+    return document
+
+
+def _damaged(folder: Path, error: Exception) -> ExportError:
+    return ExportError(f"{shown(folder / PLAN_FILE)}: not as a search writes it ({error}); begin the search anew")
 
 
 def rungs_of(space: Space) -> tuple[int, ...]:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from runtime.device_profile.format import DeviceProfile
 from runtime.file_lock import try_lock
 from runtime.files import read_regular_file, shown
+from trainer.evaluation.metrics import HEADLINES
 
 from ..errors import ExportError
-from .budget import BytesAlone, CostModel
+from .budget import BytesAlone
 from .data import SearchData
 from .loop import LoopSeconds, SearchLoop, SearchState
 from .on_ray import search_on_ray
@@ -102,9 +103,15 @@ def search_networks(
         data = SearchData.load(plan.data, plan.seed)  # first: a data set that is refused leaves no folder
         for remark in data.remarks:
             _log.info("note: %s", shown(remark))
+        model = BytesAlone() if profile is None else ProfileCost(profile)
         worker = stack.enter_context(hold_worker_name(host.folder))
+        runner = stack.enter_context(make_runner(plan, data, host.folder / TRIALS_FOLDER, model, host.threads))
+        if plan.teacher is not None:
+            runner.check()  # before the study, which keeps the teacher's hash
         study = stack.enter_context(open_search(plan, data, host, profile, worker))
-        plan.write(host.folder)
+        plan.write(host.folder, study.identity)
+        if profile is not None:
+            profile.write(host.folder / PROFILE)
         lost = study.reclaim()
         if lost:
             _log.info("a killed search goes on: %d of its steps wait again", lost)
@@ -114,7 +121,6 @@ def search_networks(
             report(state)
             pages.write_now_and_then()
 
-        model = BytesAlone() if profile is None else ProfileCost(profile)
         try:
             if host.on == "ray":
                 job = RayJob(plan, data.digest, str((host.folder / TRIALS_FOLDER).absolute()), model, host.threads or 1)
@@ -126,23 +132,12 @@ def search_networks(
                     report=tell,
                 )
             else:
-                seconds = _search_here(plan, host, data, study, model, tell)
+                runner.check()
+                loop = SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=tell)
+                seconds = loop.run()
         finally:
             summary = pages.write()
         return SearchEnd(summary, seconds)
-
-
-def _search_here(
-    plan: SearchPlan,
-    host: SearchHost,
-    data: SearchData,
-    study: SearchStudy,
-    model: CostModel,
-    report: Callable[[SearchState], object],
-) -> LoopSeconds:
-    with make_runner(plan, data, host.folder / TRIALS_FOLDER, model, host.threads) as runner:
-        runner.check()
-        return SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=report).run()
 
 
 def open_search(
@@ -219,7 +214,7 @@ class _Pages:
             self.write()
 
     def write(self) -> SearchSummary:
-        summary = read_summary(self._study)
+        summary = read_summary(self._study, HEADLINES[self._data.task][0])
         for trial in summary.front:
             self._data.complete_run(self._folder / TRIALS_FOLDER / str(trial))
         write_pages(summary, self._folder)

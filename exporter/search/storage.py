@@ -102,7 +102,7 @@ def plain_errors(storage: str | os.PathLike[str]) -> Iterator[None]:
         import sqlalchemy
     except ImportError as error:
         raise StorageError(f"a search needs {error.name}: install pocketlens[search]") from error
-    address = _shown(database_url(storage))
+    address = shown_address(storage)
     try:
         yield
     except ImportError as error:
@@ -140,8 +140,13 @@ def database_url(storage: str | os.PathLike[str]) -> URL:
     return url.set(drivername=_DRIVER)
 
 
-def _shown(url: URL) -> str:
-    """The address as people write it, without the password."""
+def shown_address(storage: str | os.PathLike[str]) -> str:
+    """The address as people write it, without the password.
+
+    Raises:
+        StorageError: as `database_url`.
+    """
+    url = database_url(storage)
     name = "postgresql" if url.drivername == _DRIVER else url.drivername
     return url.set(drivername=name).render_as_string(hide_password=True)
 
@@ -194,18 +199,18 @@ def _check_study(
     found = [study for study in database.get_all_studies() if study.study_name.startswith(f"{name}@")]
     if not found or found[0].study_name == full_name:
         return
-    address = _shown(database_url(storage))
+    address, other = shown_address(storage), "another `name`" if "://" in os.fspath(storage) else "another folder"
     (their_data, _, _), (our_data, _, _) = (
         text.rpartition("@")[2].partition("+") for text in (found[0].study_name, full_name)
     )
     if their_data != our_data:
         raise StorageError(
             f"the search {name!r} in {address} has the data set {their_data[:12]}, not {our_data[:12]}: use its data, "
-            "or another `name`"
+            f"or {other}"
         )
     theirs = found[0].user_attrs.get(_CHOICES, {})
     different = [key for key in sorted({*theirs, *choices}) if theirs.get(key) != choices.get(key)]
     said = (
         f" `{different[0]}` {theirs.get(different[0])}, not {choices.get(different[0])}" if theirs else " other choices"
     )
-    raise StorageError(f"the search {name!r} in {address} has{said}: use the same, or another `name`")
+    raise StorageError(f"the search {name!r} in {address} has{said}: use the same, or {other}")

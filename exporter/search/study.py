@@ -107,6 +107,11 @@ class SearchStudy:
         self._adopted: set[int] = set()
         self._ended: dict[int, StepRecord] = {}  # by key; steps that have ended do not change
 
+    @property
+    def identity(self) -> str:
+        """Of the name, the data and the choices: the same for all processes of a search."""
+        return self._study.study_name
+
     def __enter__(self) -> SearchStudy:
         return self
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from trainer.evaluation.metrics import readable
+
 from .budget import Cost
 from .halving import best_trial, pareto_front
 from .records import StepRecord, last_results
@@ -86,6 +88,8 @@ class SearchSummary(NamedTuple):
     """What a search has found.
 
     Attributes:
+        metric: what `accuracy` is, from `trainer.evaluation.metrics.HEADLINES`: for the task multilabel the mean
+            average precision.
         settings: of the study, such as the budget.
         rungs: epochs after which trials are compared.
         trials: in the order of their numbers.
@@ -95,6 +99,7 @@ class SearchSummary(NamedTuple):
         importance: share of each choice in what decides accuracy, the largest first.
     """
 
+    metric: str
     settings: dict[str, Any]
     rungs: tuple[int, ...]
     trials: tuple[TrialSummary, ...]
@@ -126,7 +131,8 @@ class SearchSummary(NamedTuple):
         assert trial.cost is not None
         assert trial.accuracy is not None
         epochs = "" if trial.state == "done" else f", after {trial.steps[-1].epochs} of {self.rungs[-1]} epochs"
-        return f"trial {trial.number}: accuracy {trial.accuracy:.4f} on validation{epochs}, {trial.cost.describe()}"
+        figure = f"{readable(self.metric)} {trial.accuracy:.4f}"
+        return f"trial {trial.number}: {figure} on validation{epochs}, {trial.cost.describe()}"
 
     def as_dict(self) -> dict[str, Any]:
         """The document `search.json`."""
@@ -139,8 +145,12 @@ class SearchSummary(NamedTuple):
         }
 
 
-def read_summary(study: SearchStudy) -> SearchSummary:
+def read_summary(study: SearchStudy, metric: str = "accuracy") -> SearchSummary:
     """What a search has found so far.
+
+    Args:
+        study: of the search.
+        metric: as in `SearchSummary`.
 
     Raises:
         StorageError: the database cannot be used.
@@ -153,7 +163,9 @@ def read_summary(study: SearchStudy) -> SearchSummary:
     trials = tuple(_summarize(number, records, last, study) for number, records in sorted(steps.items()))
     results = last_results(record for records in steps.values() for record in records)
     front = sorted(pareto_front(results), key=lambda number: results[number].costs)
-    return SearchSummary(study.settings, study.rungs, trials, tuple(front), best_trial(results), study.importance())
+    return SearchSummary(
+        metric, study.settings, study.rungs, trials, tuple(front), best_trial(results), study.importance()
+    )
 
 
 def _summarize(number: int, records: Sequence[StepRecord], last: int, study: SearchStudy) -> TrialSummary:

@@ -21,7 +21,7 @@ from runtime.child_process import ChildError
 from runtime.child_worker import ChildWorker
 from runtime.files import write_whole
 from trainer.data.run_folder import RUN_MARKER
-from trainer.evaluation.metrics import compute_metrics, cross_entropy
+from trainer.evaluation.metrics import HEADLINES, compute_metrics, cross_entropy
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.score_calibration import calibrated_scores, fit_confidence
 from trainer.evaluation.scoring import ScoringWorker
@@ -291,4 +291,4 @@ def headline_of(predictions: Predictions, labels: tuple[str, ...]) -> float:
     if predictions.task != "multilabel":
         return float(predictions.correct.mean())
     metrics = compute_metrics(predictions.scores, predictions.targets, labels, predictions.task)
-    return metrics.figures["mean_average_precision"]
+    return metrics.figures.get(HEADLINES[predictions.task][0], 0.0)  # it is undefined where no sample has a label

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from ..data import Dataset
 from ..data.datasets import load_described
 from ..data.run_folder import RUN_MARKER
 from ..epoch_loop import EpochLoop
+from ..errors import RunError
 from ..fitting.callbacks import InterruptedTrainingError
 from ..fitting.memory import reuse_memory
 from ..session import prepare_session
@@ -43,6 +45,8 @@ def train_trial(
     data: Mapping[str, Any], settings: Mapping[str, Any], folder: str, until: int, seconds: float | None = None
 ) -> dict[str, Any]:
     """Train up to an epoch, from the checkpoint in the folder if there is one, and write the model of the best epoch.
+
+    A checkpoint that is damaged, or that of another training, is replaced.
 
     Args:
         data: the data set, as `load_described` takes it.
@@ -66,7 +70,8 @@ def train_trial(
     session = prepare_session(dataset, config)
     deadline = [] if seconds is None else [_Deadline(seconds, until)]
     loop = EpochLoop(session, dataset, place / CHECKPOINT, deadline, pause_after=until)
-    loop.resume()
+    with suppress(RunError):  # damaged, or of other versions of the packages: the first epoch gives the same weights
+        loop.resume()
     fitted = fit(session, loop, place / CHECKPOINT, is_paused=until < config.epochs)
     _write(fitted.model, fitted.session.contract, place)
     return {

@@ -43,8 +43,19 @@ def test_choices_follow_from_the_data_set(digits: SearchData) -> None:
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    PLAN.write(tmp_path)
+    PLAN.write(tmp_path, "search@a+b")
     assert SearchPlan.read(tmp_path) == PLAN
+
+
+def test_the_folder_of_another_search_is_refused_and_stays(tmp_path: Path) -> None:
+    PLAN.write(tmp_path, "search@a+b")
+    before = (tmp_path / PLAN_FILE).read_bytes()
+    with pytest.raises(ExportError, match=r"it has the trials of another search; begin this one in another folder$"):
+        replace(PLAN, epochs=3).write(tmp_path, "other@a+b")
+    assert (tmp_path / PLAN_FILE).read_bytes() == before
+    (tmp_path / PLAN_FILE).write_bytes(b"damaged")
+    PLAN.write(tmp_path, "search@a+b")
+    assert (tmp_path / PLAN_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -52,7 +63,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     [({"version": 2}, "another version"), ({"budget": []}, "not as a search"), ({"nonsense": 1}, "nonsense")],
 )
 def test_a_plan_that_is_damaged_is_one_line(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
-    PLAN.write(tmp_path)
+    PLAN.write(tmp_path, "search@a+b")
     path = tmp_path / PLAN_FILE
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
     with pytest.raises(ExportError, match=problem) as raised:

@@ -90,6 +90,16 @@ def test_the_front_and_the_recommended_trial_are_not_surpassed(summary: SearchSu
     )
 
 
+def test_the_metric_has_its_name(summary: SearchSummary) -> None:
+    several = summary._replace(metric="mean_average_precision")
+    assert re.match(r"trial \d+: mean average precision 0\.\d{4} on validation", several.describe())
+    page = search_page(several)
+    assert "mean average precision of int8, validation" in page
+    assert '<th scope="col">mean average precision</th>' in page
+    assert "Accuracy means the mean average precision here." in page
+    assert "mean average precision" not in search_page(summary)
+
+
 def test_choices_that_decide_have_a_share(summary: SearchSummary) -> None:
     assert sum(summary.importance.values()) == pytest.approx(1)
     assert list(summary.importance.values()) == sorted(summary.importance.values(), reverse=True)
@@ -99,7 +109,7 @@ def test_choices_that_decide_have_a_share(summary: SearchSummary) -> None:
 def test_the_files_hold_all_and_need_no_network(summary: SearchSummary, tmp_path: Path) -> None:
     write_pages(summary, tmp_path)
     document = json.loads((tmp_path / "search.json").read_text("utf-8"))
-    assert document["version"] == 1
+    assert (document["version"], document["metric"]) == (1, "accuracy")
     assert document["front"] == list(summary.front)
     assert document["trials"][0]["choices"]["side"] == 8
     assert document["trials"][0]["cost"]["latency_ms"] == pytest.approx(summary.trials[0].cost.latency_ms)  # type: ignore[union-attr]

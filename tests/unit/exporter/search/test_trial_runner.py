@@ -73,6 +73,11 @@ def test_the_untrained_cost_is_that_of_the_trained_file_and_a_killed_child_is_on
     assert again.accuracy > outcome.accuracy
     assert again.loss < outcome.loss
 
+    (runner.folder_of(0) / "checkpoint.npz").write_bytes(b"damaged")
+    anew = runner.train(TrialStep(0, 1), VALUE)
+    assert anew is not None
+    assert (anew.accuracy, anew.loss) == (outcome.accuracy, outcome.loss), "the first epoch gives the same weights"
+
 
 def test_what_the_child_refuses_is_one_line(runner: TrialRunner) -> None:
     with pytest.raises(ExportError, match=r"^learning rate 100, expected a number above 0, at most 10$"):
