@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.child_process import STATUS_INTERRUPTED
-from runtime.cli.app import STATUS_GATE_FAILED, Command, SuggestingGroup, with_options
+from runtime.cli.app import STATUS_GATE_FAILED, Command, MissingExtraError, SuggestingGroup, with_options
 from runtime.cli.click_options import option_in
 from runtime.cli.data_options import CACHE_OPTION, PREPARATION_OPTIONS, SOURCE_OPTIONS, TASK_OPTIONS
 from runtime.cli.options import JSON_OPTION
@@ -235,6 +236,8 @@ def search(ctx: click.Context, /, dataset: str | None, out: Path | None, as_json
     profile = None if options["budget"] is None else read_profile(options["budget"])
     if profile is None and (options["max_latency_ms"] is not None or options["max_memory"] is not None):
         raise UsageError("--max-latency-ms and --max-memory are predicted for a device: add its profile with --budget")
+    if options["on"] == "ray" and importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("`--on ray` needs ray: pip install 'pocketlens[ray]'")
     plan = _read_plan(dataset, out, options)
     from ..search.session import SearchHost, search_networks
 
@@ -342,6 +345,7 @@ def _show_state(state: SearchState) -> None:
 
 def _show_result(host: SearchHost, ended: SearchEnd, as_json: bool) -> None:
     from ..search.page import PAGE_FILE
+    from ..search.session import SearchHost
     from ..search.storage import shown_address
 
     summary = ended.summary

@@ -21,7 +21,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_study_goes_on_with_the_same_data_and_refuses_others(storage: str) -> None:
     open_study(storage, "a" * 64, ["maximize"]).enqueue_trial({"x": 1.0})
     assert len(open_study(storage, "a" * 64, ["maximize"]).trials) == 1
-    with pytest.raises(StorageError, match=r"has the data set aaaaaaaaaaaa, not bbbbbbbbbbbb: .*another (`name`|folder)$"):
+    with pytest.raises(StorageError, match=r"has the data set aaaaaaaaaaaa, not bbbbbbbbbbbb: .*(`name`|folder)$"):
         open_study(storage, "b" * 64, ["maximize"])
     assert not open_study(storage, "b" * 64, ["maximize"], name="other").trials
     with pytest.raises(StorageError, match="`name` other@b: a search is named by"):

@@ -221,9 +221,9 @@ def test_the_same_seed_and_results_draw_the_same_trials(tmp_path: Path, monkeypa
 
 def test_other_data_and_other_choices_are_refused_by_name(open_study: Open) -> None:
     open_study(settings={"max_bytes": 30_000})
-    with pytest.raises(StorageError, match=r"has the data set same, not other: .*another (`name`|folder)$"):
+    with pytest.raises(StorageError, match=r"has the data set same, not other: .*(`name`|folder)$"):
         open_study(data="other", settings={"max_bytes": 30_000})
-    with pytest.raises(StorageError, match=r"has `max_bytes` 30000, not 20000: .*another (`name`|folder)$"):
+    with pytest.raises(StorageError, match=r"has `max_bytes` 30000, not 20000: .*(`name`|folder)$"):
         open_study(settings={"max_bytes": 20_000})
     with pytest.raises(StorageError, match=r"has `seed` 0, not 1: "):
         open_study(
