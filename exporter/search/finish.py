@@ -93,10 +93,14 @@ def finish_trial(
         settings: how.
 
     Raises:
-        ExportError: the training failed, or the run cannot be exported.
+        ExportError: the trial is finished already; or the training failed, or the run cannot be exported.
     """
     value, trial = study.whole_value(record), record.step.trial
     run = folder / RUNS_FOLDER / str(trial)
+    if run.exists() and not settings.force:
+        raise ExportError(
+            f"{shown(run)}: trial {trial} is finished already; export this run, or train anew with `force`"
+        )
     wanted = study.space.settings(value)
     checkpoint: str | None = str(folder / TRIALS_FOLDER / str(trial) / _CHECKPOINT)
     if settings.epochs not in (None, wanted["epochs"]):

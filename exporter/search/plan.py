@@ -76,7 +76,7 @@ class SearchPlan:
         is_image = data.input.kind == "image"
         for name in ("sides", "colours", "augmentations"):
             if getattr(self, name) and not is_image:
-                raise ExportError(f"`{name}` are for images, and {data.name} has vectors of features; leave them out")
+                raise ExportError(f"`{name}` is for images, and {data.name} has vectors of features; leave it out")
         architectures = self.architectures or (("cnn",) if is_image else ("dense",))
         augmentations = (*data.augmentation, "erase") if data.augmentation else ()
         augmentations = augmentations if self.augmentations is None else self.augmentations

@@ -100,14 +100,15 @@ def search_networks(
         KeyboardInterrupt: the same call goes on, and no more than the epoch at hand is lost.
     """
     with ExitStack() as stack:
-        data = SearchData.load(plan.data, plan.seed)  # first: a data set that is refused leaves no folder
+        data = SearchData.load(plan.data, plan.seed)
         for remark in data.remarks:
             _log.info("note: %s", shown(remark))
         model = BytesAlone() if profile is None else ProfileCost(profile)
-        worker = stack.enter_context(hold_worker_name(host.folder))
+        # First what may be refused: it leaves no folder, and no study that keeps a wrong teacher's hash.
         runner = stack.enter_context(make_runner(plan, data, host.folder / TRIALS_FOLDER, model, host.threads))
         if plan.teacher is not None:
-            runner.check()  # before the study, which keeps the teacher's hash
+            runner.check()
+        worker = stack.enter_context(hold_worker_name(host.folder))
         study = stack.enter_context(open_search(plan, data, host, profile, worker))
         plan.write(host.folder, study.identity)
         if profile is not None:

@@ -15,8 +15,10 @@ import pytest
 pytest.importorskip("optuna")
 
 from exporter.errors import ExportError
-from exporter.search.finish import choose_trial
+from exporter.recipe import ExportConfig
+from exporter.search.finish import RUNS_FOLDER, FinishSettings, choose_trial, finish_trial
 from exporter.search.halving import StepResult
+from exporter.search.plan import SearchPlan
 from exporter.search.space import Space
 from exporter.search.study import SearchStudy
 from tests.support.commands import ROOT, run_pocketlens, succeed
@@ -39,6 +41,10 @@ def test_it_takes_the_recommended_trial_or_the_wanted_one(tmp_path: Path) -> Non
             study.finish(due, StepResult(0.95, (size,), loss), 1.0)
         assert choose_trial(study).step.trial == 3, "the lower loss decides, not the bytes"
         assert choose_trial(study, 0).step.trial == 0
+        (tmp_path / RUNS_FOLDER / "3").mkdir(parents=True)
+        plan, settings = SearchPlan({"name": "digits"}), FinishSettings(ExportConfig())
+        with pytest.raises(ExportError, match=r"3: trial 3 is finished already; export this run, or .*`force`$"):
+            finish_trial(plan, study, choose_trial(study), tmp_path, tmp_path / "models", settings)
         with pytest.raises(ExportError, match=r"`trial` 7 is not trained; trained are 0, 1, 2, 3, 4$"):
             choose_trial(study, 7)
 

@@ -38,7 +38,7 @@ def test_choices_follow_from_the_data_set(digits: SearchData) -> None:
     features = replace(digits, input=FeaturesInput(("x", "y")), augmentation=())
     space = SearchPlan({"name": "readings"}).make_space(features)
     assert (space.sides, space.colours, space.architectures) == ((), (), ("dense",))
-    with pytest.raises(ExportError, match="`sides` are for images"):
+    with pytest.raises(ExportError, match="`sides` is for images"):
         PLAN.make_space(features)
 
 
