@@ -155,7 +155,9 @@ class TrialRunner:
         Raises:
             ExportError: the data set cannot be loaded there, or another teacher is needed.
         """
-        self._call(f"{_TRIALS}:check_data", self._description(self._space.presets()[0]), self._space.teacher)
+        value = self._space.presets()[0] | {"teacher": True, "label_smoothing": 0.0}
+        settings = None if self._space.teacher is None else self._space.settings(value)
+        self._call(f"{_TRIALS}:check_data", self._description(value), settings)
 
     def folder_of(self, trial: int) -> Path:
         """The folder of a trial: its model, contract, checkpoint and int8 file."""

@@ -32,7 +32,6 @@ from ..errors import RunError
 from ..fitting.callbacks import InterruptedTrainingError
 from ..fitting.memory import reuse_memory
 from ..session import prepare_session
-from ..teachers import check_teacher
 from ..training import fit, plain_model, with_inner_scaling
 
 #: The files of a trial's folder, beside `RUN_MARKER`.
@@ -106,19 +105,20 @@ def write_untrained(data: Mapping[str, Any], settings: Mapping[str, Any], folder
     return int(model.count_params())
 
 
-def check_data(data: Mapping[str, Any], teacher: str | None = None) -> None:
-    """Load the data set for the trials that follow, and refuse a teacher of other labels or another input.
+def check_data(data: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> None:
+    """Load the data set for the trials that follow, and refuse a teacher that does not suit them.
 
     Args:
         data: as for `train_trial`.
-        teacher: a run folder or a `.keras` file; None for none.
+        settings: of a trial with the teacher, as for `train_trial`; None without a teacher.
 
     Raises:
-        DatasetError, TrainingError: the data set or the teacher cannot be used.
+        DatasetError, TrainingError: the data set or the teacher cannot be used, or the teacher was trained on samples
+            that the trials measure with.
     """
     dataset = load_data(data)
-    if teacher is not None:
-        check_teacher(teacher, dataset)
+    if settings is not None:
+        prepare_session(dataset, read_settings(settings))
 
 
 def read_settings(settings: Mapping[str, Any]) -> TrainingConfig:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,18 @@ def test_the_untrained_cost_is_that_of_the_trained_file_and_a_killed_child_is_on
 def test_what_the_child_refuses_is_one_line(runner: TrialRunner) -> None:
     with pytest.raises(ExportError, match=r"^learning rate 100, expected a number above 0, at most 10$"):
         runner.train(TrialStep(1, 1), VALUE | {"learning_rate": 100})
+
+
+@pytest.mark.fast
+def test_a_teacher_is_tried_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, calls = SearchData.load({"name": "digits"}, seed=0), list[Any]()
+    monkeypatch.setattr(TrialRunner, "_call", lambda _, *arguments: calls.append(arguments))
+    for teacher in ("runs/large", None):
+        space = replace(SPACE, teacher=teacher)
+        with TrialRunner(data, space, tmp_path, BytesAlone()) as made:
+            made.check()
+    (name, _, settings), (_, _, nothing) = calls
+    assert (name, settings["teacher"], nothing) == ("trainer.trials.trial:check_data", "runs/large", None)
 
 
 @pytest.mark.fast
