@@ -26,6 +26,7 @@ from runtime.progress import Silent, report_to
 from trainer.config import AUGMENTATIONS
 from trainer.data import DATASET_NAMES
 
+from ..errors import ExportError
 from ..gates import Limits
 from ..operator_support import DEFAULT_TARGET, TARGETS
 from ..search.budget import Budget
@@ -295,9 +296,11 @@ def finish(folder: Path, trial: int | None, out: Path, as_json: bool, **options:
     budget are one of them. If a gate fails, the exit status is 3.
     """
     from ..search.plan import SearchPlan
-    from ..search.session import PROFILE, SearchHost, open_search
+    from ..search.session import DATABASE, PROFILE, SearchHost, open_search
 
     plan = SearchPlan.read(folder)
+    if options["storage"] is None and not (folder / DATABASE).is_file():
+        raise ExportError(f"{shown(folder)}: it has no {DATABASE}; give the `storage` of this search")
     profile = read_profile(folder / PROFILE) if (folder / PROFILE).is_file() else None
     quiet_tensorflow()
     from ..recipe import ExportConfig

@@ -105,8 +105,10 @@ def finish_trial(
     checkpoint: str | None = str(folder / TRIALS_FOLDER / str(trial) / _CHECKPOINT)
     if settings.epochs not in (None, wanted["epochs"]):
         wanted["epochs"], checkpoint = settings.epochs, None  # another schedule
-    elif not Path(str(checkpoint)).is_file():
-        _log.info("note: %s has no checkpoint of trial %d to go on from", shown(folder), trial)
+    elif not Path(str(checkpoint)).is_file() and not any(run.parent.glob(f".{trial}.*")):  # a stopped run goes on
+        _log.info(
+            "note: %s has no checkpoint of trial %d; it is trained anew, to the same weights", shown(folder), trial
+        )
     _log.info("trial %d: training to epoch %d", trial, wanted["epochs"])
     data = {**plan.data, **study.space.geometry(value)}
     with ChildWorker(thread_variables(settings.threads)) as child:

@@ -74,6 +74,14 @@ def test_a_search_that_is_refused_leaves_the_files_of_the_other_one(no_training:
     assert {path: path.read_bytes() for path in tmp_path.glob("*.json")} == before
 
 
+def test_a_search_in_another_database_is_not_taken_for_one_that_has_not_begun(tmp_path: Path) -> None:
+    PLAN.write(tmp_path, "search@a+b")
+    refused = call_pocketlens("search", "finish", tmp_path, "--out", tmp_path / "models")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"error: {tmp_path}: it has no study.db; give the --storage of this search\n"
+    assert not (tmp_path / DATABASE).exists()
+
+
 def test_the_next_command_names_storage_and_search_without_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     trial = TrialSummary(3, "done", False, {}, Cost(900), 0.5, (StepSummary(2, 0.9, 0.1, 1.0, None),), 0, None)
     end = SearchEnd(SearchSummary("accuracy", {}, (2,), (trial,), (3,), 3, {}), LoopSeconds(0, 0, 0, 0))
