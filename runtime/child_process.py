@@ -46,11 +46,12 @@ class ChildError(PocketlensError, RuntimeError):
     Attributes:
         status: its exit status; the negative number of the signal that ended it; None where its time was up or it
             could not be started.
+        is_disk_full: whether it failed for want of room on a disk.
     """
 
-    def __init__(self, reason: str, status: int | None) -> None:
+    def __init__(self, reason: str, status: int | None, is_disk_full: bool = False) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.is_disk_full = status, is_disk_full
 
 
 def call_in_child(

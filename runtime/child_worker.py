@@ -27,7 +27,7 @@ from queue import SimpleQueue
 from typing import IO, Any, TypeVar, cast
 
 from .child_process import STATUS_INTERRUPTED, ChildError, call_by_name, describe_end, python_command
-from .errors import describe
+from .errors import describe, is_disk_full
 from .progress import Progress, progress, report_to
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from runtime.child_worker import _child; _child(sys.argv[1])"
@@ -183,7 +183,7 @@ class PendingCall:
         while self.outcome is None:
             self._receive()
         if "error" in self.outcome:
-            raise ChildError(self.outcome["error"], self.outcome.get("status", 1))
+            raise ChildError(self.outcome["error"], self.outcome.get("status", 1), self.outcome.get("full", False))
         return self.outcome["result"]
 
 
@@ -230,7 +230,7 @@ def _serve(folder: str) -> None:
         try:
             send({"result": call_by_name(call["function"], call["arguments"])})
         except Exception as error:  # the caller raises its text in an error of its own
-            send({"error": describe(error)})
+            send({"error": describe(error), "full": is_disk_full(error)})
 
 
 def _listen(calls: SimpleQueue[dict[str, Any]], folder: str) -> None:

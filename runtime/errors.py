@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 #: What a file system answers that has no room.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -144,6 +145,15 @@ def shown_value(value: object) -> str:
         return repr(value)
     except (ValueError, RecursionError):
         return f"a {type(value).__name__} that cannot be printed"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error is one of a full disk, or was raised from one. Some libraries give the text alone."""
+    while error is not None:
+        if isinstance(error, OSError) and (error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def describe(error: BaseException) -> str:

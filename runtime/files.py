@@ -175,6 +175,9 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
             file.close()
             partial.chmod(0o644)
             partial.replace(path)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # to write and to flush know no name
+            raise
         finally:
             partial.unlink(missing_ok=True)
     if durable:

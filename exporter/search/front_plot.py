@@ -111,11 +111,7 @@ def _draw(summary: SearchSummary, axis: _CostAxis) -> FrontPlot | None:
         points=tuple(points),
         front=_stairs([(to_x(math.log(cost)), to_y(_error(accuracy))) for cost, accuracy in _front(places)]),
         x_ticks=tuple(PlotTick(to_x(math.log(value)), _short(value)) for value in _cost_ticks(lowest, highest)),
-        y_ticks=tuple(
-            PlotTick(place, f"{100 * value:g} %")
-            for value in _ACCURACIES
-            if TOP <= (place := to_y(_error(value))) <= BOTTOM
-        ),
+        y_ticks=_accuracy_ticks([accuracy for _, _, accuracy in drawn], to_y),
         limit=x_limit if x_limit is not None and LEFT <= x_limit <= RIGHT else None,
     )
 
@@ -171,6 +167,14 @@ def _say(trial: TrialSummary, summary: SearchSummary) -> tuple[str, ...]:
         f"{trial.cost.file_bytes:,} bytes{latency}",
         describe_network(trial.choices),
     )
+
+
+def _accuracy_ticks(accuracies: Sequence[float], to_y: Callable[[float], float]) -> tuple[PlotTick, ...]:
+    """Lines at round accuracies; at the least and the greatest of the trials where no round one is between them."""
+    ends = {to_y(_error(value)): value for value in (max(accuracies), min(accuracies))}
+    places = {to_y(_error(value)): value for value in _ACCURACIES} if len(ends) > 1 else {}
+    found = {place: value for place, value in places.items() if TOP <= place <= BOTTOM} or ends
+    return tuple(PlotTick(place, f"{100 * value:.4g} %") for place, value in found.items())
 
 
 def _cost_ticks(lowest: float, highest: float) -> list[float]:

@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from runtime.file_lock import try_lock
 from runtime.files import read_regular_file, shown
 from trainer.evaluation.metrics import HEADLINES
 
-from ..errors import ExportError
+from ..errors import ExportError, StorageError
 from .budget import BytesAlone
 from .data import SearchData
 from .loop import LoopSeconds, SearchLoop, SearchState
@@ -136,9 +136,11 @@ def search_networks(
                 runner.check()
                 loop = SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=tell)
                 seconds = loop.run()
-        finally:
-            summary = pages.write()
-        return SearchEnd(summary, seconds)
+        except BaseException:
+            with suppress(OSError, StorageError):  # they may be what ended the search
+                pages.write()
+            raise
+        return SearchEnd(pages.write(), seconds)
 
 
 def open_search(

@@ -205,8 +205,8 @@ def _check_study(
     )
     if their_data != our_data:
         raise StorageError(
-            f"the search {name!r} in {address} has the data set {their_data[:12]}, not {our_data[:12]}: use its data and "
-            f"seed, or {other}"
+            f"the search {name!r} in {address} has the data set {their_data[:12]}, not {our_data[:12]}: use its data "
+            f"and seed, or {other}"
         )
     theirs = found[0].user_attrs.get(_CHOICES, {})
     different = [key for key in sorted({*theirs, *choices}) if theirs.get(key) != choices.get(key)]

@@ -6,7 +6,9 @@ A child that dies, of memory for instance, is a failed trial; the next call star
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -197,6 +199,7 @@ class TrialRunner:
 
         Raises:
             ExportError: the training failed, or its process died; or the model cannot be converted or scored.
+            OSError: the disk is full.
         """
         self._trainings += 1
         if self._trainings % _MOST_TRAININGS == 0:
@@ -264,6 +267,8 @@ class TrialRunner:
         try:
             return self._child.submit(function, *arguments).result()
         except ChildError as error:
+            if error.is_disk_full:  # of no use to any trial: it ends the search, which goes on when there is room
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder)) from error
             raise ExportError(str(error)) from error
 
     @contextmanager

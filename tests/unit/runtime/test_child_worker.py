@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from runtime.child_process import PACKAGE_ROOT, ChildError
 from runtime.child_worker import ChildWorker
+from runtime.errors import ModelFileError
 from runtime.progress import Silent, progress, report_to
 
 pytestmark = pytest.mark.fast
@@ -32,6 +34,13 @@ def count_to(number: int, seconds: float = 0.0) -> int:
 
 def fail(reason: str) -> None:
     raise ValueError(reason)
+
+
+def fill_the_disk() -> None:
+    try:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise ModelFileError("the checkpoint cannot be written") from error
 
 
 HERE = __name__
@@ -53,6 +62,13 @@ def test_an_error_is_one_line_and_the_next_call_goes_on(worker: ChildWorker) -> 
     with pytest.raises(ChildError, match=r"^unexpected ValueError: no good"):
         worker.submit(f"{HERE}:fail", "no\ngood").result()
     assert worker.submit(f"{HERE}:count_to", 2).result() == 2
+
+
+def test_a_full_disk_is_known_as_one(worker: ChildWorker) -> None:
+    for function, arguments, is_full in (("fill_the_disk", (), True), ("fail", ("no good",), False)):
+        with pytest.raises(ChildError) as raised:
+            worker.submit(f"{HERE}:{function}", *arguments).result()
+        assert raised.value.is_disk_full == is_full
 
 
 def test_a_crash_belongs_to_its_call_alone(worker: ChildWorker) -> None:

@@ -13,11 +13,19 @@ import pytest
 pytest.importorskip("optuna")
 
 from exporter.search.budget import Budget, Cost
+from exporter.search.front_plot import draw_fronts
 from exporter.search.halving import StepResult
 from exporter.search.page import search_page, write_pages
 from exporter.search.space import Space
 from exporter.search.study import SearchStudy
-from exporter.search.summary import SearchSummary, describe_network, describe_training, read_summary
+from exporter.search.summary import (
+    SearchSummary,
+    StepSummary,
+    TrialSummary,
+    describe_network,
+    describe_training,
+    read_summary,
+)
 from tests.support.browser import check_layout
 
 pytestmark = pytest.mark.fast
@@ -127,6 +135,23 @@ def test_the_files_hold_all_and_need_no_network(summary: SearchSummary, tmp_path
 
 def test_the_page_fits_every_width(summary: SearchSummary, tmp_path: Path) -> None:
     check_layout([search_page(summary)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "ticks"),
+    [((1.0, 1.0), ["100 %"]), ((0.96, 0.97), ["97 %", "96 %"]), ((0.94, 0.992), ["95 %", "98 %", "99 %"])],
+)
+def test_an_axis_has_a_line_also_where_accuracies_are_equal_or_close(
+    accuracies: tuple[float, float], ticks: list[str], summary: SearchSummary
+) -> None:
+    trials = tuple(
+        TrialSummary(
+            number, "done", False, {}, Cost(1000 + number), 1.0, (StepSummary(27, each, 0.1, 1.0, ""),), 0, None
+        )
+        for number, each in enumerate(accuracies)
+    )
+    plot, *_ = draw_fronts(summary._replace(trials=trials, front=(0,), recommended=0))
+    assert [tick.text for tick in plot.y_ticks] == ticks
 
 
 def test_a_search_that_has_just_begun_has_a_page(tmp_path: Path) -> None:

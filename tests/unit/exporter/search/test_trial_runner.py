@@ -18,6 +18,8 @@ from exporter.search.halving import StepResult, TrialStep
 from exporter.search.space import Space
 from exporter.search.trial_runner import INT8_FILE, TrialRunner
 from runtime import read_model
+from runtime.child_process import ChildError
+from runtime.child_worker import ChildWorker
 from trainer.data import load_dataset
 
 SPACE = Space(1797, 3, (8,), ("grey",), ("shift",), quantization_aware=False)
@@ -84,6 +86,18 @@ def test_the_untrained_cost_is_that_of_the_trained_file_and_a_killed_child_is_on
 def test_what_the_child_refuses_is_one_line(runner: TrialRunner) -> None:
     with pytest.raises(ExportError, match=r"^learning rate 100, expected a number above 0, at most 10$"):
         runner.train(TrialStep(1, 1), VALUE | {"learning_rate": 100})
+
+
+@pytest.mark.fast
+def test_a_full_disk_is_no_fault_of_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ChildError("the checkpoint cannot be written", 1, is_disk_full=True)
+
+    monkeypatch.setattr(ChildWorker, "submit", fail)
+    data = SearchData.load({"name": "digits"}, seed=0)
+    with TrialRunner(data, SPACE, tmp_path, BytesAlone()) as made, pytest.raises(OSError, match="No space") as raised:
+        made.train(TrialStep(0, 1), VALUE)
+    assert raised.value.filename == str(tmp_path)
 
 
 @pytest.mark.fast
