@@ -151,7 +151,7 @@ def _connected() -> Iterator[ModuleType]:
     try:
         ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        line = (str(error).strip().splitlines() or [""])[0]
+        line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise ExportError(
             f"no Ray cluster can be reached: {line}; start one, or set RAY_ADDRESS to its address"
         ) from error

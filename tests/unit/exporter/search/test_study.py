@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,26 @@ def test_a_stale_step_is_taken_over_and_its_old_process_is_told(
     assert "taken over by another process" in caplog.text
     assert alive.finish(again, StepResult(0.8, (1.0,)), 1.0)
     assert alive.results() == {step.step: StepResult(0.8, (1.0,))}
+
+
+def test_two_that_look_for_a_waiting_step_at_once_do_not_both_get_it(
+    open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = open_study("one"), open_study("other")
+    one.give_back(taken(one))
+    key = next(record.key for record in one.records() if record.state == "waiting")
+    backend, futures = one._storage._backend, list[Future[bool]]()
+    check = backend.check_trial_is_updatable
+
+    def look_again(*arguments: Any) -> None:  # between reading and writing
+        check(*arguments)
+        futures.append(pool.submit(other._tell, key, optuna.trial.TrialState.RUNNING))
+        wait(futures, timeout=0.3)
+
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(backend, "check_trial_is_updatable", look_again)
+        assert one._tell(key, optuna.trial.TrialState.RUNNING)
+        assert not futures[0].result()
 
 
 def test_a_step_that_nobody_gave_a_sign_of_life_becomes_stale_too(open_study: Open) -> None:
