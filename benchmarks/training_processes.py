@@ -30,10 +30,11 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         sys.exit("one processor core, expected two")
+    one, other = cores[:1], cores[1:]
+    ways = {"1 process, 1 core": [one], "2 workers, 1 core each": [one, other], "1 process, 2 cores": [cores]}
     rows = []
     for size in arguments.sizes:
-        ways = {"1 process, 1 core": [cores[:1]], "2 workers, 1 core each": [cores[:1], cores[1:]]}
-        for way, places in {**ways, "1 process, 2 cores": [cores]}.items():
+        for way, places in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 seconds = _epoch_seconds(Path(folder) / "run", size, places, arguments)
             rows.append({"size": size, "way": way, "seconds": seconds})

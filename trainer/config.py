@@ -60,6 +60,21 @@ _MAX_TEMPERATURE = 100
 _NAMES_IN_FILES = {"normalize": "normalise"}
 
 
+def parse_augmentation(text: str) -> tuple[str, ...]:
+    """Names from `AUGMENTATIONS` with commas between; `"none"` is the empty tuple.
+
+    Raises:
+        ValueError: another name, or none beside names.
+    """
+    kinds = () if text == "none" else tuple(text.split(","))
+    if "none" in kinds:
+        raise ValueError(f"{text!r}: none stands alone")
+    for kind in kinds:
+        if kind not in AUGMENTATIONS:
+            raise ValueError(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
+    return kinds
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides the result of a training, besides the data.

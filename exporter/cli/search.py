@@ -13,7 +13,7 @@ from runtime.child_process import STATUS_INTERRUPTED
 from runtime.cli.app import STATUS_GATE_FAILED, Command, MissingExtraError, SuggestingGroup, with_options
 from runtime.cli.click_options import option_in
 from runtime.cli.data_options import CACHE_OPTION, PREPARATION_OPTIONS, SOURCE_OPTIONS, TASK_OPTIONS
-from runtime.cli.options import JSON_OPTION
+from runtime.cli.options import JSON_OPTION, Option
 from runtime.cli.output import print_json, print_line
 from runtime.cli.output_options import ByteSize
 from runtime.cli.progress_bar import is_terminal
@@ -23,7 +23,7 @@ from runtime.files import shown
 from runtime.input_spec import MAX_INPUT_SIDE
 from runtime.native_output import quiet_tensorflow
 from runtime.progress import Silent, report_to
-from trainer.config import AUGMENTATIONS
+from trainer.config import AUGMENTATIONS, parse_augmentation
 from trainer.data import DATASET_NAMES
 
 from ..errors import ExportError
@@ -82,19 +82,6 @@ class _SearchGroup(Command, SuggestingGroup):
         self.format_commands(ctx, formatter)
 
 
-class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic in click 8.1, which Debian has
-    """Kinds of augmentation with commas between, or none."""
-
-    name = "kinds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        kinds = () if value == "none" else tuple(str(value).split(","))
-        for kind in kinds:
-            if kind not in AUGMENTATIONS:
-                self.fail(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none", param, ctx)
-        return kinds
-
-
 @click.group(
     "search",
     cls=_SearchGroup,
@@ -148,13 +135,16 @@ class _Augmentations(click.ParamType):  # type: ignore[type-arg]  # no generic i
     multiple=True,
     help="Colour of the input to try; repeatable. [default: the data set's own, and grey beside rgb]",
 )
-@_choices(
-    "--augment",
-    "augmentations",
-    type=_Augmentations(),
-    metavar="KINDS",
-    help=f"Augmentations to try, each by itself: {','.join(AUGMENTATIONS)}, or none. [default: those that keep the "
-    "labels, and erase]",
+@with_options(
+    Option(
+        ("--augment",),
+        f"Augmentations to try, each by itself: {','.join(AUGMENTATIONS)}, or none. [default: those that keep the "
+        "labels, and erase]",
+        name="augmentations",
+        type=parse_augmentation,
+        metavar="KINDS",
+    ),
+    group="Choice",
 )
 @_choices(
     "--arch",

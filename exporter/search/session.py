@@ -133,7 +133,8 @@ def search_networks(
                     report=tell,
                 )
             else:
-                runner.check()
+                if plan.teacher is None:
+                    runner.check()
                 loop = SearchLoop(study, runner, plan.budget, trials=host.trials, minutes=host.minutes, report=tell)
                 seconds = loop.run()
         except BaseException:

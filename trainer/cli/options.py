@@ -28,6 +28,7 @@ from ..config import (
     SCALINGS,
     SIZES,
     STANDARDISE,
+    parse_augmentation,
 )
 from ..network_choice import AUTO_ARCHITECTURE
 from ..presets import PRESETS
@@ -60,16 +61,6 @@ def _image_size(text: str) -> tuple[int, int]:
     if not (min(height, width) >= 1 and max(height, width) <= MAX_INPUT_SIDE):
         raise ValueError(f"{text!r}, expected a height and width from 1 to {MAX_INPUT_SIDE} pixels")
     return height, width
-
-
-def _augmentation(text: str) -> tuple[str, ...]:
-    kinds = () if text == "none" else tuple(text.split(","))
-    if "none" in kinds:
-        raise ValueError(f"{text!r}: none stands alone")
-    for kind in kinds:
-        if kind not in AUGMENTATIONS:
-            raise ValueError(f"{kind!r}, expected {', '.join(AUGMENTATIONS)} with commas between, or none")
-    return kinds
 
 
 def _fine_tune_layers(text: str) -> int | float:
@@ -236,7 +227,7 @@ _FITTING_OPTIONS = (
         ("--augment",),
         f"Augmentation against overfitting: {','.join(AUGMENTATIONS)}, or none. [default: by data set and preset]",
         name="augmentation",
-        type=_augmentation,
+        type=parse_augmentation,
         metavar="KINDS",
     ),
     Option(
